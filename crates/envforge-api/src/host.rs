@@ -1,0 +1,340 @@
+//! The control stream between server and host daemon.
+//!
+//! The host dials out and holds one WebSocket at [`STREAM_PATH`]; every message is one JSON text frame. Down come
+//! [`HostCommand`]s, re-sent until answered; up go results, reports and heartbeats. A report is kept by the host
+//! until it is acknowledged, so nothing that was seen is lost when either side dies. Everything carries the
+//! workspace's generation: a host refuses commands of an older one than it has obeyed.
+
+use crate::http::runs::RunState;
+use envforge_core::id::{CommandId, HostId, JobId, OrgId, WorkspaceId};
+use envforge_core::manifest::Manifest;
+use envforge_core::name::Slug;
+use envforge_core::readiness::Part;
+use envforge_core::runtime::ObservedPhase;
+use envforge_core::size::Size;
+use envforge_core::token::{Claims, PublicKey};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where a host registers.
+pub const REGISTER_PATH: &str = "/internal/host/register";
+/// Where the control stream is held.
+pub const STREAM_PATH: &str = "/internal/host/stream";
+/// Seconds between heartbeats.
+pub const HEARTBEAT_SECONDS: u64 = 2;
+
+/// Exchanges a one-time token for the host's own key.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Register {
+    /// The one-time token.
+    pub token: String,
+}
+
+/// What registration answers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Registered {
+    /// The host.
+    pub host: HostId,
+    /// The one org it obeys from now on.
+    pub org: OrgId,
+    /// The host's key: `Authorization: Bearer` on the stream.
+    pub key: String,
+}
+
+/// From server to host.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToHost {
+    /// First message of every stream.
+    Welcome {
+        /// The org the host belongs to; a host that belongs to another one hangs up.
+        org: OrgId,
+        /// The host.
+        host: HostId,
+        /// Registration generation; tickets carry it.
+        host_generation: u64,
+        /// Keys that sign tickets.
+        keys: Vec<PublicKey>,
+        /// Where to dial data uplinks to.
+        uplinks: Vec<UplinkAddress>,
+    },
+    /// An order.
+    Command {
+        /// The order.
+        command: Box<HostCommand>,
+    },
+    /// Reports up to this sequence are stored; the host may forget them.
+    Acknowledge {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// Highest sequence stored.
+        sequence: u64,
+    },
+}
+
+/// A gateway or terminal relay to dial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UplinkAddress {
+    /// Path of a local socket.
+    pub path: String,
+    /// Proof for the other end that this host belongs there: a signed [`HostPass`].
+    pub pass: String,
+}
+
+/// What a host shows to a gateway: signed by the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPass {
+    /// The host.
+    pub host: HostId,
+    /// Its org.
+    pub org: OrgId,
+    /// Expiry, seconds since 1970 UTC.
+    #[serde(rename = "exp")]
+    pub expires: i64,
+}
+
+impl Claims for HostPass {
+    const PREFIX: &'static str = "efh1";
+    fn expires_at(&self) -> Timestamp {
+        Timestamp::from_second(self.expires).unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// A durable order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostCommand {
+    /// The command; a host that has answered it answers the same again.
+    pub id: CommandId,
+    /// The org; a host refuses another's.
+    pub org: OrgId,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The workspace's generation; older than obeyed is refused as stale.
+    pub generation: u64,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "verb", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Order {
+    /// Make directory, Linux user, checkout, README and `.envforge` context, and start the shell sandbox.
+    PrepareShell(PrepareShell),
+    /// Bring the runtime up, or thaw it.
+    StartRuntime(StartRuntime),
+    /// Pause every runtime process.
+    FreezeRuntime,
+    /// End every runtime process.
+    StopRuntime,
+    /// Run a test or job in the runtime sandbox.
+    RunJob(RunJob),
+    /// End everything and delete the workspace with its resources.
+    DestroyWorkspace,
+}
+
+impl Order {
+    /// The verb, as in the schema.
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::PrepareShell(_) => "PREPARE_SHELL",
+            Self::StartRuntime(_) => "START_RUNTIME",
+            Self::FreezeRuntime => "FREEZE_RUNTIME",
+            Self::StopRuntime => "STOP_RUNTIME",
+            Self::RunJob(_) => "RUN_JOB",
+            Self::DestroyWorkspace => "DESTROY_WORKSPACE",
+        }
+    }
+}
+
+/// `PREPARE_SHELL`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrepareShell {
+    /// The workspace's names.
+    pub names: WorkspaceNames,
+    /// Where the repository is: a Git URL, or an absolute path on this box.
+    pub repository: String,
+    /// The branch; made from the repository's default branch when it does not exist.
+    pub branch: String,
+}
+
+/// The names a workspace goes by, for prompts, README and context.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkspaceNames {
+    /// Org slug.
+    pub org: Slug,
+    /// Project slug.
+    pub project: Slug,
+    /// Workspace slug.
+    pub workspace: Slug,
+}
+
+/// `START_RUNTIME`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StartRuntime {
+    /// Limits to enforce.
+    pub size: Size,
+    /// What woke it, for the host's log.
+    pub cause: String,
+    /// Dev host origin per service, for `<service>_public_url` inputs.
+    pub public_urls: BTreeMap<String, String>,
+}
+
+/// `RUN_JOB`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunJob {
+    /// The job; its captured log is named after it.
+    pub job: JobId,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+}
+
+/// From host to server.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromHost {
+    /// First message of every stream.
+    Hello {
+        /// The daemon's version.
+        version: String,
+        /// What the machine has.
+        machine: Machine,
+    },
+    /// A command was carried out, or can't be.
+    Answer {
+        /// The command.
+        command: CommandId,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// What is, in one workspace.
+    Report {
+        /// The report.
+        report: Box<Report>,
+    },
+    /// The host lives.
+    Heartbeat {
+        /// The host's clock.
+        at: Timestamp,
+        /// What each workspace with a running process is doing.
+        workspaces: Vec<Pulse>,
+    },
+}
+
+/// What the machine has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// Cores, in thousandths.
+    pub milli_cpu: u64,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// What its isolation lacks, in plain sentences; empty is full isolation.
+    pub reductions: Vec<String>,
+}
+
+/// How a command went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is done (or, for `START_RUNTIME` and `RUN_JOB`, well begun; the rest is reported).
+    Done,
+    /// The workspace has obeyed a newer generation.
+    Stale,
+    /// It can't be done.
+    Failed(Trouble),
+}
+
+/// What is wrong and what helps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Trouble {
+    /// Stable code: `shell.branch_not_found`, `host.disk_full`.
+    pub code: String,
+    /// The cause.
+    pub cause: String,
+    /// What helps.
+    pub fix: String,
+}
+
+/// What is, in one workspace. Each report is whole: a later one replaces an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Rises by one per report of this workspace, also across restarts of the host.
+    pub sequence: u64,
+    /// The generation obeyed.
+    pub generation: u64,
+    /// When it was seen, by the host's clock.
+    pub at: Timestamp,
+    /// The runtime's phase.
+    pub phase: ObservedPhase,
+    /// Whether a runtime process exists.
+    pub process_runs: bool,
+    /// When an end was not seen: the last instant at which the runtime was proven to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_proof: Option<Timestamp>,
+    /// What blocks the runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+    /// Shell, services, resources, checks.
+    pub parts: Vec<PartReport>,
+    /// The manifest as read from the checkout; sent when it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<ManifestReport>,
+    /// Jobs whose state changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobReport>,
+}
+
+/// A part, as the host reports it.
+pub type PartReport = Part;
+
+/// The manifest as read from the checkout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum ManifestReport {
+    /// It is good.
+    Valid {
+        /// The manifest, resolved.
+        manifest: Box<Manifest>,
+    },
+    /// It is broken; the previous good one stays in force.
+    Broken {
+        /// Rendered diagnostics: file, line, column, cause, fix.
+        diagnostics: Vec<String>,
+    },
+    /// There is no `envforge.yml`.
+    Missing,
+}
+
+/// A job's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobReport {
+    /// The job.
+    pub job: JobId,
+    /// Its state.
+    pub state: RunState,
+    /// Exit code once ended; 128 + signal when killed.
+    pub exit_code: Option<i32>,
+    /// Why it failed.
+    pub cause: Option<String>,
+}
+
+/// What a workspace with a running process is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Pulse {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Generation obeyed.
+    pub generation: u64,
+    /// Whether a runtime process exists and is not frozen: proof for the meter.
+    pub process_runs: bool,
+    /// CPU its services used since the last heartbeat, in thousandths of a core.
+    pub service_milli_cpu: u64,
+    /// Memory of the runtime in bytes.
+    pub memory: u64,
+    /// Jobs running.
+    pub jobs_running: u32,
+}

@@ -1,0 +1,82 @@
+//! Signed links.
+
+use envforge_core::id::{LinkId, WorkspaceId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Asks for a signed link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateLink {
+    /// The service.
+    pub service: String,
+    /// Minutes until it expires; 60 when absent, at most 43,200 (30 days).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_minutes: Option<u32>,
+    /// Most visits (exchanges for a browser session); no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visit_budget: Option<u32>,
+    /// Most wakes it may cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake_budget: Option<u32>,
+}
+
+/// A new link; the only time its token is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedLink {
+    /// The link.
+    pub link: Link,
+    /// What to share: `https://<dev host>/share/<token>`.
+    pub url: String,
+    /// The token, for the `envforge-link` header of agents and CI.
+    pub token: String,
+}
+
+/// A link, without its token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Link {
+    /// The link.
+    pub id: LinkId,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The service.
+    pub service: String,
+    /// The dev host label.
+    pub label: String,
+    /// `active`, `expired` or `revoked`.
+    pub state: LinkState,
+    /// When it was made.
+    #[schema(value_type = String)]
+    pub created_at: Timestamp,
+    /// When it expires.
+    #[schema(value_type = String)]
+    pub expires_at: Timestamp,
+    /// Visits so far.
+    pub visits: u32,
+    /// Most visits allowed.
+    pub visit_budget: Option<u32>,
+    /// Wakes caused so far.
+    pub wakes: u32,
+    /// Most wakes allowed.
+    pub wake_budget: u32,
+}
+
+/// Whether a link still opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// It opens.
+    Active,
+    /// Its time is over.
+    Expired,
+    /// It was revoked.
+    Revoked,
+}
+
+/// Links of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Links {
+    /// Newest first.
+    pub links: Vec<Link>,
+}

@@ -1,0 +1,32 @@
+//! Request and response bodies of the public API, a file per noun.
+//!
+//! Every list is an object with one named field, so that paging can be added without breaking anyone. Times are
+//! RFC 3339 in UTC. Unknown fields in requests are refused, so a misspelt option is an error and not silence.
+
+pub mod accounts;
+pub mod links;
+pub mod projects;
+pub mod runs;
+pub mod terminal;
+pub mod usage;
+pub mod workspaces;
+
+use envforge_core::refusal::Refusal;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ErrorBody {
+    /// What was refused, why, and what helps.
+    pub error: Refusal,
+}
+
+/// What `GET /v1/health` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok` when the database answers.
+    pub status: String,
+    /// The server's version.
+    pub version: String,
+}

@@ -1,0 +1,71 @@
+//! A descriptor really crosses the socket, and only with a good pass.
+
+use super::*;
+use envforge_core::id::{Id as _, OrgId};
+use envforge_core::token::Signer;
+use std::io::{Read as _, Write as _};
+
+fn pass(signer: &Signer, host: HostId) -> String {
+    signer.sign(&HostPass { host, org: OrgId::from_uuid(uuid::Uuid::nil()), expires: i64::from(i32::MAX) })
+}
+
+#[tokio::test]
+async fn a_stream_is_handed_over_by_descriptor() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("uplink.sock");
+    let signer = Signer::from_seed(&[1; 32]);
+    let keys = Keyring::new(&[signer.public_key()]);
+    let host = HostId::from_uuid(uuid::Uuid::from_u128(5));
+    let uplinks = Arc::new(Uplinks::default());
+    let server = tokio::spawn({
+        let (uplinks, path) = (Arc::clone(&uplinks), path.clone());
+        async move { uplinks.serve(&path, move || keys.clone(), || jiff::Timestamp::UNIX_EPOCH).await }
+    });
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(uplinks.open(host, "t", Open::Service).await, Err(OpenError::NotConnected)));
+
+    let good = pass(&signer, host);
+    let client = tokio::spawn(async move {
+        dial(&path, &good, |ticket, open| async move {
+            assert_eq!(open, Open::Service);
+            if ticket == "no" {
+                return Err(Refusal::not_found("test.no", "no"));
+            }
+            let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+            ours.write_all(ticket.as_bytes()).expect("written");
+            Ok(OwnedFd::from(theirs))
+        })
+        .await
+    });
+    assert!(uplinks.connected(host, Duration::from_secs(5)).await);
+    let fd = uplinks.open(host, "hello", Open::Service).await.expect("opened");
+    let mut text = String::new();
+    std::os::unix::net::UnixStream::from(fd).read_to_string(&mut text).expect("read");
+    assert_eq!(text, "hello");
+    assert!(matches!(uplinks.open(host, "no", Open::Service).await, Err(OpenError::Refused(_))));
+    client.abort();
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_forged_pass_gets_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("uplink.sock");
+    let keys = Keyring::new(&[Signer::from_seed(&[1; 32]).public_key()]);
+    let uplinks = Arc::new(Uplinks::default());
+    let server = tokio::spawn({
+        let (uplinks, path) = (Arc::clone(&uplinks), path.clone());
+        async move { uplinks.serve(&path, move || keys.clone(), || jiff::Timestamp::UNIX_EPOCH).await }
+    });
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+    let host = HostId::from_uuid(uuid::Uuid::from_u128(5));
+    let forged = pass(&Signer::from_seed(&[2; 32]), host);
+    let ended = dial(&path, &forged, |_, _| async { Err(Refusal::not_found("x", "x")) }).await;
+    assert!(ended.is_err(), "the other end hangs up");
+    assert!(!uplinks.is_connected(host));
+    server.abort();
+}

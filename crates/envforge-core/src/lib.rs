@@ -1,0 +1,25 @@
+//! The domain of EnvForge, pure: no IO, no async, no clock.
+//!
+//! One file per noun: its types, its state machine, its refusals and its rules. Time and randomness
+//! are parameters ([`clock`]); nothing here knows of PostgreSQL, HTTP or the operating system, so every
+//! rule can be property-tested in microseconds. What crosses a process boundary is shaped in
+//! `envforge-api`; who may do what is decided here ([`access`]) and asked everywhere.
+#![warn(missing_docs)]
+
+pub mod access;
+pub mod clock;
+pub mod hostname;
+pub mod id;
+pub mod idle;
+pub mod ledger;
+pub mod link;
+pub mod manifest;
+pub mod name;
+pub mod readiness;
+pub mod refusal;
+pub mod runtime;
+pub mod secret;
+pub mod size;
+pub mod ticket;
+pub mod token;
+pub mod usage;

@@ -1,0 +1,192 @@
+//! Signed links and the browser sessions they are exchanged for.
+//!
+//! A link token names org, workspace, service, dev host label and expiry; holding it is not yet a session.
+//! `GET /share/<token>` has no effect; the POST of its card exchanges it at the server, which checks
+//! revocation and budgets in its database and mints a [`SessionClaims`] cookie bound to exactly one label. The
+//! gateway verifies both offline and learns of revocations from its feed; without a fresh feed it refuses.
+
+use crate::id::{LinkId, LinkSessionId, OrgId, WorkspaceId};
+use crate::token::Claims;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Default life of a link.
+pub const DEFAULT_EXPIRY: SignedDuration = SignedDuration::from_mins(60);
+/// Longest life of a link.
+pub const MAX_EXPIRY: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// Wakes a link may cause unless it says otherwise.
+pub const DEFAULT_WAKE_BUDGET: u32 = 20;
+/// Awake minutes a link may cause unless it says otherwise.
+pub const DEFAULT_MINUTE_BUDGET: u32 = 240;
+/// Cookie that carries a browser session over TLS.
+pub const COOKIE: &str = "__Host-envforge";
+/// The same on plain HTTP, where browsers refuse the `__Host-` prefix (single box on `*.localhost`).
+pub const COOKIE_PLAIN: &str = "envforge-session";
+/// Header with which agents and CI send a link token instead of a cookie.
+pub const HEADER: &str = "envforge-link";
+
+/// What a link token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkClaims {
+    /// The link.
+    #[serde(rename = "lnk")]
+    pub link: LinkId,
+    /// The org.
+    pub org: OrgId,
+    /// The workspace.
+    #[serde(rename = "ws")]
+    pub workspace: WorkspaceId,
+    /// The service.
+    #[serde(rename = "svc")]
+    pub service: String,
+    /// The dev host label it is good on.
+    #[serde(rename = "lbl")]
+    pub label: String,
+    /// Expiry, seconds since 1970 UTC.
+    #[serde(rename = "exp")]
+    pub expires: i64,
+}
+
+impl Claims for LinkClaims {
+    const PREFIX: &'static str = "efl1";
+    fn expires_at(&self) -> Timestamp {
+        Timestamp::from_second(self.expires).unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// What a browser session's cookie says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionClaims {
+    /// The session.
+    #[serde(rename = "ses")]
+    pub session: LinkSessionId,
+    /// The link it came from.
+    #[serde(rename = "lnk")]
+    pub link: LinkId,
+    /// The org.
+    pub org: OrgId,
+    /// The workspace.
+    #[serde(rename = "ws")]
+    pub workspace: WorkspaceId,
+    /// The service the label names.
+    #[serde(rename = "svc")]
+    pub service: String,
+    /// The dev host label it is good on; worthless on any other.
+    #[serde(rename = "lbl")]
+    pub label: String,
+    /// Expiry, seconds since 1970 UTC; never later than the link's.
+    #[serde(rename = "exp")]
+    pub expires: i64,
+}
+
+impl Claims for SessionClaims {
+    const PREFIX: &'static str = "efs1";
+    fn expires_at(&self) -> Timestamp {
+        Timestamp::from_second(self.expires).unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// A link as the server knows it, for the rules below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Until when it holds.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// Visits (exchanges) so far.
+    pub visits: u32,
+    /// Most visits allowed; `None` is no limit.
+    pub visit_budget: Option<u32>,
+    /// Wakes caused so far.
+    pub wakes: u32,
+    /// Most wakes allowed.
+    pub wake_budget: u32,
+}
+
+/// Why a link does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LinkRefused {
+    /// It was revoked.
+    #[error("this link was revoked")]
+    Revoked,
+    /// Its time is over.
+    #[error("this link has expired")]
+    Expired,
+    /// Its visits are used up.
+    #[error("this link's visits are used up")]
+    VisitsSpent,
+    /// Its wakes are used up.
+    #[error("this link's wakes are used up")]
+    WakesSpent,
+}
+
+impl LinkRefused {
+    /// The stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Revoked => "link.revoked",
+            Self::Expired => "link.expired",
+            Self::VisitsSpent => "link.visits_spent",
+            Self::WakesSpent => "link.wakes_spent",
+        }
+    }
+}
+
+impl Link {
+    /// Whether the link still holds at `now`.
+    pub fn holds(&self, now: Timestamp) -> Result<(), LinkRefused> {
+        if self.revoked_at.is_some() {
+            return Err(LinkRefused::Revoked);
+        }
+        if self.expires_at <= now {
+            return Err(LinkRefused::Expired);
+        }
+        Ok(())
+    }
+
+    /// Whether one more visit may be exchanged for a session.
+    pub fn visit(&self, now: Timestamp) -> Result<(), LinkRefused> {
+        self.holds(now)?;
+        match self.visit_budget {
+            Some(budget) if self.visits >= budget => Err(LinkRefused::VisitsSpent),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a session of this link may wake the runtime once more.
+    pub fn wake(&self, now: Timestamp) -> Result<(), LinkRefused> {
+        self.holds(now)?;
+        if self.wakes >= self.wake_budget {
+            return Err(LinkRefused::WakesSpent);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Link {
+        Link {
+            expires_at: Timestamp::from_second(100).expect("in range"),
+            revoked_at: None,
+            visits: 0,
+            visit_budget: Some(1),
+            wakes: 0,
+            wake_budget: 1,
+        }
+    }
+
+    // proves LINK-2
+    #[test]
+    fn budgets_expiry_and_revocation_refuse() {
+        let early = Timestamp::from_second(1).expect("in range");
+        let late = Timestamp::from_second(100).expect("in range");
+        assert_eq!(link().visit(early), Ok(()));
+        assert_eq!(link().visit(late), Err(LinkRefused::Expired));
+        assert_eq!(Link { visits: 1, ..link() }.visit(early), Err(LinkRefused::VisitsSpent));
+        assert_eq!(Link { wakes: 1, ..link() }.wake(early), Err(LinkRefused::WakesSpent));
+        assert_eq!(Link { revoked_at: Some(early), ..link() }.wake(early), Err(LinkRefused::Revoked));
+    }
+}

@@ -1,0 +1,270 @@
+//! The manifest as the rest of the product sees it: defaults filled in, routes settled, names checked.
+//!
+//! These types cross process boundaries as JSON (the server reads the file, the host obeys it), so their JSON is their
+//! own, explicit and unambiguous, and not the shorthand people write in `envforge.yml`; `schema` describes that one.
+//! A [`Manifest`] made by [`parse`](super::parse) has passed every check; one read from JSON is as good as its sender.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::size::Size;
+
+/// What one repository declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct Manifest {
+    /// The repository this file belongs to, as `host/owner/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// Whether changes to this file are proposed as a pull request.
+    #[serde(default)]
+    pub prepare_pr: bool,
+    /// Long-running processes, by name.
+    pub services: BTreeMap<String, Service>,
+    /// Resources every workspace gets its own of.
+    #[serde(default)]
+    pub resources: BTreeMap<ResourceKind, ResourceMode>,
+    /// Smoke checks, by name.
+    #[serde(default)]
+    pub checks: BTreeMap<String, Check>,
+    /// What a runtime of this repository is like unless someone asks otherwise.
+    #[serde(default)]
+    pub runtime: RuntimeDefaults,
+    /// What the shell layer has.
+    #[serde(default)]
+    pub shell: Shell,
+    /// Commands run at fixed moments.
+    #[serde(default)]
+    pub hooks: Hooks,
+    /// Plain values that services can take as inputs, by input name.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+}
+
+/// A long-running process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct Service {
+    /// The command line, run by a shell.
+    pub command: String,
+    /// Where it runs, relative to the checkout; the checkout itself when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// The port it listens on. Absent: found when it binds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Path prefixes of the dev host that reach it; empty for a service no browser asks for.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// Named values it asks for.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, Requirement>,
+    /// Its environment variables.
+    #[serde(default)]
+    pub environment: BTreeMap<String, EnvValue>,
+    /// How to tell that it works. Absent: it is ready once its port accepts a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// What happens when it ends by itself.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// Seconds between the request to stop and the kill.
+    #[serde(default = "default_stop_grace")]
+    pub stop_grace: u32,
+}
+
+/// Whether a service can run without an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Requirement {
+    /// The service does not start before the value is known.
+    Required,
+    /// The service starts without it, and then lacks the variables mapped from it.
+    Optional,
+}
+
+/// The value of one environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvValue {
+    /// Written out in the file.
+    Literal(String),
+    /// The value of the input of that name, written `input.<name>`.
+    Input(String),
+}
+
+/// How to tell that a service works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// A GET of this path answers with a status below 400.
+    Http {
+        /// The path asked for, starting with `/`.
+        path: String,
+    },
+    /// The port accepts a connection.
+    Tcp,
+    /// This command ends with status 0.
+    Command(String),
+    /// The service has printed a line that contains this text.
+    Log(String),
+}
+
+/// What happens when a service ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartPolicy {
+    /// Started again, with back-off, when it ended with an error.
+    #[default]
+    OnFailure,
+    /// Started again, with back-off, however it ended.
+    Always,
+    /// Left ended.
+    Never,
+}
+
+/// The kinds of resource this version provides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceKind {
+    /// A PostgreSQL database; gives `database_url` and `postgres_url`.
+    Postgres,
+    /// A Redis instance; gives `redis_url`.
+    Redis,
+}
+
+/// Who runs a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum ResourceMode {
+    /// Made for each workspace, on its host.
+    BranchScoped,
+    /// Run and billed by a provider of the customer's; only its address is known here, as a secret.
+    CustomerCloud {
+        /// The secret that holds its URL.
+        secret: String,
+    },
+}
+
+/// A smoke check: one request and the status it must answer with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct Check {
+    /// The service asked.
+    pub service: String,
+    /// The path asked for, starting with `/`.
+    pub path: String,
+    /// The status expected.
+    #[serde(default = "default_status")]
+    pub status: u16,
+}
+
+/// What a runtime is like unless someone asks otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct RuntimeDefaults {
+    /// How big it is.
+    #[serde(default)]
+    pub size: Size,
+    /// Seconds without activity before it is frozen.
+    #[serde(default = "default_idle")]
+    pub idle: u32,
+    /// Seconds frozen before it is stopped.
+    #[serde(default = "default_stop_after")]
+    pub stop_after: u32,
+}
+
+/// What the shell layer has beyond the host image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct Shell {
+    /// Programs people and agents find on their PATH.
+    #[serde(default)]
+    pub tools: Vec<String>,
+}
+
+/// Commands run at fixed moments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct Hooks {
+    /// Run once in the shell layer after checkout, and again when the files it depends on change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<String>,
+}
+
+/// Seconds between the request to stop and the kill, when the file does not say.
+pub(super) const DEFAULT_STOP_GRACE: u32 = 10;
+/// Seconds of idleness before a freeze, when the file does not say.
+pub(super) const DEFAULT_IDLE: u32 = 10 * 60;
+/// Seconds frozen before a stop, when the file does not say.
+pub(super) const DEFAULT_STOP_AFTER: u32 = 30 * 60;
+/// The status a check expects, when the file does not say.
+pub(super) const DEFAULT_STATUS: u16 = 200;
+
+fn default_stop_grace() -> u32 {
+    DEFAULT_STOP_GRACE
+}
+
+fn default_idle() -> u32 {
+    DEFAULT_IDLE
+}
+
+fn default_stop_after() -> u32 {
+    DEFAULT_STOP_AFTER
+}
+
+fn default_status() -> u16 {
+    DEFAULT_STATUS
+}
+
+impl Default for RuntimeDefaults {
+    fn default() -> Self {
+        Self { size: Size::default(), idle: DEFAULT_IDLE, stop_after: DEFAULT_STOP_AFTER }
+    }
+}
+
+impl Requirement {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+        }
+    }
+}
+
+impl RestartPolicy {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OnFailure => "on_failure",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl ResourceKind {
+    /// Every kind this version provides.
+    pub const ALL: [Self; 2] = [Self::Postgres, Self::Redis];
+
+    /// The key in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+        }
+    }
+
+    /// The names of the inputs it gives, all with the same value.
+    pub fn input_names(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &["database_url", "postgres_url"],
+            Self::Redis => &["redis_url"],
+        }
+    }
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}

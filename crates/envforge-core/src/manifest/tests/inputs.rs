@@ -1,0 +1,139 @@
+//! Who provides what, and who starts when.
+
+use std::collections::BTreeSet;
+
+use expect_test::expect;
+
+use super::{SMALLEST, ok};
+use crate::manifest::{InputValues, MissingInput, Port, ResourceKind, Source, Supply, Wiring};
+
+fn wired(source: &str) -> Wiring {
+    Wiring::new(&ok(source))
+}
+
+// proves REPO-4
+#[test]
+fn what_is_satisfied_starts_and_the_rest_follows() {
+    let wiring = wired(SMALLEST);
+    let mut values = InputValues::default();
+    assert!(wiring.ready_to_start(&values.sources()).is_empty());
+    assert_eq!(wiring.held_back_by("api", &values.sources()), ["database_url"]);
+    values.resource(ResourceKind::Postgres, "postgres://branch");
+    assert_eq!(wiring.ready_to_start(&values.sources()), ["api"]);
+    assert_eq!(wiring.services["web"].waits_for, BTreeSet::from(["api".to_owned()]));
+    let missing = MissingInput { service: "web".to_owned(), input: "api_url".to_owned() };
+    assert_eq!(wiring.resolve("web", &values), Err(missing));
+    // It was told 4000 and listens elsewhere.
+    values.bound("api", 4321);
+    assert_eq!(wiring.ready_to_start(&values.sources()), ["api", "web"]);
+    expect![[r#"
+        Ok(
+            {
+                "API_URL": "http://127.0.0.1:4321",
+                "PORT": "3000",
+            },
+        )
+    "#]]
+    .assert_debug_eq(&wiring.resolve("web", &values));
+    values.unbound("api");
+    assert_eq!(wiring.ready_to_start(&values.sources()), ["api"]);
+}
+
+// proves REPO-4
+#[test]
+fn a_declared_port_is_known_at_once_and_makes_no_circle() {
+    let wiring = wired(
+        "services:
+          web: { command: a, port: 3000, inputs: { api_url: required }, environment: { API: input.api_url, PORT: 80 } }
+          api: { command: b, port: 4000, inputs: { web_url: required, web_port: required } }",
+    );
+    assert_eq!(wiring.cycle(), None);
+    assert_eq!(wiring.ready_to_start(&BTreeSet::new()), ["api", "web"]);
+    let environment = wiring.resolve("web", &InputValues::default()).expect("all is known");
+    assert_eq!(environment["API"], "http://127.0.0.1:4000");
+    assert_eq!(environment["PORT"], "80");
+}
+
+// proves REPO-4
+#[test]
+fn public_urls_and_optional_inputs_hold_nobody_back() {
+    let wiring = wired(
+        "services:
+          web: { command: a, inputs: { api_public_url: required, api_url: optional }, environment: { A: input.api_public_url, B: input.api_url } }
+          api: { command: b, inputs: { web_public_url: required, redis_url: optional } }",
+    );
+    assert_eq!(wiring.ready_to_start(&BTreeSet::new()), ["api", "web"]);
+    let mut values = InputValues::default();
+    values.public_url("api", "https://api--main--acme.example.dev");
+    let environment = wiring.resolve("web", &values).expect("what is required is known");
+    assert_eq!(environment["A"], "https://api--main--acme.example.dev");
+    assert!(!environment.contains_key("B"));
+    assert!(matches!(wiring.services["api"].inputs["redis_url"].supply, Supply::Unsatisfied { .. }));
+}
+
+// proves REPO-4
+#[test]
+fn variables_give_their_own_name_and_hyphens_become_underscores() {
+    let wiring = wired(
+        "services:
+          mail-worker: { command: a, port: 25, inputs: { level: required }, environment: { LEVEL: input.level } }
+          web: { command: b, inputs: { mail_worker_port: required }, environment: { MAIL: input.mail_worker_port } }
+variables: { level: 1.0 }",
+    );
+    let values = InputValues::default();
+    assert_eq!(wiring.ready_to_start(&values.sources()), ["mail-worker", "web"]);
+    assert_eq!(wiring.resolve("mail-worker", &values).expect("known")["LEVEL"], "1.0");
+    assert_eq!(wiring.resolve("web", &values).expect("known")["MAIL"], "25");
+}
+
+// proves RUN-6
+#[test]
+fn a_resource_in_the_customers_cloud_is_unsatisfied_with_its_cause() {
+    let wiring = wired(
+        "services: { web: { command: a, inputs: { database_url: required } } }
+resources: { postgres: { mode: customer_cloud, secret: PROD_DB } }",
+    );
+    assert!(wiring.ready_to_start(&BTreeSet::from([Source::Resource { resource: ResourceKind::Postgres }])).is_empty());
+    expect![[r#"
+        Unsatisfied {
+            cause: "postgres is in the customer's cloud and its address is in secret PROD_DB, which is not set",
+            fix: "set the secret PROD_DB, or write `postgres: branch_scoped`",
+        }
+    "#]]
+    .assert_debug_eq(&wiring.services["web"].inputs["database_url"].supply);
+}
+
+// proves REPO-3
+#[test]
+fn suggested_ports_are_fixed_and_free() {
+    let wiring = wired(
+        "services:
+          a: { command: x }
+          api: { command: x }
+          b: { command: x, port: 3000 }
+          c: { command: x, port: 8001 }
+          d: { command: x }
+          web: { command: x }",
+    );
+    let ports: Vec<(&str, Port)> =
+        wiring.services.iter().map(|(name, service)| (name.as_str(), service.port)).collect();
+    let discover = |suggested_port| Port::Discover { suggested_port };
+    assert_eq!(
+        ports,
+        [
+            ("a", discover(8000)),
+            ("api", discover(4000)),
+            ("b", Port::Declared(3000)),
+            ("c", Port::Declared(8001)),
+            ("d", discover(8002)),
+            ("web", discover(3001)),
+        ]
+    );
+}
+
+#[test]
+fn known_values_are_not_printed() {
+    let mut values = InputValues::default();
+    values.resource(ResourceKind::Postgres, "postgres://user:hunter2@host");
+    assert!(!format!("{values:?}").contains("hunter2"));
+}

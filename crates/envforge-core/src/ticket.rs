@@ -1,0 +1,54 @@
+//! Uplink tickets: what opens a stream on a host.
+//!
+//! Every stream on the data uplink opens with a ticket the server signed and the host verifies: org, host
+//! generation, workspace, kind, subject, expiry, nonce. A gateway can only be given `service` tickets, so a
+//! taken gateway is not a shell.
+
+use crate::id::{HostId, OrgId, WorkspaceId};
+use crate::token::Claims;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a stream reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TicketKind {
+    /// A service's port: dev-host traffic.
+    Service,
+    /// A terminal in the shell layer.
+    Terminal,
+    /// Captured logs of a service or job.
+    Logs,
+}
+
+/// What a ticket says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketClaims {
+    /// The org.
+    pub org: OrgId,
+    /// The host that may honour it.
+    pub host: HostId,
+    /// The host's registration generation; an older one is refused.
+    #[serde(rename = "gen")]
+    pub generation: u64,
+    /// The workspace.
+    #[serde(rename = "ws")]
+    pub workspace: WorkspaceId,
+    /// Service, terminal or logs.
+    pub kind: TicketKind,
+    /// The service's name; the job's or service's name for logs; empty for the main terminal.
+    #[serde(rename = "sub")]
+    pub subject: String,
+    /// Expiry, seconds since 1970 UTC.
+    #[serde(rename = "exp")]
+    pub expires: i64,
+    /// Makes each ticket its own; terminal and log tickets are good once.
+    pub nonce: u64,
+}
+
+impl Claims for TicketClaims {
+    const PREFIX: &'static str = "eft1";
+    fn expires_at(&self) -> Timestamp {
+        Timestamp::from_second(self.expires).unwrap_or(Timestamp::MIN)
+    }
+}

@@ -1,0 +1,269 @@
+//! The meter, caps, money and receipts, folded from ledger events.
+//!
+//! There is no second bookkeeping: windows are what [`fold`] makes of the ledger's `window.opened` and
+//! `window.closed` events, in any order and with duplicates. Windows never overlap, never have negative length and
+//! an unproven second is never billed: an end that was not seen is put at the last proof, and the receipt says so.
+//!
+//! Money is whole micro-units of the currency (1,000,000 = 1). Rounding happens once per window, half up, from
+//! seconds × price per hour; nothing is ever added up in floating point.
+
+use crate::id::{UsageSessionId, WindowId};
+use crate::size::Size;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// A ledger event about a window, as the meter sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum WindowFact {
+    /// A runtime process ran, or was thawed.
+    Opened {
+        /// The window.
+        window: WindowId,
+        /// The usage session around it.
+        session: UsageSessionId,
+        /// When the host saw it.
+        at: Timestamp,
+        /// The size billed.
+        size: Size,
+        /// What woke it: who or what, in words.
+        cause: String,
+    },
+    /// It froze, ended, or every service was blocked.
+    Closed {
+        /// The window.
+        window: WindowId,
+        /// When the host saw it, or the last proof that it ran.
+        at: Timestamp,
+        /// Why it ended, in words.
+        cause: String,
+        /// Seconds that could not be proven and are not billed.
+        unproven_seconds: u64,
+    },
+}
+
+/// One metered interval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AwakeWindow {
+    /// The window.
+    pub window: WindowId,
+    /// The usage session around it.
+    pub session: UsageSessionId,
+    /// When it opened.
+    #[schema(value_type = String)]
+    pub opened_at: Timestamp,
+    /// When it closed; absent while it is open.
+    #[schema(value_type = Option<String>)]
+    pub closed_at: Option<Timestamp>,
+    /// The size billed.
+    pub size: Size,
+    /// What woke it.
+    pub wake_cause: String,
+    /// Why it ended.
+    pub end_cause: Option<String>,
+    /// Seconds that could not be proven and are not billed.
+    pub unproven_seconds: u64,
+}
+
+impl AwakeWindow {
+    /// Whole seconds metered up to `now`, rounded down: an unproven second is never billed.
+    pub fn seconds(&self, now: Timestamp) -> u64 {
+        let end = self.closed_at.unwrap_or(now);
+        u64::try_from(end.duration_since(self.opened_at).as_secs()).unwrap_or(0)
+    }
+}
+
+/// Folds facts, in the order of the ledger, into windows in the order of their opening.
+pub fn fold(facts: &[WindowFact]) -> Vec<AwakeWindow> {
+    let mut windows: BTreeMap<WindowId, AwakeWindow> = BTreeMap::new();
+    for fact in facts {
+        if let WindowFact::Opened { window, session, at, size, cause } = fact {
+            windows.entry(*window).or_insert_with(|| AwakeWindow {
+                window: *window,
+                session: *session,
+                opened_at: *at,
+                closed_at: None,
+                size: *size,
+                wake_cause: cause.clone(),
+                end_cause: None,
+                unproven_seconds: 0,
+            });
+        }
+    }
+    for fact in facts {
+        if let WindowFact::Closed { window, at, cause, unproven_seconds } = fact
+            && let Some(open) = windows.get_mut(window)
+            && open.closed_at.is_none()
+        {
+            open.closed_at = Some((*at).max(open.opened_at));
+            open.end_cause = Some(cause.clone());
+            open.unproven_seconds = *unproven_seconds;
+        }
+    }
+    let mut windows: Vec<_> = windows.into_values().collect();
+    windows.sort_by_key(|window| (window.opened_at, window.window));
+    // A clock that went back, or a late report, must never bill a second twice.
+    for i in 1..windows.len() {
+        let next_open = windows[i].opened_at;
+        let previous = &mut windows[i - 1];
+        if previous.closed_at.is_none_or(|closed| closed > next_open) {
+            if previous.closed_at.is_none() {
+                previous.end_cause = Some("superseded by the next window".to_owned());
+            }
+            previous.closed_at = Some(next_open.max(previous.opened_at));
+        }
+    }
+    windows
+}
+
+/// Prices per hour and size, in micro-units of the currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Prices {
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Small, per hour.
+    pub small: u64,
+    /// Medium, per hour.
+    pub medium: u64,
+    /// Large, per hour.
+    pub large: u64,
+}
+
+impl Default for Prices {
+    /// A self-hosted box costs nothing until prices are configured.
+    fn default() -> Self {
+        Self { currency: "USD".to_owned(), small: 0, medium: 0, large: 0 }
+    }
+}
+
+impl Prices {
+    /// Cost of a number of seconds at a size, in micro-units, rounded half up.
+    pub fn cost(&self, size: Size, seconds: u64) -> u64 {
+        let per_hour = match size {
+            Size::Small => self.small,
+            Size::Medium => self.medium,
+            Size::Large => self.large,
+        };
+        let exact = u128::from(per_hour) * u128::from(seconds);
+        u64::try_from((exact + 1_800) / 3_600).unwrap_or(u64::MAX)
+    }
+}
+
+/// What happens at a cap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CapMode {
+    /// No cap.
+    #[default]
+    None,
+    /// Say so, go on.
+    Warn,
+    /// Refuse to wake, and sleep.
+    Stop,
+}
+
+/// A cap on awake minutes per calendar month (UTC).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cap {
+    /// None, warn or stop.
+    pub mode: CapMode,
+    /// Awake minutes a month.
+    pub minutes: u64,
+}
+
+/// Where usage stands against a cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "posture", rename_all = "snake_case")]
+pub enum CapPosture {
+    /// No cap is set.
+    None,
+    /// Below 80 %.
+    Within {
+        /// Percent used.
+        percent: u64,
+    },
+    /// From 80 % on, or past the cap in mode `warn`.
+    Warning {
+        /// Percent used.
+        percent: u64,
+    },
+    /// At or past the cap in mode `stop`.
+    Stopped {
+        /// Percent used.
+        percent: u64,
+    },
+}
+
+impl Cap {
+    /// The posture after `seconds` this month.
+    pub fn posture(self, seconds: u64) -> CapPosture {
+        if self.mode == CapMode::None {
+            return CapPosture::None;
+        }
+        let limit = self.minutes * 60;
+        let percent = if limit == 0 { 100 } else { seconds * 100 / limit };
+        match self.mode {
+            CapMode::Stop if percent >= 100 => CapPosture::Stopped { percent },
+            _ if percent >= 80 => CapPosture::Warning { percent },
+            _ => CapPosture::Within { percent },
+        }
+    }
+}
+
+/// What a usage session did and cost; kept after sleep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Receipt {
+    /// The session.
+    pub session: UsageSessionId,
+    /// Its windows, oldest first.
+    pub windows: Vec<AwakeWindow>,
+    /// Metered seconds.
+    pub awake_seconds: u64,
+    /// Cost in micro-units of the currency.
+    pub cost_micros: u64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Whether the session has ended; until then figures grow.
+    pub is_final: bool,
+    /// Seconds that could not be proven and are not billed.
+    pub unproven_seconds: u64,
+}
+
+/// Receipts of the sessions in `windows`, newest first.
+pub fn receipts(windows: &[AwakeWindow], open_session: Option<UsageSessionId>, prices: &Prices, now: Timestamp) -> Vec<Receipt> {
+    let mut sessions: Vec<Receipt> = Vec::new();
+    for window in windows {
+        let index = sessions.iter().position(|receipt| receipt.session == window.session).unwrap_or_else(|| {
+            sessions.push(Receipt {
+                session: window.session,
+                windows: Vec::new(),
+                awake_seconds: 0,
+                cost_micros: 0,
+                currency: prices.currency.clone(),
+                is_final: open_session != Some(window.session),
+                unproven_seconds: 0,
+            });
+            sessions.len() - 1
+        });
+        let receipt = &mut sessions[index];
+        let seconds = window.seconds(now);
+        receipt.awake_seconds += seconds;
+        receipt.cost_micros += prices.cost(window.size, seconds);
+        receipt.unproven_seconds += window.unproven_seconds;
+        receipt.is_final &= window.closed_at.is_some();
+        receipt.windows.push(window.clone());
+    }
+    sessions.reverse();
+    sessions
+}
+
+/// A sum of micro-units as people read it: `0.0123 USD`, rounded half up to four places.
+pub fn format_money(micros: u64, currency: &str) -> String {
+    let ten_thousandths = (u128::from(micros) + 50) / 100;
+    format!("{}.{:04} {currency}", ten_thousandths / 10_000, ten_thousandths % 10_000)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The gateway: verifies, wakes, forwards; holds no database.

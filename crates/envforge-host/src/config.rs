@@ -1,0 +1,75 @@
+//! What an operator decides about a host daemon; everything else it finds out by itself.
+
+use envforge_api::client::Address;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// The shell layer's own baseline (UP-11), so that services run in a shell are not free capacity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShellLimits {
+    /// CPU at most, in thousandths of one core.
+    pub milli_cpu: u32,
+    /// Memory at most, in bytes.
+    pub memory: u64,
+    /// Processes and threads at most.
+    pub processes: u64,
+}
+
+impl Default for ShellLimits {
+    fn default() -> Self {
+        Self { milli_cpu: 2_000, memory: 4 * 1024 * 1024 * 1024, processes: 2_048 }
+    }
+}
+
+/// A host daemon's configuration.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// Where everything of this host is kept, `/var/lib/envforge/host`. Every directory above it must be open to
+    /// other users (mode `x`): a checkout is made as the workspace's own user.
+    pub data_dir: PathBuf,
+    /// The server.
+    pub server: Address,
+    /// The file that holds the one-time registration token; not needed once registered.
+    pub registration_token: Option<PathBuf>,
+    /// The executable whose `sandbox-init` argument makes it a sandbox's init: `/proc/self/exe` of `envforged`.
+    pub program: PathBuf,
+    /// Tells several daemons on one machine apart; lower-case letters, digits and `_`.
+    pub instance: String,
+    /// The first Linux user id of workspaces; each takes one, `uid_base + index`.
+    pub uid_base: u32,
+    /// The first two bytes of the network that workspaces' addresses come from.
+    pub network_pool: [u8; 2],
+    /// Name servers workspaces may ask; empty takes the machine's own.
+    pub resolvers: Vec<IpAddr>,
+    /// Further IPv4 networks closed to workspaces.
+    pub closed_networks: Vec<String>,
+    /// The shell layer's baseline.
+    pub shell_limits: ShellLimits,
+    /// The directory of `initdb` and `postgres`; found under `/usr/lib/postgresql` when absent.
+    pub postgres_bin: Option<PathBuf>,
+    /// The Linux user the resource cluster runs as.
+    pub resource_user: String,
+    /// The Redis server's program.
+    pub redis_server: PathBuf,
+}
+
+impl HostConfig {
+    /// The configuration of the only daemon on a machine.
+    pub fn new(data_dir: impl Into<PathBuf>, server: Address, program: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            server,
+            registration_token: None,
+            program: program.into(),
+            instance: "default".to_owned(),
+            uid_base: 200_000,
+            network_pool: [10, 213],
+            resolvers: Vec::new(),
+            closed_networks: Vec::new(),
+            shell_limits: ShellLimits::default(),
+            postgres_bin: None,
+            resource_user: "postgres".to_owned(),
+            redis_server: PathBuf::from("/usr/bin/redis-server"),
+        }
+    }
+}

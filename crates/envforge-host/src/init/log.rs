@@ -1,0 +1,308 @@
+//! What services write, line by line into files that are readable while everything sleeps.
+//!
+//! A line is `2025-11-21T06:30:00.123Z stdout text`. Output is read as fast as it comes and written with one call a
+//! chunk, so a service waits for its log only as long as the kernel takes to copy it. A file that would pass its limit is moved
+//! aside first. A disk that is full costs lines, which are counted and owned up to in the file itself when there is room
+//! again; it never stops a service.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::rc::{Rc, Weak};
+
+use jiff::Timestamp;
+use rustix::fs::{Mode, OFlags};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+/// A longer line is split, so that one without an end can't fill memory.
+const LINE_MAX: usize = 16 * 1024;
+
+const CHUNK: usize = 8 * 1024;
+
+/// The wall clock of everything the init notes.
+pub(super) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Which stream a line came from.
+#[derive(Clone, Copy)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// All logs of the sandbox.
+pub(super) struct Logs {
+    place: Rc<Place>,
+    open: RefCell<HashMap<String, Weak<LogFile>>>,
+}
+
+struct Place {
+    dir: Option<OwnedFd>,
+    max_bytes: u64,
+    keep: u8,
+    dropped: Cell<u64>,
+}
+
+impl Logs {
+    pub(super) fn new(dir: Option<OwnedFd>, max_bytes: u64, keep: u8) -> Self {
+        let place = Place {
+            dir,
+            max_bytes,
+            keep,
+            dropped: Cell::new(0),
+        };
+        Self {
+            place: Rc::new(place),
+            open: RefCell::default(),
+        }
+    }
+
+    /// The log of this name; all who write it share it.
+    pub(super) fn file(&self, name: &str) -> Rc<LogFile> {
+        let mut open = self.open.borrow_mut();
+        open.retain(|_, file| file.strong_count() > 0);
+        if let Some(file) = open.get(name).and_then(Weak::upgrade) {
+            return file;
+        }
+        let file = Rc::new(LogFile {
+            place: Rc::clone(&self.place),
+            name: format!("{name}.log"),
+            state: RefCell::default(),
+        });
+        open.insert(name.to_owned(), Rc::downgrade(&file));
+        file
+    }
+
+    /// Lines lost, over all logs.
+    pub(super) fn dropped(&self) -> u64 {
+        self.place.dropped.get()
+    }
+
+    /// Where the init's own last words go.
+    pub(super) fn open_own(&self) -> Option<OwnedFd> {
+        self.place.open(".init.log").ok().map(OwnedFd::from)
+    }
+}
+
+impl Place {
+    fn open(&self, name: &str) -> std::io::Result<std::fs::File> {
+        let dir = self.dir.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o640))?.into())
+    }
+}
+
+/// One log.
+pub(super) struct LogFile {
+    place: Rc<Place>,
+    name: String,
+    state: RefCell<FileState>,
+}
+
+#[derive(Default)]
+struct FileState {
+    file: Option<std::fs::File>,
+    size: u64,
+    dropped: u64,
+    /// The disk filled up within a line.
+    torn: bool,
+}
+
+impl LogFile {
+    /// Appends whole lines, or counts them as lost.
+    fn append(&self, mut text: Vec<u8>, lines: u64) {
+        let mut state = self.state.borrow_mut();
+        if state.dropped > 0 || state.torn {
+            let mut note = Vec::new();
+            if state.torn {
+                note.push(b'\n');
+            }
+            if state.dropped > 0 {
+                let text = format!("{} lines were lost: the disk was full", state.dropped);
+                put_line(&mut note, &stamp(), "stderr", text.as_bytes());
+            }
+            note.append(&mut text);
+            text = note;
+        }
+        match self.write(&mut state, &text) {
+            Ok(()) => {
+                state.dropped = 0;
+                state.torn = false;
+            }
+            Err(written) => {
+                // Something of it may be there; what is not is counted as a whole.
+                state.torn = state.torn && written == 0 || written > 0;
+                state.dropped += lines;
+                state.file = None;
+                self.place.dropped.set(self.place.dropped.get() + lines);
+            }
+        }
+    }
+
+    /// Writes all of it, or says how much.
+    fn write(&self, state: &mut FileState, text: &[u8]) -> Result<(), usize> {
+        let length = text.len() as u64;
+        if state.file.is_some() && state.size > 0 && state.size + length > self.place.max_bytes {
+            self.rotate();
+            state.file = None;
+        }
+        if state.file.is_none() {
+            let mut file = self.place.open(&self.name).map_err(|_| 0usize)?;
+            state.size = file.metadata().map_or(0, |metadata| metadata.len());
+            if state.size > 0 && state.size + length > self.place.max_bytes {
+                self.rotate();
+                file = self.place.open(&self.name).map_err(|_| 0usize)?;
+                state.size = 0;
+            }
+            state.file = Some(file);
+        }
+        let Some(file) = state.file.as_mut() else { return Err(0) };
+        let mut done = 0;
+        while done < text.len() {
+            match file.write(&text[done..]) {
+                Ok(0) => return Err(done),
+                Ok(count) => {
+                    done += count;
+                    state.size += count as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(done),
+            }
+        }
+        Ok(())
+    }
+
+    /// `web.log` becomes `web.log.1`, that `web.log.2`; the last goes.
+    fn rotate(&self) {
+        let Some(dir) = self.place.dir.as_ref() else { return };
+        let numbered = |number: u8| match number {
+            0 => self.name.clone(),
+            _ => format!("{}.{number}", self.name),
+        };
+        if self.place.keep == 0 {
+            let _ = rustix::fs::unlinkat(dir, &self.name, rustix::fs::AtFlags::empty());
+        }
+        for number in (0..self.place.keep).rev() {
+            let _ = rustix::fs::renameat(dir, numbered(number), dir, numbered(number + 1));
+        }
+    }
+}
+
+/// Reads a stream to its end and logs it.
+pub(super) async fn capture(log: Rc<LogFile>, stream: Stream, mut from: pipe::Receiver) {
+    let mut chunk = vec![0; CHUNK];
+    let mut splitter = LineSplitter::default();
+    loop {
+        let count = from.read(&mut chunk).await.unwrap_or(0);
+        let stamp = stamp();
+        let mut text = Vec::with_capacity(count * 2);
+        let mut lines = 0;
+        let mut put = |line: &[u8]| {
+            put_line(&mut text, &stamp, stream.name(), line);
+            lines += 1;
+        };
+        if count == 0 {
+            splitter.finish(&mut put);
+        } else {
+            splitter.feed(&chunk[..count], &mut put);
+        }
+        if lines > 0 {
+            log.append(text, lines);
+        }
+        if count == 0 {
+            return;
+        }
+    }
+}
+
+fn stamp() -> String {
+    format!("{:.3}", now())
+}
+
+fn put_line(text: &mut Vec<u8>, stamp: &str, stream: &str, line: &[u8]) {
+    for part in [stamp.as_bytes(), b" ", stream.as_bytes(), b" ", line, b"\n"] {
+        text.extend_from_slice(part);
+    }
+}
+
+/// Cuts a stream into lines, and lines that are too long into pieces.
+#[derive(Default)]
+struct LineSplitter {
+    rest: Vec<u8>,
+}
+
+impl LineSplitter {
+    fn feed(&mut self, mut bytes: &[u8], put: &mut impl FnMut(&[u8])) {
+        while !bytes.is_empty() {
+            let room = LINE_MAX - self.rest.len();
+            let within = &bytes[..bytes.len().min(room)];
+            if let Some(end) = within.iter().position(|byte| *byte == b'\n') {
+                self.rest.extend_from_slice(&bytes[..end]);
+                self.emit(put);
+                bytes = &bytes[end + 1..];
+            } else {
+                self.rest.extend_from_slice(within);
+                bytes = &bytes[within.len()..];
+                if self.rest.len() == LINE_MAX {
+                    self.emit(put);
+                    // The line ended exactly there.
+                    bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, put: &mut impl FnMut(&[u8])) {
+        if !self.rest.is_empty() {
+            self.emit(put);
+        }
+    }
+
+    fn emit(&mut self, put: &mut impl FnMut(&[u8])) {
+        put(self.rest.strip_suffix(b"\r").unwrap_or(&self.rest));
+        self.rest.clear();
+        self.rest.shrink_to(CHUNK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(chunks: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        let mut splitter = LineSplitter::default();
+        for chunk in chunks {
+            splitter.feed(chunk, &mut |line| lines.push(line.to_vec()));
+        }
+        splitter.finish(&mut |line| lines.push(line.to_vec()));
+        lines
+    }
+
+    #[test]
+    fn lines_are_whole_however_they_arrive() {
+        assert_eq!(split(&[b"one\ntw", b"o\r\n\nlast"]), [&b"one"[..], b"two", b"", b"last"]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_split_and_nothing_is_lost() {
+        let long = vec![b'x'; LINE_MAX * 2 + 5];
+        let lines = split(&[&long]);
+        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [LINE_MAX, LINE_MAX, 5]);
+        let mut exact = vec![b'x'; LINE_MAX];
+        exact.push(b'\n');
+        assert_eq!(split(&[&exact]).len(), 1);
+    }
+}

@@ -1,0 +1,4 @@
+//! The host daemon: one organization's machine.
+
+pub mod init;
+pub mod sys;

@@ -1,0 +1,137 @@
+//! From an ordinary process to the PID 1 of a sandbox, step by step.
+//!
+//! Runs in a fresh process with one thread. The order is not free: cgroups are joined before the cgroup namespace is
+//! made, so that the group becomes its root; everything that is needed of the host (socket, log directory) is opened
+//! while the host is still there; namespaces come before the mounts, mounts before the privileges go.
+#![expect(unsafe_code, reason = "fork and close_range have no safe form")]
+
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::ForkResult;
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::OpenTreeFlags;
+
+use super::{Report, SandboxSpec, mounts, privileges, report};
+use crate::init::wire;
+use crate::sys::netns;
+
+/// What the init holds once it is inside.
+pub(crate) struct Entered {
+    pub(crate) spec: SandboxSpec,
+    pub(crate) listener: OwnedFd,
+    pub(crate) log_dir: Option<OwnedFd>,
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub(crate) struct StepError {
+    pub(crate) step: String,
+    pub(crate) reason: String,
+}
+
+/// Names the step a result belongs to.
+pub(crate) trait Step<T> {
+    fn step(self, step: impl fmt::Display) -> Result<T, StepError>;
+}
+
+impl<T, E: fmt::Display> Step<T> for Result<T, E> {
+    fn step(self, step: impl fmt::Display) -> Result<T, StepError> {
+        self.map_err(|error| StepError {
+            step: step.to_string(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// Becomes a sandbox's init as the specification on standard input says. Returns in the init only; in the process that
+/// started it, `None`, after the init's pid was reported.
+pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
+    close_strays().step("close_range")?;
+    let spec = read_spec()?;
+    // Neither the daemon's session nor its file mode mask.
+    let _ = rustix::process::setsid();
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    for file in &spec.cgroup_procs {
+        std::fs::write(file, "0").step(format_args!("join cgroup {}", file.display()))?;
+    }
+    let log_dir = spec.log_dir.as_deref().map(open_log_dir).transpose()?;
+    let listener = wire::listen(&spec.control_socket)
+        .step(format_args!("control socket {}", spec.control_socket.display()))?;
+    join_namespaces(&spec)?;
+    // A mount of its own, so that the descriptor leads to this directory and, even through `..`, to nothing else.
+    let log_dir = log_dir
+        .map(|dir| {
+            let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+            rustix::mount::open_tree(&dir, "", clone).step("log directory: open_tree")
+        })
+        .transpose()?;
+
+    // SAFETY: this process has one thread, so the child's copy of the heap and of every lock is consistent.
+    match unsafe { nix::unistd::fork() }.step("fork")? {
+        ForkResult::Parent { child } => {
+            report(&Report::Forked { pid: child.as_raw() });
+            return Ok(None);
+        }
+        ForkResult::Child => {}
+    }
+    rustix::system::sethostname(spec.hostname.as_bytes()).step("sethostname")?;
+    mounts::build(&spec)?;
+    privileges::give_up(&spec)?;
+    Ok(Some(Entered {
+        spec,
+        listener,
+        log_dir,
+    }))
+}
+
+/// The daemon's own descriptors are close-on-exec; what the daemon was started with may not be.
+fn close_strays() -> io::Result<()> {
+    // SAFETY: nothing in this process owns a descriptor above 2 yet.
+    let done = unsafe { nix::libc::close_range(3, nix::libc::c_uint::MAX, 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn read_spec() -> Result<SandboxSpec, StepError> {
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes).step("specification")?;
+    let spec: SandboxSpec = serde_json::from_slice(&bytes).step("specification")?;
+    spec.validate().step("specification")?;
+    Ok(spec)
+}
+
+fn open_log_dir(path: &Path) -> Result<OwnedFd, StepError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).step(format_args!("log directory {}", path.display()))
+}
+
+fn join_namespaces(spec: &SandboxSpec) -> Result<(), StepError> {
+    let mut fresh = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWCGROUP;
+    match &spec.netns {
+        Some(path) if !spec.rootless => {
+            let file = std::fs::File::open(path).step(format_args!("network namespace {}", path.display()))?;
+            setns(&file, CloneFlags::CLONE_NEWNET).step(format_args!("setns {}", path.display()))?;
+        }
+        _ => fresh |= CloneFlags::CLONE_NEWNET,
+    }
+    if spec.rootless {
+        let uid = rustix::process::getuid().as_raw();
+        let gid = rustix::process::getgid().as_raw();
+        unshare(CloneFlags::CLONE_NEWUSER).step("unshare user namespace")?;
+        std::fs::write("/proc/self/setgroups", "deny").step("setgroups deny")?;
+        std::fs::write("/proc/self/uid_map", format!("{} {uid} 1", spec.uid)).step("uid_map")?;
+        std::fs::write("/proc/self/gid_map", format!("{} {gid} 1", spec.gid)).step("gid_map")?;
+    }
+    unshare(fresh).step("unshare")?;
+    if fresh.contains(CloneFlags::CLONE_NEWNET) {
+        netns::prepare_inside().step("loopback")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Native sandboxes: one workspace's shell or runtime, shut off by the kernel's own means.
+//!
+//! A sandbox is a process tree under an init of our own that is PID 1 of a fresh pid namespace, in fresh mount, IPC,
+//! UTS and cgroup namespaces, as an unprivileged user without capabilities behind a seccomp filter. Two sandboxes of a
+//! workspace share the network namespace and the checkout, nothing else: an environment or an open file of a service
+//! can't be read from the shell.
+//!
+//! How one starts. The daemon runs its own executable again as `sandbox-init` (a fresh single-threaded process: a
+//! multi-threaded one can neither fork safely nor join namespaces), with the specification in a memfd as stdin. That
+//! process joins cgroups and network, opens what it needs of the host, unshares, forks the init, reports the init's
+//! pid and leaves. The init builds its root ([`mounts`]), gives up every privilege ([`privileges`]), reports that it
+//! is ready, and serves its control socket (`crate::init`).
+//!
+//! What must stay true:
+//! - No step after the privileges are gone needs one, and no process is started before they are gone.
+//! - A step that fails ends the init; nothing runs in a half-built sandbox. The error names the step.
+//! - The init does not depend on the daemon: no pipe, no death signal, no parent. A daemon that comes back finds it by
+//!   (pid, start time) and by its socket.
+//! - Nothing of the host is open in a started process: every descriptor is close-on-exec and stray ones are closed first.
+
+mod enter;
+mod mounts;
+mod privileges;
+mod seccomp;
+mod spec;
+mod start;
+
+pub(crate) use enter::{Entered, enter};
+pub(crate) use start::{Report, report};
+
+pub use spec::{Bind, GeneratedFile, SandboxSpec, SpecError};
+pub use start::{Sandbox, SandboxError, start};
+
+/// The first argument that makes a program a sandbox's init.
+pub const INIT_ARGUMENT: &str = "sandbox-init";

@@ -1,0 +1,113 @@
+//! Signing in, API keys, and the first start.
+
+use super::{Identity, store};
+use crate::app::App;
+use crate::hosts;
+use crate::ledger::{self, Entry};
+use crate::platform::config::Bootstrap;
+use crate::platform::fault::Answer;
+use anyhow::Context as _;
+use envforge_api::ambient::opaque_token;
+use envforge_api::http::accounts::{ApiKeys, CreateApiKey, CreatedApiKey, Me, Membership};
+use envforge_core::access::Role;
+use envforge_core::id::{ApiKeyId, OrgId, UserId};
+use envforge_core::name::Slug;
+use envforge_core::refusal::Refusal;
+use envforge_core::token::digest;
+use fs_err as fs;
+use std::io::Write as _;
+use std::path::Path;
+
+/// Prefix of API keys.
+pub const KEY_PREFIX: &str = "efk_";
+/// Most API keys of one user.
+const KEYS_MAX: usize = 100;
+
+/// Who holds this key, if anyone.
+pub async fn authenticate(app: &App, key: &str) -> Answer<Option<Identity>> {
+    if !key.starts_with(KEY_PREFIX) || key.len() > 200 {
+        return Ok(None);
+    }
+    store::system_authenticate(&app.db, &digest(key)).await
+}
+
+/// The caller, as shown.
+pub fn me(identity: &Identity) -> Me {
+    let orgs = identity.orgs.iter().map(|(scope, slug, role)| Membership { org: scope.org(), slug: slug.clone(), role: *role });
+    Me { user: identity.user, name: identity.name.clone(), orgs: orgs.collect() }
+}
+
+/// A new API key for oneself.
+pub async fn create_key(app: &App, identity: &Identity, request: &CreateApiKey) -> Answer<CreatedApiKey> {
+    let name = request.name.trim();
+    if name.is_empty() || name.len() > 100 {
+        return Err(Refusal::invalid("api_key.name", "the name of a key has 1 to 100 characters").into());
+    }
+    if store::keys(&app.db, identity.user).await?.len() >= KEYS_MAX {
+        return Err(Refusal::conflict("api_key.too_many", format!("you have {KEYS_MAX} keys already")).hint("revoke one that is not used").into());
+    }
+    let value = opaque_token(KEY_PREFIX, &*app.entropy);
+    let id: ApiKeyId = app.mint();
+    let mut tx = app.db.begin_installation().await?;
+    store::insert_key(&mut tx, id, identity.user, name, &value, app.now()).await?;
+    let actor = format!("user:{}", identity.user);
+    ledger::record(app, &mut tx, Entry::new(&actor, "api_key.created", id, name)).await?;
+    tx.commit().await?;
+    Ok(CreatedApiKey { id, value })
+}
+
+/// One's API keys.
+pub async fn list_keys(app: &App, identity: &Identity) -> Answer<ApiKeys> {
+    Ok(ApiKeys { api_keys: store::keys(&app.db, identity.user).await? })
+}
+
+/// Revokes one of one's own keys; it is refused from the next request on.
+pub async fn revoke_key(app: &App, identity: &Identity, id: ApiKeyId) -> Answer<()> {
+    let mut tx = app.db.begin_installation().await?;
+    if !store::revoke_key(&mut tx, id, identity.user, app.now()).await? {
+        return Err(Refusal::not_found("api_key.not_found", "you have no such key").into());
+    }
+    let actor = format!("user:{}", identity.user);
+    ledger::record(app, &mut tx, Entry::new(&actor, "api_key.revoked", id, "asked")).await?;
+    tx.commit().await
+}
+
+/// The first start of a one-box installation: local owner, org, this box as its host. Does nothing once an org
+/// exists. The key and the token are on disk before the commit, so a crash can't leave an org nobody can enter.
+pub async fn bootstrap(app: &App, wanted: &Bootstrap) -> Answer<()> {
+    let slug: Slug = wanted.org.parse().map_err(|error| anyhow::anyhow!("the org's name `{}`: {error}", wanted.org))?;
+    let mut tx = app.db.begin_installation().await?;
+    store::lock_bootstrap(&mut tx).await?;
+    if store::system_any_org(&mut tx).await? {
+        return Ok(());
+    }
+    let (org, user, key): (OrgId, UserId, ApiKeyId) = (app.mint(), app.mint(), app.mint());
+    let value = opaque_token(KEY_PREFIX, &*app.entropy);
+    let now = app.now();
+    store::insert_user(&mut tx, user, "local owner", now).await?;
+    store::insert_key(&mut tx, key, user, "first start", &value, now).await?;
+    ledger::record(app, &mut tx, Entry::new("system:bootstrap", "installation.started", org, "first start")).await?;
+    tx.enter(org).await?;
+    store::insert_org(&mut tx, org, &slug, now).await?;
+    store::insert_membership(&mut tx, org, user, Role::Owner).await?;
+    ledger::record(app, &mut tx, Entry::new("system:bootstrap", "org.created", org, "first start")).await?;
+    let token = hosts::ops::add(app, &mut tx, "this-box", true, "system:bootstrap").await?.token;
+    write_private(&wanted.owner_key_file, &value)?;
+    write_private(&wanted.host_token_file, &token)?;
+    tx.commit().await?;
+    tracing::info!(org = %slug, "first start: the organization and its owner were made");
+    Ok(())
+}
+
+/// Writes a secret to a file only its owner can read, whole or not at all.
+fn write_private(path: &Path, value: &str) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let partial = path.with_extension("partial");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).options_mut().mode(0o600);
+    let mut file = options.open(&partial).context("writing a credential of the first start")?;
+    writeln!(file, "{value}").context("writing a credential of the first start")?;
+    file.sync_all()?;
+    fs::rename(&partial, path)?;
+    Ok(())
+}

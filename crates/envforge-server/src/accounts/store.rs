@@ -1,0 +1,131 @@
+//! Rows of orgs, users, memberships and API keys.
+
+use super::Identity;
+use crate::platform::db::{Db, OrgScope, Tx};
+use crate::platform::fault::Answer;
+use anyhow::Context as _;
+use envforge_api::http::accounts::ApiKey;
+use envforge_core::access::Role;
+use envforge_core::id::{ApiKeyId, Id as _, OrgId, UserId};
+use envforge_core::name::Slug;
+use envforge_core::token::digest;
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+/// The user and memberships behind a key.
+pub(crate) async fn system_authenticate(db: &Db, key_digest: &str) -> Answer<Option<Identity>> {
+    let rows = sqlx::query("SELECT * FROM system_authenticate($1)").bind(key_digest).fetch_all(db.pool()).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let mut identity = Identity {
+        key: ApiKeyId::from_uuid(first.try_get("key_id")?),
+        user: UserId::from_uuid(first.try_get("user_id")?),
+        name: first.try_get("user_name")?,
+        orgs: Vec::new(),
+    };
+    for row in &rows {
+        if let (Some(org), Some(slug), Some(role)) = (
+            row.try_get::<Option<Uuid>, _>("org_id")?,
+            row.try_get::<Option<String>, _>("org_slug")?,
+            row.try_get::<Option<String>, _>("role")?,
+        ) {
+            let slug: Slug = slug.parse().context("stored org slug")?;
+            let role: Role = role.parse().map_err(|error: String| anyhow::anyhow!(error))?;
+            identity.orgs.push((OrgScope::established(OrgId::from_uuid(org)), slug, role));
+        }
+    }
+    Ok(Some(identity))
+}
+
+/// One bootstrap at a time, until the transaction ends.
+pub(crate) async fn lock_bootstrap(tx: &mut Tx) -> Answer<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock(7305722)").execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Whether any org exists.
+pub(crate) async fn system_any_org(tx: &mut Tx) -> Answer<bool> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM system_org_ids())").fetch_one(tx.conn()).await?)
+}
+
+/// All orgs, oldest first.
+pub(crate) async fn system_org_ids(db: &Db) -> Answer<Vec<OrgScope>> {
+    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT system_org_ids()").fetch_all(db.pool()).await?;
+    Ok(ids.into_iter().map(|id| OrgScope::established(OrgId::from_uuid(id))).collect())
+}
+
+pub(crate) async fn insert_org(tx: &mut Tx, id: OrgId, slug: &Slug, now: Timestamp) -> Answer<()> {
+    sqlx::query("INSERT INTO orgs (org_id, slug, name, created_at) VALUES ($1, $2, $2, $3)")
+        .bind(id.uuid())
+        .bind(slug.as_str())
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn insert_user(tx: &mut Tx, id: UserId, name: &str, now: Timestamp) -> Answer<()> {
+    sqlx::query("INSERT INTO users (id, name, created_at) VALUES ($1, $2, $3)")
+        .bind(id.uuid())
+        .bind(name)
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn insert_membership(tx: &mut Tx, org: OrgId, user: UserId, role: Role) -> Answer<()> {
+    sqlx::query("INSERT INTO memberships (org_id, user_id, role) VALUES ($1, $2, $3)")
+        .bind(org.uuid())
+        .bind(user.uuid())
+        .bind(role.as_str())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Stores a key's digest and the start of its value.
+pub(crate) async fn insert_key(tx: &mut Tx, id: ApiKeyId, user: UserId, name: &str, value: &str, now: Timestamp) -> Answer<()> {
+    sqlx::query("INSERT INTO api_keys (id, user_id, name, prefix, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(id.uuid())
+        .bind(user.uuid())
+        .bind(name)
+        .bind(&value[..12])
+        .bind(digest(value))
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn keys(db: &Db, user: UserId) -> Answer<Vec<ApiKey>> {
+    let rows = sqlx::query(
+        "SELECT id, name, prefix, created_at, last_used_at FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL ORDER BY id DESC",
+    )
+    .bind(user.uuid())
+    .fetch_all(db.pool())
+    .await?;
+    let mut keys = Vec::with_capacity(rows.len());
+    for row in rows {
+        keys.push(ApiKey {
+            id: ApiKeyId::from_uuid(row.try_get("id")?),
+            name: row.try_get("name")?,
+            prefix: row.try_get("prefix")?,
+            created_at: row.try_get::<SqlTimestamp, _>("created_at")?.to_jiff(),
+            last_used_at: row.try_get::<Option<SqlTimestamp>, _>("last_used_at")?.map(SqlTimestamp::to_jiff),
+        });
+    }
+    Ok(keys)
+}
+
+/// Revokes a key of this user; `false` when there is none.
+pub(crate) async fn revoke_key(tx: &mut Tx, id: ApiKeyId, user: UserId, now: Timestamp) -> Answer<bool> {
+    let done = sqlx::query("UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL")
+        .bind(id.uuid())
+        .bind(user.uuid())
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
+    Ok(done.rows_affected() == 1)
+}

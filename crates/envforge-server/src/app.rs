@@ -1,0 +1,79 @@
+//! What every operation is given first: database, clock, random source, signer, bus, configuration.
+
+use crate::platform::bus::Bus;
+use crate::platform::config::ServerConfig;
+use crate::platform::db::Db;
+use envforge_api::uplink::Uplinks;
+use envforge_core::clock::{Clock, Entropy};
+use envforge_core::id::Id;
+use envforge_core::token::{Keyring, Signer};
+use jiff::Timestamp;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The control plane's parts; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// See [`App`].
+pub struct Parts {
+    /// The database.
+    pub db: Db,
+    /// Tells that something changed.
+    pub bus: Bus,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The random source.
+    pub entropy: Arc<dyn Entropy>,
+    /// Signs links, sessions, tickets, host passes and checkpoints.
+    pub signer: Signer,
+    /// The public half of it.
+    pub keyring: Keyring,
+    /// Configuration.
+    pub config: ServerConfig,
+    /// Uplinks of hosts to the terminal relay here.
+    pub uplinks: Arc<Uplinks>,
+    /// Ends everything.
+    pub cancel: CancellationToken,
+    /// Owns every background task.
+    pub tasks: TaskTracker,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The current instant.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A fresh id.
+    pub fn mint<T: Id>(&self) -> T {
+        T::mint(&*self.clock, &*self.entropy)
+    }
+
+    /// Runs a named background task until it ends or the server stops; the tracker waits for it at shutdown.
+    pub fn spawn<F>(&self, name: &'static str, work: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let cancel = self.cancel.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => tracing::debug!(task = name, "stopped"),
+                () = work => tracing::debug!(task = name, "ended"),
+            }
+        });
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,80 @@
+//! Registration, and writing commands.
+
+use super::store;
+use crate::app::App;
+use crate::ledger::{self, Entry};
+use crate::platform::bus::Nudge;
+use crate::platform::db::{OrgScope, Tx};
+use crate::platform::fault::Answer;
+use crate::platform::http::auth::Permit;
+use envforge_api::ambient::opaque_token;
+use envforge_api::host::{HostCommand, Order, Registered};
+use envforge_api::http::accounts::{CreateHostToken, CreatedHostToken, Hosts};
+use envforge_core::id::{HostId, WorkspaceId};
+use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::token::digest;
+
+/// Prefix of one-time registration tokens.
+const TOKEN_PREFIX: &str = "efht_";
+/// Prefix of host keys.
+const KEY_PREFIX: &str = "efhk_";
+
+/// Hosts of the org.
+pub async fn list(app: &App, permit: &Permit) -> Answer<Hosts> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    Ok(Hosts { hosts: store::list(&mut tx).await? })
+}
+
+/// A one-time token for a host to be.
+pub async fn create_token(app: &App, permit: &Permit, request: &CreateHostToken) -> Answer<CreatedHostToken> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    if store::list(&mut tx).await?.iter().any(|host| host.name == request.name.as_str()) {
+        return Err(Refusal::conflict("host.name_taken", format!("there is a host `{}` already", request.name)).into());
+    }
+    let created = add(app, &mut tx, request.name.as_str(), false, &permit.actor()).await?;
+    tx.commit().await?;
+    Ok(created)
+}
+
+/// Adds a host that may register with the token returned.
+pub async fn add(app: &App, tx: &mut Tx, name: &str, is_local: bool, actor: &str) -> Answer<CreatedHostToken> {
+    let host: HostId = app.mint();
+    let token = opaque_token(TOKEN_PREFIX, &*app.entropy);
+    store::insert(tx, host, name, is_local, &digest(&token), app.now()).await?;
+    ledger::record(app, tx, Entry::new(actor, "host.added", host, name)).await?;
+    Ok(CreatedHostToken { host, token })
+}
+
+/// Exchanges a one-time token for the host's own key. A host that lost the answer may ask again with the same token
+/// until its first control stream, and gets a fresh key each time.
+pub async fn register(app: &App, token: &str) -> Answer<Registered> {
+    let Some((host, scope)) = store::system_find_host_token(&app.db, &digest(token)).await? else {
+        return Err(Refusal::new(RefusalKind::Unauthenticated, "host.token_invalid", "this registration token is not valid or was used")
+            .hint("make a new one for the host, and hand it to `envforged host --token-file`")
+            .into());
+    };
+    let key = opaque_token(KEY_PREFIX, &*app.entropy);
+    let mut tx = app.db.begin(scope).await?;
+    store::set_key(&mut tx, host, &digest(&key)).await?;
+    let actor = format!("host:{host}");
+    ledger::record(app, &mut tx, Entry::new(&actor, "host.registered", host, "one-time token")).await?;
+    tx.commit().await?;
+    Ok(Registered { host, org: scope.org(), key })
+}
+
+/// Writes a command in the transaction that decided it.
+pub async fn command(app: &App, tx: &mut Tx, host: HostId, workspace: WorkspaceId, generation: u64, order: Order) -> Answer<()> {
+    let org = tx.org().ok_or_else(|| anyhow::anyhow!("a command belongs to an org"))?;
+    let command = HostCommand { id: app.mint(), org, workspace, generation, order };
+    store::insert_command(tx, host, &command, app.now()).await?;
+    tx.nudge(Nudge::Commands { host });
+    Ok(())
+}
+
+/// Whose key this is.
+pub async fn authenticate(app: &App, key: &str) -> Answer<Option<(HostId, OrgScope)>> {
+    if !key.starts_with(KEY_PREFIX) || key.len() > 200 {
+        return Ok(None);
+    }
+    store::system_find_host(&app.db, &digest(key)).await
+}

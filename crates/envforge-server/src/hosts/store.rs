@@ -1,0 +1,179 @@
+//! Rows of hosts and commands.
+
+use crate::platform::db::{Db, OrgScope, Tx};
+use crate::platform::fault::Answer;
+use envforge_api::host::{HostCommand, Machine, Outcome};
+use envforge_api::http::accounts::{Host, HostState};
+use envforge_core::id::{CommandId, HostId, Id as _, OrgId, WorkspaceId};
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use serde_json::Value;
+use sqlx::Row as _;
+use sqlx::types::Json;
+
+/// What placement needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capacity {
+    pub(crate) host: HostId,
+    pub(crate) is_local: bool,
+    pub(crate) online: bool,
+    pub(crate) memory: u64,
+}
+
+pub(crate) async fn insert(tx: &mut Tx, id: HostId, name: &str, is_local: bool, token_digest: &str, now: Timestamp) -> Answer<()> {
+    sqlx::query("INSERT INTO hosts (id, org_id, name, is_local, token_digest, created_at) VALUES ($1, current_org(), $2, $3, $4, $5)")
+        .bind(id.uuid())
+        .bind(name)
+        .bind(is_local)
+        .bind(token_digest)
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn list(tx: &mut Tx) -> Answer<Vec<Host>> {
+    let rows = sqlx::query("SELECT * FROM hosts ORDER BY name").fetch_all(tx.conn()).await?;
+    let mut hosts = Vec::with_capacity(rows.len());
+    for row in rows {
+        let registered = row.try_get::<Option<String>, _>("key_digest")?.is_some();
+        hosts.push(Host {
+            id: HostId::from_uuid(row.try_get("id")?),
+            name: row.try_get("name")?,
+            state: match (registered, row.try_get("online")?) {
+                (false, _) => HostState::Registering,
+                (true, true) => HostState::Online,
+                (true, false) => HostState::Lost,
+            },
+            reductions: row.try_get::<Json<Vec<String>>, _>("reductions")?.0,
+            last_seen_at: row.try_get::<Option<SqlTimestamp>, _>("last_seen_at")?.map(SqlTimestamp::to_jiff),
+        });
+    }
+    Ok(hosts)
+}
+
+/// Hosts a workspace may be placed on, in order of preference.
+pub(crate) async fn candidates(tx: &mut Tx) -> Answer<Vec<Capacity>> {
+    let rows = sqlx::query("SELECT id, is_local, online, memory FROM hosts ORDER BY online DESC, is_local DESC, created_at").fetch_all(tx.conn()).await?;
+    let mut hosts = Vec::with_capacity(rows.len());
+    for row in rows {
+        hosts.push(Capacity {
+            host: HostId::from_uuid(row.try_get("id")?),
+            is_local: row.try_get("is_local")?,
+            online: row.try_get("online")?,
+            memory: row.try_get::<i64, _>("memory")?.cast_unsigned(),
+        });
+    }
+    Ok(hosts)
+}
+
+pub(crate) async fn system_find_host(db: &Db, key_digest: &str) -> Answer<Option<(HostId, OrgScope)>> {
+    find(db, "SELECT * FROM system_find_host($1)", key_digest).await
+}
+
+pub(crate) async fn system_find_host_token(db: &Db, token_digest: &str) -> Answer<Option<(HostId, OrgScope)>> {
+    find(db, "SELECT * FROM system_find_host_token($1)", token_digest).await
+}
+
+async fn find(db: &Db, statement: &'static str, digest: &str) -> Answer<Option<(HostId, OrgScope)>> {
+    let row = sqlx::query(statement).bind(digest).fetch_optional(db.pool()).await?;
+    let Some(row) = row else { return Ok(None) };
+    let host = HostId::from_uuid(row.try_get("host_id")?);
+    Ok(Some((host, OrgScope::established(OrgId::from_uuid(row.try_get("org_id")?)))))
+}
+
+pub(crate) async fn set_key(tx: &mut Tx, host: HostId, key_digest: &str) -> Answer<()> {
+    sqlx::query("UPDATE hosts SET key_digest = $2 WHERE id = $1").bind(host.uuid()).bind(key_digest).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// A control stream begins: the one-time token is spent, the generation rises.
+pub(crate) async fn stream_began(tx: &mut Tx, host: HostId, machine: &Machine, now: Timestamp) -> Answer<u64> {
+    let generation: i64 = sqlx::query_scalar(
+        "UPDATE hosts SET token_digest = NULL, online = true, generation = generation + 1, last_seen_at = $2, reductions = $3, milli_cpu = $4, memory = $5 WHERE id = $1 RETURNING generation",
+    )
+    .bind(host.uuid())
+    .bind(now.to_sqlx())
+    .bind(Json(&machine.reductions))
+    .bind(machine.milli_cpu.cast_signed())
+    .bind(machine.memory.cast_signed())
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(generation.cast_unsigned())
+}
+
+/// A control stream ended; a newer one of the same host is left alone.
+pub(crate) async fn stream_ended(tx: &mut Tx, host: HostId, generation: u64) -> Answer<bool> {
+    let done = sqlx::query("UPDATE hosts SET online = false WHERE id = $1 AND generation = $2")
+        .bind(host.uuid())
+        .bind(generation.cast_signed())
+        .execute(tx.conn())
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(crate) async fn seen(tx: &mut Tx, host: HostId, now: Timestamp) -> Answer<()> {
+    sqlx::query("UPDATE hosts SET last_seen_at = $2 WHERE id = $1").bind(host.uuid()).bind(now.to_sqlx()).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// The registration generation of a host, for tickets.
+pub(crate) async fn generation(tx: &mut Tx, host: HostId) -> Answer<u64> {
+    let generation: i64 = sqlx::query_scalar("SELECT generation FROM hosts WHERE id = $1").bind(host.uuid()).fetch_one(tx.conn()).await?;
+    Ok(generation.cast_unsigned())
+}
+
+pub(crate) async fn insert_command(tx: &mut Tx, host: HostId, command: &HostCommand, now: Timestamp) -> Answer<()> {
+    sqlx::query(
+        "INSERT INTO host_commands (id, org_id, host_id, workspace_id, generation, verb, command, created_at) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(command.id.uuid())
+    .bind(host.uuid())
+    .bind(command.workspace.uuid())
+    .bind(command.generation.cast_signed())
+    .bind(command.order.verb())
+    .bind(Json(command))
+    .bind(now.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Commands of a host without an answer, oldest first.
+pub(crate) async fn open_commands(tx: &mut Tx, host: HostId) -> Answer<Vec<HostCommand>> {
+    let rows: Vec<Json<HostCommand>> =
+        sqlx::query_scalar("SELECT command FROM host_commands WHERE host_id = $1 AND answered_at IS NULL ORDER BY id LIMIT 200")
+            .bind(host.uuid())
+            .fetch_all(tx.conn())
+            .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// Stores an answer; `None` when the command was answered before or is not this host's.
+pub(crate) async fn answer_command(tx: &mut Tx, host: HostId, id: CommandId, outcome: &Outcome, now: Timestamp) -> Answer<Option<HostCommand>> {
+    let row: Option<Json<HostCommand>> = sqlx::query_scalar(
+        "UPDATE host_commands SET outcome = $3, answered_at = $4 WHERE id = $1 AND host_id = $2 AND answered_at IS NULL RETURNING command",
+    )
+    .bind(id.uuid())
+    .bind(host.uuid())
+    .bind(Json(outcome))
+    .bind(now.to_sqlx())
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| row.0))
+}
+
+/// Ends commands that a newer intent has overtaken, so that they are not sent any more.
+pub(crate) async fn supersede(tx: &mut Tx, workspace: WorkspaceId, before: u64, now: Timestamp) -> Answer<()> {
+    let outcome: Value = serde_json::to_value(Outcome::Stale)?;
+    sqlx::query(
+        "UPDATE host_commands SET outcome = $3, answered_at = $4 WHERE workspace_id = $1 AND generation < $2 AND answered_at IS NULL AND verb IN ('START_RUNTIME', 'FREEZE_RUNTIME', 'STOP_RUNTIME')",
+    )
+    .bind(workspace.uuid())
+    .bind(before.cast_signed())
+    .bind(outcome)
+    .bind(now.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! The control plane: decides, remembers, bills.
+//!
+//! `ls src` is the product's table of contents: `platform/` carries everything, then one folder (slice) per noun,
+//! each with the same few files: `mod.rs` the essay, `ops.rs` the verbs, `store.rs` the only SQL, `http.rs` the only
+//! axum. A slice calls only slices named before it in the list below; later ones learn of earlier ones through
+//! the bus ([`platform::bus`]), which tells only that something changed, never what.
+//!
+//! A change of state is one transaction: new state, ledger event, outgoing commands. Whatever was committed survives
+//! the death of this process; whatever was not, did not happen.
+
+pub mod app;
+pub mod platform;
+
+pub mod ledger;
+pub mod accounts;
+pub mod hosts;
+pub mod projects;
+pub mod workspaces;
+pub mod usage;
+pub mod links;
+pub mod runtimes;
+pub mod runs;
+pub mod terminals;
+pub mod gateways;
+pub mod control;
+
+mod start;
+
+pub use platform::config::{Bootstrap, ServerConfig};
+pub use platform::db::migrate;
+pub use platform::http::openapi::document as openapi_document;
+pub use start::{RunningServer, Server};

@@ -1,0 +1,59 @@
+//! What a server is told when it starts. `envforged` fills it from flags, files and environment.
+
+use envforge_core::secret::Secret;
+use envforge_core::usage::Prices;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Configuration of a server process.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// PostgreSQL, as the role `envforge_app`.
+    pub database_url: Secret,
+    /// Where the public API listens.
+    pub listen: SocketAddr,
+    /// Socket on which gateways and hosts of this box speak to the server.
+    pub internal_socket: PathBuf,
+    /// Socket on which hosts dial the terminal relay.
+    pub uplink_path: PathBuf,
+    /// Socket on which hosts dial the gateway; handed on to them.
+    pub gateway_uplink_path: PathBuf,
+    /// The domain of the dev hosts.
+    pub dev_domain: String,
+    /// `http` or `https`, as browsers reach the gateway.
+    pub gateway_url_scheme: String,
+    /// The port browsers reach the gateway on, when it is not the scheme's own.
+    pub gateway_url_port: Option<u16>,
+    /// How people reach the public API.
+    pub public_url: String,
+    /// 32 bytes in hexadecimal: the seed of the signing key.
+    pub signing_seed: Secret,
+    /// What gateways show.
+    pub gateway_key: Secret,
+    /// What to make on the first start, so that the one box needs no sign-up.
+    pub bootstrap: Option<Bootstrap>,
+}
+
+/// What the first start of a one-box installation makes.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// Slug of the org.
+    pub org: String,
+    /// Where the local owner's API key is written.
+    pub owner_key_file: PathBuf,
+    /// Where the one-time token of this box's host is written.
+    pub host_token_file: PathBuf,
+}
+
+impl ServerConfig {
+    /// The origin of a dev host.
+    pub fn dev_url(&self, label: &str) -> String {
+        let port = self.gateway_url_port.map_or_else(String::new, |port| format!(":{port}"));
+        format!("{}://{label}.{}{port}", self.gateway_url_scheme, self.dev_domain)
+    }
+
+    /// Prices in force. A self-hosted box costs nothing until an operator sets some.
+    pub fn prices(&self) -> Prices {
+        Prices::default()
+    }
+}

@@ -1,0 +1,145 @@
+//! PostgreSQL: pool, migrations, and the transaction that knows its org.
+//!
+//! [`OrgScope`] is the only key to tenant rows, and only signing in ([`crate::accounts`]) or a `system_…` look-up
+//! gives one. [`Tx::begin`] names the org to PostgreSQL in the same round trip that begins the transaction;
+//! row-level security does the rest even where a statement forgets its `WHERE`. Nudges are collected while the
+//! transaction runs and told at commit.
+
+use super::bus::{Bus, CHANNEL, Nudge};
+use super::fault::Answer;
+use envforge_core::id::{Id as _, OrgId};
+use envforge_core::secret::Secret;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+/// The right to an org's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrgScope(OrgId);
+
+impl OrgScope {
+    /// For the code that has established the right: sign-in and `system_…` look-ups.
+    pub(crate) fn established(org: OrgId) -> Self {
+        Self(org)
+    }
+
+    /// The org.
+    pub fn org(self) -> OrgId {
+        self.0
+    }
+}
+
+/// The database and the bus that tells of commits.
+#[derive(Debug, Clone)]
+pub struct Db {
+    pool: PgPool,
+    bus: Bus,
+}
+
+impl Db {
+    /// Connects as the application's role, waiting up to ten seconds for the database to come up.
+    pub async fn connect(url: &Secret, bus: Bus) -> anyhow::Result<Self> {
+        let options = PgConnectOptions::from_str(url.expose())?.application_name("envforge-server");
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool, bus })
+    }
+
+    /// The pool, for statements that belong to no org.
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Begins a transaction in an org.
+    pub async fn begin(&self, scope: OrgScope) -> Answer<Tx> {
+        let begin = format!("BEGIN; SET LOCAL envforge.org = '{}'", scope.0.uuid());
+        let inner = self.pool.begin_with(AssertSqlSafe(begin)).await?;
+        Ok(Tx { inner, org: Some(scope.0), nudges: Vec::new(), bus: self.bus.clone() })
+    }
+
+    /// Begins a transaction of the installation, outside any org.
+    pub async fn begin_installation(&self) -> Answer<Tx> {
+        Ok(Tx { inner: self.pool.begin().await?, org: None, nudges: Vec::new(), bus: self.bus.clone() })
+    }
+}
+
+/// A transaction in one org, or of the installation.
+pub struct Tx {
+    inner: Transaction<'static, Postgres>,
+    org: Option<OrgId>,
+    nudges: Vec<Nudge>,
+    bus: Bus,
+}
+
+impl Tx {
+    /// The org; a transaction of the installation has none.
+    pub fn org(&self) -> Option<OrgId> {
+        self.org
+    }
+
+    /// The connection, for a `store.rs`.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+
+    /// Tells of a change once it is committed.
+    pub fn nudge(&mut self, nudge: Nudge) {
+        if !self.nudges.contains(&nudge) {
+            self.nudges.push(nudge);
+        }
+    }
+
+    /// Names another org for what follows: the first start makes an org and acts in it.
+    pub(crate) async fn enter(&mut self, org: OrgId) -> Answer<()> {
+        sqlx::query("SELECT set_config('envforge.org', $1, true)").bind(org.uuid().to_string()).execute(&mut *self.inner).await?;
+        self.org = Some(org);
+        Ok(())
+    }
+
+    /// Commits, and tells.
+    pub async fn commit(mut self) -> Answer<()> {
+        if !self.nudges.is_empty() {
+            let payloads: Vec<String> =
+                self.nudges.iter().map(|nudge| serde_json::to_string(nudge).expect("a nudge is plain data")).collect();
+            sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
+                .bind(CHANNEL)
+                .bind(payloads)
+                .execute(&mut *self.inner)
+                .await?;
+        }
+        self.inner.commit().await?;
+        for nudge in self.nudges {
+            self.bus.send(nudge);
+        }
+        Ok(())
+    }
+}
+
+/// Prepares the database as its owner: the role of the application with the password given, and all migrations.
+/// May run again at any time.
+pub async fn migrate(owner_url: &str, app_password: &Secret) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(owner_url).await?;
+    // Roles belong to the cluster, and several databases of one cluster may be prepared at once (tests).
+    sqlx::query("SELECT pg_advisory_lock(7305721)").execute(&mut connection).await?;
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'envforge_app')")
+        .fetch_one(&mut connection)
+        .await?;
+    if !exists {
+        sqlx::query("CREATE ROLE envforge_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS")
+            .execute(&mut connection)
+            .await?;
+    }
+    let statement: String = sqlx::query_scalar("SELECT format('ALTER ROLE envforge_app PASSWORD %L', $1::text)")
+        .bind(app_password.expose())
+        .fetch_one(&mut connection)
+        .await?;
+    sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    sqlx::query("SELECT pg_advisory_unlock(7305721)").execute(&mut connection).await?;
+    sqlx::migrate!("./migrations").run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Who is calling: an API key, and with a `{org}` in the path, a membership.
+//!
+//! [`Member`] is the only way from a request to an [`OrgScope`]. An org one is no member of answers exactly like one
+//! that does not exist.
+
+use super::answer;
+use crate::accounts;
+use crate::app::App;
+use crate::platform::db::OrgScope;
+use crate::platform::fault::{Answer, Fault};
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+use envforge_core::access::{Action, Role, allows};
+use envforge_core::id::UserId;
+use envforge_core::name::Slug;
+use envforge_core::refusal::{Refusal, RefusalKind};
+
+/// Somebody signed in.
+#[derive(Debug, Clone)]
+pub struct Caller(pub accounts::Identity);
+
+/// Somebody signed in, as a member of the org in the path.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Who.
+    pub user: UserId,
+    /// The right to the org's rows.
+    pub scope: OrgScope,
+    /// The org's slug.
+    pub org: Slug,
+    role: Role,
+}
+
+/// Proof that a member may do an action; operations take it instead of trusting their caller.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    /// The right to the org's rows.
+    pub scope: OrgScope,
+    /// The org's slug.
+    pub org: Slug,
+    /// Who.
+    pub user: UserId,
+}
+
+impl Permit {
+    /// As the ledger names the actor.
+    pub fn actor(&self) -> String {
+        format!("user:{}", self.user)
+    }
+}
+
+impl Member {
+    /// Asks the permission table.
+    pub fn permit(&self, action: Action) -> Answer<Permit> {
+        if allows(self.role, action) {
+            return Ok(Permit { scope: self.scope, org: self.org.clone(), user: self.user });
+        }
+        Err(Refusal::new(
+            RefusalKind::Forbidden,
+            "access.denied",
+            format!("as {} of `{}` you can't {}", self.role, self.org, action.as_str()),
+        )
+        .hint("ask an owner or admin of the organization")
+        .into())
+    }
+}
+
+fn unauthenticated(message: &str) -> Response {
+    answer(
+        Refusal::new(RefusalKind::Unauthenticated, "access.unauthenticated", message)
+            .hint("sign in with `envforge login`, or send `Authorization: Bearer <API key>`"),
+    )
+}
+
+/// The bearer key of a request.
+pub fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let Some(key) = bearer(parts) else {
+            return Err(unauthenticated("no API key was sent"));
+        };
+        match accounts::ops::authenticate(app, key).await {
+            Ok(Some(identity)) => Ok(Self(identity)),
+            Ok(None) => Err(unauthenticated("this API key is not valid")),
+            Err(fault) => Err(fault.into_response()),
+        }
+    }
+}
+
+impl FromRequestParts<App> for Member {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let Caller(identity) = Caller::from_request_parts(parts, app).await?;
+        let params = RawPathParams::from_request_parts(parts, app).await.map_err(axum::response::IntoResponse::into_response)?;
+        let wanted = params.iter().find(|(name, _)| *name == "org").map_or("", |(_, value)| value);
+        identity
+            .orgs
+            .iter()
+            .find(|(_, slug, _)| slug.as_str() == wanted)
+            .map(|(scope, slug, role)| Self { user: identity.user, scope: *scope, org: slug.clone(), role: *role })
+            .ok_or_else(|| {
+                let refusal = Refusal::not_found("org.not_found", format!("there is no organization `{wanted}` for you"))
+                    .hint("`envforge status` lists yours; the name is the slug, not the display name");
+                Fault::from(refusal).into_response()
+            })
+    }
+}

@@ -1,0 +1,95 @@
+//! HTTP: the routers, who is calling, and how refusals become answers.
+//!
+//! Two listeners: the public API on TCP, for people and agents, and the internal socket of the box, for its gateway
+//! and host. The public one checks `Host` (a page that rebinds its name to 127.0.0.1 is refused) and takes keys in
+//! `Authorization` only, never in a cookie, so no foreign page can act for a reader.
+
+pub mod auth;
+pub mod extract;
+pub mod openapi;
+
+use crate::app::App;
+use crate::platform::fault::Fault;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use envforge_api::http::ErrorBody;
+use envforge_core::refusal::{Refusal, RefusalKind};
+
+/// Largest request body, in bytes.
+pub const BODY_MAX: usize = 256 * 1024;
+
+/// A refusal as an HTTP answer.
+pub fn answer(refusal: Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let retry = refusal.retry_after;
+    let mut response = (status, axum::Json(ErrorBody { error: refusal })).into_response();
+    if let Some(seconds) = retry {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        answer(self.into_refusal())
+    }
+}
+
+/// The router of the public API.
+pub fn public(app: App) -> Router {
+    let (router, _) = openapi::routes().split_for_parts();
+    router
+        .route("/v1/openapi.json", axum::routing::get(openapi::serve))
+        .route("/", axum::routing::get(home))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(app.clone(), check_host))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(app)
+}
+
+/// The router of the internal socket.
+pub fn internal(app: App) -> Router {
+    Router::new()
+        .merge(crate::gateways::http::routes())
+        .merge(crate::control::http::routes())
+        .fallback(no_such_path)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(app)
+}
+
+async fn home() -> &'static str {
+    "EnvForge is running. The API is under /v1, described by /v1/openapi.json; `envforge up` is the way in.\n"
+}
+
+async fn no_such_path(request: Request) -> Response {
+    let message = format!("there is nothing at {}", request.uri().path());
+    answer(Refusal::not_found("path.not_found", message).hint("the API is described by /v1/openapi.json"))
+}
+
+async fn no_such_method(request: Request) -> Response {
+    let message = format!("{} does not answer {}", request.uri().path(), request.method());
+    answer(Refusal::invalid("path.method", message).hint("the API is described by /v1/openapi.json"))
+}
+
+/// Refuses names that are not ours (DNS rebinding) and pages of other origins.
+async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let public = app.config.public_url.split("://").nth(1).unwrap_or_default();
+    let public_name = public.rsplit_once(':').map_or(public, |(name, _)| name);
+    let ours = matches!(name, "127.0.0.1" | "localhost" | "[::1]") || name == public_name;
+    if !ours {
+        return answer(Refusal::new(RefusalKind::Forbidden, "host.unknown", "this name is not one of the server's own"));
+    }
+    if let Some(origin) = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok())
+        && origin != app.config.public_url
+        && origin.split("://").nth(1) != Some(host)
+    {
+        return answer(Refusal::new(RefusalKind::Forbidden, "origin.foreign", "pages of other origins can't call the API"));
+    }
+    next.run(request).await
+}

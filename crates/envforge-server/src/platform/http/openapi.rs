@@ -1,0 +1,44 @@
+//! The API's routes and their OpenAPI document: one list makes both, so neither can drift from the other.
+//!
+//! The document is checked in as `docs/reference/openapi.json`; a test fails when it differs.
+
+use crate::app::App;
+use crate::{accounts, hosts, ledger, links, projects, runs, runtimes, terminals, usage, workspaces};
+use axum::Json;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "EnvForge", description = "Branch workspaces: shells, runtimes that wake on demand, signed links, receipts.", license(name = "Apache-2.0")),
+    security(("api_key" = []))
+)]
+struct Base;
+
+/// All routes of the public API.
+pub fn routes() -> OpenApiRouter<App> {
+    let mut base = Base::openapi();
+    base.components.get_or_insert_default().add_security_scheme("api_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    OpenApiRouter::with_openapi(base)
+        .merge(accounts::http::routes())
+        .merge(hosts::http::routes())
+        .merge(projects::http::routes())
+        .merge(workspaces::http::routes())
+        .merge(runtimes::http::routes())
+        .merge(usage::http::routes())
+        .merge(links::http::routes())
+        .merge(runs::http::routes())
+        .merge(terminals::http::routes())
+        .merge(ledger::http::routes())
+}
+
+/// The document.
+pub fn document() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// `GET /v1/openapi.json`.
+pub async fn serve() -> Json<utoipa::openapi::OpenApi> {
+    Json(document())
+}

@@ -1,0 +1,7 @@
+//! What all slices stand on: configuration, database, bus, HTTP.
+
+pub mod bus;
+pub mod config;
+pub mod db;
+pub mod fault;
+pub mod http;

@@ -1,0 +1,31 @@
+//! `/v1/orgs/{org}/projects`.
+
+use super::ops;
+use crate::app::App;
+use crate::platform::fault::Answer;
+use crate::platform::http::auth::Member;
+use crate::platform::http::extract::Json;
+use axum::extract::State;
+use envforge_api::http::ErrorBody;
+use envforge_api::http::projects::{CreateProject, Project, Projects};
+use envforge_core::access::Action;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create))
+}
+
+/// Projects of the org.
+#[utoipa::path(get, path = "/v1/orgs/{org}/projects", tag = "projects", params(("org" = String, Path, description = "Org slug")),
+    responses((status = 200, body = Projects), (status = "default", body = ErrorBody)))]
+async fn list(State(app): State<App>, member: Member) -> Answer<Json<Projects>> {
+    Ok(Json(ops::list(&app, &member.permit(Action::View)?).await?))
+}
+
+/// Create a project; the same slug and repository answer the one that exists.
+#[utoipa::path(post, path = "/v1/orgs/{org}/projects", tag = "projects", params(("org" = String, Path, description = "Org slug")),
+    request_body = CreateProject, responses((status = 200, body = Project), (status = "default", body = ErrorBody)))]
+async fn create(State(app): State<App>, member: Member, Json(body): Json<CreateProject>) -> Answer<Json<Project>> {
+    Ok(Json(ops::create(&app, &member.permit(Action::CreateProject)?, &body).await?))
+}

@@ -1,0 +1,25 @@
+//! Test kit: private databases, waiting, broken wires, redaction, short temporary directories.
+//!
+//! - [`TestDatabase`]: a real, private PostgreSQL database per test in milliseconds, cloned from a template that
+//!   is migrated once. No database is mocked anywhere in this repository.
+//! - [`wait_until`], [`wait_for`]: tests never sleep for a guess; they wait for what they need, up to a limit.
+//! - [`Wire`]: a line between two programs that can be cut, delayed and restored.
+//! - [`redact`]: ids, tokens and times out of snapshots.
+//! - [`temp_dir`]: a directory whose path is short enough for Unix sockets and reachable by unprivileged roles.
+//!
+//! The kit knows nothing of the programs it tests: what migrates a database is a closure its user passes.
+//! A failure here is a failure of the machine, so its functions panic with a sentence instead of returning errors.
+#![warn(missing_docs)]
+
+mod cluster;
+mod database;
+mod dirs;
+mod redact;
+mod wait;
+mod wire;
+
+pub use database::TestDatabase;
+pub use dirs::{free_port, temp_dir};
+pub use redact::redact;
+pub use wait::{LIMIT, wait_for, wait_until, wait_until_within};
+pub use wire::Wire;
