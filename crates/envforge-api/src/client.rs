@@ -60,7 +60,8 @@ impl From<reqwest::Error> for CallError {
             message.push_str(&cause.to_string());
             source = cause.source();
         }
-        Self::Transport { message, is_connect: error.is_connect() }
+        let is_connect = error.is_connect() || error.is_timeout() || error.is_request();
+        Self::Transport { message, is_connect }
     }
 }
 
@@ -150,6 +151,10 @@ async fn refused(response: reqwest::Response) -> CallError {
     let status = response.status();
     match response.json::<ErrorBody>().await {
         Ok(body) => CallError::Refused(body.error),
+        // A proxy before the server speaks for it while it is away.
+        Err(_) if matches!(status.as_u16(), 502..=504) => {
+            CallError::Refused(Refusal::unavailable("server.unavailable", format!("the server can't be reached: {status}")))
+        }
         Err(_) => CallError::Transport { message: format!("the server answered {status}"), is_connect: false },
     }
 }

@@ -30,9 +30,9 @@ pub(crate) enum ServerSource {
 }
 
 /// What every verb is given.
-pub(crate) struct Context {
+pub(crate) struct Context<'a> {
     /// Where results go.
-    pub(crate) printer: Printer,
+    pub(crate) printer: &'a Printer,
     /// Base URL without a trailing slash.
     pub(crate) server: String,
     /// Who said so.
@@ -70,9 +70,9 @@ pub(crate) fn is_loopback(url: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-impl Context {
+impl<'a> Context<'a> {
     /// Reads flags, environment and configuration.
-    pub(crate) fn new(global: Global, printer: Printer) -> Result<Self, Refusal> {
+    pub(crate) fn new(global: Global, printer: &'a Printer) -> Result<Self, Refusal> {
         let config = config::load()?;
         let chosen = global.server.or_else(|| variable("ENVFORGE_SERVER")).or_else(|| config.server.clone());
         let (server, server_source) = match chosen {
@@ -84,7 +84,7 @@ impl Context {
             (None, Some(text)) => Some(text.parse().map_err(|error| {
                 Refusal::invalid("org.bad_name", format!("ENVFORGE_ORG is `{text}`: {error}"))
             })?),
-            (None, None) => config.servers.get(&server).and_then(|account| account.org.clone()),
+            (None, None) => None,
         };
         Ok(Self {
             printer,
@@ -101,9 +101,7 @@ impl Context {
 
     /// The same, once another server is known: the one box was just started and says where it listens.
     pub(crate) fn at_server(&mut self, url: String) {
-        if self.server != url {
-            self.server = url;
-        }
+        self.server = url;
         self.client = OnceCell::new();
     }
 
@@ -145,19 +143,11 @@ impl Context {
 
     /// What a failed call becomes on this surface.
     pub(crate) fn refusal(&self, error: CallError) -> Refusal {
-        match error {
-            CallError::Transport { message, is_connect: true } => {
-                let cause = message.rsplit(": ").next().unwrap_or(&message);
-                Refusal::unavailable("server.unreachable", format!("no answer from {}: {cause}", self.server)).hint(match self.server_source {
-                    ServerSource::Here => "`envforge up` starts the one box here; `envforge login --server URL` uses another server",
-                    ServerSource::Chosen => "is it running? `envforge doctor` looks",
-                })
-            }
-            CallError::Refused(refusal) if refusal.kind == RefusalKind::Unauthenticated && refusal.hint.is_none() => {
-                refusal.hint("`envforge login` stores another API key")
-            }
-            other => other.into_refusal(),
+        let refusal = refusal_at(&self.server, error);
+        if refusal.code == UNREACHABLE && self.server_source == ServerSource::Here {
+            return refusal.hint("`envforge up` starts the one box here; `envforge login --server URL` uses another server");
         }
+        refusal
     }
 
     /// The repository one stands in.
@@ -165,9 +155,14 @@ impl Context {
         self.repository.get_or_init(Repository::here).as_ref()
     }
 
+    /// The org named, or remembered.
+    pub(crate) fn known_org(&self) -> Option<&Slug> {
+        self.org.as_ref().or_else(|| self.config.servers.get(&self.server)?.org.as_ref())
+    }
+
     /// The org named, remembered, or the only one there is.
     pub(crate) async fn org(&self) -> Result<Slug, Refusal> {
-        if let Some(org) = &self.org {
+        if let Some(org) = self.known_org() {
             return Ok(org.clone());
         }
         let me: Me = self.client()?.get("/v1/me").await.map_err(|error| self.refusal(error))?;
@@ -176,7 +171,7 @@ impl Context {
 
     /// The org to use out of one's memberships.
     pub(crate) fn choose_org(&self, me: &Me) -> Result<Slug, Refusal> {
-        if let Some(org) = &self.org {
+        if let Some(org) = self.known_org() {
             return Ok(org.clone());
         }
         let slugs: Vec<_> = me.orgs.iter().map(|membership| membership.slug.clone()).collect();
@@ -196,8 +191,7 @@ impl Context {
     /// Uses and remembers an org, so that the next command need not ask. A configuration that can't be written
     /// costs a round trip each time, no more.
     pub(crate) fn remember_org(&mut self, org: &Slug) {
-        let known = self.config.servers.get(&self.server).and_then(|account| account.org.as_ref());
-        if known != Some(org) && self.org.is_none() && self.key_override.is_none() {
+        if self.known_org().is_none() && self.key_override.is_none() {
             let _ = config::update(|config| config.servers.entry(self.server.clone()).or_default().org = Some(org.clone()));
         }
         self.org = Some(org.clone());
@@ -260,6 +254,23 @@ impl Context {
     /// Path of a workspace.
     pub(crate) async fn workspace_path(&self, workspace: &Slug, rest: &str) -> Result<String, Refusal> {
         self.org_path(&format!("/workspaces/{workspace}{rest}")).await
+    }
+}
+
+/// Code of the refusal that nothing answered at all.
+pub(crate) const UNREACHABLE: &str = "server.unreachable";
+
+/// What a failed call to `server` becomes.
+pub(crate) fn refusal_at(server: &str, error: CallError) -> Refusal {
+    match error {
+        CallError::Transport { message, is_connect: true } => {
+            let cause = message.rsplit(": ").next().unwrap_or(&message);
+            Refusal::unavailable(UNREACHABLE, format!("no answer from {server}: {cause}")).hint("is it running? `envforge doctor` looks")
+        }
+        CallError::Refused(refusal) if refusal.kind == RefusalKind::Unauthenticated && refusal.hint.is_none() => {
+            refusal.hint("`envforge login` stores another API key")
+        }
+        other => other.into_refusal(),
     }
 }
 

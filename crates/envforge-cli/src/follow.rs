@@ -3,12 +3,13 @@
 //! Each event is the whole workspace, and the first one after connecting is its present state, so a reconnect
 //! can't miss anything. Silence is not trusted: after a minute without a byte the connection is made anew.
 
-use crate::context::Context;
+use crate::context::{Context, UNREACHABLE, refusal_at};
 use crate::sse::Parser;
-use envforge_api::client::CallError;
+use envforge_api::client::{Address, CallError, Client};
 use envforge_api::http::workspaces::{Workspace, WorkspaceChanged};
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::secret::Secret;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -38,8 +39,8 @@ impl Backoff {
 }
 
 /// A followed workspace.
-pub(crate) struct Follow<'a> {
-    ctx: &'a Context,
+pub(crate) struct Follow {
+    client: Client,
     path: String,
     connection: Option<(reqwest::Response, Parser)>,
     ready: VecDeque<WorkspaceChanged>,
@@ -47,11 +48,20 @@ pub(crate) struct Follow<'a> {
     away_since: Option<Instant>,
 }
 
-impl<'a> Follow<'a> {
+impl Follow {
     /// Follows `workspace`.
-    pub(crate) async fn new(ctx: &'a Context, workspace: &Slug) -> Result<Self, Refusal> {
-        let path = ctx.workspace_path(workspace, "/events").await?;
-        Ok(Self { ctx, path, connection: None, ready: VecDeque::new(), backoff: Backoff::default(), away_since: None })
+    pub(crate) async fn new(ctx: &Context<'_>, workspace: &Slug) -> Result<Self, Refusal> {
+        Ok(Self::with(ctx.client()?.clone(), ctx.workspace_path(workspace, "/events").await?))
+    }
+
+    /// The same with a connection of its own.
+    pub(crate) fn of(server: &str, key: &Secret, org: &Slug, workspace: &Slug) -> Result<Self, CallError> {
+        let client = Client::new(&Address::Url(server.to_owned()), Some(key.clone()))?;
+        Ok(Self::with(client, format!("/v1/orgs/{org}/workspaces/{workspace}/events")))
+    }
+
+    fn with(client: Client, path: String) -> Self {
+        Self { client, path, connection: None, ready: VecDeque::new(), backoff: Backoff::default(), away_since: None }
     }
 
     /// The next state of the workspace. Ends with a refusal when it is deleted, or the server stays away.
@@ -78,14 +88,15 @@ impl<'a> Follow<'a> {
     }
 
     async fn read(&mut self) -> Result<(), Refusal> {
+        let base = self.client.base();
         let (response, parser) = match &mut self.connection {
             Some(connection) => connection,
             none => {
-                let response = self.ctx.client()?.stream(&self.path).await.map_err(|error| self.ctx.refusal(error))?;
+                let response = self.client.stream(&self.path).await.map_err(|error| refusal_at(base, error))?;
                 none.insert((response, Parser::default()))
             }
         };
-        let lost = |cause: &str| Refusal::unavailable("server.unreachable", format!("the connection to {} was lost: {cause}", self.ctx.server));
+        let lost = |cause: &str| Refusal::unavailable(UNREACHABLE, format!("the connection to {base} was lost: {cause}"));
         let chunk = match tokio::time::timeout(SILENCE, response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => return Err(lost("closed")),

@@ -73,12 +73,13 @@ pub(crate) fn key(server: &str) -> Option<Secret> {
 /// The program that is the box: beside this one, else on PATH.
 pub(crate) fn program() -> Option<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("envforged")));
-    let on_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).map(|folder| folder.join("envforged"));
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&folders).map(|folder| folder.join("envforged"));
     beside.into_iter().chain(on_path).find(|path| path.is_file())
 }
 
 /// Makes sure that a server answers. Asks nothing and starts nothing where one does, or where one was chosen.
-pub(crate) async fn ensure(ctx: &mut Context, yes: bool) -> Result<(), Refusal> {
+pub(crate) async fn ensure(ctx: &mut Context<'_>, yes: bool) -> Result<(), Refusal> {
     if healthy(&ctx.server).await {
         return Ok(());
     }
@@ -117,7 +118,7 @@ fn cant_start(cause: impl std::fmt::Display) -> Refusal {
 }
 
 /// Starts the box and waits until it answers; returns where.
-async fn start(ctx: &Context, folder: &Path) -> Result<String, Refusal> {
+async fn start(ctx: &Context<'_>, folder: &Path) -> Result<String, Refusal> {
     let program = program().ok_or_else(|| {
         Refusal::new(RefusalKind::Unavailable, "box.no_program", "the program `envforged` is neither beside `envforge` nor on PATH")
             .hint("install it beside `envforge`, or use a server elsewhere: `envforge login --server URL`")

@@ -289,6 +289,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT l.org_id, l.workspace_id, l.service FROM labels l WHERE l.label = wanted
 $$;
 
+CREATE FUNCTION system_workspace_org(wanted uuid) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT w.org_id FROM workspaces w WHERE w.id = wanted
+$$;
+
 -- Who holds a label, without telling what is behind it: needed to refuse a clash across orgs by name.
 CREATE FUNCTION system_label_org(wanted text) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$

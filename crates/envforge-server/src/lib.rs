@@ -20,13 +20,13 @@ pub mod usage;
 pub mod links;
 pub mod runtimes;
 pub mod runs;
-pub mod terminals;
+pub mod streams;
 pub mod gateways;
 pub mod control;
 
 mod start;
 
 pub use platform::config::{Bootstrap, ServerConfig};
-pub use platform::db::migrate;
+pub use platform::db::{migrate, schema_fingerprint};
 pub use platform::http::openapi::document as openapi_document;
 pub use start::{RunningServer, Server};

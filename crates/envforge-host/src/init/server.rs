@@ -20,7 +20,7 @@ use super::processes::Processes;
 use super::protocol::{Event, ServerFrame};
 use super::wire::PacketListener;
 use crate::sys::process::{Stat, all_pids};
-use crate::sys::sandbox::{Entered, Report, SandboxSpec, report};
+use crate::sys::sandbox::{Entered, Report, report};
 
 /// The grace of a shutdown that was asked for by signal.
 const SIGNAL_GRACE: Duration = Duration::from_secs(5);
@@ -30,7 +30,6 @@ const OUTGOING: usize = 1024;
 
 /// What all connections share. One thread, so cells suffice; nothing is borrowed across an await.
 pub(super) struct Shared {
-    pub(super) spec: SandboxSpec,
     pub(super) processes: RefCell<Processes>,
     pub(super) logs: Logs,
     pub(super) forwards: Forwards,
@@ -95,7 +94,6 @@ pub(super) async fn serve(entered: Entered) -> io::Result<()> {
         reaped: Notify::new(),
         shutdown: Cell::new(None),
         shutdown_asked: Notify::new(),
-        spec,
     });
     report(&Report::Ready);
     let_go_of_starter(&shared);

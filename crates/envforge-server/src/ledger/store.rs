@@ -132,10 +132,10 @@ pub(crate) async fn window_facts(tx: &mut Tx, workspace: WorkspaceId) -> Answer<
     .await?)
 }
 
-/// The same for every workspace of the org.
-pub(crate) async fn org_window_facts(tx: &mut Tx) -> Answer<Vec<Value>> {
-    Ok(sqlx::query_scalar(
-        "SELECT details FROM ledger_events WHERE org_id = current_org() AND verb IN ('window.opened', 'window.closed') ORDER BY seq",
+/// The same for every workspace of the org, each with its id.
+pub(crate) async fn org_window_facts(tx: &mut Tx) -> Answer<Vec<(String, Value)>> {
+    Ok(sqlx::query_as(
+        "SELECT subject, details FROM ledger_events WHERE org_id = current_org() AND verb IN ('window.opened', 'window.closed') ORDER BY seq",
     )
     .fetch_all(tx.conn())
     .await?)

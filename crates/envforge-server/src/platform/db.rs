@@ -9,8 +9,9 @@ use super::bus::{Bus, CHANNEL, Nudge};
 use super::fault::Answer;
 use envforge_core::id::{Id as _, OrgId};
 use envforge_core::secret::Secret;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, SqlStr, Transaction};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -119,6 +120,22 @@ impl Tx {
     }
 }
 
+/// All migrations, oldest first; their text is in the binary.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "foundation", include_str!("../../migrations/0001_foundation.sql"))];
+
+fn migrations() -> Migrator {
+    let migrations = MIGRATIONS.map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    });
+    Migrator { migrations: migrations.to_vec().into(), ..Migrator::DEFAULT }
+}
+
+/// A text that changes whenever a migration does; test kits name their template database by it.
+pub fn schema_fingerprint() -> String {
+    let all: String = MIGRATIONS.iter().map(|(version, name, sql)| format!("{version} {name} {sql}")).collect();
+    envforge_core::token::digest(&all)[..16].to_owned()
+}
+
 /// Prepares the database as its owner: the role of the application with the password given, and all migrations.
 /// May run again at any time.
 pub async fn migrate(owner_url: &str, app_password: &Secret) -> anyhow::Result<()> {
@@ -139,7 +156,7 @@ pub async fn migrate(owner_url: &str, app_password: &Secret) -> anyhow::Result<(
         .await?;
     sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
     sqlx::query("SELECT pg_advisory_unlock(7305721)").execute(&mut connection).await?;
-    sqlx::migrate!("./migrations").run(&mut connection).await?;
+    migrations().run(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }

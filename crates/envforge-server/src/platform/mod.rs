@@ -4,4 +4,5 @@ pub mod bus;
 pub mod config;
 pub mod db;
 pub mod fault;
+pub mod fd;
 pub mod http;

@@ -14,6 +14,8 @@
 
 mod fs;
 mod kill;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod v2;
 

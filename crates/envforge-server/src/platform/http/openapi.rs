@@ -3,7 +3,7 @@
 //! The document is checked in as `docs/reference/openapi.json`; a test fails when it differs.
 
 use crate::app::App;
-use crate::{accounts, hosts, ledger, links, projects, runs, runtimes, terminals, usage, workspaces};
+use crate::{accounts, hosts, ledger, links, projects, runs, runtimes, streams, usage, workspaces};
 use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -29,7 +29,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(usage::http::routes())
         .merge(links::http::routes())
         .merge(runs::http::routes())
-        .merge(terminals::http::routes())
+        .merge(streams::http::routes())
         .merge(ledger::http::routes())
 }
 

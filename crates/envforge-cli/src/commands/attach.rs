@@ -1,0 +1,22 @@
+//! `envforge attach`: the shell, at once.
+//!
+//! The fast path: with org and workspace known from flags, environment, configuration or the checkout, the first
+//! thing that leaves this machine is the terminal's own connection.
+
+use crate::args::Named;
+use crate::attach::{self, Shell};
+use crate::context::Context;
+use crate::exit::ExitCode;
+use envforge_core::refusal::Refusal;
+
+/// Attaches to the shell of a workspace.
+pub(crate) async fn attach(ctx: &mut Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
+    if !ctx.printer.has_terminal() {
+        return Err(Refusal::invalid("attach.no_terminal", "attaching needs a terminal on stdin and stdout")
+            .hint("without one: `envforge run -- command`, `envforge status`, `envforge logs <service>`"));
+    }
+    let workspace = ctx.workspace(named.name.as_deref())?;
+    let org = ctx.org().await?;
+    ctx.remember_org(&org);
+    attach::attach(ctx, &Shell::new(ctx, org, workspace)?).await
+}

@@ -1,0 +1,235 @@
+//! `envforge doctor`: looks for what is wrong, and says what helps.
+//!
+//! Each check has one of three ends: fine, worth knowing, wrong. Only what is wrong makes it fail. What can't be
+//! looked at because something before it is wrong is left out, not guessed.
+
+use crate::context::{Context, DEFAULT_SERVER, ServerSource, is_loopback};
+use crate::exit::ExitCode;
+use crate::onebox;
+use crate::printer::printable;
+use envforge_api::http::Health;
+use envforge_api::http::accounts::{Host, HostState, Hosts, Me};
+use envforge_core::refusal::Refusal;
+use serde::Serialize;
+use std::net::{TcpListener, ToSocketAddrs as _};
+use std::process::{Command, Stdio};
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// As it should be.
+    Fine,
+    /// It works; this is worth knowing.
+    Note,
+    /// It does not work.
+    Wrong,
+}
+
+/// One thing looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: String,
+    verdict: Verdict,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+impl Check {
+    fn fine(name: &str, found: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), verdict: Verdict::Fine, found: found.into(), fix: None }
+    }
+
+    fn note(name: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), verdict: Verdict::Note, found: found.into(), fix: Some(fix.into()) }
+    }
+
+    fn wrong(name: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Wrong, ..Self::note(name, found, fix) }
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    healthy: bool,
+    checks: Vec<Check>,
+}
+
+/// Looks at everything.
+pub(crate) async fn doctor(ctx: &mut Context<'_>) -> Result<ExitCode, Refusal> {
+    let mut checks = Vec::new();
+    ctx.printer.slow("looking", look(ctx, &mut checks)).await?;
+    let report = Report { healthy: checks.iter().all(|check| check.verdict != Verdict::Wrong), checks };
+    ctx.printer.answer(&report, || text(&report.checks));
+    Ok(if report.healthy { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+fn text(checks: &[Check]) -> String {
+    use std::fmt::Write as _;
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for check in checks {
+        let mark = match check.verdict {
+            Verdict::Fine => "ok",
+            Verdict::Note => "note",
+            Verdict::Wrong => "wrong",
+        };
+        let _ = writeln!(text, "{mark:5}  {:width$}  {}", check.name, printable(&check.found));
+        if let Some(fix) = &check.fix {
+            let _ = writeln!(text, "{:5}  {:width$}  fix: {}", "", "", printable(fix));
+        }
+    }
+    text
+}
+
+async fn look(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<(), Refusal> {
+    let server_runs = server(ctx, checks).await?;
+    if server_runs && let Some(me) = account(ctx, checks).await? {
+        if let Ok(org) = ctx.choose_org(&me) {
+            hosts(ctx, checks, org.as_str()).await?;
+        } else {
+            checks.push(Check::note("org", "several orgs, none chosen", "`--org`, or ENVFORGE_ORG"));
+        }
+    }
+    // What the one box needs of this machine; a server elsewhere needs nothing here but Git.
+    let is_here = is_loopback(&ctx.server);
+    tools(is_here, checks);
+    if is_here {
+        name_resolution(checks);
+        if !server_runs && ctx.server_source == ServerSource::Here {
+            ports(checks);
+        }
+    }
+    Ok(())
+}
+
+async fn server(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<bool, Refusal> {
+    match ctx.anonymous()?.get::<Health>("/v1/health").await {
+        Ok(health) => {
+            checks.push(if health.status == "ok" {
+                Check::fine("server", format!("{} answers", ctx.server))
+            } else {
+                Check::wrong("server", format!("{} says `{}`", ctx.server, health.status), "its log says why; on the one box it is envforged.log in the data folder")
+            });
+            let ours = env!("CARGO_PKG_VERSION");
+            checks.push(if health.version == ours {
+                Check::fine("versions", format!("both {ours}"))
+            } else {
+                Check::note("versions", format!("this program is {ours}, the server {}", health.version), "install the same version of both")
+            });
+            Ok(true)
+        }
+        Err(error) => {
+            let refusal = ctx.refusal(error);
+            checks.push(Check::wrong("server", refusal.message, refusal.hint.unwrap_or_else(|| "look at its log".to_owned())));
+            Ok(false)
+        }
+    }
+}
+
+async fn account(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<Option<Me>, Refusal> {
+    if ctx.key().is_none() {
+        checks.push(Check::wrong("key", format!("none for {}", ctx.server), "`envforge login`, or ENVFORGE_KEY"));
+        return Ok(None);
+    }
+    match ctx.client()?.get::<Me>("/v1/me").await {
+        Ok(me) => {
+            let orgs: Vec<_> = me.orgs.iter().map(|membership| format!("{} ({})", membership.slug, membership.role.as_str())).collect();
+            let orgs = if orgs.is_empty() { "no org".to_owned() } else { orgs.join(", ") };
+            checks.push(Check::fine("key", format!("{}, {orgs}", me.name)));
+            Ok(Some(me))
+        }
+        Err(error) => {
+            let refusal = ctx.refusal(error);
+            checks.push(Check::wrong("key", refusal.message, refusal.hint.unwrap_or_else(|| "`envforge login` stores another".to_owned())));
+            Ok(None)
+        }
+    }
+}
+
+async fn hosts(ctx: &Context<'_>, checks: &mut Vec<Check>, org: &str) -> Result<(), Refusal> {
+    match ctx.client()?.get::<Hosts>(&format!("/v1/orgs/{org}/hosts")).await {
+        Ok(hosts) if hosts.hosts.is_empty() => {
+            checks.push(Check::wrong("hosts", format!("{org} has none: no workspace can run"), "start the host daemon: `envforged host`"));
+        }
+        Ok(hosts) => checks.extend(hosts.hosts.iter().map(host)),
+        Err(error) => {
+            let refusal = ctx.refusal(error);
+            checks.push(Check::note("hosts", refusal.message, refusal.hint.unwrap_or_else(|| "ask an admin of the org".to_owned())));
+        }
+    }
+    Ok(())
+}
+
+fn host(host: &Host) -> Check {
+    let name = format!("host {}", host.name);
+    match host.state {
+        HostState::Online if host.reductions.is_empty() => Check::fine(&name, "online, full isolation"),
+        HostState::Online => Check::note(
+            &name,
+            format!("online, with reduced isolation: {}", host.reductions.join("; ")),
+            "run the box as root on a kernel with cgroup v2 and namespaces to get what is missing",
+        ),
+        HostState::Registering => Check::wrong(&name, "a token was issued, the host has not come yet", "start it with that token: `envforged host`"),
+        HostState::Lost => Check::wrong(&name, "its connection is gone", "look at the daemon on that machine; it dials out to the server by itself"),
+    }
+}
+
+/// Programs the one box uses, where they hide if not on PATH, and the package that brings them.
+const TOOLS: [(&str, &str, &str); 5] = [
+    ("git", "--version", "git"),
+    ("tmux", "-V", "tmux"),
+    ("postgres", "--version", "postgresql"),
+    ("redis-server", "--version", "redis-server"),
+    ("ip", "-V", "iproute2"),
+];
+
+fn tools(is_here: bool, checks: &mut Vec<Check>) {
+    for (program, flag, package) in TOOLS.iter().take(if is_here { TOOLS.len() } else { 1 }) {
+        checks.push(match version(program, flag) {
+            Some(version) => Check::fine(program, version),
+            None => Check::wrong(program, "not found on this machine", format!("install it: `apt-get install {package}`")),
+        });
+    }
+    if is_here {
+        checks.push(match onebox::program() {
+            Some(path) => Check::fine("envforged", path.display().to_string()),
+            None => Check::note("envforged", "neither beside `envforge` nor on PATH", "install it to start the one box from here"),
+        });
+    }
+}
+
+/// First line of what a program says its version is. Debian keeps PostgreSQL's server programs off PATH.
+fn version(program: &str, flag: &str) -> Option<String> {
+    let on_path = std::env::split_paths(&std::env::var_os("PATH")?).collect::<Vec<_>>();
+    let system = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
+    let postgres = fs_err::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let path = on_path.into_iter().chain(system).chain(postgres).map(|folder| folder.join(program)).find(|path| path.is_file())?;
+    let output = Command::new(path).arg(flag).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned();
+    Some(if text.is_empty() { "found".to_owned() } else { text })
+}
+
+/// Browsers resolve `*.localhost` by themselves; other programs ask the system.
+fn name_resolution(checks: &mut Vec<Check>) {
+    let resolves = ("web--probe.localhost", 80).to_socket_addrs().is_ok_and(|mut addresses| addresses.any(|address| address.ip().is_loopback()));
+    checks.push(if resolves {
+        Check::fine("*.localhost", "resolves to this machine")
+    } else {
+        Check::note(
+            "*.localhost",
+            "does not resolve here; browsers do it by themselves, other programs may not",
+            "connect to 127.0.0.1 with the dev host as `Host` header (`curl --resolve HOST:PORT:127.0.0.1`), or install libnss-myhostname",
+        )
+    });
+}
+
+/// Whether the one box could listen, asked only when no server answers.
+fn ports(checks: &mut Vec<Check>) {
+    let address = DEFAULT_SERVER.trim_start_matches("http://");
+    checks.push(match TcpListener::bind(address) {
+        Ok(_) => Check::fine("port", format!("{address} is free")),
+        Err(error) => Check::wrong("port", format!("{address} can't be used: {error}"), "end the program that holds it (`ss -ltnp`), or start the box on another port"),
+    });
+}

@@ -1,0 +1,83 @@
+//! `envforge link`: share a service by a signed link.
+
+use crate::args::{LinkCreate, LinkVerb};
+use crate::context::{Context, segment};
+use crate::exit::ExitCode;
+use crate::render;
+use envforge_api::http::links::{CreateLink, CreatedLink, Link, LinkState, Links};
+use envforge_core::name::Slug;
+use envforge_core::refusal::Refusal;
+use serde_json::{Value, json};
+
+/// Makes, lists and revokes links.
+pub(crate) async fn link(ctx: &mut Context<'_>, verb: LinkVerb) -> Result<ExitCode, Refusal> {
+    match verb {
+        LinkVerb::Create(arguments) => {
+            let slug = ctx.workspace(None)?;
+            let created = create(ctx, &slug, arguments).await?;
+            ctx.printer.answer(&created, || created.url.clone());
+            ctx.printer.note(&about(&created.link));
+        }
+        LinkVerb::List => {
+            let slug = ctx.workspace(None)?;
+            let path = ctx.workspace_path(&slug, "/links").await?;
+            let links: Links = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+            ctx.printer.answer(&links, || list(&links.links));
+        }
+        LinkVerb::Revoke { link } => {
+            let path = ctx.org_path(&format!("/links/{}", segment(&link))).await?;
+            let _: Value = ctx.client()?.delete(&path).await.map_err(|error| ctx.refusal(error))?;
+            ctx.printer.answer(&json!({ "revoked": link }), || format!("{link} is revoked: it stops opening within a second"));
+        }
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// Asks for a link; the server says what is missing when the service can't be shared yet.
+pub(crate) async fn create(ctx: &Context<'_>, slug: &Slug, arguments: LinkCreate) -> Result<CreatedLink, Refusal> {
+    let path = ctx.workspace_path(slug, "/links").await?;
+    let body = CreateLink {
+        service: arguments.service,
+        expires_in_minutes: Some(arguments.expires),
+        visit_budget: arguments.visits,
+        wake_budget: arguments.wakes,
+    };
+    ctx.client()?.post(&path, &body).await.map_err(|error| ctx.refusal(error))
+}
+
+/// What the person who shares it should know.
+pub(crate) fn about(link: &Link) -> String {
+    let visits = link.visit_budget.map_or_else(String::new, |visits| format!(", at most {visits} visits"));
+    format!(
+        "opens until {}{visits}, at most {} wakes; `envforge link revoke {}` closes it",
+        render::time(link.expires_at),
+        link.wake_budget,
+        link.id
+    )
+}
+
+fn list(links: &[Link]) -> String {
+    if links.is_empty() {
+        return "no links; `envforge link create <service>` makes one".to_owned();
+    }
+    let rows: Vec<_> = links
+        .iter()
+        .map(|link| {
+            let state = match link.state {
+                LinkState::Active => "active",
+                LinkState::Expired => "expired",
+                LinkState::Revoked => "revoked",
+            };
+            let visits = link.visit_budget.map_or_else(|| link.visits.to_string(), |budget| format!("{}/{budget}", link.visits));
+            vec![
+                link.id.to_string(),
+                link.service.clone(),
+                state.to_owned(),
+                render::time(link.expires_at),
+                visits,
+                format!("{}/{}", link.wakes, link.wake_budget),
+            ]
+        })
+        .collect();
+    render::table(&["LINK", "SERVICE", "STATE", "EXPIRES", "VISITS", "WAKES"], &rows)
+}

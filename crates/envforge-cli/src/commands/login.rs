@@ -1,0 +1,90 @@
+//! `envforge login`: an API key, checked before it is kept.
+//!
+//! The key comes from a file, stdin or a hidden prompt, never from the command line, where every user of the
+//! machine could read it.
+
+use crate::args::Login;
+use crate::context::Context;
+use crate::exit::ExitCode;
+use crate::{ask, config};
+use envforge_api::http::accounts::Me;
+use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::secret::Secret;
+use serde_json::json;
+use std::io::Read as _;
+use std::path::Path;
+
+/// Longest key file read: a key is a line.
+const KEY_MAX: u64 = 4096;
+
+/// Signs in, and makes this server the one used from now on.
+pub(crate) async fn login(ctx: &mut Context<'_>, login: Login) -> Result<ExitCode, Refusal> {
+    let key = match &login.key_file {
+        Some(path) => read_key(path)?,
+        None if ctx.printer.is_interactive() => ask::secret("API key (efk_…):")?,
+        None => {
+            return Err(Refusal::invalid("login.no_key", "nobody can be asked for a key here")
+                .hint("`envforge login --key-file FILE`, or `--key-file -` to read it from stdin"));
+        }
+    };
+    let key = Secret::new(key.expose().trim().to_owned());
+    check_shape(&key)?;
+    let me = sign_in(ctx, key).await?;
+    let orgs: Vec<_> = me.orgs.iter().map(|membership| membership.slug.to_string()).collect();
+    let answer = json!({ "server": ctx.server, "user": me.user, "name": me.name, "orgs": orgs });
+    ctx.printer.answer(&answer, || format!("signed in to {} as {}, org {}", ctx.server, me.name, orgs.join(", ")));
+    Ok(ExitCode::Ok)
+}
+
+/// Asks a person for a key when there is none, as `up` does.
+pub(crate) async fn ensure(ctx: &mut Context<'_>) -> Result<(), Refusal> {
+    match ctx.require_key() {
+        Ok(_) => Ok(()),
+        Err(refusal) if !ctx.printer.is_interactive() => Err(refusal),
+        Err(_) => {
+            ctx.printer.note(&format!("not signed in to {}", ctx.server));
+            let key = ask::secret("API key (efk_…):")?;
+            let key = Secret::new(key.expose().trim().to_owned());
+            check_shape(&key)?;
+            sign_in(ctx, key).await.map(drop)
+        }
+    }
+}
+
+async fn sign_in(ctx: &mut Context<'_>, key: Secret) -> Result<Me, Refusal> {
+    ctx.use_key(key.clone());
+    let me: Me = ctx.client()?.get("/v1/me").await.map_err(|error| ctx.refusal(error))?;
+    config::update(|config| {
+        config.server = Some(ctx.server.clone());
+        let account = config.servers.entry(ctx.server.clone()).or_default();
+        account.set_key(&key);
+        account.org = match me.orgs.as_slice() {
+            [only] => Some(only.slug.clone()),
+            several => account.org.take().filter(|org| several.iter().any(|membership| membership.slug == *org)),
+        };
+    })?;
+    Ok(me)
+}
+
+/// A key goes into a header: whatever could not is refused here, without being repeated.
+fn check_shape(key: &Secret) -> Result<(), Refusal> {
+    let text = key.expose();
+    if text.starts_with("efk_") && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Refusal::invalid("login.bad_key", "that is not an API key: one starts with `efk_` and is a single word"))
+}
+
+fn read_key(path: &Path) -> Result<Secret, Refusal> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(KEY_MAX).read_to_string(&mut text)
+    } else {
+        fs_err::File::open(path).and_then(|file| file.take(KEY_MAX).read_to_string(&mut text))
+    };
+    let text = Secret::new(text);
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Refusal::new(RefusalKind::Invalid, "login.no_key", format!("the key can't be read: {error}"))),
+    }
+}

@@ -1,0 +1,14 @@
+//! A file per verb. Each takes the context and its arguments, and returns how the program ends, or the refusal.
+
+pub(crate) mod attach;
+pub(crate) mod doctor;
+pub(crate) mod ledger;
+pub(crate) mod link;
+pub(crate) mod login;
+pub(crate) mod logs;
+pub(crate) mod run;
+pub(crate) mod sleep;
+pub(crate) mod status;
+pub(crate) mod up;
+pub(crate) mod wake;
+pub(crate) mod workspace;

@@ -1,0 +1,19 @@
+//! `envforge status`: what every part can do now, and if it can't, why and what helps.
+
+use crate::args::Named;
+use crate::context::Context;
+use crate::exit::ExitCode;
+use crate::render;
+use envforge_api::ambient::SystemClock;
+use envforge_api::http::workspaces::Workspace;
+use envforge_core::clock::Clock as _;
+use envforge_core::refusal::Refusal;
+
+/// Shows a workspace. Looking wakes nothing.
+pub(crate) async fn status(ctx: &mut Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
+    let slug = ctx.workspace(named.name.as_deref())?;
+    let path = ctx.workspace_path(&slug, "").await?;
+    let workspace: Workspace = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+    ctx.printer.answer(&workspace, || render::status(&workspace, SystemClock.now()));
+    Ok(ExitCode::Ok)
+}

@@ -1,0 +1,188 @@
+//! `envforge up`: one command from a checkout to a shell.
+//!
+//! ```text
+//!   server? ─► signed in? ─► org ─► workspace of this branch ─► wake (behind) ─► shell ready ─► attach
+//!   start one   ask a key   choose   make project and it                          └► no terminal: wait for the
+//!                                                                                     services, print a link
+//! ```
+//!
+//! The shell opens first: it is waited for, the runtime is not. The second time nothing is asked and nothing is
+//! made. Where nobody can be asked (`--json`, no terminal) it does not attach, and what would have been a question
+//! is a refusal that names the flag.
+
+pub(crate) mod project;
+
+use crate::args::{LinkCreate, Up};
+use crate::attach::{self, Shell};
+use crate::commands::{link, login, wake, workspace};
+use crate::context::{Context, no_workspace};
+use crate::exit::ExitCode;
+use crate::readiness::{self, Reporter, Settled};
+use crate::{ask, onebox};
+use envforge_api::http::links::CreatedLink;
+use envforge_api::http::workspaces::{CreateWorkspace, Workspace};
+use envforge_core::name::Slug;
+use envforge_core::readiness::ReadinessState;
+use envforge_core::refusal::{Refusal, RefusalKind};
+use serde::Serialize;
+
+/// What `up` answers when it does not attach.
+#[derive(Serialize)]
+struct Opened {
+    workspace: Workspace,
+    link: Option<CreatedLink>,
+}
+
+/// Opens a workspace.
+pub(crate) async fn up(ctx: &mut Context<'_>, up: Up) -> Result<ExitCode, Refusal> {
+    onebox::ensure(ctx, up.yes).await?;
+    login::ensure(ctx).await?;
+    let org = ctx.org().await?;
+    ctx.remember_org(&org);
+    let found = find_or_make(ctx, &up).await?;
+    if ctx.printer.has_terminal() && !up.no_attach {
+        return open_shell(ctx, &up, org, found).await;
+    }
+    open_services(ctx, up, found).await
+}
+
+/// The workspace meant, made when it is this repository's and missing.
+async fn find_or_make(ctx: &Context<'_>, up: &Up) -> Result<Workspace, Refusal> {
+    let named = ctx.named_workspace(up.name.as_deref())?;
+    let is_fully_named = up.project.is_some() && up.branch.is_some();
+    if let (Some(slug), false) = (&named, is_fully_named) {
+        match get(ctx, slug).await {
+            Err(refusal) if refusal.kind == RefusalKind::NotFound && (ctx.repository().is_some() || up.project.is_some()) => {}
+            answer => return answer,
+        }
+    }
+    let Some(branch) = branch(ctx, up, named.as_ref()) else {
+        return choose(ctx).await;
+    };
+    let project = match &up.project {
+        Some(project) => project.clone(),
+        None => project::of_repository(ctx, up.repository.clone()).await?,
+    };
+    let body = CreateWorkspace { project, branch, slug: named, size: up.size };
+    let making = project::create_workspace(ctx, body);
+    let workspace = ctx.printer.slow("making the workspace", making).await?;
+    if let Some(repository) = ctx.repository() {
+        ctx.remember_workspace(repository, &workspace.branch, &workspace.slug);
+    }
+    Ok(workspace)
+}
+
+async fn get(ctx: &Context<'_>, slug: &Slug) -> Result<Workspace, Refusal> {
+    let path = ctx.workspace_path(slug, "").await?;
+    ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))
+}
+
+/// The branch of a workspace to be: as asked, else the name given, else the one checked out.
+fn branch(ctx: &Context<'_>, up: &Up, named: Option<&Slug>) -> Option<String> {
+    let name = up.name.clone().or_else(|| named.map(ToString::to_string));
+    up.branch.clone().or(name).or_else(|| ctx.repository()?.branch.clone())
+}
+
+/// Outside a repository, and nothing named: one of those that exist.
+async fn choose(ctx: &Context<'_>) -> Result<Workspace, Refusal> {
+    if !ctx.printer.is_interactive() {
+        return Err(no_workspace());
+    }
+    let workspaces = workspace::all(ctx).await?.workspaces;
+    if workspaces.is_empty() {
+        return Err(Refusal::not_found("workspace.none", "there is no workspace yet").hint("run `envforge up` inside a Git repository"));
+    }
+    let names: Vec<_> = workspaces.iter().map(|workspace| workspace.slug.to_string()).collect();
+    let chosen = ask::choose("Workspace:", names)?;
+    workspaces.into_iter().find(|workspace| workspace.slug.as_str() == chosen).ok_or_else(no_workspace)
+}
+
+/// Wakes, and attaches as soon as the shell is ready.
+async fn open_shell(ctx: &mut Context<'_>, up: &Up, org: Slug, found: Workspace) -> Result<ExitCode, Refusal> {
+    let slug = found.slug.clone();
+    let mut reporter = Reporter::default();
+    let wake = async {
+        if up.no_wake {
+            return None;
+        }
+        wake::post(ctx, &slug, up.size).await.err()
+    };
+    let shell = async {
+        if found.shell.state == ReadinessState::Ready {
+            return Ok(found.clone());
+        }
+        let shell_settled = |workspace: &Workspace| matches!(workspace.shell.state, ReadinessState::Ready | ReadinessState::Blocked).then_some(());
+        readiness::wait(ctx, &slug, &mut reporter, "preparing the shell", shell_settled).await.map(|(workspace, ())| workspace)
+    };
+    // The order to wake leaves together with the first look at the shell; neither waits for the runtime.
+    let (refused, ready) = tokio::join!(wake, shell);
+    let workspace = ready?;
+    if let Some(refusal) = refused {
+        // A cap or a full host keeps the runtime asleep; the shell opens all the same, and says so.
+        ctx.printer.note(&format!("the runtime stays asleep: {}", refusal.message));
+        if let Some(hint) = refusal.hint {
+            ctx.printer.note(&format!("  hint: {hint}"));
+        }
+    }
+    if workspace.shell.state == ReadinessState::Blocked {
+        let cause = workspace.shell.cause.clone().unwrap_or_else(|| "no cause is known".to_owned());
+        let refusal = Refusal::conflict(workspace.shell.code.as_deref().unwrap_or("shell.blocked"), format!("the shell is blocked: {cause}"));
+        return Err(match workspace.shell.fix.clone() {
+            Some(fix) => refusal.hint(fix),
+            None => refusal,
+        });
+    }
+    for line in reporter.news(&workspace) {
+        ctx.printer.note(&line);
+    }
+    for host in &workspace.dev_hosts {
+        ctx.printer.note(&format!("{}: {}", host.service, host.url));
+    }
+    attach::attach(ctx, &Shell::new(ctx, org, slug)?).await
+}
+
+/// Without a terminal: wakes, waits for the services, and makes a link.
+async fn open_services(ctx: &mut Context<'_>, up: Up, found: Workspace) -> Result<ExitCode, Refusal> {
+    let slug = found.slug.clone();
+    let mut reporter = Reporter::default();
+    if up.no_wake {
+        let settled = |workspace: &Workspace| match workspace.shell.state {
+            ReadinessState::Ready => Some(Settled::Ready),
+            ReadinessState::Blocked => Some(Settled::Blocked),
+            ReadinessState::Waking | ReadinessState::Asleep => None,
+        };
+        let (workspace, how) = readiness::wait(ctx, &slug, &mut reporter, "preparing the shell", settled).await?;
+        ctx.printer.answer(&Opened { workspace, link: None }, || format!("{slug} is there, its runtime asleep; `envforge wake {slug}` wakes it"));
+        return Ok(wake::exit_code(how));
+    }
+    let woken = wake::post(ctx, &slug, up.size).await?;
+    let (workspace, how) = wake::settle(ctx, &slug, &woken, &mut reporter).await?;
+    let link = match (how, service(&up, &workspace)) {
+        (Settled::Ready, Some(service)) if !up.no_link => {
+            let arguments = LinkCreate { service, expires: DEFAULT_MINUTES, visits: None, wakes: None };
+            Some(link::create(ctx, &slug, arguments).await?)
+        }
+        _ => None,
+    };
+    let about = link.as_ref().map(|created| link::about(&created.link));
+    let opened = Opened { workspace, link };
+    ctx.printer.answer(&opened, || match &opened.link {
+        Some(link) => link.url.clone(),
+        None => format!("{slug} is {}", wake::word(how)),
+    });
+    if let Some(about) = about {
+        ctx.printer.note(&about);
+    }
+    ctx.printer.note(&format!("attach: envforge attach {slug}"));
+    Ok(wake::exit_code(how))
+}
+
+/// How long the link opens that `up` makes.
+const DEFAULT_MINUTES: u32 = 60;
+
+/// The service to link: as asked, else `web`, else the first with a dev host.
+fn service(up: &Up, workspace: &Workspace) -> Option<String> {
+    let hosts = &workspace.dev_hosts;
+    let first = || hosts.iter().find(|host| host.service == "web").or(hosts.first()).map(|host| host.service.clone());
+    up.service.clone().or_else(first)
+}

@@ -1,0 +1,110 @@
+//! `envforge workspace`: list, create, delete, and what they used.
+
+use crate::args::{CapModeArg, Named, WorkspaceCap, WorkspaceCreate, WorkspaceDelete, WorkspaceVerb};
+use crate::ask;
+use crate::commands::up::project;
+use crate::context::Context;
+use crate::exit::ExitCode;
+use crate::render;
+use envforge_api::http::usage::{SetCap, WorkspaceUsage};
+use envforge_api::http::workspaces::{CreateWorkspace, Workspace, Workspaces};
+use envforge_core::refusal::Refusal;
+use envforge_core::usage::{Cap, CapMode};
+use serde_json::{Value, json};
+
+/// The verbs of `envforge workspace`.
+pub(crate) async fn workspace(ctx: &mut Context<'_>, verb: WorkspaceVerb) -> Result<ExitCode, Refusal> {
+    match verb {
+        WorkspaceVerb::List => list(ctx).await,
+        WorkspaceVerb::Create(arguments) => create(ctx, arguments).await,
+        WorkspaceVerb::Delete(arguments) => delete(ctx, arguments).await,
+        WorkspaceVerb::Usage(named) => usage(ctx, named).await,
+        WorkspaceVerb::Cap(arguments) => cap(ctx, arguments).await,
+    }
+}
+
+/// All workspaces of the org.
+pub(crate) async fn all(ctx: &Context<'_>) -> Result<Workspaces, Refusal> {
+    let path = ctx.org_path("/workspaces").await?;
+    ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))
+}
+
+async fn list(ctx: &Context<'_>) -> Result<ExitCode, Refusal> {
+    let workspaces = all(ctx).await?;
+    ctx.printer.answer(&workspaces, || {
+        if workspaces.workspaces.is_empty() {
+            return "no workspaces; `envforge up` in a Git repository makes one".to_owned();
+        }
+        let rows: Vec<_> = workspaces.workspaces.iter().map(row).collect();
+        render::table(&["WORKSPACE", "PROJECT", "BRANCH", "SHELL", "RUNTIME", "SIZE"], &rows)
+    });
+    Ok(ExitCode::Ok)
+}
+
+fn row(workspace: &Workspace) -> Vec<String> {
+    vec![
+        workspace.slug.to_string(),
+        workspace.project.to_string(),
+        workspace.branch.clone(),
+        render::readiness(workspace.shell.state).to_owned(),
+        render::runtime_word(workspace.runtime.state).to_owned(),
+        workspace.runtime.size.to_string(),
+    ]
+}
+
+async fn create(ctx: &Context<'_>, arguments: WorkspaceCreate) -> Result<ExitCode, Refusal> {
+    let project = match arguments.project {
+        Some(project) => project,
+        None => project::of_repository(ctx, None).await?,
+    };
+    let body = CreateWorkspace { project, branch: arguments.branch, slug: arguments.slug, size: arguments.size };
+    let workspace = project::create_workspace(ctx, body).await?;
+    if let Some(repository) = ctx.repository() {
+        ctx.remember_workspace(repository, &workspace.branch, &workspace.slug);
+    }
+    ctx.printer.answer(&workspace, || format!("{} is there; `envforge up {0}` opens it", workspace.slug));
+    Ok(ExitCode::Ok)
+}
+
+async fn delete(ctx: &Context<'_>, arguments: WorkspaceDelete) -> Result<ExitCode, Refusal> {
+    let slug = ctx.workspace(Some(&arguments.name))?;
+    if !arguments.yes {
+        if !ctx.printer.is_interactive() {
+            return Err(Refusal::invalid("workspace.delete_unconfirmed", format!("deleting {slug} can't be undone, and nobody can be asked here"))
+                .hint("`--yes` deletes without asking"));
+        }
+        if !ask::confirm(&format!("Delete {slug} with its checkout, databases, files and links? Nothing of it remains"))? {
+            return Err(Refusal::conflict("asked.cancelled", "cancelled"));
+        }
+    }
+    let path = ctx.workspace_path(&slug, "").await?;
+    let deleting = ctx.client()?.delete(&path);
+    let _: Value = ctx.printer.slow("deleting", deleting).await.map_err(|error| ctx.refusal(error))?;
+    ctx.forget_workspace(&slug);
+    ctx.printer.answer(&json!({ "deleted": slug }), || format!("{slug} is deleted; its receipts and ledger events are kept"));
+    Ok(ExitCode::Ok)
+}
+
+async fn usage(ctx: &Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
+    let slug = ctx.workspace(named.name.as_deref())?;
+    let path = ctx.workspace_path(&slug, "/usage").await?;
+    let usage: WorkspaceUsage = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+    ctx.printer.answer(&usage, || render::usage(slug.as_str(), &usage));
+    Ok(ExitCode::Ok)
+}
+
+async fn cap(ctx: &Context<'_>, arguments: WorkspaceCap) -> Result<ExitCode, Refusal> {
+    let slug = ctx.workspace(None)?;
+    let mode = match arguments.mode {
+        CapModeArg::None => CapMode::None,
+        CapModeArg::Warn => CapMode::Warn,
+        CapModeArg::Stop => CapMode::Stop,
+    };
+    let cap = Cap { mode, minutes: arguments.minutes.unwrap_or(0) };
+    let path = ctx.workspace_path(&slug, "/cap").await?;
+    let _: Value = ctx.client()?.put(&path, &SetCap { cap }).await.map_err(|error| ctx.refusal(error))?;
+    let path = ctx.workspace_path(&slug, "/usage").await?;
+    let usage: WorkspaceUsage = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+    ctx.printer.answer(&usage, || format!("cap of {slug}: {}", render::cap(usage.cap, usage.cap_posture)));
+    Ok(ExitCode::Ok)
+}

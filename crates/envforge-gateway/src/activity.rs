@@ -1,0 +1,257 @@
+//! What traffic does to a workspace, told to the server once a second.
+//!
+//! The idle rule counts requests in flight, realtime bytes and the last activity; nothing else here decides. A
+//! [`Visit`] is one open request or realtime connection; dropping it is its end, whichever way it ended. Numbers
+//! that only rise (bytes, unverified requests) are taken out when sent and put back when the call failed, so
+//! none is lost and none counts twice unless an answer was lost on the way.
+
+use crate::routes::Workspace;
+use crate::sessions::Unverified;
+use crate::shared::Shared;
+use envforge_api::gateway::{ACTIVITY_PATH, Activity, UnverifiedCount, WorkspaceActivity};
+use envforge_core::clock::Clock;
+use envforge_core::id::WorkspaceId;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How often activity is told.
+const EVERY: Duration = Duration::from_secs(1);
+/// Labels counted apart between two calls; a stranger can make up any number of them.
+const UNVERIFIED_LABELS: usize = 1000;
+
+/// The live numbers of one workspace.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    in_flight: AtomicU32,
+    realtime: AtomicU32,
+    realtime_bytes: AtomicU64,
+    last: AtomicI64,
+    told: Mutex<Option<WorkspaceActivity>>,
+}
+
+impl Traffic {
+    fn touch(&self, clock: &dyn Clock) {
+        self.last.store(clock.now().as_microsecond(), Ordering::Relaxed);
+    }
+
+    /// What changed since it was last told; bytes are taken out.
+    fn take(&self, workspace: WorkspaceId) -> Option<WorkspaceActivity> {
+        let now = WorkspaceActivity {
+            workspace,
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            realtime: self.realtime.load(Ordering::Relaxed),
+            realtime_bytes: 0,
+            last_activity: Timestamp::from_microsecond(self.last.load(Ordering::Relaxed)).unwrap_or(Timestamp::UNIX_EPOCH),
+        };
+        let mut told = self.told.lock().expect("no panic while held");
+        let bytes = self.realtime_bytes.swap(0, Ordering::Relaxed);
+        if told.as_ref() == Some(&now) && bytes == 0 {
+            return None;
+        }
+        if told.is_none() && now.last_activity == Timestamp::UNIX_EPOCH {
+            return None;
+        }
+        *told = Some(now.clone());
+        Some(WorkspaceActivity { realtime_bytes: bytes, ..now })
+    }
+
+    /// The call that told it failed: tell it again.
+    fn put_back(&self, bytes: u64) {
+        self.realtime_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.forget();
+    }
+
+    /// The server may not know any more what it was told.
+    pub(crate) fn forget(&self) {
+        *self.told.lock().expect("no panic while held") = None;
+    }
+
+    /// Whether nothing is open and everything was told.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let told = self.told.lock().expect("no panic while held");
+        let last = self.last.load(Ordering::Relaxed);
+        let told_last = told.as_ref().map_or(0, |told| told.last_activity.as_microsecond());
+        self.in_flight.load(Ordering::Relaxed) == 0
+            && self.realtime.load(Ordering::Relaxed) == 0
+            && self.realtime_bytes.load(Ordering::Relaxed) == 0
+            && last == told_last
+    }
+}
+
+/// One open request, or realtime connection once [`Visit::becomes_realtime`] was called.
+pub(crate) struct Visit {
+    workspace: Arc<Workspace>,
+    clock: Arc<dyn Clock>,
+    realtime: bool,
+}
+
+impl Visit {
+    /// A request begins.
+    pub(crate) fn begin(workspace: &Arc<Workspace>, clock: &Arc<dyn Clock>) -> Self {
+        workspace.traffic.in_flight.fetch_add(1, Ordering::Relaxed);
+        workspace.traffic.touch(&**clock);
+        Self { workspace: Arc::clone(workspace), clock: Arc::clone(clock), realtime: false }
+    }
+
+    /// It turns out to be realtime: an idle one keeps nothing awake.
+    pub(crate) fn becomes_realtime(&mut self) {
+        if !self.realtime {
+            self.realtime = true;
+            self.workspace.traffic.realtime.fetch_add(1, Ordering::Relaxed);
+            self.workspace.traffic.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes moved; counts for realtime only.
+    pub(crate) fn moved(&self, bytes: usize) {
+        if self.realtime && bytes > 0 {
+            self.workspace.traffic.realtime_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.workspace.traffic.touch(&*self.clock);
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let traffic = &self.workspace.traffic;
+        if self.realtime {
+            traffic.realtime.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            // The end of an idle socket is no activity; the end of a request is.
+            traffic.touch(&*self.clock);
+            traffic.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Requests without a verified session, counted by label and reason.
+#[derive(Debug, Default)]
+pub(crate) struct UnverifiedCounts(Mutex<HashMap<(String, Unverified), u64>>);
+
+impl UnverifiedCounts {
+    /// Counts one. `label` is empty for hosts that are no label, and for all beyond a bound.
+    pub(crate) fn count(&self, label: &str, reason: Unverified) {
+        let mut counts = self.0.lock().expect("no panic while held");
+        if let Some(count) = counts.get_mut(&(label.to_owned(), reason)) {
+            *count += 1;
+            return;
+        }
+        let label = if counts.len() < UNVERIFIED_LABELS { label } else { "" };
+        *counts.entry((label.to_owned(), reason)).or_default() += 1;
+    }
+
+    fn take(&self) -> Vec<UnverifiedCount> {
+        let counts = std::mem::take(&mut *self.0.lock().expect("no panic while held"));
+        let count = |((label, reason), count): ((String, Unverified), u64)| UnverifiedCount {
+            label,
+            reason: reason.as_str().to_owned(),
+            count,
+        };
+        counts.into_iter().map(count).collect()
+    }
+
+    fn put_back(&self, unsent: Vec<UnverifiedCount>) {
+        let reasons = [
+            Unverified::NoSession,
+            Unverified::Forged,
+            Unverified::Expired,
+            Unverified::Revoked,
+            Unverified::WrongHost,
+            Unverified::UnknownLabel,
+        ];
+        let mut counts = self.0.lock().expect("no panic while held");
+        for UnverifiedCount { label, reason, count } in unsent {
+            if let Some(reason) = reasons.into_iter().find(|known| known.as_str() == reason) {
+                *counts.entry((label, reason)).or_default() += count;
+            }
+        }
+    }
+}
+
+/// Tells the server once a second, and one last time when the gateway stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        let stopped = tokio::select! {
+            () = tokio::time::sleep(EVERY) => false,
+            () = shared.stop.cancelled() => true,
+        };
+        tell(&shared).await;
+        if stopped {
+            return;
+        }
+    }
+}
+
+async fn tell(shared: &Shared) {
+    let live = shared.routes.workspaces();
+    let workspaces: Vec<_> = live.iter().filter_map(|workspace| workspace.traffic.take(workspace.id)).collect();
+    let unverified = shared.unverified.take();
+    if workspaces.is_empty() && unverified.is_empty() {
+        return;
+    }
+    let activity = Activity { workspaces, unverified };
+    if let Err(error) = shared.server.post::<_, ()>(ACTIVITY_PATH, &activity).await {
+        tracing::debug!(%error, "activity: not told, will be told again");
+        for unsent in &activity.workspaces {
+            if let Some(workspace) = live.iter().find(|workspace| workspace.id == unsent.workspace) {
+                workspace.traffic.put_back(unsent.realtime_bytes);
+            }
+        }
+        shared.unverified.put_back(activity.unverified);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use envforge_core::clock::FixedClock;
+    use envforge_core::id::Id as _;
+
+    fn id() -> WorkspaceId {
+        WorkspaceId::from_uuid(uuid::Uuid::from_u128(1))
+    }
+
+    fn clock(second: i64) -> Arc<dyn Clock> {
+        Arc::new(FixedClock::new(Timestamp::from_second(second).expect("in range")))
+    }
+
+    // proves RUN-4
+    #[test]
+    fn only_changes_are_told_and_nothing_is_lost_when_a_call_fails() {
+        let workspace = Arc::new(Workspace::new(id(), 8));
+        assert_eq!(workspace.traffic.take(id()), None);
+        let mut visit = Visit::begin(&workspace, &clock(5));
+        let told = workspace.traffic.take(id()).expect("changed");
+        assert_eq!((told.in_flight, told.realtime), (1, 0));
+        visit.becomes_realtime();
+        visit.moved(100);
+        let told = workspace.traffic.take(id()).expect("changed");
+        assert_eq!((told.in_flight, told.realtime, told.realtime_bytes), (0, 1, 100));
+        assert_eq!(workspace.traffic.take(id()), None);
+        workspace.traffic.put_back(100);
+        visit.moved(1);
+        assert_eq!(workspace.traffic.take(id()).expect("told again").realtime_bytes, 101);
+        assert!(!workspace.traffic.is_quiet());
+        drop(visit);
+        assert_eq!(workspace.traffic.take(id()).expect("changed").realtime, 0);
+        assert!(workspace.traffic.is_quiet());
+    }
+
+    // proves ORG-6
+    #[test]
+    fn unverified_requests_are_counted_in_bounded_room() {
+        let counts = UnverifiedCounts::default();
+        for n in 0..5000 {
+            counts.count(&format!("label-{n}"), Unverified::NoSession);
+        }
+        let taken = counts.take();
+        assert!(taken.len() <= UNVERIFIED_LABELS + 1);
+        assert_eq!(taken.iter().map(|count| count.count).sum::<u64>(), 5000);
+        counts.put_back(taken);
+        counts.count("label-1", Unverified::NoSession);
+        assert_eq!(counts.take().iter().map(|count| count.count).sum::<u64>(), 5001);
+    }
+}

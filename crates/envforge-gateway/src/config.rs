@@ -1,0 +1,126 @@
+//! What a gateway is told at its start: where it listens, whom it asks, and every limit it holds.
+//!
+//! There is nothing to decide here and nothing is read from the environment: the program that starts the
+//! gateway does that. Each limit has its reason beside it; tests make some of them short.
+
+use envforge_api::gateway::LEASE_SECONDS;
+use envforge_core::secret::Secret;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How browsers reach the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain, for the one box on `*.localhost`.
+    Http,
+    /// TLS, ended here or in front.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that goes without saying.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// What a gateway is told at its start.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The domain whose direct subdomains are dev hosts.
+    pub dev_domain: String,
+    /// How browsers reach it; decides the cookie's name and flags.
+    pub external_scheme: Scheme,
+    /// The port browsers use; `None` is the one of `listen`.
+    pub external_port: Option<u16>,
+    /// The server's local socket.
+    pub server_socket: PathBuf,
+    /// The key shown to the server.
+    pub key: Secret,
+    /// The local socket on which hosts dial in.
+    pub uplink_path: PathBuf,
+    /// Every limit.
+    pub limits: Limits,
+}
+
+impl GatewayConfig {
+    /// The configuration of the one box: plain HTTP on `*.localhost`, port 7081.
+    pub fn one_box(server_socket: PathBuf, uplink_path: PathBuf, key: Secret) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7081)),
+            dev_domain: "localhost".to_owned(),
+            external_scheme: Scheme::Http,
+            external_port: None,
+            server_socket,
+            key,
+            uplink_path,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Every limit the gateway holds.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long an API call or WebSocket is held while its runtime wakes.
+    pub hold: Duration,
+    /// How long a browser's navigation is held before it gets the waiting page: a fast wake never shows it.
+    pub patience: Duration,
+    /// Without a beat for so long, every request is refused.
+    pub lease: Duration,
+    /// Connections from clients at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Requests of one workspace held at once; more are told to come back.
+    pub held: usize,
+    /// A request's line and headers, in bytes; also the size of a connection's read buffer.
+    pub header_bytes: usize,
+    /// A request's headers, in number.
+    pub headers: usize,
+    /// How long a client may take for its headers, and how long a kept connection may rest.
+    pub header_time: Duration,
+    /// How long requests may go on after the gateway is told to stop.
+    pub drain: Duration,
+    /// How long a connection to a service may rest. Below the five seconds after which Node's server closes its
+    /// end, so that a kept connection is rarely stale.
+    pub upstream_rest: Duration,
+    /// Resting connections per service.
+    pub upstream_resting: usize,
+    /// Verified sessions remembered.
+    pub sessions: usize,
+    /// Routes remembered.
+    pub routes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hold: Duration::from_secs(25),
+            patience: Duration::from_millis(1500),
+            lease: Duration::from_secs(LEASE_SECONDS),
+            connections: 60_000,
+            held: 512,
+            header_bytes: 64 * 1024,
+            headers: 128,
+            header_time: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+            upstream_rest: Duration::from_secs(4),
+            upstream_resting: 128,
+            sessions: 10_000,
+            routes: 20_000,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `/.envforge/`: the gateway's own endpoints on a dev host, for those who are let in.
+//!
+//! `GET /.envforge/readiness?path=/x` tells whether the service behind a path answers, and the parts on their way, by name
+//! and state; causes and fixes are for members and not in it. With `Accept: text/event-stream` it goes on telling
+//! until the session ends. Looking wakes nothing and counts as no activity.
+
+use crate::body::AnswerBody;
+use crate::phase::refused::Refused;
+use crate::phase::wake::{self, Step};
+use crate::phase::route;
+use crate::routes::{LabelRoute, Status};
+use crate::sessions::Admitted;
+use crate::shared::Shared;
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+const PREFIX: &str = "/.envforge/";
+const READINESS: &str = "/.envforge/readiness";
+/// How often a silent stream says that it lives.
+const STILL_HERE: Duration = Duration::from_secs(10);
+
+/// Whether a path is the gateway's own.
+pub(crate) fn is_own(path: &str) -> bool {
+    path.starts_with(PREFIX) || path == PREFIX.trim_end_matches('/')
+}
+
+/// Answers one of the gateway's own paths.
+pub(crate) async fn answer<B>(
+    shared: &Arc<Shared>,
+    label: &str,
+    admitted: &Arc<Admitted>,
+    request: &Request<B>,
+) -> Result<Response<AnswerBody>, Refused> {
+    if request.uri().path() != READINESS {
+        return Err(Refused::NoPath);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Refused::Method);
+    }
+    let route = route::find(shared, label, admitted).await?;
+    let path = asked_path(request.uri().query().unwrap_or_default());
+    let wants_events = request.headers().get(ACCEPT).is_some_and(|accept| accept == "text/event-stream");
+    let (kind, body) = if wants_events && request.method() == Method::GET {
+        ("text/event-stream", events(Arc::clone(shared), route, Arc::clone(admitted), path))
+    } else {
+        ("application/json", AnswerBody::own(readiness(&route, &route.workspace.status(), &path)))
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// The `path` of a query, decoded.
+fn asked_path(query: &str) -> String {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("path=")).unwrap_or("/");
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let decoded = match (first, tail) {
+            (b'%', [high, low, ..]) => std::str::from_utf8(&[*high, *low]).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok()),
+            _ => None,
+        };
+        bytes.push(decoded.unwrap_or(*first));
+        rest = if decoded.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn readiness(route: &LabelRoute, status: &Status, path: &str) -> String {
+    let Status::Known(runtime) = status else {
+        return json!({"state": "unknown", "ready": false, "parts": []}).to_string();
+    };
+    let step = route.rule(path).map_or(Step::Blocked, |rule| wake::decide(runtime, &rule.service));
+    let state = match step {
+        Step::Forward => "ready",
+        Step::Wait => "waking",
+        Step::Blocked => "blocked",
+        Step::Thaw | Step::Wake => "asleep",
+    };
+    let parts: Vec<_> = wake::visible_parts(runtime)
+        .into_iter()
+        .map(|(name, state)| json!({"name": name, "state": state}))
+        .collect();
+    json!({"state": state, "ready": step == Step::Forward, "parts": parts}).to_string()
+}
+
+struct Telling {
+    shared: Arc<Shared>,
+    route: Arc<LabelRoute>,
+    admitted: Arc<Admitted>,
+    path: String,
+    changes: watch::Receiver<Status>,
+    told: String,
+}
+
+fn events(shared: Arc<Shared>, route: Arc<LabelRoute>, admitted: Arc<Admitted>, path: String) -> AnswerBody {
+    let changes = route.workspace.watch();
+    let telling = Telling { shared, route, admitted, path, changes, told: String::new() };
+    AnswerBody::Events(Box::pin(stream::unfold(telling, |mut telling| async move {
+        let event = telling.next().await?;
+        Some((event, telling))
+    })))
+}
+
+impl Telling {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let now = readiness(&self.route, &self.changes.borrow_and_update(), &self.path);
+            if now != self.told {
+                let event = Bytes::from(format!("data: {now}\n\n"));
+                self.told = now;
+                return Some(event);
+            }
+            tokio::select! {
+                changed = self.changes.changed() => changed.ok()?,
+                () = self.admitted.ends().cancelled() => return None,
+                () = self.shared.stop.cancelled() => return None,
+                () = tokio::time::sleep(STILL_HERE) => return Some(Bytes::from_static(b": still here\n\n")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_decoded() {
+        assert_eq!(asked_path("path=%2Fapi%2Fx"), "/api/x");
+        assert_eq!(asked_path("a=b&path=/x%zz%2"), "/x%zz%2");
+        assert_eq!(asked_path(""), "/");
+        assert!(is_own("/.envforge/anything") && is_own("/.envforge") && !is_own("/.envforgery"));
+    }
+}

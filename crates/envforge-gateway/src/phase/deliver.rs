@@ -1,0 +1,139 @@
+//! Phases 4 to 6 in turn, until the request is answered or its time is over.
+//!
+//! Every turn looks at the workspace afresh: whatever woke the waiter only says *that* something changed. The route
+//! is kept over the turns, because each change makes it stale and its tickets stay good; it is asked for again when
+//! it stopped holding, when a service did not answer, and once before a waiter is finally forwarded.
+
+use crate::activity::Visit;
+use crate::body::AnswerBody;
+use crate::phase::forward::{self, Failure, Outgoing};
+use crate::phase::refused::Refused;
+use crate::phase::wake::{self, Hold, Step};
+use crate::phase::route;
+use crate::routes::{LabelRoute, Rule, Status};
+use crate::sessions::Admitted;
+use crate::shared::Shared;
+use envforge_core::runtime::RuntimeState;
+use http::Response;
+use std::pin::pin;
+use std::sync::Arc;
+
+/// A verified request on its way to a service.
+pub(crate) struct Delivery<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) admitted: &'a Arc<Admitted>,
+    pub(crate) label: &'a str,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) hold: Hold,
+}
+
+impl Delivery<'_> {
+    /// Delivers it.
+    pub(crate) async fn run(mut self) -> Result<Response<AnswerBody>, Refused> {
+        self.wake_early();
+        let mut route = route::find(self.shared, self.label, self.admitted).await?;
+        self.outgoing.visit = Some(Visit::begin(&route.workspace, &self.shared.clock));
+        let mut woken = None;
+        let mut may_refresh = true;
+        loop {
+            if !route.holds(self.shared.now()) {
+                route = route::find(self.shared, self.label, self.admitted).await?;
+            }
+            let current = Arc::clone(&route);
+            let rule = current.rule(self.outgoing.path()).ok_or(Refused::NoPath)?;
+            let Status::Known(runtime) = current.workspace.status() else { continue };
+            match wake::decide(&runtime, &rule.service) {
+                Step::Forward if self.hold.has_waited() && may_refresh && current.is_stale() => {
+                    may_refresh = false;
+                    route = route::find(self.shared, self.label, self.admitted).await?;
+                    continue;
+                }
+                Step::Forward => match forward::send(self.shared, self.admitted, &current, rule, &mut self.outgoing).await {
+                    Ok(response) => return Ok(response),
+                    // It is said to answer, or will soon: look again, once.
+                    Err(failure) if self.outgoing.is_whole() && may_refresh => {
+                        tracing::debug!(label = %self.label, ?failure, "deliver: a service did not answer; asking again");
+                        may_refresh = false;
+                        self.shared.routes.drop_label(self.label);
+                        route = route::find(self.shared, self.label, self.admitted).await?;
+                        continue;
+                    }
+                    Err(_) if self.outgoing.is_whole() && runtime.state == RuntimeState::Waking => {}
+                    Err(failure) => return Err(failure.into()),
+                },
+                Step::Thaw => {
+                    if let Some(response) = self.thaw(&current, rule).await? {
+                        return Ok(response);
+                    }
+                }
+                Step::Wake if woken != Some(runtime.generation) => {
+                    // Taken before the wake, so that nothing it changes is missed.
+                    self.hold.takes_place(&current)?;
+                    let asked = wake::ask(self.shared, &current.workspace, self.admitted, self.outgoing.path()).await;
+                    woken = Some(asked.map_err(Refused::Server)?);
+                    continue;
+                }
+                Step::Wake | Step::Wait => {}
+                Step::Blocked => return Err(Refused::Blocked),
+            }
+            if self.hold.takes_place(&current)? && !self.hold.wait(&current).await? {
+                route = route::find(self.shared, self.label, self.admitted).await?;
+            }
+        }
+    }
+
+    /// When the route must be asked for and the runtime sleeps, the wake need not wait for the route.
+    fn wake_early(&self) {
+        let (shared, claims) = (self.shared, &self.admitted.claims);
+        if shared.routes.find(self.label, shared.now()).is_some() {
+            return;
+        }
+        let Some(workspace) = shared.routes.workspace(claims.workspace) else { return };
+        let Status::Known(runtime) = workspace.status() else { return };
+        if matches!(runtime.state, RuntimeState::Frozen | RuntimeState::Asleep) {
+            drop(wake::begin(shared, &workspace, self.admitted, self.outgoing.path()));
+        }
+    }
+
+    /// Wakes a frozen runtime and sends the request at the same time. `None` when the request could not be sent after
+    /// all and is still whole.
+    async fn thaw(&mut self, route: &Arc<LabelRoute>, rule: &Rule) -> Result<Option<Response<AnswerBody>>, Refused> {
+        self.hold.takes_place(route)?;
+        let path = self.outgoing.path().to_owned();
+        let mut verdict = pin!(wake::ask(self.shared, &route.workspace, self.admitted, &path));
+        let result = {
+            let mut answer = pin!(forward::send(self.shared, self.admitted, route, rule, &mut self.outgoing));
+            let mut early = None;
+            loop {
+                tokio::select! {
+                    allowed = &mut verdict => {
+                        allowed.map_err(Refused::Server)?;
+                        break;
+                    }
+                    result = &mut answer, if early.is_none() => early = Some(result),
+                }
+            }
+            match early {
+                Some(result) => result,
+                None => tokio::select! {
+                    result = answer => result,
+                    refused = self.hold.gives_up(route) => return Err(refused),
+                },
+            }
+        };
+        match result {
+            Ok(response) => Ok(Some(response)),
+            Err(_) if self.outgoing.is_whole() => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NoHost => Self::NoHost,
+            Failure::Unreachable => Self::Unreachable,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Every way in which a request does not reach a service.
+//!
+//! Phases return these; `answer` alone decides how each looks to a browser, a program or a crawler. What strangers
+//! and link holders may not know (causes, hosts, fixes) is not in here, so it can't leak into a page.
+
+use crate::sessions::Unverified;
+use envforge_core::readiness::ReadinessState;
+use envforge_core::refusal::{Refusal, RefusalKind};
+
+/// Every way in which a request does not reach a service.
+#[derive(Debug, Clone)]
+pub(crate) enum Refused {
+    /// Not a request that means one thing only.
+    BadRequest(&'static str),
+    /// No verified session.
+    Unverified(Unverified),
+    /// A share link that does not open; `was_good` says that it did once.
+    DeadLink {
+        was_good: bool,
+    },
+    /// The gateway has not heard from the server for too long.
+    LeaseOver,
+    /// A method that no dev host answers.
+    Method,
+    /// Another site sent it, with this site's cookie.
+    CrossOrigin,
+    /// A body where none is wanted.
+    BodyTooLarge,
+    /// The label leads nowhere.
+    NoPreview,
+    /// No service answers the path.
+    NoPath,
+    /// On its way up; a browser gets the page that becomes the app.
+    WaitingPage(Box<Waiting>),
+    /// On its way up; too long for whoever asked.
+    Waking,
+    /// The runtime or the service can't run now.
+    Blocked,
+    /// The server says no.
+    Server(Refusal),
+    /// The host that runs it is not connected.
+    NoHost,
+    /// The service does not answer.
+    Unreachable,
+    /// A fault of ours.
+    Fault,
+}
+
+/// What the waiting page shows.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub(crate) slug: String,
+    pub(crate) service: String,
+    pub(crate) parts: Vec<(String, ReadinessState)>,
+}
+
+impl Refused {
+    /// The refusal as a program sees it.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let unauthenticated = |code: &str, message: &str| {
+            Refusal::new(RefusalKind::Unauthenticated, code, message)
+                .hint("open the share link again, or ask its sender for a fresh one")
+        };
+        match self {
+            Self::BadRequest(message) => Refusal::invalid("request.malformed", *message),
+            Self::Unverified(Unverified::UnknownLabel) => {
+                Refusal::not_found("preview.not_found", "there is no preview at this address")
+            }
+            Self::Unverified(Unverified::NoSession) => unauthenticated("link.required", "this preview opens with a link"),
+            Self::Unverified(Unverified::Forged) => unauthenticated("link.invalid", "the link or session is not valid"),
+            Self::Unverified(Unverified::WrongHost) => {
+                unauthenticated("link.wrong_host", "the link or session is for another address")
+            }
+            Self::Unverified(Unverified::Expired) | Self::DeadLink { was_good: true } => {
+                unauthenticated("link.expired", "the link or session has ended")
+            }
+            Self::Unverified(Unverified::Revoked) => unauthenticated("link.revoked", "the link was revoked"),
+            Self::DeadLink { was_good: false } => Refusal::not_found("link.invalid", "this link does not open"),
+            Self::LeaseOver => {
+                Refusal::unavailable("gateway.lease_over", "the gateway has lost its server and lets nobody in until it is back")
+            }
+            Self::Method => Refusal::invalid("request.method", "this method is not answered here"),
+            Self::CrossOrigin => Refusal::new(
+                RefusalKind::Forbidden,
+                "request.cross_origin",
+                "another site may not use this preview's session",
+            ),
+            Self::BodyTooLarge => Refusal::invalid("request.body_too_large", "the body is larger than wanted here"),
+            Self::NoPreview => Refusal::not_found("preview.not_found", "there is no preview at this address (any more)"),
+            Self::NoPath => Refusal::not_found("preview.no_such_path", "no service answers this path"),
+            Self::WaitingPage(_) | Self::Waking => {
+                Refusal::unavailable("runtime.waking", "the preview is waking up").hint("try again in a second")
+            }
+            Self::Blocked => Refusal::unavailable("runtime.blocked", "this preview can't start right now; the team can see why")
+                .retry_after(10),
+            Self::Server(refusal) => Refusal { hint: None, ..refusal.clone() },
+            Self::NoHost => Refusal::unavailable("host.unreachable", "the machine of this preview is not connected").retry_after(3),
+            Self::Unreachable => Refusal::unavailable("service.unreachable", "the service does not answer"),
+            Self::Fault => Refusal::new(RefusalKind::Internal, "gateway.fault", "something broke in the gateway"),
+        }
+    }
+
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::DeadLink { was_good: true } => 410,
+            Self::Method => 405,
+            Self::BodyTooLarge => 413,
+            Self::Unreachable => 502,
+            Self::Fault => 500,
+            other => other.refusal().kind.http_status(),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Phase 2: who asks.
+//!
+//! A browser shows the session cookie; agents and CI show a link token in a header, which is exchanged once and then
+//! known by its digest. Everything is verified offline, and a good signature is remembered, so the server hears
+//! nothing of strangers and once of each link. A session is worth something only on the label it was made for.
+//!
+//! A browser may send several cookies of our name: without TLS another dev host's script can plant one for the whole
+//! domain. Each is tried, so a planted one neither admits nor shuts out.
+
+use crate::phase::refused::Refused;
+use crate::sessions::{Admitted, Digest, Unverified};
+use crate::shared::Shared;
+use envforge_api::client::CallError;
+use envforge_api::gateway::{EXCHANGE_PATH, Exchange, Exchanged};
+use envforge_core::link::{COOKIE, COOKIE_PLAIN, HEADER, LinkClaims, SessionClaims};
+use envforge_core::token::TokenError;
+use http::HeaderMap;
+use http::header::{COOKIE as COOKIE_HEADER, USER_AGENT};
+use std::sync::Arc;
+
+/// Cookies of our name that are tried.
+const COOKIES_TRIED: usize = 4;
+
+/// How the session was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// By a browser, which sends it by itself.
+    Cookie,
+    /// By a program, on purpose.
+    Header,
+}
+
+/// The cookie's name for the way browsers reach the gateway.
+pub(crate) const fn cookie_name(is_https: bool) -> &'static str {
+    if is_https { COOKIE } else { COOKIE_PLAIN }
+}
+
+/// Admits a request to a label, or says why not.
+pub(crate) async fn admit(
+    shared: &Arc<Shared>,
+    label: &str,
+    headers: &HeaderMap,
+) -> Result<(Arc<Admitted>, Via), Refused> {
+    if let Some(token) = headers.get(HEADER) {
+        let token = token.to_str().map_err(|_| Refused::Unverified(Unverified::Forged))?;
+        let admitted = by_link(shared, label, token.trim(), headers).await?;
+        return Ok((admitted, Via::Header));
+    }
+    let name = cookie_name(shared.config.external_scheme == crate::config::Scheme::Https);
+    let mut refused = Unverified::NoSession;
+    let cookies = headers.get_all(COOKIE_HEADER).iter().filter_map(|value| value.to_str().ok());
+    let ours = cookies.flat_map(|line| line.split(';')).filter_map(|pair| {
+        let (found, value) = pair.trim().split_once('=')?;
+        (found == name).then_some(value)
+    });
+    for token in ours.take(COOKIES_TRIED) {
+        match by_cookie(shared, label, token) {
+            Ok(admitted) => return Ok((admitted, Via::Cookie)),
+            // What was good once says more than what never was.
+            Err(Unverified::Forged) if refused != Unverified::NoSession => {}
+            Err(why) => refused = why,
+        }
+    }
+    Err(Refused::Unverified(refused))
+}
+
+/// What a token's fault counts as.
+pub(crate) fn fault(error: TokenError) -> Unverified {
+    match error {
+        TokenError::Expired => Unverified::Expired,
+        TokenError::Malformed | TokenError::UnknownKey | TokenError::Forged => Unverified::Forged,
+    }
+}
+
+fn by_cookie(shared: &Shared, label: &str, token: &str) -> Result<Arc<Admitted>, Unverified> {
+    let now = shared.now();
+    let digest = Digest::of_session(token);
+    let admitted = if let Some(admitted) = shared.sessions.find(&digest) {
+        admitted
+    } else {
+        let claims: SessionClaims = shared.sessions.keyring().verify(token, now).map_err(fault)?;
+        if claims.label != label {
+            return Err(Unverified::WrongHost);
+        }
+        shared.stats.verified.add();
+        shared.sessions.admit(digest, claims, token.to_owned())?
+    };
+    if admitted.claims.label != label {
+        return Err(Unverified::WrongHost);
+    }
+    admitted.check(now)?;
+    Ok(admitted)
+}
+
+/// Verifies a link token for a label, offline.
+pub(crate) fn verify_link(shared: &Shared, label: &str, token: &str) -> Result<LinkClaims, Unverified> {
+    let claims: LinkClaims = shared.sessions.keyring().verify(token, shared.now()).map_err(fault)?;
+    if claims.label != label {
+        return Err(Unverified::WrongHost);
+    }
+    if shared.sessions.is_revoked(claims.link) {
+        return Err(Unverified::Revoked);
+    }
+    Ok(claims)
+}
+
+async fn by_link(shared: &Arc<Shared>, label: &str, token: &str, headers: &HeaderMap) -> Result<Arc<Admitted>, Refused> {
+    let digest = Digest::of_link(token);
+    if let Some(admitted) = shared.sessions.find(&digest) {
+        if admitted.claims.label != label {
+            return Err(Refused::Unverified(Unverified::WrongHost));
+        }
+        admitted.check(shared.now()).map_err(Refused::Unverified)?;
+        return Ok(admitted);
+    }
+    let claims = verify_link(shared, label, token).map_err(Refused::Unverified)?;
+    shared.stats.verified.add();
+    if let Some(refusal) = shared.sessions.refused_link(&digest) {
+        return Err(Refused::Server(refusal));
+    }
+    let flight = shared.exchange_flights.join(&shared.tasks, &digest, || {
+        let (shared, token) = (Arc::clone(shared), token.to_owned());
+        let user_agent = user_agent(headers);
+        async move {
+            let (session, made) = exchange(&shared, &claims, &token, user_agent).await.inspect_err(|refused| {
+                if let Refused::Server(refusal) = refused {
+                    shared.sessions.refuse_link(digest, refusal.clone());
+                }
+            })?;
+            shared.sessions.admit(digest, made, session.session).map_err(Refused::Unverified)
+        }
+    });
+    flight.await.unwrap_or(Err(Refused::Fault))
+}
+
+/// `User-Agent` for the visit log, cut to its limit.
+pub(crate) fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(200).collect())
+}
+
+/// Exchanges a verified link token at the server and checks that what came back is for the same link and label.
+pub(crate) async fn exchange(
+    shared: &Shared,
+    claims: &LinkClaims,
+    token: &str,
+    user_agent: Option<String>,
+) -> Result<(Exchanged, SessionClaims), Refused> {
+    let ask = Exchange { label: claims.label.clone(), token: token.to_owned(), user_agent };
+    shared.stats.exchanges.add();
+    let made: Exchanged = shared.server.post(EXCHANGE_PATH, &ask).await.map_err(|error| match error {
+        CallError::Refused(refusal) => Refused::Server(refusal),
+        CallError::Transport { message, .. } => {
+            tracing::warn!(%message, "session: the server could not be asked to exchange a link");
+            Refused::LeaseOver
+        }
+    })?;
+    let session: Result<SessionClaims, _> = shared.sessions.keyring().verify(&made.session, shared.now());
+    match session {
+        Ok(session)
+            if session.label == claims.label && session.link == claims.link && session.workspace == claims.workspace =>
+        {
+            Ok((made, session))
+        }
+        Ok(_) => {
+            tracing::error!(label = %claims.label, "session: the server made a session for something else");
+            Err(Refused::Fault)
+        }
+        Err(error) => {
+            tracing::error!(label = %claims.label, %error, "session: the server made a session that does not verify");
+            Err(Refused::Fault)
+        }
+    }
+}

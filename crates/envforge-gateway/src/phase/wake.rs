@@ -1,0 +1,265 @@
+//! Phase 5: what must happen before a service can answer.
+//!
+//! ```text
+//!   awake or waking, service ready ──► forward
+//!   waking, or service not yet ready ──► wait for the feed
+//!   asleep, stopping ──► wake (once per workspace) ──► wait for the feed
+//!   frozen ──► wake, and forward at the same time
+//!   blocked ──► the neutral page
+//! ```
+//!
+//! A frozen server's socket still accepts: what is sent to it is read after the thaw. So the request goes out while the
+//! wake is being decided, and its answer is already on the way when the thaw is done; it is passed on only if the
+//! wake was allowed. Only a verified session gets here, and the server alone decides whether it may wake.
+//!
+//! Whoever waits is held: a program up to a limit, then it is told to come back; a browser's navigation for a moment,
+//! then it gets the page that becomes the app.
+
+use crate::phase::refused::{Refused, Waiting};
+use crate::routes::{LabelRoute, Status, Workspace};
+use crate::sessions::Admitted;
+use crate::shared::Shared;
+use envforge_api::client::CallError;
+use envforge_api::gateway::{RouteRuntime, WAKE_PATH, WakeAnswer, WakeRequest};
+use envforge_core::readiness::{PartKind, ReadinessState};
+use envforge_core::refusal::Refusal;
+use envforge_core::runtime::RuntimeState;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+
+/// How long a link whose wake was refused is refused without asking.
+const NEGATIVE: Duration = Duration::from_secs(1);
+/// A waiter asks for the route again when nothing was heard for so long.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// A wake the server could not be asked for is tried so often, so far apart.
+const TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);
+
+/// What to do with a request now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The service answers.
+    Forward,
+    /// Paused: wake, and forward at the same time.
+    Thaw,
+    /// Wake, then wait.
+    Wake,
+    /// Somebody woke it.
+    Wait,
+    /// It can't run.
+    Blocked,
+}
+
+/// What to do with a request for `service` when the runtime is so.
+pub(crate) fn decide(runtime: &RouteRuntime, service: &str) -> Step {
+    let part = runtime.parts.iter().find(|part| part.kind == PartKind::Service && part.name == service);
+    let part = part.map(|part| part.state);
+    match (runtime.state, part) {
+        (RuntimeState::Blocked, _) => Step::Blocked,
+        (RuntimeState::Frozen, _) => Step::Thaw,
+        (RuntimeState::Asleep | RuntimeState::Stopping, _) => Step::Wake,
+        (RuntimeState::Awake | RuntimeState::Waking, Some(ReadinessState::Ready)) => Step::Forward,
+        (RuntimeState::Waking, _) | (RuntimeState::Awake, Some(ReadinessState::Waking)) => Step::Wait,
+        // Stopped by hand, or failed, beside services that run.
+        (RuntimeState::Awake, Some(ReadinessState::Blocked | ReadinessState::Asleep)) => Step::Blocked,
+        // Nobody reports on it; the attempt will tell.
+        (RuntimeState::Awake, None) => Step::Forward,
+    }
+}
+
+/// Wakes a workspace, together with everybody else who wants that now.
+pub(crate) async fn ask(
+    shared: &Arc<Shared>,
+    workspace: &Arc<Workspace>,
+    admitted: &Arc<Admitted>,
+    path: &str,
+) -> Result<u64, Refusal> {
+    loop {
+        {
+            let refused = workspace.refused.lock().expect("no panic while held");
+            if let Some((link, refusal, at)) = &*refused
+                && *link == admitted.claims.link
+                && at.elapsed() < NEGATIVE
+            {
+                return Err(refusal.clone());
+            }
+        }
+        match begin(shared, workspace, admitted, path).await {
+            Some(Ok(generation)) => return Ok(generation),
+            Some(Err((link, refusal))) if link == admitted.claims.link => return Err(refusal),
+            // Somebody else's link was refused; ours may be allowed.
+            Some(Err(_)) => {}
+            None => return Err(Refused::Fault.refusal()),
+        }
+    }
+}
+
+/// Joins the wake under way, or begins it. It goes on without whoever began it.
+pub(crate) fn begin(
+    shared: &Arc<Shared>,
+    workspace: &Arc<Workspace>,
+    admitted: &Arc<Admitted>,
+    path: &str,
+) -> crate::flights::Flight<crate::routes::WakeVerdict> {
+    workspace.wakes.join(&shared.tasks, &(), || {
+        let (shared, workspace, admitted) = (Arc::clone(shared), Arc::clone(workspace), Arc::clone(admitted));
+        let path = path.to_owned();
+        async move {
+            let verdict = call(&shared, &workspace, &admitted, path).await;
+            verdict.map_err(|refusal| {
+                let refused = (admitted.claims.link, refusal.clone(), Instant::now());
+                *workspace.refused.lock().expect("no panic while held") = Some(refused);
+                (admitted.claims.link, refusal)
+            })
+        }
+    })
+}
+
+async fn call(shared: &Shared, workspace: &Workspace, admitted: &Admitted, path: String) -> Result<u64, Refusal> {
+    let request = WakeRequest { session: admitted.token.clone(), session_id: admitted.claims.session, path };
+    let mut tries = 0;
+    loop {
+        let asked_at = shared.routes.epoch();
+        shared.stats.wake_calls.add();
+        match shared.server.post::<_, WakeAnswer>(WAKE_PATH, &request).await {
+            Ok(answer) => {
+                let generation = answer.runtime.generation;
+                shared.routes.learn_runtime(workspace, answer.runtime, asked_at);
+                return Ok(generation);
+            }
+            Err(CallError::Refused(refusal)) => return Err(refusal),
+            Err(error @ CallError::Transport { .. }) => {
+                tries += 1;
+                tracing::warn!(workspace = %workspace.id, %error, tries, "wake: the server could not be asked");
+                if tries >= TRIES {
+                    return Err(Refusal::unavailable("server.unreachable", "the preview can't be woken right now"));
+                }
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+        }
+    }
+}
+
+/// How long one request may wait, and what it is told when that is over.
+pub(crate) struct Hold {
+    deadline: Instant,
+    is_page: bool,
+    changes: Option<watch::Receiver<Status>>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Hold {
+    /// A request begins to hope.
+    pub(crate) fn new(shared: &Shared, is_page: bool) -> Self {
+        let limits = &shared.config.limits;
+        let patience = if is_page { limits.patience } else { limits.hold };
+        Self { deadline: Instant::now() + patience, is_page, changes: None, room: None }
+    }
+
+    /// Whether it has waited.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.changes.is_some()
+    }
+
+    /// Takes its place among those who wait. From the first time on, no change is missed; the first time
+    /// therefore says `false`: look again before you wait.
+    pub(crate) fn takes_place(&mut self, route: &LabelRoute) -> Result<bool, Refused> {
+        if self.changes.is_some() {
+            return Ok(true);
+        }
+        let workspace = &route.workspace;
+        let Ok(room) = Arc::clone(&workspace.held).try_acquire_owned() else { return Err(self.over(route)) };
+        self.room = Some(room);
+        self.changes = Some(workspace.watch());
+        Ok(false)
+    }
+
+    /// Waits until something changed; `false` when nothing did for long enough to ask.
+    pub(crate) async fn wait(&mut self, route: &LabelRoute) -> Result<bool, Refused> {
+        let Some(changes) = &mut self.changes else { return Ok(false) };
+        let deadline = self.deadline;
+        tokio::select! {
+            changed = changes.changed() => Ok(changed.is_ok()),
+            () = tokio::time::sleep(ASK_AGAIN), if deadline > Instant::now() + ASK_AGAIN => Ok(false),
+            () = tokio::time::sleep_until(deadline) => Err(self.over(route)),
+        }
+    }
+
+    /// Returns when an answer that is under way is no longer worth waiting for: the runtime got blocked, or is still
+    /// not awake at the deadline. An awake runtime may take as long as it likes.
+    pub(crate) async fn gives_up(&self, route: &LabelRoute) -> Refused {
+        let mut changes = route.workspace.watch();
+        loop {
+            let state = match &*changes.borrow_and_update() {
+                Status::Known(runtime) => Some(runtime.state),
+                Status::Deleted => return Refused::NoPreview,
+                Status::Unknown => None,
+            };
+            match state {
+                Some(RuntimeState::Blocked) => return Refused::Blocked,
+                Some(RuntimeState::Awake) => return std::future::pending().await,
+                _ => {}
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(self.deadline) => return self.over(route),
+            }
+        }
+    }
+
+    /// What it is told when its time is over.
+    fn over(&self, route: &LabelRoute) -> Refused {
+        if !self.is_page {
+            return Refused::Waking;
+        }
+        let parts = match route.workspace.status() {
+            Status::Known(runtime) => visible_parts(&runtime),
+            _ => Vec::new(),
+        };
+        Refused::WaitingPage(Box::new(Waiting { slug: route.slug.clone(), service: route.service.clone(), parts }))
+    }
+}
+
+/// What a link holder may see of a runtime: names and states, no causes.
+pub(crate) fn visible_parts(runtime: &RouteRuntime) -> Vec<(String, ReadinessState)> {
+    let visible = |kind| matches!(kind, PartKind::Service | PartKind::Resource);
+    let mut parts: Vec<_> = runtime.parts.iter().filter(|part| visible(part.kind)).collect();
+    parts.sort_by(|a, b| b.kind.cmp(&a.kind).then_with(|| a.name.cmp(&b.name)));
+    parts.into_iter().map(|part| (part.name.clone(), part.state)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use envforge_core::readiness::Part;
+
+    fn runtime(state: RuntimeState, part: Option<ReadinessState>) -> RouteRuntime {
+        let parts = part.map(|state| Part::new(PartKind::Service, "web", state)).into_iter().collect();
+        RouteRuntime { state, generation: 1, blocked_cause: None, blocked_fix: None, parts }
+    }
+
+    // proves LINK-5
+    #[test]
+    fn each_state_has_its_step() {
+        use ReadinessState::{Asleep, Blocked, Ready, Waking};
+        let cases = [
+            (RuntimeState::Awake, Some(Ready), Step::Forward),
+            (RuntimeState::Awake, Some(Waking), Step::Wait),
+            (RuntimeState::Awake, Some(Blocked), Step::Blocked),
+            (RuntimeState::Awake, Some(Asleep), Step::Blocked),
+            (RuntimeState::Awake, None, Step::Forward),
+            (RuntimeState::Waking, Some(Ready), Step::Forward),
+            (RuntimeState::Waking, Some(Waking), Step::Wait),
+            (RuntimeState::Waking, None, Step::Wait),
+            (RuntimeState::Frozen, Some(Ready), Step::Thaw),
+            (RuntimeState::Asleep, Some(Asleep), Step::Wake),
+            (RuntimeState::Stopping, Some(Ready), Step::Wake),
+            (RuntimeState::Blocked, Some(Ready), Step::Blocked),
+        ];
+        for (state, part, step) in cases {
+            assert_eq!(decide(&runtime(state, part), "web"), step, "{state:?} {part:?}");
+        }
+    }
+}

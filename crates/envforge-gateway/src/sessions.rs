@@ -1,0 +1,311 @@
+//! The sessions admitted so far, the keys they were checked with and the links that were revoked.
+//!
+//! A cookie's signature is checked once; afterwards the cookie is known by its digest until it expires, its link
+//! is revoked, the keys change or the lease ends. Everything that stays open on behalf of a session holds its
+//! [`Admitted`] and ends with it. Two rules make that safe: an admission and the revocation of its link are decided
+//! under one lock, so neither can miss the other; and a session that something holds open is never evicted.
+
+use envforge_core::id::LinkId;
+use envforge_core::link::SessionClaims;
+use envforge_core::refusal::Refusal;
+use envforge_core::token::{Claims as _, Keyring, PublicKey};
+use jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long a link the server refused to exchange is refused without asking.
+const NEGATIVE: Duration = Duration::from_secs(1);
+
+/// Why a request counts as unverified; the words the server counts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Unverified {
+    NoSession,
+    Forged,
+    Expired,
+    Revoked,
+    WrongHost,
+    UnknownLabel,
+}
+
+impl Unverified {
+    /// As in `UnverifiedCount::reason`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSession => "no_session",
+            Self::Forged => "forged",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::WrongHost => "wrong_host",
+            Self::UnknownLabel => "unknown_label",
+        }
+    }
+}
+
+/// SHA-256 of what was shown, with its kind: a link token sent as a cookie must not meet the entry of the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Digest([u8; 32]);
+
+impl Digest {
+    fn of(kind: &[u8], token: &str) -> Self {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(kind);
+        context.update(token.as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(context.finish().as_ref());
+        Self(bytes)
+    }
+
+    /// Of a session cookie.
+    pub(crate) fn of_session(token: &str) -> Self {
+        Self::of(b"session\0", token)
+    }
+
+    /// Of a link token sent as a header.
+    pub(crate) fn of_link(token: &str) -> Self {
+        Self::of(b"link\0", token)
+    }
+}
+
+/// A verified session.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// What it says.
+    pub(crate) claims: SessionClaims,
+    /// The signed session, for a wake.
+    pub(crate) token: String,
+    expires_at: Timestamp,
+    ends: CancellationToken,
+    used: AtomicBool,
+}
+
+impl Admitted {
+    fn new(claims: SessionClaims, token: String) -> Self {
+        let expires_at = claims.expires_at();
+        Self { claims, token, expires_at, ends: CancellationToken::new(), used: AtomicBool::new(true) }
+    }
+
+    /// Whether it holds at `now`.
+    pub(crate) fn check(&self, now: Timestamp) -> Result<(), Unverified> {
+        if self.expires_at <= now {
+            return Err(Unverified::Expired);
+        }
+        if self.ends.is_cancelled() {
+            return Err(Unverified::Revoked);
+        }
+        Ok(())
+    }
+
+    /// Returns once the session ends: revoked, expired, or no longer known to hold. Streams end with it.
+    pub(crate) fn ends(&self) -> &CancellationToken {
+        &self.ends
+    }
+
+    /// Why it ended.
+    pub(crate) fn why(&self, now: Timestamp) -> Unverified {
+        self.check(now).err().unwrap_or(Unverified::Revoked)
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    keys: Vec<PublicKey>,
+    keyring: Arc<Keyring>,
+    revoked: HashSet<LinkId>,
+    by_digest: HashMap<Digest, Arc<Admitted>>,
+    refused: HashMap<Digest, (Refusal, Instant)>,
+}
+
+/// The sessions admitted so far.
+pub(crate) struct Sessions {
+    known: Mutex<Known>,
+    capacity: usize,
+}
+
+impl Sessions {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { known: Mutex::default(), capacity }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().expect("no panic while held")
+    }
+
+    /// The keys to check signatures with.
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.known().keyring)
+    }
+
+    /// Whether a link is known to be revoked.
+    pub(crate) fn is_revoked(&self, link: LinkId) -> bool {
+        self.known().revoked.contains(&link)
+    }
+
+    /// The session of this digest, if it was admitted before.
+    pub(crate) fn find(&self, digest: &Digest) -> Option<Arc<Admitted>> {
+        let admitted = Arc::clone(self.known().by_digest.get(digest)?);
+        admitted.used.store(true, Ordering::Relaxed);
+        Some(admitted)
+    }
+
+    /// Remembers a session whose signature was just found good.
+    pub(crate) fn admit(&self, digest: Digest, claims: SessionClaims, token: String) -> Result<Arc<Admitted>, Unverified> {
+        let mut known = self.known();
+        if known.revoked.contains(&claims.link) {
+            return Err(Unverified::Revoked);
+        }
+        if let Some(present) = known.by_digest.get(&digest).filter(|present| !present.ends.is_cancelled()) {
+            return Ok(Arc::clone(present));
+        }
+        if known.by_digest.len() >= self.capacity {
+            make_room(&mut known.by_digest, self.capacity);
+        }
+        let admitted = Arc::new(Admitted::new(claims, token));
+        known.by_digest.insert(digest, Arc::clone(&admitted));
+        Ok(admitted)
+    }
+
+    /// What the server answered a moment ago when it was asked to exchange this link.
+    pub(crate) fn refused_link(&self, digest: &Digest) -> Option<Refusal> {
+        let known = self.known();
+        let (refusal, at) = known.refused.get(digest)?;
+        (at.elapsed() < NEGATIVE).then(|| refusal.clone())
+    }
+
+    /// The server does not exchange this link; it is not asked again at once.
+    pub(crate) fn refuse_link(&self, digest: Digest, refusal: Refusal) {
+        let mut known = self.known();
+        if known.refused.len() >= self.capacity {
+            known.refused.clear();
+        }
+        known.refused.insert(digest, (refusal, Instant::now()));
+    }
+
+    /// Takes a snapshot of keys and revocations in; what no longer holds ends.
+    pub(crate) fn replace(&self, keys: Vec<PublicKey>, revoked: Vec<LinkId>, now: Timestamp) {
+        let mut known = self.known();
+        known.revoked = revoked.into_iter().collect();
+        let rotated = known.keys != keys;
+        if rotated {
+            known.keyring = Arc::new(Keyring::new(&keys));
+            known.keys = keys;
+        }
+        let Known { revoked, keyring, by_digest, .. } = &mut *known;
+        by_digest.retain(|_, admitted| {
+            let holds = !revoked.contains(&admitted.claims.link)
+                && (!rotated || keyring.verify::<SessionClaims>(&admitted.token, now).is_ok());
+            if !holds {
+                admitted.ends.cancel();
+            }
+            holds
+        });
+    }
+
+    /// A link and all its sessions end now.
+    pub(crate) fn revoke(&self, link: LinkId) {
+        let mut known = self.known();
+        known.revoked.insert(link);
+        known.by_digest.retain(|_, admitted| {
+            let other = admitted.claims.link != link;
+            if !other {
+                admitted.ends.cancel();
+            }
+            other
+        });
+    }
+
+    /// Ends what has expired.
+    pub(crate) fn expire(&self, now: Timestamp) {
+        let mut known = self.known();
+        known.refused.retain(|_, (_, at)| at.elapsed() < NEGATIVE);
+        known.by_digest.retain(|_, admitted| {
+            let holds = admitted.expires_at > now;
+            if !holds {
+                admitted.ends.cancel();
+            }
+            holds
+        });
+    }
+
+    /// Ends everything: the lease is over, so a revocation may have been missed.
+    pub(crate) fn end_all(&self) {
+        for (_, admitted) in self.known().by_digest.drain() {
+            admitted.ends.cancel();
+        }
+    }
+}
+
+/// Second chance: what nobody holds and nobody used since the last time goes; if that frees nothing, all that
+/// nobody holds.
+fn make_room(by_digest: &mut HashMap<Digest, Arc<Admitted>>, capacity: usize) {
+    by_digest.retain(|_, admitted| Arc::strong_count(admitted) > 1 || admitted.used.swap(false, Ordering::Relaxed));
+    if by_digest.len() >= capacity {
+        by_digest.retain(|_, admitted| Arc::strong_count(admitted) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(link: &str, expires: i64) -> SessionClaims {
+        serde_json::from_value(serde_json::json!({
+            "ses": "ls_00000000000000000000000000000001", "lnk": link, "org": "org_00000000000000000000000000000001",
+            "ws": "ws_00000000000000000000000000000001", "svc": "web", "lbl": "web--a--b", "exp": expires,
+        }))
+        .expect("valid claims")
+    }
+
+    const ONE: &str = "link_00000000000000000000000000000001";
+    const TWO: &str = "link_00000000000000000000000000000002";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    // proves LINK-2
+    #[test]
+    fn a_revoked_link_ends_its_sessions_and_admits_no_new_one() {
+        let sessions = Sessions::new(10);
+        let one = sessions.admit(Digest::of_session("a"), claims(ONE, 100), "a".to_owned()).expect("admitted");
+        let two = sessions.admit(Digest::of_session("b"), claims(TWO, 100), "b".to_owned()).expect("admitted");
+        sessions.revoke(one.claims.link);
+        assert_eq!(one.check(at(1)), Err(Unverified::Revoked));
+        assert_eq!(two.check(at(1)), Ok(()));
+        assert!(sessions.find(&Digest::of_session("a")).is_none());
+        let again = sessions.admit(Digest::of_session("c"), claims(ONE, 100), "c".to_owned());
+        assert_eq!(again.expect_err("refused"), Unverified::Revoked);
+    }
+
+    #[test]
+    fn expiry_ends_what_is_open() {
+        let sessions = Sessions::new(10);
+        let one = sessions.admit(Digest::of_session("a"), claims(ONE, 100), "a".to_owned()).expect("admitted");
+        sessions.expire(at(99));
+        assert!(!one.ends().is_cancelled());
+        sessions.expire(at(100));
+        assert!(one.ends().is_cancelled());
+        assert_eq!(one.why(at(100)), Unverified::Expired);
+    }
+
+    #[test]
+    fn it_stays_bounded_but_keeps_what_is_held() {
+        let sessions = Sessions::new(4);
+        let held = sessions.admit(Digest::of_session("held"), claims(ONE, 100), String::new()).expect("admitted");
+        for n in 0..50 {
+            let token = format!("t{n}");
+            sessions.admit(Digest::of_session(&token), claims(TWO, 100), token).expect("admitted");
+        }
+        assert!(sessions.known().by_digest.len() <= 4);
+        sessions.revoke(held.claims.link);
+        assert!(held.ends().is_cancelled(), "a session in use is still found by its revocation");
+    }
+
+    #[test]
+    fn a_link_token_is_no_cookie() {
+        assert_ne!(Digest::of_session("x"), Digest::of_link("x"));
+    }
+}

@@ -1,0 +1,44 @@
+//! What every phase is given: configuration, clock, the ways out, and what is known.
+
+use crate::activity::UnverifiedCounts;
+use crate::config::GatewayConfig;
+use crate::flights::Flights;
+use crate::lease::Lease;
+use crate::phase::refused::Refused;
+use crate::routes::{LabelRoute, Routes};
+use crate::sessions::{Admitted, Digest, Sessions};
+use crate::stats::Counters;
+use envforge_api::client::Client;
+use envforge_api::uplink::Uplinks;
+use envforge_core::clock::Clock;
+use jiff::Timestamp;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What every phase is given.
+pub(crate) struct Shared {
+    pub(crate) config: GatewayConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) server: Client,
+    pub(crate) uplinks: Arc<Uplinks>,
+    pub(crate) lease: Lease,
+    pub(crate) sessions: Sessions,
+    pub(crate) routes: Routes,
+    pub(crate) unverified: UnverifiedCounts,
+    pub(crate) stats: Counters,
+    /// Routes being asked for, by label.
+    pub(crate) route_flights: Flights<String, Result<Arc<LabelRoute>, Refused>>,
+    /// Links from headers being exchanged, by digest.
+    pub(crate) exchange_flights: Flights<Digest, Result<Arc<Admitted>, Refused>>,
+    /// Everything that runs, so that the end can be waited for.
+    pub(crate) tasks: TaskTracker,
+    /// Told to stop.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

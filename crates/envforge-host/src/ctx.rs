@@ -1,0 +1,36 @@
+//! What every part of the daemon is given: who the host is, its engine, its clock, its line to the server.
+
+use crate::config::HostConfig;
+use crate::engines::Engine;
+use crate::place::{DataDir, Place};
+use crate::registration::Identity;
+use crate::resources::postgres::Cluster;
+use crate::stream::outbox::Outbox;
+use crate::tasks::Tasks;
+use envforge_core::clock::{Clock, Entropy};
+use envforge_core::id::WorkspaceId;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// The daemon's context; shared by everything.
+pub(crate) struct HostContext {
+    pub(crate) config: HostConfig,
+    pub(crate) data: DataDir,
+    pub(crate) identity: Identity,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) postgres: Cluster,
+    pub(crate) outbox: Outbox,
+    pub(crate) tasks: Tasks,
+}
+
+impl HostContext {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn place(&self, workspace: WorkspaceId, index: u32) -> Place {
+        self.data.place(workspace, index, self.config.uid_base + index)
+    }
+}

@@ -1,0 +1,278 @@
+//! Layers built on the kernel directly: namespaces, cgroups, a network namespace per workspace.
+
+use super::{Engine, EngineError, Layer, LayerLimits, LayerPlan, Listener, Work, inside};
+use crate::config::HostConfig;
+use crate::place::Place;
+use crate::sys::capability::{self, Isolation, NotPermitted};
+use crate::sys::cgroup::{self, Cgroups, Group, GroupName, Limits, Stats};
+use crate::sys::egress::{Egress, EgressConfig, EgressState};
+use crate::sys::process::{ProcessIdentity, all_pids};
+use crate::sys::sandbox::{self, Bind, GeneratedFile, Sandbox, SandboxSpec};
+use crate::sys::{netns, ports};
+use envforge_core::id::WorkspaceId;
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a sandbox may take to start; it takes milliseconds.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long the kernel may take to pause a layer.
+const FREEZE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the kernel may take to end everything in a layer.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The native engine.
+pub(crate) struct Native {
+    program: PathBuf,
+    instance: String,
+    isolation: Isolation,
+    cgroups: Cgroups,
+    egress: Arc<Egress>,
+    /// Where the groups of running layers are: those of an earlier daemon keep the place it gave them.
+    groups: Mutex<HashMap<(WorkspaceId, Layer), Group>>,
+}
+
+impl Native {
+    /// Finds out what the machine permits.
+    pub(crate) fn new(config: &HostConfig) -> Result<Self, NotPermitted> {
+        let isolation = capability::probe()?;
+        let resolvers = if config.resolvers.is_empty() { machine_resolvers() } else { config.resolvers.clone() };
+        let egress = EgressConfig {
+            instance: config.instance.clone(),
+            pool: config.network_pool,
+            resolvers,
+            closed: config.closed_networks.clone(),
+        };
+        let egress = Egress::new(egress).map_err(|error| NotPermitted(error.to_string()))?;
+        Ok(Self {
+            program: config.program.clone(),
+            instance: config.instance.clone(),
+            isolation,
+            cgroups: cgroup::detect(),
+            egress: Arc::new(egress),
+            groups: Mutex::default(),
+        })
+    }
+
+    fn group(&self, place: &Place, layer: Layer) -> io::Result<Group> {
+        match self.known(place, layer) {
+            Some(group) => Ok(group),
+            None => Ok(self.cgroups.group(&self.name(place, layer)?)),
+        }
+    }
+
+    fn name(&self, place: &Place, layer: Layer) -> io::Result<GroupName> {
+        GroupName::new(&self.instance, &place.workspace.to_string(), layer)
+    }
+
+    fn known(&self, place: &Place, layer: Layer) -> Option<Group> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.get(&(place.workspace, layer)).cloned()
+    }
+
+    fn remember(&self, place: &Place, layer: Layer, group: Option<Group>) {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        match group {
+            Some(group) => drop(groups.insert((place.workspace, layer), group)),
+            None => drop(groups.remove(&(place.workspace, layer))),
+        }
+    }
+
+    fn spec(&self, place: &Place, plan: &LayerPlan, group: &Group) -> SandboxSpec {
+        let mut spec = SandboxSpec::new(&plan.hostname, place.uid, place.uid, control_socket(place, plan.layer));
+        spec.netns = (!self.isolation.rootless).then(|| place.network());
+        spec.cgroup_procs = group.join_files();
+        spec.log_dir = Some(place.logs());
+        spec.binds = vec![
+            Bind::writable(place.home(), inside::HOME),
+            Bind::writable(place.checkout(), inside::CHECKOUT),
+        ];
+        spec.binds.extend(plan.binds.iter().cloned());
+        spec.files = plan
+            .files
+            .iter()
+            .map(|(path, content)| GeneratedFile { path: path.clone(), content: content.clone() })
+            .collect();
+        spec.environment = plan.environment.clone();
+        spec.rootless = self.isolation.rootless;
+        spec
+    }
+
+    async fn start_layer(&self, place: &Place, plan: &LayerPlan) -> Result<Sandbox, EngineError> {
+        self.end_layer(place, plan.layer).await?;
+        let group = self.group(place, plan.layer).map_err(told("cgroup"))?;
+        group.create().map_err(told("cgroup"))?;
+        group.apply(&limits(plan.limits)).map_err(told("limits"))?;
+        let spec = self.spec(place, plan, &group);
+        let started = sandbox::start(&self.program, &spec, START_LIMIT).await;
+        self.remember(place, plan.layer, Some(group));
+        started.map_err(|error| EngineError(error.to_string()))
+    }
+
+    async fn end_layer(&self, place: &Place, layer: Layer) -> Result<(), EngineError> {
+        let group = self.group(place, layer).map_err(told("cgroup"))?;
+        blocking(move || {
+            if group.exists() {
+                group.kill(KILL_LIMIT)?;
+                group.remove(KILL_LIMIT)?;
+            }
+            Ok(())
+        })
+        .await
+        .map_err(told("end of the sandbox"))?;
+        self.remember(place, layer, None);
+        Ok(())
+    }
+}
+
+fn told(what: &'static str) -> impl Fn(io::Error) -> EngineError {
+    move |error| EngineError(format!("{what}: {error}"))
+}
+
+fn control_socket(place: &Place, layer: Layer) -> PathBuf {
+    place.run().join(format!("{layer}.sock"))
+}
+
+fn limits(limits: LayerLimits) -> Limits {
+    Limits {
+        cpu_max_milli: u32::try_from(limits.milli_cpu).ok(),
+        // One whole core reserved is the ordinary weight.
+        cpu_weight: Some(u32::try_from(limits.reserved_milli_cpu / 10).unwrap_or(10_000).clamp(1, 10_000)),
+        memory_max_bytes: Some(limits.memory),
+        pids_max: Some(limits.processes),
+    }
+}
+
+/// The machine's own name servers.
+fn machine_resolvers() -> Vec<IpAddr> {
+    ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"]
+        .iter()
+        .filter_map(|path| fs_err::read_to_string(path).ok())
+        .flat_map(|text| {
+            let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+            servers.filter_map(|server| server.trim().parse().ok()).collect::<Vec<IpAddr>>()
+        })
+        .filter(|address| !address.is_loopback())
+        .collect()
+}
+
+/// Runs what waits for the kernel on a thread that may wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+impl Engine for Native {
+    fn reductions(&self) -> Vec<String> {
+        self.isolation.reductions.clone()
+    }
+
+    fn prepare_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<Option<String>, EngineError>> {
+        Box::pin(async move {
+            if self.isolation.rootless {
+                return Ok(Some("workspaces have no way out: the daemon is not root".to_owned()));
+            }
+            let (egress, path, index) = (Arc::clone(&self.egress), place.network(), place.index);
+            blocking(move || {
+                netns::create(&path)?;
+                Ok(match egress.open(&path, index) {
+                    EgressState::Open { .. } => None,
+                    EgressState::Unavailable(why) => Some(why),
+                })
+            })
+            .await
+            .map_err(told("network"))
+        })
+    }
+
+    fn remove_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            let (egress, path, index) = (Arc::clone(&self.egress), place.network(), place.index);
+            blocking(move || {
+                // Without the programs for it there was never a way out to close.
+                if let Err(error) = egress.close(index) {
+                    tracing::debug!(%error, "network: the way out was not closed");
+                }
+                netns::destroy(&path)
+            })
+            .await
+            .map_err(told("network"))
+        })
+    }
+
+    fn start<'a>(&'a self, place: &'a Place, plan: &'a LayerPlan) -> Work<'a, Result<Sandbox, EngineError>> {
+        Box::pin(self.start_layer(place, plan))
+    }
+
+    fn adopt(&self, place: &Place, layer: Layer, identity: ProcessIdentity) -> Option<Sandbox> {
+        let sandbox = Sandbox::adopt(identity, &control_socket(place, layer)).ok()?;
+        let name = self.name(place, layer).ok()?;
+        self.remember(place, layer, Some(self.cgroups.group_of(&name, sandbox.pid())));
+        Some(sandbox)
+    }
+
+    fn limit(&self, place: &Place, layer: Layer, wanted: LayerLimits) -> io::Result<()> {
+        self.group(place, layer)?.apply(&limits(wanted))
+    }
+
+    fn freeze<'a>(&'a self, place: &'a Place, layer: Layer) -> Work<'a, io::Result<()>> {
+        Box::pin(async move {
+            let group = self.group(place, layer)?;
+            blocking(move || group.freeze(FREEZE_LIMIT)).await
+        })
+    }
+
+    fn thaw(&self, place: &Place, layer: Layer) -> io::Result<()> {
+        self.group(place, layer)?.thaw()
+    }
+
+    fn is_frozen(&self, place: &Place, layer: Layer) -> bool {
+        self.group(place, layer).and_then(|group| group.is_frozen()).unwrap_or(false)
+    }
+
+    fn reclaim<'a>(&'a self, place: &'a Place, layer: Layer) -> Work<'a, io::Result<u64>> {
+        Box::pin(async move {
+            let group = self.group(place, layer)?;
+            blocking(move || group.reclaim()).await
+        })
+    }
+
+    fn stats(&self, place: &Place, layer: Layer) -> io::Result<Stats> {
+        self.group(place, layer)?.stats()
+    }
+
+    fn end<'a>(&'a self, place: &'a Place, layer: Layer) -> Work<'a, Result<(), EngineError>> {
+        Box::pin(self.end_layer(place, layer))
+    }
+
+    fn connect<'a>(&'a self, place: &'a Place, port: u16) -> Work<'a, io::Result<tokio::net::TcpStream>> {
+        Box::pin(async move { netns::connect(&place.network(), port).await })
+    }
+
+    fn listeners(&self, place: &Place, layer: Layer, init: i32, leaders: &[i32]) -> io::Result<Vec<Listener>> {
+        let listening = ports::listening_ports(init)?;
+        if listening.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inodes: Vec<u64> = listening.iter().map(|listener| listener.inode).collect();
+        // The init's own forwards are its, not a service's.
+        let mut pids = self.group(place, layer)?.pids()?;
+        if pids.is_empty() {
+            pids = all_pids();
+        }
+        pids.retain(|pid| *pid != init);
+        let owners = ports::owners_of(&inodes, &pids);
+        let mut found: Vec<Listener> = listening
+            .iter()
+            .filter_map(|listener| {
+                let owner = owners.get(&listener.inode)?;
+                Some(Listener { port: listener.port, leader: ports::leader_of(*owner, leaders) })
+            })
+            .collect();
+        found.sort_unstable_by_key(|listener| (listener.port, listener.leader));
+        found.dedup();
+        Ok(found)
+    }
+}

@@ -1,0 +1,311 @@
+//! What survives a crash of the daemon: one file per workspace, always whole.
+//!
+//! A journal is written in two ways. Before an effect that another machine start must know of (a user id is taken,
+//! a workspace is gone) the disk has it: `state.json`, synced. Everything else must survive the daemon only, since a
+//! machine that restarts has no processes left to be wrong about: `state.recent.json`, renamed into place and
+//! not synced, so that a thaw never waits for a disk; the driver syncs it within a heartbeat. At start the newer of the two
+//! that reads is taken. A revision that rises with each write decides which is newer.
+//!
+//! What must stay true: no command is answered before its answer is in the journal; a report's sequence is in the
+//! journal before the report is sent; a report that opens or closes the meter stays until it is acknowledged.
+
+use crate::files::{self, Durability};
+use crate::place::{DataDir, Place};
+use crate::reports::ReportQueue;
+use crate::services::supervisor::Supervisor;
+use crate::sys::process::ProcessIdentity;
+use envforge_api::host::{HostCommand, JobReport, ManifestReport, Outcome, PrepareShell, Report, StartRuntime};
+use envforge_api::http::runs::RunState;
+use envforge_core::id::{CommandId, JobId, WorkspaceId};
+use envforge_core::manifest::Manifest;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+
+/// Answered commands remembered.
+const ANSWERS_KEPT: usize = 64;
+/// Ended jobs remembered.
+const JOBS_KEPT: usize = 64;
+
+/// What a runtime should be, by the last command obeyed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "intent")]
+pub(crate) enum Intent {
+    /// Nothing runs.
+    #[default]
+    Asleep,
+    /// Services run.
+    Awake {
+        /// As ordered.
+        order: StartRuntime,
+    },
+    /// Paused.
+    Frozen {
+        /// As ordered before the pause.
+        order: StartRuntime,
+        /// When it was paused.
+        since: Timestamp,
+    },
+}
+
+/// A command that was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answered {
+    pub(crate) command: CommandId,
+    pub(crate) outcome: Outcome,
+}
+
+/// A service that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceRecord {
+    pub(crate) supervisor: Supervisor,
+    /// Of the process now running, inside the sandbox.
+    pub(crate) pid: Option<i32>,
+    /// The port it listens on.
+    pub(crate) port: Option<u16>,
+}
+
+/// A job that was ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JobRecord {
+    pub(crate) argv: Vec<String>,
+    pub(crate) state: RunState,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) cause: Option<String>,
+}
+
+impl JobRecord {
+    pub(crate) fn report(&self, job: JobId) -> JobReport {
+        JobReport { job, state: self.state, exit_code: self.exit_code, cause: self.cause.clone() }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, RunState::Ended | RunState::Failed)
+    }
+}
+
+/// The setup hook, for one state of the files it depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SetupRecord {
+    /// Digest of the command and those files.
+    pub(crate) key: String,
+    /// The command, as shown.
+    pub(crate) command: String,
+    pub(crate) state: SetupState,
+}
+
+/// How far the setup hook is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub(crate) enum SetupState {
+    /// It runs.
+    Running,
+    /// It ended with status 0.
+    Done,
+    /// It did not.
+    Failed {
+        /// Why, with its last lines.
+        cause: String,
+    },
+}
+
+/// Everything that survives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkspaceState {
+    pub(crate) revision: u64,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) index: u32,
+    pub(crate) uid: u32,
+    /// The generation obeyed.
+    pub(crate) generation: u64,
+    pub(crate) answered: VecDeque<Answered>,
+    pub(crate) prepared: Option<PrepareShell>,
+    pub(crate) reports: ReportQueue,
+    /// The last report, without what is only sent when it changed.
+    pub(crate) last: Option<Report>,
+    pub(crate) manifest_reported: Option<ManifestReport>,
+    pub(crate) intent: Intent,
+    /// The manifest the runtime was started with.
+    pub(crate) running: Option<Manifest>,
+    pub(crate) shell: Option<ProcessIdentity>,
+    pub(crate) runtime: Option<ProcessIdentity>,
+    /// A service or job was started since the runtime came up.
+    pub(crate) process_started: bool,
+    pub(crate) services: BTreeMap<String, ServiceRecord>,
+    pub(crate) jobs: BTreeMap<JobId, JobRecord>,
+    pub(crate) setup: Option<SetupRecord>,
+    /// The branch database exists.
+    pub(crate) database: bool,
+}
+
+impl WorkspaceState {
+    pub(crate) fn new(workspace: WorkspaceId, index: u32, uid: u32) -> Self {
+        Self {
+            revision: 0,
+            workspace,
+            index,
+            uid,
+            generation: 0,
+            answered: VecDeque::new(),
+            prepared: None,
+            reports: ReportQueue::default(),
+            last: None,
+            manifest_reported: None,
+            intent: Intent::Asleep,
+            running: None,
+            shell: None,
+            runtime: None,
+            process_started: false,
+            services: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            setup: None,
+            database: false,
+        }
+    }
+
+    /// The answer a command already got, or must get because a newer one was obeyed.
+    pub(crate) fn answer_to(&self, command: &HostCommand) -> Option<Outcome> {
+        let answered = self.answered.iter().find(|answered| answered.command == command.id);
+        match answered {
+            Some(answered) => Some(answered.outcome.clone()),
+            None if command.generation < self.generation => Some(Outcome::Stale),
+            None => None,
+        }
+    }
+
+    /// Remembers an answer; the oldest are forgotten.
+    pub(crate) fn remember(&mut self, command: CommandId, outcome: Outcome) {
+        self.answered.retain(|answered| answered.command != command);
+        self.answered.push_back(Answered { command, outcome });
+        while self.answered.len() > ANSWERS_KEPT {
+            self.answered.pop_front();
+        }
+    }
+
+    /// Forgets the oldest jobs that are over.
+    pub(crate) fn prune_jobs(&mut self) {
+        // Ids are ordered by time.
+        let over: Vec<JobId> = self.jobs.iter().filter(|(_, job)| job.is_over()).map(|(id, _)| *id).collect();
+        for id in over.iter().take(over.len().saturating_sub(JOBS_KEPT)) {
+            self.jobs.remove(id);
+        }
+    }
+}
+
+/// The files of one workspace's journal.
+#[derive(Debug, Clone)]
+pub(crate) struct Journal {
+    synced: PathBuf,
+    recent: PathBuf,
+}
+
+impl Journal {
+    pub(crate) fn of(place: &Place) -> Self {
+        Self { synced: place.root().join("state.json"), recent: place.root().join("state.recent.json") }
+    }
+
+    /// Writes the state, raising its revision.
+    pub(crate) fn write(&self, state: &mut WorkspaceState, durability: Durability) -> io::Result<()> {
+        state.revision += 1;
+        let bytes = serde_json::to_vec(state).map_err(io::Error::other)?;
+        self.write_bytes(&bytes, durability)
+    }
+
+    /// Writes a state that was serialized before.
+    pub(crate) fn write_bytes(&self, bytes: &[u8], durability: Durability) -> io::Result<()> {
+        let path = match durability {
+            Durability::Process => &self.recent,
+            Durability::Machine => &self.synced,
+        };
+        files::replace(path, bytes, 0o600, durability)
+    }
+
+    /// The newest state that reads; `None` when there is none.
+    pub(crate) fn read(&self) -> io::Result<Option<WorkspaceState>> {
+        let mut newest: Option<WorkspaceState> = None;
+        let mut broken = None;
+        for path in [&self.synced, &self.recent] {
+            let bytes = match fs_err::read(path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            match serde_json::from_slice::<WorkspaceState>(&bytes) {
+                Ok(state) if newest.as_ref().is_none_or(|newest| newest.revision < state.revision) => {
+                    newest = Some(state);
+                }
+                Ok(_) => {}
+                // An unsynced file after a machine crash; the synced one stands in.
+                Err(error) => broken = Some(io::Error::other(format!("{}: {error}", path.display()))),
+            }
+        }
+        match (newest, broken) {
+            (None, Some(error)) => Err(error),
+            (newest, _) => Ok(newest),
+        }
+    }
+}
+
+/// What is remembered of a workspace that was deleted: enough to answer its commands again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gravestone {
+    pub(crate) generation: u64,
+    pub(crate) answered: VecDeque<Answered>,
+    pub(crate) at: Timestamp,
+}
+
+impl Gravestone {
+    pub(crate) fn answer_to(&self, command: &HostCommand) -> Option<Outcome> {
+        let answered = self.answered.iter().find(|answered| answered.command == command.id);
+        match answered {
+            Some(answered) => Some(answered.outcome.clone()),
+            None if command.generation < self.generation => Some(Outcome::Stale),
+            None => None,
+        }
+    }
+
+    pub(crate) fn write(&self, data: &DataDir, workspace: WorkspaceId) -> io::Result<()> {
+        let bytes = serde_json::to_vec(self).map_err(io::Error::other)?;
+        files::replace(&data.destroyed().join(workspace.to_string()), &bytes, 0o600, Durability::Machine)
+    }
+
+    pub(crate) fn read(data: &DataDir, workspace: WorkspaceId) -> Option<Self> {
+        let bytes = fs_err::read(data.destroyed().join(workspace.to_string())).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Forgets those older than `before`.
+    pub(crate) fn prune(data: &DataDir, before: Timestamp) -> io::Result<()> {
+        for entry in fs_err::read_dir(data.destroyed())? {
+            let path = entry?.path();
+            let stone = fs_err::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+            if stone.is_none_or(|stone| stone.at < before) {
+                files::remove_if_there(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The states of all workspaces of this host; one that can't be read is told and left alone.
+pub(crate) fn read_all(data: &DataDir) -> io::Result<Vec<WorkspaceState>> {
+    let mut states = Vec::new();
+    for entry in fs_err::read_dir(data.workspaces())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(Ok(workspace)) = name.to_str().map(str::parse::<WorkspaceId>) else { continue };
+        // Index and user are not known before the journal is read, and not needed to find it.
+        match Journal::of(&data.place(workspace, 0, 0)).read() {
+            Ok(Some(state)) => states.push(state),
+            Ok(None) => tracing::warn!(%workspace, "journal: a workspace directory without a journal is ignored"),
+            Err(error) => tracing::error!(%workspace, %error, "journal: a workspace can't be taken up"),
+        }
+    }
+    Ok(states)
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

@@ -1,0 +1,319 @@
+//! Keeping one service running: events in, effects out.
+//!
+//! ```text
+//!             inputs known            healthy
+//!   waiting ───────────────► starting ───────► ready ◄────────► unwell
+//!                              ▲   │ ended       │ ended           │ ended, or unwell for 120 s
+//!                              │   ▼             ▼                 ▼
+//!                              └─ back-off ◄─────┴─────────────────┘
+//!                                  │
+//!        any of these ──► blocked: not found │ five failures in 60 s │ never healthy in 120 s │ could not be started
+//!                     ──► ended: by itself, and its policy leaves it so
+//!                     ──► stopped: on order
+//! ```
+//!
+//! Blocked, ended and stopped are left by [`Supervisor::retry`] only. The machine knows no process: whoever drives it
+//! starts one at [`Effect::Start`], ends it at [`Effect::Stop`], and tells what became of it. Instants are parameters;
+//! what happens while the runtime is frozen does not count ([`Supervisor::shift`]).
+
+use envforge_core::manifest::RestartPolicy;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The first pause before a restart.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_millis(500);
+/// The longest pause before a restart.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// Ready this long, a service's earlier failures are forgiven.
+const FORGIVEN_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// Failures within [`LOOP_WINDOW`] that make a crash loop.
+const LOOP_FAILURES: usize = 5;
+const LOOP_WINDOW: SignedDuration = SignedDuration::from_secs(60);
+/// How long a service may take to become healthy, and may stay unwell.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(120);
+/// Failed health checks in a row that make a ready service unwell.
+const UNWELL_AFTER: u8 = 3;
+
+/// Where a service stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub(crate) enum State {
+    /// Something it needs is not there yet.
+    Waiting,
+    /// It runs and is not healthy yet.
+    Starting { since: Timestamp, detail: Option<String> },
+    /// It works.
+    Ready { since: Timestamp, misses: u8 },
+    /// It worked, and now its health check fails.
+    Unwell { since: Timestamp, detail: String },
+    /// It failed and is started again at this instant.
+    BackOff { until: Timestamp, cause: String },
+    /// It can't run.
+    Blocked { code: String, cause: String, fix: String },
+    /// It ended by itself and is left so.
+    Ended { cause: String },
+    /// It was ended.
+    Stopped,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exit {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+}
+
+impl Exit {
+    fn is_success(self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// In words.
+    pub(crate) fn say(self) -> String {
+        match (self.code, self.signal) {
+            (_, Some(9)) => "was killed (signal 9; out of memory?)".to_owned(),
+            (_, Some(signal)) => format!("was ended by signal {signal}"),
+            (Some(code), None) => format!("exited with code {code}"),
+            (None, None) => "ended, and nobody saw how".to_owned(),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Everything the service needs is there.
+    InputsKnown,
+    /// Its health check passed.
+    Healthy,
+    /// Its health check failed.
+    Unhealthy { detail: String },
+    /// Its process ended; `lines` are the last of its log.
+    Exited { exit: Exit, lines: String },
+    /// Its process could not be started.
+    NotStarted { cause: String },
+    /// Time passed.
+    Tick,
+    /// It is to end.
+    Stop,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Start its process.
+    Start,
+    /// End its process; its exit need not be told.
+    Stop,
+}
+
+/// One service's supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Supervisor {
+    policy: RestartPolicy,
+    state: State,
+    /// Instants of the failures that still count.
+    failures: Vec<Timestamp>,
+    /// Failures since the service was last forgiven.
+    streak: u32,
+    restarts: u32,
+}
+
+impl Supervisor {
+    pub(crate) fn new(policy: RestartPolicy) -> Self {
+        Self { policy, state: State::Waiting, failures: Vec::new(), streak: 0, restarts: 0 }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Restarts since the wake.
+    pub(crate) fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Whether its process should be there.
+    pub(crate) fn wants_process(&self) -> bool {
+        matches!(self.state, State::Starting { .. } | State::Ready { .. } | State::Unwell { .. })
+    }
+
+    /// Whether nothing will change by itself soon: ready, blocked, ended, stopped.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(
+            self.state,
+            State::Ready { .. } | State::Blocked { .. } | State::Ended { .. } | State::Stopped
+        )
+    }
+
+    /// When a [`Event::Tick`] will do something.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Starting { since, .. } | State::Unwell { since, .. } => Some(after(*since, PATIENCE)),
+            State::BackOff { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Moves every instant: time that passed while frozen did not pass for the service.
+    pub(crate) fn shift(&mut self, by: SignedDuration) {
+        for failure in &mut self.failures {
+            *failure = after(*failure, by);
+        }
+        match &mut self.state {
+            State::Starting { since, .. } | State::Ready { since, .. } | State::Unwell { since, .. } => {
+                *since = after(*since, by);
+            }
+            State::BackOff { until, .. } => *until = after(*until, by),
+            _ => {}
+        }
+    }
+
+    /// Leaves blocked, ended or stopped for another try, with a clean record.
+    pub(crate) fn retry(&mut self) {
+        if matches!(self.state, State::Blocked { .. } | State::Ended { .. } | State::Stopped) {
+            *self = Self::new(self.policy);
+        }
+    }
+
+    /// What follows from an event. Events that come too late change nothing.
+    pub(crate) fn handle(&mut self, event: Event, now: Timestamp) -> Option<Effect> {
+        match event {
+            Event::InputsKnown if self.state == State::Waiting => Some(self.start(now)),
+            Event::InputsKnown => None,
+            Event::Healthy => {
+                self.healthy(now);
+                None
+            }
+            Event::Unhealthy { detail } => {
+                self.unhealthy(detail, now);
+                None
+            }
+            Event::Exited { exit, lines } => {
+                if self.wants_process() {
+                    self.exited(exit, &lines, now);
+                }
+                None
+            }
+            Event::NotStarted { cause } => {
+                if self.wants_process() {
+                    self.block("service.not_started", cause, "correct the service's `command` or `directory` in envforge.yml, then start it again");
+                }
+                None
+            }
+            Event::Tick => self.tick(now),
+            Event::Stop => {
+                let stop = self.wants_process().then_some(Effect::Stop);
+                self.state = State::Stopped;
+                stop
+            }
+        }
+    }
+
+    fn start(&mut self, now: Timestamp) -> Effect {
+        self.state = State::Starting { since: now, detail: None };
+        Effect::Start
+    }
+
+    fn healthy(&mut self, now: Timestamp) {
+        match &mut self.state {
+            State::Starting { .. } | State::Unwell { .. } => self.state = State::Ready { since: now, misses: 0 },
+            State::Ready { misses, .. } => *misses = 0,
+            _ => {}
+        }
+    }
+
+    fn unhealthy(&mut self, why: String, now: Timestamp) {
+        match &mut self.state {
+            State::Starting { detail, .. } => *detail = Some(why),
+            State::Unwell { detail, .. } => *detail = why,
+            State::Ready { misses, .. } => {
+                *misses = misses.saturating_add(1);
+                if *misses >= UNWELL_AFTER {
+                    self.state = State::Unwell { since: now, detail: why };
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn exited(&mut self, exit: Exit, lines: &str, now: Timestamp) {
+        let starting = matches!(self.state, State::Starting { .. });
+        if starting && exit.code == Some(127) {
+            let cause = with_lines("the command, or a program it runs, was not found", lines);
+            self.block("service.command_not_found", cause, "install the program, add it to `hooks.setup`, or correct the service's `command`");
+            return;
+        }
+        let failed = !exit.is_success();
+        let again = match self.policy {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => failed,
+            RestartPolicy::Never => false,
+        };
+        if again {
+            self.failed(&exit.say(), lines, now);
+        } else if failed {
+            let cause = with_lines(&format!("it {} and its restart policy is `never`", exit.say()), lines);
+            self.block("service.failed", cause, "see its log, then start the service again");
+        } else {
+            self.state = State::Ended { cause: format!("it {}", exit.say()) };
+        }
+    }
+
+    /// Counts a failure: a pause and another try, or the end of trying.
+    fn failed(&mut self, how: &str, lines: &str, now: Timestamp) {
+        if let State::Ready { since, .. } = self.state
+            && now.duration_since(since) >= FORGIVEN_AFTER
+        {
+            self.streak = 0;
+            self.failures.clear();
+        }
+        self.failures.retain(|failure| now.duration_since(*failure) < LOOP_WINDOW);
+        self.failures.push(now);
+        if self.failures.len() >= LOOP_FAILURES {
+            let cause = format!("it {how}; it failed {} times within a minute", self.failures.len());
+            self.block("service.crash_loop", with_lines(&cause, lines), "see its log, correct the error, then start the service again");
+            return;
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.streak.min(10)).min(LONGEST_PAUSE);
+        self.streak = self.streak.saturating_add(1);
+        self.state = State::BackOff { until: after(now, pause), cause: with_lines(&format!("it {how}"), lines) };
+    }
+
+    fn tick(&mut self, now: Timestamp) -> Option<Effect> {
+        match &self.state {
+            State::BackOff { until, .. } if *until <= now => {
+                self.restarts = self.restarts.saturating_add(1);
+                Some(self.start(now))
+            }
+            State::Starting { since, detail } if now.duration_since(*since) >= PATIENCE => {
+                let detail = detail.clone().unwrap_or_else(|| "its port never accepted a connection".to_owned());
+                let cause = format!("it did not become healthy within {} s: {detail}", PATIENCE.as_secs());
+                self.block("service.never_healthy", cause, "correct its `port` or `health` in envforge.yml, or see its log for what it waits for");
+                Some(Effect::Stop)
+            }
+            State::Unwell { since, detail } if now.duration_since(*since) >= PATIENCE => {
+                let how = format!("stayed unhealthy for {} s: {detail}", PATIENCE.as_secs());
+                self.failed(&how, "", now);
+                Some(Effect::Stop)
+            }
+            _ => None,
+        }
+    }
+
+    fn block(&mut self, code: &str, cause: impl Into<String>, fix: &str) {
+        self.state = State::Blocked { code: code.to_owned(), cause: cause.into(), fix: fix.to_owned() };
+    }
+}
+
+fn after(instant: Timestamp, by: SignedDuration) -> Timestamp {
+    instant.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn with_lines(cause: &str, lines: &str) -> String {
+    if lines.is_empty() { cause.to_owned() } else { format!("{cause}\nlast lines of its log:\n{lines}") }
+}
+
+#[cfg(test)]
+#[path = "supervisor_tests.rs"]
+mod tests;

@@ -1,0 +1,190 @@
+//! A service is never started twice, never given up without a reason, and never restarted without a pause.
+
+use super::*;
+use proptest::prelude::*;
+
+fn at(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).expect("in range")
+}
+
+fn crash() -> Event {
+    Event::Exited { exit: Exit { code: Some(1), signal: None }, lines: "boom".to_owned() }
+}
+
+fn started(policy: RestartPolicy) -> Supervisor {
+    let mut supervisor = Supervisor::new(policy);
+    assert_eq!(supervisor.handle(Event::InputsKnown, at(0)), Some(Effect::Start));
+    supervisor
+}
+
+// proves RUN-8
+#[test]
+fn a_crash_is_followed_by_growing_pauses_and_five_in_a_minute_block() {
+    let mut supervisor = started(RestartPolicy::OnFailure);
+    let mut now = 0;
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(supervisor.handle(crash(), at(now)), None);
+        let until = supervisor.deadline().expect("a pause").as_millisecond();
+        pauses.push(until - now);
+        assert_eq!(supervisor.handle(Event::Tick, at(until - 1)), None);
+        assert_eq!(supervisor.handle(Event::Tick, at(until)), Some(Effect::Start));
+        now = until;
+    }
+    assert_eq!(pauses, [500, 1_000, 2_000, 4_000]);
+    assert_eq!(supervisor.restarts(), 4);
+    supervisor.handle(crash(), at(now));
+    let State::Blocked { code, cause, fix } = supervisor.state() else { panic!("{:?}", supervisor.state()) };
+    assert_eq!(code, "service.crash_loop");
+    assert!(cause.contains("exited with code 1") && cause.contains("boom") && !fix.is_empty(), "{cause}");
+    assert_eq!(supervisor.handle(Event::Tick, at(now + 600_000)), None, "blocked stays blocked");
+    supervisor.retry();
+    assert_eq!(supervisor.handle(Event::InputsKnown, at(now)), Some(Effect::Start));
+}
+
+// proves RUN-8
+#[test]
+fn a_minute_of_health_forgives() {
+    let mut supervisor = started(RestartPolicy::OnFailure);
+    let mut now = 0;
+    for _ in 0..20 {
+        supervisor.handle(Event::Healthy, at(now));
+        now += 60_000;
+        supervisor.handle(crash(), at(now));
+        assert_eq!(supervisor.deadline(), Some(at(now + 500)));
+        now += 500;
+        assert_eq!(supervisor.handle(Event::Tick, at(now)), Some(Effect::Start));
+    }
+}
+
+// proves RUN-8
+#[test]
+fn a_command_that_is_not_there_blocks_at_once() {
+    let mut supervisor = started(RestartPolicy::Always);
+    let exit = Exit { code: Some(127), signal: None };
+    supervisor.handle(Event::Exited { exit, lines: "sh: nope: not found".to_owned() }, at(5));
+    assert!(matches!(supervisor.state(), State::Blocked { code, .. } if code == "service.command_not_found"));
+}
+
+#[test]
+fn never_healthy_is_stopped_with_what_the_check_said() {
+    let mut supervisor = started(RestartPolicy::OnFailure);
+    supervisor.handle(Event::Unhealthy { detail: "GET / answered 500".to_owned() }, at(10));
+    assert_eq!(supervisor.handle(Event::Tick, at(119_999)), None);
+    assert_eq!(supervisor.handle(Event::Tick, at(120_000)), Some(Effect::Stop));
+    assert!(matches!(supervisor.state(), State::Blocked { cause, .. } if cause.contains("GET / answered 500")));
+}
+
+#[test]
+fn time_in_the_freezer_does_not_count() {
+    let mut supervisor = started(RestartPolicy::OnFailure);
+    supervisor.shift(SignedDuration::from_hours(3));
+    assert_eq!(supervisor.handle(Event::Tick, at(3 * 3_600_000 + 119_999)), None);
+    assert_eq!(supervisor.handle(Event::Tick, at(3 * 3_600_000 + 120_000)), Some(Effect::Stop));
+}
+
+#[test]
+fn one_missed_check_is_no_illness_and_a_long_one_is_a_restart() {
+    let mut supervisor = started(RestartPolicy::OnFailure);
+    supervisor.handle(Event::Healthy, at(0));
+    let miss = || Event::Unhealthy { detail: "timed out".to_owned() };
+    supervisor.handle(miss(), at(1));
+    supervisor.handle(miss(), at(2));
+    assert!(matches!(supervisor.state(), State::Ready { misses: 2, .. }));
+    supervisor.handle(miss(), at(3));
+    assert!(matches!(supervisor.state(), State::Unwell { .. }));
+    assert_eq!(supervisor.handle(Event::Tick, at(120_003)), Some(Effect::Stop));
+    assert!(matches!(supervisor.state(), State::BackOff { .. }));
+}
+
+#[test]
+fn policies_decide_what_follows_an_end() {
+    let end = |policy, code| {
+        let mut supervisor = started(policy);
+        supervisor.handle(Event::Exited { exit: Exit { code: Some(code), signal: None }, lines: String::new() }, at(1));
+        supervisor.state
+    };
+    assert!(matches!(end(RestartPolicy::OnFailure, 0), State::Ended { .. }));
+    assert!(matches!(end(RestartPolicy::Always, 0), State::BackOff { .. }));
+    assert!(matches!(end(RestartPolicy::Never, 0), State::Ended { .. }));
+    assert!(matches!(end(RestartPolicy::Never, 3), State::Blocked { .. }));
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let exit = (prop::option::of(prop_oneof![Just(0), Just(1), Just(127)]), prop::option::of(1..16))
+        .prop_map(|(code, signal)| Event::Exited { exit: Exit { code, signal }, lines: String::new() });
+    prop_oneof![
+        2 => Just(Event::InputsKnown),
+        2 => Just(Event::Healthy),
+        2 => Just(Event::Unhealthy { detail: "no".to_owned() }),
+        4 => exit,
+        1 => Just(Event::NotStarted { cause: "no".to_owned() }),
+        4 => Just(Event::Tick),
+        1 => Just(Event::Stop),
+    ]
+}
+
+fn policy() -> impl Strategy<Value = RestartPolicy> {
+    prop_oneof![Just(RestartPolicy::OnFailure), Just(RestartPolicy::Always), Just(RestartPolicy::Never)]
+}
+
+proptest! {
+    // proves RUN-8
+    #[test]
+    fn a_process_is_started_only_when_there_is_none(
+        policy in policy(),
+        steps in prop::collection::vec((event(), 0_i64..40_000, prop::bool::weighted(0.05)), 0..200),
+    ) {
+        let mut supervisor = Supervisor::new(policy);
+        let (mut now, mut runs, mut starts) = (0, false, Vec::new());
+        for (event, passed, retry) in steps {
+            now += passed;
+            if retry {
+                supervisor.retry();
+            }
+            // An exit is told of a process that runs only; anything else may come at any time.
+            let ended = matches!(event, Event::Exited { .. } | Event::NotStarted { .. });
+            if ended && !runs {
+                continue;
+            }
+            let effect = supervisor.handle(event, at(now));
+            runs = runs && !ended;
+            match effect {
+                Some(Effect::Start) => {
+                    prop_assert!(!runs, "a second process");
+                    runs = true;
+                    starts.push(now);
+                }
+                Some(Effect::Stop) => runs = false,
+                None => {}
+            }
+            prop_assert_eq!(runs, supervisor.wants_process());
+            if let State::Blocked { code, cause, fix } = supervisor.state() {
+                prop_assert!(!code.is_empty() && !cause.is_empty() && !fix.is_empty());
+            }
+            if let State::BackOff { until, .. } = supervisor.state() {
+                let pause = until.as_millisecond() - now;
+                prop_assert!(pause <= 30_000, "{}", pause);
+            }
+            prop_assert_eq!(supervisor.deadline().is_none(), supervisor.is_settled() || supervisor.state == State::Waiting);
+        }
+        let json = serde_json::to_vec(&supervisor).expect("serializes");
+        prop_assert_eq!(serde_json::from_slice::<Supervisor>(&json).expect("reads back"), supervisor);
+    }
+
+    // proves RUN-8
+    #[test]
+    fn a_service_that_always_crashes_is_given_up_within_a_minute(lifetimes in prop::collection::vec(0_i64..5_000, 5..6)) {
+        let mut supervisor = started(RestartPolicy::OnFailure);
+        let mut now = 0;
+        for lifetime in lifetimes {
+            now += lifetime;
+            supervisor.handle(crash(), at(now));
+            if let Some(until) = supervisor.deadline() {
+                now = until.as_millisecond();
+                supervisor.handle(Event::Tick, at(now));
+            }
+        }
+        prop_assert!(matches!(supervisor.state(), State::Blocked { code, .. } if code == "service.crash_loop"));
+    }
+}

@@ -1,0 +1,180 @@
+//! Data uplinks: one outgoing connection to each gateway and to the server's terminal relay.
+//!
+//! ```text
+//!   Open { ticket, kind } ─► signature, expiry ─► org, host, generation ─► kind ─► nonce unused ─► the stream
+//! ```
+//!
+//! The other end asks for streams; the ticket decides. It is checked before anything else happens and before anything is
+//! looked up. What goes back is a connected descriptor, which then needs neither this connection nor the daemon.
+//! Terminal and log tickets are good once; a spent one is remembered until it would have expired, across restarts.
+
+pub(crate) mod logs;
+mod nonces;
+mod service;
+
+use crate::ctx::HostContext;
+use crate::terminal;
+use crate::workspace::registry::Workspaces;
+use envforge_api::host::UplinkAddress;
+use envforge_api::uplink::{self, Open};
+use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::ticket::{TicketClaims, TicketKind};
+use envforge_core::token::{Keyring, PublicKey, TokenError};
+use nonces::Nonces;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Connections that end at once, in a row, after which the pass is taken to have expired.
+const REFUSED_IN_A_ROW: u32 = 6;
+
+/// The host's uplinks.
+pub(crate) struct Uplinks {
+    ctx: Arc<HostContext>,
+    workspaces: Arc<Workspaces>,
+    trust: Mutex<Trust>,
+    nonces: Nonces,
+    dialled: Mutex<BTreeMap<String, watch::Sender<Option<String>>>>,
+    pass_needed: Notify,
+}
+
+/// What the last welcome said about tickets; nobody is trusted before the first.
+#[derive(Default)]
+struct Trust {
+    generation: Option<u64>,
+    keys: Keyring,
+}
+
+impl Uplinks {
+    pub(crate) fn new(ctx: Arc<HostContext>, workspaces: Arc<Workspaces>) -> io::Result<Arc<Self>> {
+        let nonces = Nonces::load(ctx.data.path().join("nonces"), ctx.now())?;
+        Ok(Arc::new(Self {
+            ctx,
+            workspaces,
+            trust: Mutex::default(),
+            nonces,
+            dialled: Mutex::default(),
+            pass_needed: Notify::new(),
+        }))
+    }
+
+    /// Resolves when some other end no longer takes the pass.
+    pub(crate) async fn pass_needed(&self) {
+        self.pass_needed.notified().await;
+    }
+
+    /// Trusts these keys from now on, and dials these addresses and no others.
+    pub(crate) fn welcomed(self: &Arc<Self>, generation: u64, keys: &[PublicKey], addresses: Vec<UplinkAddress>) {
+        {
+            let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+            *trust = Trust { generation: Some(generation), keys: Keyring::new(keys) };
+        }
+        let mut dialled = self.dialled.lock().unwrap_or_else(PoisonError::into_inner);
+        dialled.retain(|path, _| addresses.iter().any(|address| address.path == *path));
+        for address in addresses {
+            if let Some(pass) = dialled.get(&address.path) {
+                pass.send_replace(Some(address.pass));
+                continue;
+            }
+            let (sender, pass) = watch::channel(Some(address.pass));
+            dialled.insert(address.path.clone(), sender);
+            let uplinks = Arc::clone(self);
+            self.ctx.tasks.spawn_loose("uplink", async move { uplinks.hold(address.path, pass).await });
+        }
+    }
+
+    /// Keeps one uplink up until its address is dropped.
+    async fn hold(self: Arc<Self>, path: String, mut pass: watch::Receiver<Option<String>>) {
+        let (mut pause, mut refused) = (FIRST_PAUSE, 0);
+        loop {
+            let Some(current) = pass.borrow_and_update().clone() else { return };
+            let began = tokio::time::Instant::now();
+            let uplinks = Arc::clone(&self);
+            let dialled = uplink::dial(Path::new(&path), &current, move |ticket, open| {
+                let uplinks = Arc::clone(&uplinks);
+                async move { uplinks.open(&ticket, open).await }
+            });
+            let ended = tokio::select! {
+                ended = dialled => ended,
+                gone = dropped(&mut pass) => return gone,
+            };
+            let lasted = began.elapsed() > LONGEST_PAUSE;
+            if let Err(error) = ended {
+                tracing::debug!(path, %error, "uplink: not connected");
+                let closed = error.kind() == io::ErrorKind::UnexpectedEof;
+                refused = if closed && !lasted { refused + 1 } else { 0 };
+            }
+            if refused >= REFUSED_IN_A_ROW {
+                refused = 0;
+                self.pass_needed.notify_one();
+            }
+            pause = if lasted { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                changed = pass.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Opens what a ticket allows.
+    async fn open(&self, ticket: &str, open: Open) -> Result<OwnedFd, Refusal> {
+        let claims = self.check(ticket, &open)?;
+        let view = self
+            .workspaces
+            .view(claims.workspace)
+            .ok_or_else(|| Refusal::not_found("workspace.not_here", "this host does not have the workspace"))?;
+        match open {
+            Open::Service => service::open(&self.ctx, &view, &claims.subject).await,
+            Open::Terminal { cols, rows } => terminal::open(&self.ctx, &view, &claims.subject, cols, rows).await,
+            Open::Logs { tail, follow } => logs::open(&self.ctx, &view, &claims.subject, tail, follow),
+        }
+    }
+
+    fn check(&self, ticket: &str, open: &Open) -> Result<TicketClaims, Refusal> {
+        let now = self.ctx.now();
+        let claims: TicketClaims = {
+            let trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+            let claims: TicketClaims = trust.keys.verify(ticket, now).map_err(refused)?;
+            let wanted = (self.ctx.identity.org, self.ctx.identity.host, trust.generation);
+            if (claims.org, claims.host, Some(claims.generation)) != wanted {
+                return Err(forbidden("ticket.other_host", "the ticket is for another host, org or registration"));
+            }
+            claims
+        };
+        let kind = match open {
+            Open::Service => TicketKind::Service,
+            Open::Terminal { .. } => TicketKind::Terminal,
+            Open::Logs { .. } => TicketKind::Logs,
+        };
+        if claims.kind != kind {
+            return Err(forbidden("ticket.other_kind", "the ticket is for another kind of stream"));
+        }
+        if kind != TicketKind::Service && !self.nonces.spend(claims.nonce, claims.expires, now) {
+            return Err(forbidden("ticket.spent", "the ticket was used already"));
+        }
+        Ok(claims)
+    }
+}
+
+/// Resolves when the address is no longer wanted; a new pass for it is taken at the next dial.
+async fn dropped(pass: &mut watch::Receiver<Option<String>>) {
+    while pass.changed().await.is_ok() {}
+}
+
+fn refused(error: TokenError) -> Refusal {
+    match error {
+        TokenError::Expired => forbidden("ticket.expired", "the ticket has expired"),
+        TokenError::UnknownKey => forbidden("ticket.unknown_key", "the ticket was signed by a key this host does not know"),
+        TokenError::Malformed | TokenError::Forged => forbidden("ticket.invalid", "this is no ticket for a host"),
+    }
+}
+
+fn forbidden(code: &str, message: &str) -> Refusal {
+    Refusal::new(RefusalKind::Forbidden, code, message)
+}

@@ -1,0 +1,173 @@
+//! `/internal/host/…`, on the internal socket only: registration and the stream itself.
+
+use super::ops;
+use crate::app::App;
+use crate::hosts;
+use crate::platform::bus::Nudge;
+use crate::platform::db::OrgScope;
+use crate::platform::fault::Answer;
+use crate::platform::http::answer;
+use crate::platform::http::auth::bearer;
+use crate::platform::http::extract::Json;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use envforge_api::host::{FromHost, REGISTER_PATH, Register, Registered, STREAM_PATH, ToHost};
+use envforge_core::id::{CommandId, HostId};
+use envforge_core::refusal::{Refusal, RefusalKind};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Without an answer for this long, a command is sent again on the same stream.
+const RESEND: Duration = Duration::from_secs(15);
+/// A stream that said nothing for this long is dead: heartbeats come every two seconds.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Largest message from a host, in bytes.
+const MESSAGE_MAX: usize = 4 << 20;
+
+pub(crate) fn routes() -> axum::Router<App> {
+    axum::Router::new().route(REGISTER_PATH, post(register)).route(STREAM_PATH, get(stream))
+}
+
+async fn register(State(app): State<App>, Json(body): Json<Register>) -> Answer<Json<Registered>> {
+    Ok(Json(hosts::ops::register(&app, &body.token).await?))
+}
+
+/// A host that showed its key.
+struct KnownHost(HostId, OrgScope);
+
+impl FromRequestParts<App> for KnownHost {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        match hosts::ops::authenticate(app, bearer(parts).unwrap_or_default()).await {
+            Ok(Some((host, scope))) => Ok(Self(host, scope)),
+            Ok(None) => Err(answer(Refusal::new(RefusalKind::Unauthenticated, "host.key", "this is not a registered host's key"))),
+            Err(fault) => Err(fault.into_response()),
+        }
+    }
+}
+
+async fn stream(KnownHost(host, scope): KnownHost, State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.max_message_size(MESSAGE_MAX).on_upgrade(move |socket| async move {
+        let cancel = app.cancel.clone();
+        let held = Held { app, host, scope, sent: HashMap::new() };
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            result = held.hold(socket) => match result {
+                Ok(()) => tracing::info!(%host, "the host's control stream ended"),
+                Err(fault) => tracing::warn!(%host, %fault, "the host's control stream broke, it will come again"),
+            },
+        }
+    })
+}
+
+struct Held {
+    app: App,
+    host: HostId,
+    scope: OrgScope,
+    /// When each open command was last sent on this stream.
+    sent: HashMap<CommandId, Instant>,
+}
+
+type Sender = SplitSink<WebSocket, Message>;
+
+async fn send(sender: &mut Sender, message: &ToHost) -> Answer<()> {
+    let text = serde_json::to_string(message)?;
+    sender.send(Message::Text(text.into())).await.map_err(|error| anyhow::Error::new(error).into())
+}
+
+async fn receive(receiver: &mut SplitStream<WebSocket>) -> Answer<Option<FromHost>> {
+    loop {
+        match tokio::time::timeout(SILENCE, receiver.next()).await {
+            Err(_) => return Err(anyhow::anyhow!("no heartbeat for {SILENCE:?}").into()),
+            Ok(None | Some(Ok(Message::Close(_)))) => return Ok(None),
+            Ok(Some(Err(error))) => return Err(anyhow::Error::new(error).into()),
+            Ok(Some(Ok(Message::Text(text)))) => return Ok(Some(serde_json::from_str(&text)?)),
+            Ok(Some(Ok(_))) => {}
+        }
+    }
+}
+
+impl Held {
+    async fn hold(mut self, socket: WebSocket) -> Answer<()> {
+        let (mut sender, mut receiver) = socket.split();
+        let Some(FromHost::Hello { version, machine }) = receive(&mut receiver).await? else {
+            return Err(anyhow::anyhow!("a host must begin with its hello").into());
+        };
+        let mut nudges = self.app.bus.listen();
+        let (generation, welcome) = ops::begin(&self.app, self.host, self.scope, &machine).await?;
+        tracing::info!(host = %self.host, version, generation, "a host's control stream began");
+        let result = async {
+            send(&mut sender, &welcome).await?;
+            // Messages are read by their own task-like future, so a half-read one is never dropped by `select`.
+            let (incoming, mut messages) = tokio::sync::mpsc::channel(64);
+            let read = async {
+                loop {
+                    let message = receive(&mut receiver).await;
+                    let ends = !matches!(message, Ok(Some(_)));
+                    if incoming.send(message).await.is_err() || ends {
+                        return std::future::pending::<()>().await;
+                    }
+                }
+            };
+            let work = async {
+                let mut tick = tokio::time::interval(Duration::from_secs(1));
+                loop {
+                    tokio::select! {
+                        message = messages.recv() => match message.transpose()?.flatten() {
+                            Some(message) => self.taken(&mut sender, message).await?,
+                            None => return Ok(()),
+                        },
+                        nudge = nudges.next() => match nudge {
+                            Nudge::Commands { host } if host == self.host => self.send_commands(&mut sender).await?,
+                            Nudge::Resync => self.send_commands(&mut sender).await?,
+                            _ => {}
+                        },
+                        _ = tick.tick() => self.send_commands(&mut sender).await?,
+                    }
+                }
+            };
+            tokio::select! {
+                () = read => Ok(()),
+                result = work => result,
+            }
+        }
+        .await;
+        ops::end(&self.app, self.host, self.scope, generation).await?;
+        result
+    }
+
+    async fn send_commands(&mut self, sender: &mut Sender) -> Answer<()> {
+        let open = ops::open_commands(&self.app, self.host, self.scope).await?;
+        let now = Instant::now();
+        self.sent.retain(|id, _| open.iter().any(|command| command.id == *id));
+        for command in open {
+            if self.sent.get(&command.id).is_none_or(|at| now.duration_since(*at) > RESEND) {
+                self.sent.insert(command.id, now);
+                send(sender, &ToHost::Command { command: Box::new(command) }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn taken(&mut self, sender: &mut Sender, message: FromHost) -> Answer<()> {
+        match message {
+            FromHost::Hello { .. } => Ok(()),
+            FromHost::Answer { command, outcome } => {
+                self.sent.remove(&command);
+                ops::answered(&self.app, self.host, self.scope, command, &outcome).await
+            }
+            FromHost::Report { report } => {
+                ops::reported(&self.app, self.scope, &report).await?;
+                send(sender, &ToHost::Acknowledge { workspace: report.workspace, sequence: report.sequence }).await
+            }
+            FromHost::Heartbeat { workspaces, .. } => ops::heartbeat(&self.app, self.host, self.scope, &workspaces).await,
+        }
+    }
+}

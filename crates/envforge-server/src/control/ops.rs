@@ -1,0 +1,100 @@
+//! Taking in what a host says.
+
+use crate::app::App;
+use crate::hosts;
+use crate::platform::db::OrgScope;
+use crate::platform::fault::Answer;
+use crate::runs;
+use crate::runtimes;
+use crate::workspaces;
+use envforge_api::host::{HostCommand, HostPass, Machine, Order, Outcome, Pulse, Report, ToHost, UplinkAddress};
+use envforge_core::id::{CommandId, HostId};
+use jiff::SignedDuration;
+
+/// Life of the pass a host shows to gateways; a new stream brings a new one.
+const PASS_LIFE: SignedDuration = SignedDuration::from_hours(24 * 7);
+
+/// A stream begins: what the host is told first.
+pub async fn begin(app: &App, host: HostId, scope: OrgScope, machine: &Machine) -> Answer<(u64, ToHost)> {
+    let mut tx = app.db.begin(scope).await?;
+    let host_generation = hosts::store::stream_began(&mut tx, host, machine, app.now()).await?;
+    tx.commit().await?;
+    let expires = app.now().saturating_add(PASS_LIFE).map_or(i64::MAX, jiff::Timestamp::as_second);
+    let pass = app.signer.sign(&HostPass { host, org: scope.org(), expires });
+    let uplinks = [&app.config.uplink_path, &app.config.gateway_uplink_path];
+    let uplinks = uplinks.iter().map(|path| UplinkAddress { path: path.display().to_string(), pass: pass.clone() }).collect();
+    let welcome = ToHost::Welcome { org: scope.org(), host, host_generation, keys: vec![app.signer.public_key()], uplinks };
+    Ok((host_generation, welcome))
+}
+
+/// A stream ended.
+pub async fn end(app: &App, host: HostId, scope: OrgScope, host_generation: u64) -> Answer<()> {
+    let mut tx = app.db.begin(scope).await?;
+    hosts::store::stream_ended(&mut tx, host, host_generation).await?;
+    tx.commit().await
+}
+
+/// Commands that wait for an answer.
+pub async fn open_commands(app: &App, host: HostId, scope: OrgScope) -> Answer<Vec<HostCommand>> {
+    let mut tx = app.db.begin(scope).await?;
+    hosts::store::open_commands(&mut tx, host).await
+}
+
+/// A command was answered.
+pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, outcome: &Outcome) -> Answer<()> {
+    let mut tx = app.db.begin(scope).await?;
+    let Some(command) = hosts::store::answer_command(&mut tx, host, id, outcome, app.now()).await? else { return Ok(()) };
+    match (&command.order, outcome) {
+        (Order::PrepareShell(_), Outcome::Failed(trouble)) => {
+            workspaces::ops::shell_blocked(&mut tx, command.workspace, trouble).await?;
+        }
+        (Order::StartRuntime(_), Outcome::Failed(trouble)) => {
+            runtimes::ops::start_failed(app, &mut tx, command.workspace, command.generation, trouble).await?;
+        }
+        (Order::RunJob(job), Outcome::Failed(trouble)) => {
+            runs::ops::failed(app, &mut tx, command.workspace, job.job, trouble).await?;
+        }
+        (Order::RunJob(job), Outcome::Stale) => {
+            let trouble = envforge_api::host::Trouble {
+                code: "run.overtaken".to_owned(),
+                cause: "the runtime was put to sleep before it began".to_owned(),
+                fix: "run it again".to_owned(),
+            };
+            runs::ops::failed(app, &mut tx, command.workspace, job.job, &trouble).await?;
+        }
+        (Order::DestroyWorkspace, Outcome::Done) => workspaces::ops::deleted(app, &mut tx, command.workspace).await?,
+        (order, Outcome::Failed(trouble)) => {
+            tracing::warn!(verb = order.verb(), workspace = %command.workspace, code = trouble.code, cause = trouble.cause, "a host could not carry out a command");
+        }
+        _ => {}
+    }
+    tx.commit().await
+}
+
+/// A report came.
+pub async fn reported(app: &App, scope: OrgScope, report: &Report) -> Answer<()> {
+    let mut tx = app.db.begin(scope).await?;
+    for job in &report.jobs {
+        runs::ops::reported(app, &mut tx, report.workspace, job).await?;
+    }
+    runtimes::ops::observe(app, &mut tx, report).await?;
+    tx.commit().await
+}
+
+/// A heartbeat came.
+pub async fn heartbeat(app: &App, host: HostId, scope: OrgScope, pulses: &[Pulse]) -> Answer<()> {
+    let now = app.now();
+    let mut tx = app.db.begin(scope).await?;
+    hosts::store::seen(&mut tx, host, now).await?;
+    let mut unmetered = Vec::new();
+    for pulse in pulses {
+        if runtimes::store::pulse(&mut tx, host, pulse, now).await? {
+            unmetered.push(pulse);
+        }
+    }
+    tx.commit().await?;
+    for pulse in unmetered {
+        runtimes::jobs::reopen(app, scope, pulse.workspace, pulse.generation).await?;
+    }
+    Ok(())
+}

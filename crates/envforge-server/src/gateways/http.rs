@@ -1,0 +1,119 @@
+//! `/internal/gateway/…`, on the internal socket only.
+
+use super::jobs::Unverified;
+use super::ops;
+use crate::app::App;
+use crate::links;
+use crate::platform::bus::Nudge;
+use crate::platform::fault::Answer;
+use crate::platform::http::answer;
+use crate::platform::http::auth::bearer;
+use crate::platform::http::extract::{Json, Path};
+use axum::body::Body;
+use axum::extract::{Extension, FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use envforge_api::gateway::{
+    ACTIVITY_PATH, Activity, BEAT_SECONDS, EXCHANGE_PATH, Exchange, Exchanged, FEED_PATH, FeedItem, ROUTES_PATH, Route, WAKE_PATH,
+    WakeAnswer, WakeRequest,
+};
+use envforge_core::refusal::{Refusal, RefusalKind};
+use std::convert::Infallible;
+use std::time::Duration;
+use subtle::ConstantTimeEq as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+pub(crate) fn routes() -> axum::Router<App> {
+    axum::Router::new()
+        .route(FEED_PATH, get(feed))
+        .route(&format!("{ROUTES_PATH}/{{label}}"), get(resolve))
+        .route(EXCHANGE_PATH, post(exchange))
+        .route(WAKE_PATH, post(wake))
+        .route(ACTIVITY_PATH, post(activity))
+}
+
+/// A caller that showed the gateway key.
+struct Gateway;
+
+impl FromRequestParts<App> for Gateway {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let shown = bearer(parts).unwrap_or_default().as_bytes();
+        let wanted = app.config.gateway_key.expose().as_bytes();
+        if bool::from(shown.ct_eq(wanted)) {
+            return Ok(Self);
+        }
+        Err(answer(Refusal::new(RefusalKind::Unauthenticated, "gateway.key", "this is not the gateway's key")))
+    }
+}
+
+async fn resolve(_: Gateway, State(app): State<App>, Path(label): Path<String>) -> Answer<Json<Route>> {
+    Ok(Json(ops::resolve(&app, &label).await?))
+}
+
+async fn exchange(_: Gateway, State(app): State<App>, Json(body): Json<Exchange>) -> Answer<Json<Exchanged>> {
+    Ok(Json(links::ops::exchange(&app, &body).await?))
+}
+
+async fn wake(_: Gateway, State(app): State<App>, Json(body): Json<WakeRequest>) -> Answer<Json<WakeAnswer>> {
+    Ok(Json(ops::wake(&app, &body).await?))
+}
+
+async fn activity(_: Gateway, State(app): State<App>, Extension(unverified): Extension<Unverified>, Json(body): Json<Activity>) -> Answer<StatusCode> {
+    unverified.add(&body.unverified);
+    ops::activity(&app, &body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn feed(_: Gateway, State(app): State<App>) -> Response {
+    let (sender, receiver) = mpsc::channel::<Result<Bytes, Infallible>>(256);
+    let task = app.clone();
+    app.spawn("gateway feed", async move {
+        if let Err(fault) = tell(&task, &sender).await {
+            tracing::warn!(%fault, "a gateway's feed ended, it will come again");
+        }
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(receiver))).into_response()
+}
+
+async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> Answer<()> {
+    // Listen first, then look: nothing falls between.
+    let mut nudges = app.bus.listen();
+    let mut beat = tokio::time::interval(Duration::from_secs(BEAT_SECONDS));
+    send(sender, &snapshot(app).await?).await?;
+    loop {
+        let item = tokio::select! {
+            () = sender.closed() => return Ok(()),
+            _ = beat.tick() => {
+                // A server without its database can't know of revocations: no beat, and gateways fail closed.
+                links::store::system_revoked_links(&app.db, app.now()).await?;
+                FeedItem::Beat
+            }
+            nudge = nudges.next() => match nudge {
+                Nudge::Workspace { org, workspace } => ops::feed_item(app, org, workspace).await?,
+                Nudge::Revoked { link } => FeedItem::Revoked { link },
+                Nudge::Resync => snapshot(app).await?,
+                Nudge::Commands { .. } | Nudge::Ledger { .. } => continue,
+            },
+        };
+        if send(sender, &item).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn snapshot(app: &App) -> Answer<FeedItem> {
+    let revoked = links::store::system_revoked_links(&app.db, app.now()).await?;
+    Ok(FeedItem::Snapshot { keys: vec![app.signer.public_key()], revoked })
+}
+
+async fn send(sender: &mpsc::Sender<Result<Bytes, Infallible>>, item: &FeedItem) -> Answer<()> {
+    let mut line = serde_json::to_vec(item)?;
+    line.push(b'\n');
+    sender.send(Ok(line.into())).await.map_err(|_| anyhow::anyhow!("the gateway is gone").into())
+}

@@ -1,0 +1,96 @@
+//! Resolving a label, waking for a session, taking in activity.
+
+use super::store;
+use crate::app::App;
+use crate::hosts;
+use crate::platform::db::OrgScope;
+use crate::platform::fault::Answer;
+use crate::runtimes;
+use crate::streams;
+use crate::workspaces;
+use crate::workspaces::store::Row;
+use envforge_api::gateway::{Activity, FeedItem, Route, RouteRule, RouteRuntime, WakeAnswer, WakeRequest};
+use envforge_core::id::{OrgId, WorkspaceId};
+use envforge_core::link::SessionClaims;
+use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::ticket::TicketKind;
+use jiff::SignedDuration;
+
+/// Life of a `service` ticket: a gateway asks again before it ends.
+const TICKET_LIFE: SignedDuration = SignedDuration::from_secs(120);
+
+fn runtime(row: &Row) -> RouteRuntime {
+    RouteRuntime {
+        state: row.runtime.state,
+        generation: row.runtime.generation,
+        blocked_cause: row.blocked.as_ref().map(|trouble| trouble.cause.clone()),
+        blocked_fix: row.blocked.as_ref().map(|trouble| trouble.fix.clone()),
+        parts: row.parts.clone(),
+    }
+}
+
+/// Where a label leads.
+pub async fn resolve(app: &App, label: &str) -> Answer<Route> {
+    let unknown = || Refusal::not_found("label.unknown", "no service has this name");
+    let Some((org, workspace, service)) = workspaces::store::system_resolve_label(&app.db, label).await? else {
+        return Err(unknown().into());
+    };
+    let mut tx = app.db.begin(OrgScope::established(org)).await?;
+    let row = workspaces::store::find_by_id(&mut tx, workspace).await?.filter(|row| !row.deleting).ok_or_else(unknown)?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    drop(tx);
+    let rules = rules(&row, &service).into_iter().map(|(prefix, service)| {
+        let (ticket, ticket_expires_at) = streams::ops::ticket(app, &row, generation, TicketKind::Service, &service, TICKET_LIFE);
+        RouteRule { prefix, service, ticket, ticket_expires_at }
+    });
+    Ok(Route {
+        label: label.to_owned(),
+        org,
+        workspace,
+        workspace_slug: row.slug.to_string(),
+        rules: rules.collect(),
+        service,
+        host: row.host,
+        runtime: runtime(&row),
+    })
+}
+
+/// Which service answers which path on a service's dev host. The service at `/` carries the whole application, so the
+/// browser has one origin; any other service answers all of its own host.
+fn rules(row: &Row, service: &str) -> Vec<(String, String)> {
+    let routes = row.manifest.iter().flat_map(|manifest| &manifest.services);
+    let front = routes.clone().any(|(name, declared)| name == service && declared.routes.iter().any(|route| route == "/"));
+    if !front {
+        return vec![("/".to_owned(), service.to_owned())];
+    }
+    routes.flat_map(|(name, declared)| declared.routes.iter().map(move |route| (route.clone(), name.clone()))).collect()
+}
+
+/// Wakes for a verified session. The signature was checked by the gateway; it is checked again here, where it counts.
+pub async fn wake(app: &App, request: &WakeRequest) -> Answer<WakeAnswer> {
+    let claims: SessionClaims = app.keyring.verify(&request.session, app.now()).map_err(|error| {
+        Refusal::new(RefusalKind::Forbidden, "session.invalid", format!("this session does not hold: {error}"))
+    })?;
+    let row = runtimes::ops::wake_by_link(app, &claims, &request.path).await?;
+    Ok(WakeAnswer { runtime: runtime(&row) })
+}
+
+/// Takes in what a gateway saw.
+pub async fn activity(app: &App, activity: &Activity) -> Answer<()> {
+    for seen in activity.workspaces.iter().take(10_000) {
+        let Some(org) = store::system_workspace_org(&app.db, seen.workspace).await? else { continue };
+        let mut tx = app.db.begin(OrgScope::established(org)).await?;
+        // A gateway's clock that runs ahead must not keep a runtime awake.
+        let last = seen.last_activity.min(app.now());
+        runtimes::store::activity(&mut tx, seen.workspace, seen.in_flight, last).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// A workspace as the feed tells it.
+pub async fn feed_item(app: &App, org: OrgId, workspace: WorkspaceId) -> Answer<FeedItem> {
+    let mut tx = app.db.begin(OrgScope::established(org)).await?;
+    let row = workspaces::store::find_by_id(&mut tx, workspace).await?.filter(|row| !row.deleting);
+    Ok(FeedItem::Workspace { workspace, runtime: row.as_ref().map(runtime) })
+}

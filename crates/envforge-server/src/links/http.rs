@@ -1,0 +1,53 @@
+//! `…/workspaces/{workspace}/links`, `DELETE /v1/orgs/{org}/links/{link}`.
+
+use super::ops;
+use crate::app::App;
+use crate::platform::fault::Answer;
+use crate::platform::http::auth::Member;
+use crate::platform::http::extract::{Json, Path};
+use axum::extract::State;
+use axum::http::StatusCode;
+use envforge_api::http::ErrorBody;
+use envforge_api::http::links::{CreateLink, CreatedLink, Link, Links};
+use envforge_core::access::Action;
+use envforge_core::id::LinkId;
+use envforge_core::name::Slug;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+}
+
+/// Links of a workspace, without their tokens.
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/links", tag = "links",
+    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
+    responses((status = 200, body = Links), (status = "default", body = ErrorBody)))]
+async fn list(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug)>) -> Answer<Json<Links>> {
+    let (_, slug) = path;
+    Ok(Json(ops::list(&app, &member.permit(Action::View)?, &slug).await?))
+}
+
+/// Issue a signed link; its token is shown only here.
+#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/links", tag = "links",
+    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
+    request_body = CreateLink, responses((status = 201, body = CreatedLink), (status = "default", body = ErrorBody)))]
+async fn create(
+    State(app): State<App>,
+    member: Member,
+    Path(path): Path<(Slug, Slug)>,
+    Json(body): Json<CreateLink>,
+) -> Answer<(StatusCode, Json<CreatedLink>)> {
+    let (_, slug) = path;
+    let permit = member.permit(Action::IssueLink)?;
+    Ok((StatusCode::CREATED, Json(ops::create(&app, &permit, &slug, &body).await?)))
+}
+
+/// Revoke a link; its sessions and open streams end within a second.
+#[utoipa::path(delete, path = "/v1/orgs/{org}/links/{link}", tag = "links",
+    params(("org" = String, Path, description = "Org slug"), ("link" = LinkId, Path, description = "Link id")),
+    responses((status = 200, body = Link), (status = "default", body = ErrorBody)))]
+async fn revoke(State(app): State<App>, member: Member, Path(path): Path<(Slug, LinkId)>) -> Answer<Json<Link>> {
+    let (_, link) = path;
+    Ok(Json(ops::revoke(&app, &member.permit(Action::IssueLink)?, link).await?))
+}

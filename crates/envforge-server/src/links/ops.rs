@@ -1,0 +1,206 @@
+//! Issue, list, revoke, exchange.
+
+use super::store::{self, Row};
+use crate::app::App;
+use crate::ledger::{self, Entry};
+use crate::platform::bus::Nudge;
+use crate::platform::db::{OrgScope, Tx};
+use crate::platform::fault::{Answer, Fault};
+use crate::platform::http::auth::Permit;
+use crate::workspaces;
+use crate::workspaces::store::Row as WorkspaceRow;
+use envforge_api::gateway::{Exchange, Exchanged};
+use envforge_api::http::links::{CreateLink, CreatedLink, Link, LinkState, Links};
+use envforge_core::id::{LinkId, LinkSessionId};
+use envforge_core::link::{DEFAULT_EXPIRY, DEFAULT_WAKE_BUDGET, LinkClaims, LinkRefused, MAX_EXPIRY, SessionClaims};
+use envforge_core::name::Slug;
+use envforge_core::readiness::{PartKind, ReadinessState};
+use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::runtime::RuntimeState;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+/// Most links of one workspace that still open.
+const LINKS_MAX: usize = 200;
+
+fn refused(reason: LinkRefused) -> Fault {
+    let kind = match reason {
+        LinkRefused::VisitsSpent | LinkRefused::WakesSpent => RefusalKind::Limit,
+        LinkRefused::Revoked | LinkRefused::Expired => RefusalKind::Forbidden,
+    };
+    Refusal::new(kind, reason.code(), reason.to_string()).hint("ask whoever sent it for a new one").into()
+}
+
+/// Whether a link to a service can be shared now, and what is missing if not.
+fn shareable(row: &WorkspaceRow, service: &str) -> Answer<()> {
+    let Some(manifest) = &row.manifest else {
+        let cause = row.diagnostics.first().cloned().unwrap_or_else(|| "its envforge.yml was not read yet".to_owned());
+        return Err(Refusal::conflict("link.no_manifest", format!("no link yet: {cause}")).hint("`envforge status` shows the state").into());
+    };
+    if !manifest.services.contains_key(service) {
+        let known = manifest.services.keys().cloned().collect::<Vec<_>>().join(", ");
+        return Err(Refusal::not_found("service.not_found", format!("there is no service `{service}`")).hint(format!("services: {known}")).into());
+    }
+    let part = row.parts.iter().find(|part| part.kind == PartKind::Service && part.name == service);
+    let asleep = matches!(row.runtime.state, RuntimeState::Asleep | RuntimeState::Frozen | RuntimeState::Stopping);
+    let known_good = row.known_good.iter().any(|name| name == service);
+    if part.is_some_and(|part| part.state == ReadinessState::Ready) || (asleep && known_good) {
+        return Ok(());
+    }
+    let (cause, hint) = match part {
+        Some(part) if part.state == ReadinessState::Blocked => (
+            part.cause.clone().unwrap_or_else(|| "it is blocked".to_owned()),
+            part.fix.clone().unwrap_or_else(|| "`envforge status` shows why".to_owned()),
+        ),
+        _ if asleep => ("it has never been ready yet".to_owned(), "wake it once with `envforge wake`".to_owned()),
+        _ => ("it is not ready yet".to_owned(), "wait until `envforge status` shows it ready".to_owned()),
+    };
+    Err(Refusal::conflict("link.service_not_ready", format!("no link to `{service}` yet: {cause}")).hint(hint).retry_after(1).into())
+}
+
+/// Issues a link.
+pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLink) -> Answer<CreatedLink> {
+    let minutes = request.expires_in_minutes.map_or(DEFAULT_EXPIRY, |minutes| SignedDuration::from_mins(i64::from(minutes)));
+    if minutes.is_zero() || minutes > MAX_EXPIRY {
+        return Err(Refusal::invalid("link.expiry", "a link lives from 1 minute to 30 days").into());
+    }
+    if request.visit_budget == Some(0) || request.wake_budget.is_some_and(|budget| budget > 10_000) || request.visit_budget.is_some_and(|b| b > 1_000_000) {
+        return Err(Refusal::invalid("link.budget", "a visit budget is 1 to 1,000,000, a wake budget at most 10,000").into());
+    }
+    let now = app.now();
+    let mut tx = app.db.begin(permit.scope).await?;
+    let workspace = workspaces::ops::find_usable(&mut tx, slug).await?;
+    shareable(&workspace, &request.service)?;
+    let labels = workspaces::store::labels(&mut tx, workspace.id).await?;
+    let Some((_, label)) = labels.into_iter().find(|(service, _)| *service == request.service) else {
+        return Err(Refusal::conflict("link.no_label", format!("`{}` has no dev host: its name is held by another workspace", request.service))
+            .hint("rename the service or the workspace")
+            .into());
+    };
+    if store::list(&mut tx, workspace.id).await?.iter().filter(|link| link.rules.holds(now).is_ok()).count() >= LINKS_MAX {
+        return Err(Refusal::conflict("link.too_many", format!("this workspace has {LINKS_MAX} open links")).hint("revoke some").into());
+    }
+    let row = Row {
+        id: app.mint(),
+        workspace: workspace.id,
+        service: request.service.clone(),
+        label,
+        created_at: now,
+        rules: envforge_core::link::Link {
+            expires_at: now.saturating_add(minutes).unwrap_or(Timestamp::MAX),
+            revoked_at: None,
+            visits: 0,
+            visit_budget: request.visit_budget,
+            wakes: 0,
+            wake_budget: request.wake_budget.unwrap_or(DEFAULT_WAKE_BUDGET),
+        },
+    };
+    store::insert(&mut tx, &row, permit.user).await?;
+    let details = json!({ "service": row.service, "workspace": workspace.id, "expires_at": row.rules.expires_at.to_string() });
+    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "link.issued", row.id, slug.as_str()).details(details)).await?;
+    tx.commit().await?;
+    let token = app.signer.sign(&LinkClaims {
+        link: row.id,
+        org: permit.scope.org(),
+        workspace: row.workspace,
+        service: row.service.clone(),
+        label: row.label.clone(),
+        expires: row.rules.expires_at.as_second(),
+    });
+    Ok(CreatedLink { url: format!("{}/share/{token}", app.config.dev_url(&row.label)), token, link: shown(row, now) })
+}
+
+fn shown(row: Row, now: Timestamp) -> Link {
+    let state = match row.rules.holds(now) {
+        Ok(()) => LinkState::Active,
+        Err(LinkRefused::Revoked) => LinkState::Revoked,
+        Err(_) => LinkState::Expired,
+    };
+    Link {
+        id: row.id,
+        workspace: row.workspace,
+        service: row.service,
+        label: row.label,
+        state,
+        created_at: row.created_at,
+        expires_at: row.rules.expires_at,
+        visits: row.rules.visits,
+        visit_budget: row.rules.visit_budget,
+        wakes: row.rules.wakes,
+        wake_budget: row.rules.wake_budget,
+    }
+}
+
+/// Links of a workspace, newest first.
+pub async fn list(app: &App, permit: &Permit, slug: &Slug) -> Answer<Links> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let workspace = workspaces::ops::find(&mut tx, slug).await?;
+    let now = app.now();
+    Ok(Links { links: store::list(&mut tx, workspace.id).await?.into_iter().map(|row| shown(row, now)).collect() })
+}
+
+/// Revokes a link; revoking twice is fine.
+pub async fn revoke(app: &App, permit: &Permit, id: LinkId) -> Answer<Link> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let Some(mut row) = store::lock(&mut tx, id).await? else {
+        return Err(Refusal::not_found("link.not_found", "there is no such link").into());
+    };
+    let now = app.now();
+    if row.rules.revoked_at.is_none() {
+        row.rules.revoked_at = Some(now);
+        store::revoke(&mut tx, id, now).await?;
+        ledger::record(app, &mut tx, Entry::new(&permit.actor(), "link.revoked", id, "asked")).await?;
+        tx.nudge(Nudge::Revoked { link: id });
+        tx.commit().await?;
+    }
+    Ok(shown(row, now))
+}
+
+/// Exchanges a link token for a browser session, counting the visit in the same transaction.
+pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
+    let now = app.now();
+    let claims: LinkClaims = app.keyring.verify(&request.token, now).map_err(|error| {
+        Refusal::new(RefusalKind::Forbidden, "link.invalid", format!("this link does not open: {error}"))
+    })?;
+    if claims.label != request.label {
+        return Err(Refusal::new(RefusalKind::Forbidden, "link.wrong_host", "this link is of another dev host").into());
+    }
+    let mut tx = app.db.begin(OrgScope::established(claims.org)).await?;
+    let Some(row) = store::lock(&mut tx, claims.link).await? else {
+        return Err(refused(LinkRefused::Revoked));
+    };
+    row.rules.visit(now).map_err(refused)?;
+    let workspace = workspaces::store::find_by_id(&mut tx, row.workspace).await?;
+    if workspace.is_none_or(|workspace| workspace.deleting) {
+        return Err(refused(LinkRefused::Revoked));
+    }
+    let session: LinkSessionId = app.mint();
+    let agent: Option<String> = request.user_agent.as_ref().map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
+    store::insert_session(&mut tx, session, row.id, agent.as_deref(), now, row.rules.expires_at).await?;
+    let details = json!({ "session": session, "workspace": row.workspace, "service": row.service });
+    ledger::record(app, &mut tx, Entry::new(&format!("link_session:{session}"), "link.visited", row.id, "exchange").details(details)).await?;
+    tx.commit().await?;
+    let expires = row.rules.expires_at.as_second();
+    let claims = SessionClaims {
+        session,
+        link: row.id,
+        org: claims.org,
+        workspace: row.workspace,
+        service: row.service,
+        label: row.label,
+        expires,
+    };
+    Ok(Exchanged { session: app.signer.sign(&claims), expires_at: row.rules.expires_at })
+}
+
+/// Checks that a session may wake, and counts the wake, in the wake's transaction.
+pub async fn spend_wake(tx: &mut Tx, claims: &SessionClaims, now: Timestamp, starts: bool) -> Answer<()> {
+    let Some(row) = store::lock(tx, claims.link).await? else {
+        return Err(refused(LinkRefused::Revoked));
+    };
+    if !starts {
+        return row.rules.holds(now).map_err(refused);
+    }
+    row.rules.wake(now).map_err(refused)?;
+    store::count_wake(tx, row.id).await
+}

@@ -1,0 +1,48 @@
+//! A descriptor from the uplink as an async byte stream: a PTY, a pipe or a socket, whatever the host handed over.
+
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+use tokio::io::unix::AsyncFd;
+
+/// See the module.
+#[derive(Debug)]
+pub struct FdStream(AsyncFd<OwnedFd>);
+
+impl FdStream {
+    /// Takes a descriptor over and makes it non-blocking.
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        let flags = rustix::fs::fcntl_getfl(&fd)?;
+        rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?;
+        Ok(Self(AsyncFd::register(fd)?))
+    }
+
+    /// Reads what is there; 0 is the end. A PTY whose other side is gone answers `EIO`, which is its end.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut guard = self.0.readable().await?;
+            match guard.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut *buffer)?)) {
+                Ok(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => return Ok(0),
+                Ok(result) => return result,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Writes all bytes.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let mut guard = self.0.writable().await?;
+            if let Ok(written) = guard.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), bytes)?)) {
+                bytes = &bytes[written?..];
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a PTY its window's size.
+    pub fn resize(&self, cols: u16, rows: u16) -> io::Result<()> {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+        Ok(rustix::termios::tcsetwinsize(self.0.get_ref(), size)?)
+    }
+}

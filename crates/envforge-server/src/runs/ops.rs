@@ -1,0 +1,77 @@
+//! Create, show, and take in what hosts report.
+
+use super::store;
+use crate::app::App;
+use crate::hosts;
+use crate::ledger::{self, Entry};
+use crate::platform::bus::Nudge;
+use crate::platform::db::Tx;
+use crate::platform::fault::Answer;
+use crate::platform::http::auth::Permit;
+use crate::runtimes;
+use crate::runtimes::ops::Waker;
+use crate::workspaces;
+use envforge_api::host::{JobReport, Order, RunJob, Trouble};
+use envforge_api::http::runs::{CreateRun, Run, RunState};
+use envforge_core::id::{JobId, WorkspaceId};
+use envforge_core::name::Slug;
+use envforge_core::refusal::Refusal;
+use envforge_core::runtime::WakeOutcome;
+use serde_json::json;
+
+/// Longest command line, in bytes.
+const ARGV_MAX: usize = 32 * 1024;
+
+/// Asks for a run, waking the runtime.
+pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun) -> Answer<Run> {
+    let bytes: usize = request.argv.iter().map(String::len).sum();
+    let empty = request.argv.first().is_none_or(String::is_empty);
+    if empty || bytes > ARGV_MAX || request.argv.iter().any(|argument| argument.contains('\0')) {
+        return Err(Refusal::invalid("run.argv", "a run needs a program, and at most 32 KiB of arguments without NUL bytes").into());
+    }
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
+    let (id, host, mut generation) = (row.id, row.host, row.runtime.generation);
+    let waker = Waker { actor: permit.actor(), cause: format!("envforge run by {}", permit.user), size: None };
+    if let WakeOutcome::Start { .. } = runtimes::ops::wake_locked(app, &mut tx, row, &waker).await? {
+        generation += 1;
+    }
+    let job: JobId = app.mint();
+    store::insert(&mut tx, job, id, &request.argv, permit.user, app.now()).await?;
+    hosts::ops::command(app, &mut tx, host, id, generation, Order::RunJob(RunJob { job, argv: request.argv.clone() })).await?;
+    let entry = Entry::new(&waker.actor, "run.asked", id, "envforge run").details(json!({ "job": job, "program": request.argv[0] }));
+    ledger::record(app, &mut tx, entry).await?;
+    tx.commit().await?;
+    show(app, permit, slug, job).await
+}
+
+/// One run.
+pub async fn show(app: &App, permit: &Permit, slug: &Slug, job: JobId) -> Answer<Run> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = workspaces::ops::find(&mut tx, slug).await?;
+    let run = store::find(&mut tx, row.id, job).await?;
+    run.ok_or_else(|| Refusal::not_found("run.not_found", "there is no such run in this workspace").into())
+}
+
+/// Takes in what a host reports of a job. An ended run stays as it ended.
+pub async fn reported(app: &App, tx: &mut Tx, workspace: WorkspaceId, report: &JobReport) -> Answer<()> {
+    let ended = matches!(report.state, RunState::Ended | RunState::Failed).then(|| app.now());
+    if !store::update(tx, workspace, report, ended).await? {
+        return Ok(());
+    }
+    if ended.is_some() {
+        let details = json!({ "job": report.job, "exit_code": report.exit_code });
+        let cause = report.cause.as_deref().unwrap_or("ended");
+        ledger::record(app, tx, Entry::new("system:host", "run.ended", workspace, cause).details(details)).await?;
+    }
+    if let Some(org) = tx.org() {
+        tx.nudge(Nudge::Workspace { org, workspace });
+    }
+    Ok(())
+}
+
+/// The host could not run it.
+pub async fn failed(app: &App, tx: &mut Tx, workspace: WorkspaceId, job: JobId, trouble: &Trouble) -> Answer<()> {
+    let cause = Some(format!("{} ({})", trouble.cause, trouble.fix));
+    reported(app, tx, workspace, &JobReport { job, state: RunState::Failed, exit_code: None, cause }).await
+}

@@ -1,0 +1,135 @@
+//! The reconciler of runtimes: idle ones sleep, frozen ones stop, windows of lost hosts close.
+//!
+//! Runs every second, told nothing: it looks at what is stored and acts through the same operations as everyone
+//! else. Running twice is harmless, because each operation looks again under the row's lock.
+
+use super::ops::{self, Seen};
+use super::store;
+use crate::app::App;
+use crate::ledger::{self, Entry};
+use crate::platform::db::OrgScope;
+use crate::platform::fault::Answer;
+use crate::workspaces;
+use crate::workspaces::store::Row;
+use envforge_core::id::{Id as _, WindowId};
+use envforge_core::idle::{self, IdleVerdict};
+use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeState, SleepTier};
+use envforge_core::usage::WindowFact;
+use jiff::SignedDuration;
+use std::time::Duration;
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// Without a heartbeat for this long, an open window is closed at its last proof.
+const LOST_AFTER: SignedDuration = SignedDuration::from_secs(20);
+
+/// Reconciles for ever.
+pub async fn run(app: App) {
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tick.tick().await;
+        let orgs = match store::system_orgs_with_live_runtimes(&app.db).await {
+            Ok(orgs) => orgs,
+            Err(fault) => {
+                tracing::warn!(%fault, "runtimes could not be looked at, they will be again");
+                continue;
+            }
+        };
+        for org in orgs {
+            if let Err(fault) = look(&app, org).await {
+                tracing::warn!(%fault, "an org's runtimes could not be looked at, they will be again");
+            }
+        }
+    }
+}
+
+/// Looks at one org once; returns how many runtimes it acted on.
+pub async fn look(app: &App, org: OrgScope) -> Answer<usize> {
+    let mut tx = app.db.begin(org).await?;
+    let rows = workspaces::store::live(&mut tx).await?;
+    drop(tx);
+    let mut acted = 0;
+    for row in rows {
+        if act(app, org, &row).await? {
+            acted += 1;
+        }
+    }
+    Ok(acted)
+}
+
+async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
+    if is_lost(app, seen) {
+        return close_lost(app, org, seen).await.map(|()| true);
+    }
+    let Some((tier, reason)) = verdict(app, seen) else { return Ok(false) };
+    let mut tx = app.db.begin(org).await?;
+    let Some(row) = workspaces::store::lock(&mut tx, seen.id).await? else { return Ok(false) };
+    // It was decided without the lock; decide again with it.
+    if verdict(app, &row).is_none() {
+        return Ok(false);
+    }
+    ops::sleep_locked(app, &mut tx, row, tier, "system:idle", &reason).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
+    let policy = workspaces::ops::idle_policy(row.manifest.as_ref());
+    match (row.runtime.state, row.runtime.intent) {
+        (RuntimeState::Awake, RuntimeIntent::Awake) => match idle::decide(&workspaces::ops::idle_facts(row), &policy, app.now()) {
+            IdleVerdict::Sleep { reason } => Some((SleepTier::Frozen, reason)),
+            IdleVerdict::Busy { .. } | IdleVerdict::Idle { .. } => None,
+        },
+        (RuntimeState::Frozen, RuntimeIntent::Frozen) => (app.now().duration_since(row.changed_at) >= policy.stop_after)
+            .then(|| (SleepTier::Stopped, format!("frozen for {} s", policy.stop_after.as_secs()))),
+        _ => None,
+    }
+}
+
+fn is_lost(app: &App, row: &Row) -> bool {
+    row.window.is_some_and(|window| {
+        let proof = row.last_proof.unwrap_or(window.opened_at).max(window.opened_at);
+        app.now().duration_since(proof) > LOST_AFTER
+    })
+}
+
+/// Closes the window of a runtime nobody has proven to run. When its host comes back and it still runs, its next
+/// pulse opens another.
+async fn close_lost(app: &App, org: OrgScope, seen: &Row) -> Answer<()> {
+    let mut tx = app.db.begin(org).await?;
+    let Some(row) = workspaces::store::lock(&mut tx, seen.id).await? else { return Ok(()) };
+    let (true, Some(window)) = (is_lost(app, &row), row.window) else { return Ok(()) };
+    let proof = row.last_proof.unwrap_or(window.opened_at).max(window.opened_at);
+    let unproven_seconds = u64::try_from(app.now().duration_since(proof).as_secs()).unwrap_or(0);
+    let cause = "its host was lost; closed at the last heartbeat".to_owned();
+    let fact = WindowFact::Closed { window: WindowId::from_uuid(window.id.uuid()), at: proof, cause, unproven_seconds };
+    let entry = Entry::new("system:meter", "window.closed", row.id, "host lost").details(serde_json::to_value(&fact)?);
+    ledger::record(app, &mut tx, entry).await?;
+    let mut runtime = row.runtime;
+    runtime.window_open = false;
+    let change = store::Change {
+        runtime,
+        size: row.runtime_size,
+        session: row.session,
+        window: None,
+        wake_cause: row.wake_cause.clone(),
+        blocked: row.blocked.clone(),
+        at: row.changed_at,
+    };
+    store::write(&mut tx, row.id, &row.runtime, &change).await?;
+    tx.commit().await
+}
+
+/// A pulse proves that a runtime runs although its window was closed: its host was lost and is back.
+pub async fn reopen(app: &App, org: OrgScope, workspace: envforge_core::id::WorkspaceId, generation: u64) -> Answer<()> {
+    let mut tx = app.db.begin(org).await?;
+    let Some(row) = workspaces::store::lock(&mut tx, workspace).await? else { return Ok(()) };
+    if row.window.is_some() || !matches!(row.runtime.state, RuntimeState::Awake | RuntimeState::Waking) {
+        return Ok(());
+    }
+    let phase = if row.runtime.state == RuntimeState::Awake { ObservedPhase::Up } else { ObservedPhase::Starting };
+    let seen = Seen { generation, phase, process_runs: true, at: app.now(), last_proof: None, trouble: None };
+    ops::apply(app, &mut tx, row, seen, "heartbeat").await?;
+    tx.commit().await
+}

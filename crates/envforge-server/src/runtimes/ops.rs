@@ -1,0 +1,308 @@
+//! Wake, sleep, observe.
+
+use super::store::{self, Change};
+use crate::app::App;
+use crate::hosts;
+use crate::ledger::{self, Entry};
+use crate::links;
+use crate::platform::bus::Nudge;
+use crate::platform::db::{OrgScope, Tx};
+use crate::platform::fault::{Answer, Fault};
+use crate::platform::http::auth::Permit;
+use crate::usage;
+use crate::workspaces;
+use crate::workspaces::store::{OpenWindow, Row};
+use envforge_api::host::{Order, Report, StartRuntime, Trouble};
+use envforge_core::id::{UsageSessionId, WindowId, WorkspaceId};
+use envforge_core::link::SessionClaims;
+use envforge_core::name::Slug;
+use envforge_core::readiness::{PartKind, ReadinessState};
+use envforge_core::refusal::Refusal;
+use envforge_core::runtime::{MeterEffect, ObservedPhase, RuntimeOrder, RuntimeState, SleepTier, WakeOutcome};
+use envforge_core::size::Size;
+use envforge_core::usage::WindowFact;
+use jiff::Timestamp;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Who wakes, and why.
+#[derive(Debug, Clone)]
+pub struct Waker {
+    /// As the ledger names it.
+    pub actor: String,
+    /// In words: `link visit`, `envforge run`.
+    pub cause: String,
+    /// Another size than the workspace's.
+    pub size: Option<Size>,
+}
+
+/// Wakes for a member.
+pub async fn wake(app: &App, permit: &Permit, slug: &Slug, size: Option<Size>, cause: &str) -> Answer<WorkspaceId> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
+    let waker = Waker { actor: permit.actor(), cause: format!("{cause} by {}", permit.user), size };
+    let id = row.id;
+    wake_locked(app, &mut tx, row, &waker).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// Wakes for a verified link session, within the link's budget.
+pub async fn wake_by_link(app: &App, claims: &SessionClaims, path: &str) -> Answer<Row> {
+    let mut tx = app.db.begin(OrgScope::established(claims.org)).await?;
+    let row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
+    let mut runtime = row.runtime;
+    let starts = runtime.wake() != WakeOutcome::Already;
+    links::ops::spend_wake(&mut tx, claims, app.now(), starts).await?;
+    if !starts {
+        return Ok(row);
+    }
+    let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
+    let waker = Waker { actor: format!("link_session:{}", claims.session), cause: format!("link visit to {path}"), size: None };
+    let id = row.id;
+    wake_locked(app, &mut tx, row, &waker).await?;
+    let row = workspaces::store::find_by_id(&mut tx, id).await?.ok_or_else(gone)?;
+    tx.commit().await?;
+    Ok(row)
+}
+
+fn gone() -> Fault {
+    Refusal::not_found("workspace.not_found", "this workspace is gone").into()
+}
+
+/// The wake itself, on a locked row, in the caller's transaction.
+pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<WakeOutcome> {
+    if row.deleting {
+        return Err(Refusal::conflict("workspace.deleting", format!("workspace `{}` is being deleted", row.slug)).into());
+    }
+    let mut runtime = row.runtime;
+    let outcome = runtime.wake();
+    let WakeOutcome::Start { thaw, new_session } = outcome else {
+        return Ok(outcome);
+    };
+    let size = waker.size.unwrap_or(if new_session { row.size } else { row.runtime_size });
+    usage::ops::check_caps(app, tx, &row, &waker.actor).await?;
+    check_capacity(tx, &row, size).await?;
+    let session = match row.session {
+        Some(session) => session,
+        None => app.mint::<UsageSessionId>(),
+    };
+    let change = Change {
+        runtime,
+        size,
+        session: Some(session),
+        window: row.window,
+        wake_cause: Some(waker.cause.clone()),
+        blocked: None,
+        at: app.now(),
+    };
+    store::write(tx, row.id, &row.runtime, &change).await?;
+    hosts::store::supersede(tx, row.id, runtime.generation, app.now()).await?;
+    let labels = workspaces::store::labels(tx, row.id).await?;
+    let public_urls: BTreeMap<String, String> = labels.into_iter().map(|(service, label)| (service, app.config.dev_url(&label))).collect();
+    let order = Order::StartRuntime(StartRuntime { size, cause: waker.cause.clone(), public_urls });
+    hosts::ops::command(app, tx, row.host, row.id, runtime.generation, order).await?;
+    let details = json!({ "session": session, "size": size, "thaw": thaw, "generation": runtime.generation });
+    ledger::record(app, tx, Entry::new(&waker.actor, "runtime.wake_asked", row.id, &waker.cause).details(details)).await?;
+    tx.nudge(Nudge::Workspace { org: row.org, workspace: row.id });
+    Ok(outcome)
+}
+
+/// Whether the host has room for the reserved part of `size`, beside what runs. A host that is lighter than a size is
+/// not refused for that alone: the one box may be smaller than `small` and still run one.
+async fn check_capacity(tx: &mut Tx, row: &Row, size: Size) -> Answer<()> {
+    let Some(host) = hosts::store::candidates(tx).await?.into_iter().find(|host| host.host == row.host) else {
+        return Err(Refusal::unavailable("host.none", "the workspace's host is gone").into());
+    };
+    if !host.online {
+        return Err(Refusal::unavailable("host.lost", "the workspace's host is not connected, nothing can wake now")
+            .hint("`envforge doctor` on the host's machine tells why")
+            .retry_after(5)
+            .into());
+    }
+    let others = store::reserved_memory(tx, row.host, row.id).await?;
+    if host.memory > 0 && others > 0 && others + size.reserved_memory() > host.memory {
+        return Err(Refusal::unavailable("runtime.no_capacity", format!("no capacity: {size} needs memory that other runtimes on this host have reserved"))
+            .hint("put another workspace to sleep, or wake with a smaller size")
+            .retry_after(30)
+            .into());
+    }
+    Ok(())
+}
+
+/// Puts a runtime to sleep for a member.
+pub async fn sleep(app: &App, permit: &Permit, slug: &Slug, tier: SleepTier) -> Answer<()> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
+    sleep_locked(app, &mut tx, row, tier, &permit.actor(), "asked").await?;
+    tx.commit().await
+}
+
+/// The sleep itself, on a locked row; nothing happens when it sleeps that deep already.
+pub async fn sleep_locked(app: &App, tx: &mut Tx, row: Row, tier: SleepTier, actor: &str, cause: &str) -> Answer<()> {
+    let mut runtime = row.runtime;
+    let Some(order) = runtime.sleep(tier) else { return Ok(()) };
+    let change = Change {
+        runtime,
+        size: row.runtime_size,
+        session: row.session,
+        window: row.window,
+        wake_cause: row.wake_cause.clone(),
+        blocked: None,
+        at: app.now(),
+    };
+    store::write(tx, row.id, &row.runtime, &change).await?;
+    hosts::store::supersede(tx, row.id, runtime.generation, app.now()).await?;
+    let order = match order {
+        RuntimeOrder::Freeze => Order::FreezeRuntime,
+        RuntimeOrder::Stop | RuntimeOrder::Start => Order::StopRuntime,
+    };
+    hosts::ops::command(app, tx, row.host, row.id, runtime.generation, order).await?;
+    let details = json!({ "tier": tier, "generation": runtime.generation });
+    ledger::record(app, tx, Entry::new(actor, "runtime.sleep_asked", row.id, cause).details(details)).await?;
+    tx.nudge(Nudge::Workspace { org: row.org, workspace: row.id });
+    Ok(())
+}
+
+/// Takes in a host's report. A report taken in before changes nothing; the answer is the same.
+pub async fn observe(app: &App, tx: &mut Tx, report: &Report) -> Answer<()> {
+    let Some(row) = workspaces::store::lock(tx, report.workspace).await? else { return Ok(()) };
+    if report.sequence <= row.sequence {
+        return Ok(());
+    }
+    if let Some(manifest) = &report.manifest {
+        workspaces::ops::manifest_seen(app, tx, &row, manifest).await?;
+    }
+    let shell = report.parts.iter().find(|part| part.kind == PartKind::Shell).cloned().unwrap_or_else(|| row.shell.clone());
+    let parts: Vec<_> = report.parts.iter().filter(|part| part.kind != PartKind::Shell).cloned().collect();
+    let mut known_good = row.known_good.clone();
+    for part in &parts {
+        if part.kind == PartKind::Service && part.state == ReadinessState::Ready && !known_good.contains(&part.name) {
+            known_good.push(part.name.clone());
+        }
+    }
+    workspaces::store::set_parts(tx, row.id, report.sequence, &shell, &parts, &known_good).await?;
+    let seen = Seen {
+        generation: report.generation,
+        phase: report.phase,
+        process_runs: report.process_runs,
+        // A host's clock that runs ahead must not bill the future.
+        at: report.at.min(app.now()),
+        last_proof: report.last_proof,
+        trouble: report.trouble.clone(),
+    };
+    apply(app, tx, row, seen, "host report").await
+}
+
+/// What was seen of a runtime.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The generation obeyed.
+    pub generation: u64,
+    /// The phase.
+    pub phase: ObservedPhase,
+    /// Whether a runtime process exists.
+    pub process_runs: bool,
+    /// When.
+    pub at: Timestamp,
+    /// When the end was not seen: the last proof that it ran.
+    pub last_proof: Option<Timestamp>,
+    /// What blocks it.
+    pub trouble: Option<Trouble>,
+}
+
+/// Applies what was seen to the row and the meter.
+pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str) -> Answer<()> {
+    let mut runtime = row.runtime;
+    let observed = runtime.observe(seen.generation, seen.phase, seen.process_runs);
+    let actor = format!("host:{}", row.host);
+    let mut session = row.session;
+    let mut window = row.window;
+    match observed.meter {
+        MeterEffect::None => {}
+        MeterEffect::OpenWindow => {
+            let id: WindowId = app.mint();
+            let owner = *session.get_or_insert_with(|| app.mint());
+            runtime.session_open = true;
+            let cause = row.wake_cause.clone().unwrap_or_else(|| "seen running".to_owned());
+            let fact = WindowFact::Opened { window: id, session: owner, at: seen.at, size: row.runtime_size, cause };
+            let entry = Entry::new(&actor, "window.opened", row.id, evidence).details(serde_json::to_value(&fact)?);
+            ledger::record(app, tx, entry).await?;
+            window = Some(OpenWindow { id, opened_at: seen.at });
+        }
+        MeterEffect::CloseWindow => {
+            if let Some(open) = window.take() {
+                close(app, tx, &row, open, &seen, &actor, evidence).await?;
+            }
+        }
+    }
+    if observed.session_ends {
+        if let Some(ended) = session.take() {
+            let entry = Entry::new(&actor, "session.ended", row.id, "fully asleep").details(json!({ "session": ended }));
+            ledger::record(app, tx, entry).await?;
+        }
+    }
+    if observed.changed {
+        let verb = match runtime.state {
+            RuntimeState::Awake => Some("runtime.woken"),
+            RuntimeState::Frozen => Some("runtime.frozen"),
+            RuntimeState::Asleep => Some("runtime.stopped"),
+            RuntimeState::Blocked => Some("runtime.blocked"),
+            RuntimeState::Waking | RuntimeState::Stopping => None,
+        };
+        if let Some(verb) = verb {
+            let cause = seen.trouble.as_ref().map_or(evidence, |trouble| trouble.code.as_str());
+            let entry = Entry::new(&actor, verb, row.id, cause).details(json!({ "generation": seen.generation }));
+            ledger::record(app, tx, entry).await?;
+        }
+    }
+    let blocked = (runtime.state == RuntimeState::Blocked).then(|| {
+        seen.trouble.clone().or_else(|| row.blocked.clone()).unwrap_or_else(|| Trouble {
+            code: "runtime.blocked".to_owned(),
+            cause: "no service can run".to_owned(),
+            fix: "`envforge status` shows the cause of each service".to_owned(),
+        })
+    });
+    let change = Change {
+        runtime,
+        size: row.runtime_size,
+        session,
+        window,
+        wake_cause: row.wake_cause.clone(),
+        blocked,
+        at: if observed.changed { app.now() } else { row.changed_at },
+    };
+    store::write(tx, row.id, &row.runtime, &change).await?;
+    tx.nudge(Nudge::Workspace { org: row.org, workspace: row.id });
+    Ok(())
+}
+
+async fn close(app: &App, tx: &mut Tx, row: &Row, open: OpenWindow, seen: &Seen, actor: &str, evidence: &str) -> Answer<()> {
+    let end = seen.last_proof.map_or(seen.at, |proof| proof.min(seen.at)).max(open.opened_at);
+    let unproven_seconds = u64::try_from(seen.at.duration_since(end).as_secs()).unwrap_or(0);
+    let cause = match (seen.phase, seen.last_proof) {
+        (_, Some(_)) => "its end was not seen; closed at the last proof",
+        (ObservedPhase::Frozen, _) => "frozen",
+        (ObservedPhase::Blocked, _) => "every service is blocked",
+        _ => "ended",
+    };
+    let fact = WindowFact::Closed { window: open.id, at: end, cause: cause.to_owned(), unproven_seconds };
+    ledger::record(app, tx, Entry::new(actor, "window.closed", row.id, evidence).details(serde_json::to_value(&fact)?)).await
+}
+
+/// The host could not carry out `START_RUNTIME`.
+pub async fn start_failed(app: &App, tx: &mut Tx, workspace: WorkspaceId, generation: u64, trouble: &Trouble) -> Answer<()> {
+    let Some(row) = workspaces::store::lock(tx, workspace).await? else { return Ok(()) };
+    if row.runtime.generation != generation {
+        return Ok(());
+    }
+    let seen = Seen {
+        generation,
+        phase: ObservedPhase::Blocked,
+        process_runs: false,
+        at: app.now(),
+        last_proof: row.window.and(row.last_proof),
+        trouble: Some(trouble.clone()),
+    };
+    apply(app, tx, row, seen, "command refused").await
+}

@@ -1,0 +1,108 @@
+//! Rows of runtimes. State columns change by compare-and-set on generation and state.
+
+use crate::platform::db::{Db, OrgScope, Tx};
+use crate::platform::fault::Answer;
+use crate::workspaces::store::OpenWindow;
+use envforge_api::host::{Pulse, Trouble};
+use envforge_core::id::{HostId, Id as _, OrgId, UsageSessionId, WorkspaceId};
+use envforge_core::runtime::Runtime;
+use envforge_core::size::Size;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use std::str::FromStr as _;
+use uuid::Uuid;
+
+/// What a runtime becomes.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) runtime: Runtime,
+    pub(crate) size: Size,
+    pub(crate) session: Option<UsageSessionId>,
+    pub(crate) window: Option<OpenWindow>,
+    pub(crate) wake_cause: Option<String>,
+    pub(crate) blocked: Option<Trouble>,
+    pub(crate) at: Timestamp,
+}
+
+/// Writes a change to a runtime that is still as `before`. The caller holds the row's lock, so anything else is a bug,
+/// and is refused rather than written.
+pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime, change: &Change) -> Answer<()> {
+    let done = sqlx::query(
+        "UPDATE runtimes SET intent = $4, state = $5, generation = $6, size = $7, session_id = $8, window_id = $9, window_opened = $10, \
+         wake_cause = $11, blocked_code = $12, blocked_cause = $13, blocked_fix = $14, changed_at = $15 \
+         WHERE workspace_id = $1 AND generation = $2 AND state = $3",
+    )
+    .bind(workspace.uuid())
+    .bind(before.generation.cast_signed())
+    .bind(before.state.as_str())
+    .bind(change.runtime.intent.as_str())
+    .bind(change.runtime.state.as_str())
+    .bind(change.runtime.generation.cast_signed())
+    .bind(change.size.as_str())
+    .bind(change.session.map(envforge_core::id::Id::uuid))
+    .bind(change.window.map(|window| window.id.uuid()))
+    .bind(change.window.map(|window| window.opened_at.to_sqlx()))
+    .bind(&change.wake_cause)
+    .bind(change.blocked.as_ref().map(|trouble| &trouble.code))
+    .bind(change.blocked.as_ref().map(|trouble| &trouble.cause))
+    .bind(change.blocked.as_ref().map(|trouble| &trouble.fix))
+    .bind(change.at.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    if done.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!("the runtime of {workspace} changed under its lock").into())
+    }
+}
+
+/// Memory reserved on a host by runtimes that are to be awake, one workspace left out.
+pub(crate) async fn reserved_memory(tx: &mut Tx, host: HostId, except: WorkspaceId) -> Answer<u64> {
+    let sizes: Vec<String> = sqlx::query_scalar(
+        "SELECT r.size FROM runtimes r JOIN workspaces w ON w.id = r.workspace_id WHERE w.host_id = $1 AND w.id <> $2 AND r.intent = 'awake'",
+    )
+    .bind(host.uuid())
+    .bind(except.uuid())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(sizes.iter().filter_map(|size| Size::from_str(size).ok()).map(Size::reserved_memory).sum())
+}
+
+/// A heartbeat's facts about one workspace. Work counts as activity. Answers whether it proves a runtime to run that
+/// has no open window.
+pub(crate) async fn pulse(tx: &mut Tx, host: HostId, pulse: &Pulse, at: Timestamp) -> Answer<bool> {
+    let busy = pulse.jobs_running > 0 || pulse.service_milli_cpu > envforge_core::idle::IDLE_MILLI_CPU;
+    let unmetered: Option<bool> = sqlx::query_scalar(
+        "UPDATE runtimes r SET last_proof = CASE WHEN $4 THEN $3 ELSE last_proof END, milli_cpu = $5, jobs_running = $6, \
+         last_activity = CASE WHEN $7 THEN $3 ELSE last_activity END \
+         FROM workspaces w WHERE r.workspace_id = $1 AND w.id = r.workspace_id AND w.host_id = $2 \
+         RETURNING $4 AND r.window_id IS NULL AND r.state IN ('awake', 'waking')",
+    )
+    .bind(pulse.workspace.uuid())
+    .bind(host.uuid())
+    .bind(at.to_sqlx())
+    .bind(pulse.process_runs)
+    .bind(pulse.service_milli_cpu.cast_signed())
+    .bind(pulse.jobs_running.cast_signed())
+    .bind(busy)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(unmetered.unwrap_or(false))
+}
+
+/// A gateway's facts about one workspace.
+pub(crate) async fn activity(tx: &mut Tx, workspace: WorkspaceId, in_flight: u32, last: Timestamp) -> Answer<()> {
+    sqlx::query("UPDATE runtimes SET in_flight = $2, last_activity = greatest(last_activity, $3) WHERE workspace_id = $1")
+        .bind(workspace.uuid())
+        .bind(in_flight.cast_signed())
+        .bind(last.to_sqlx())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Orgs with a runtime that is not fully asleep.
+pub(crate) async fn system_orgs_with_live_runtimes(db: &Db) -> Answer<Vec<OrgScope>> {
+    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT system_orgs_with_live_runtimes()").fetch_all(db.pool()).await?;
+    Ok(ids.into_iter().map(|id| OrgScope::established(OrgId::from_uuid(id))).collect())
+}

@@ -1,0 +1,137 @@
+//! The whole control plane in a page: connect, bootstrap, listen, run the jobs, and stop in order.
+
+use crate::accounts;
+use crate::app::{App, Parts};
+use crate::gateways;
+use crate::ledger;
+use crate::platform::bus::Bus;
+use crate::platform::config::ServerConfig;
+use crate::platform::db::Db;
+use crate::platform::http;
+use crate::runtimes;
+use anyhow::Context as _;
+use envforge_api::ambient::{SystemClock, SystemEntropy};
+use envforge_api::uplink::Uplinks;
+use envforge_core::clock::{Clock, Entropy};
+use envforge_core::token::{Keyring, Signer};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long requests under way may take after the order to stop.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// The control plane.
+#[derive(Debug)]
+pub struct Server;
+
+/// A server that runs.
+pub struct RunningServer {
+    /// Where the public API listens.
+    pub local_addr: SocketAddr,
+    app: App,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Starts with the real clock and random source.
+    pub async fn start(config: ServerConfig, cancel: CancellationToken) -> anyhow::Result<RunningServer> {
+        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemEntropy), cancel).await
+    }
+
+    /// Starts with the clock and random source given.
+    pub async fn start_with(
+        config: ServerConfig,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        cancel: CancellationToken,
+    ) -> anyhow::Result<RunningServer> {
+        let mut seed = [0_u8; 32];
+        hex::decode_to_slice(config.signing_seed.expose().trim(), &mut seed).context("the signing seed must be 64 hexadecimal digits")?;
+        let signer = Signer::from_seed(&seed);
+        let keyring = Keyring::new(&[signer.public_key()]);
+        let bus = Bus::default();
+        let db = Db::connect(&config.database_url, bus.clone()).await.context("connecting to PostgreSQL")?;
+        let (listener, internal) = (listen(config.listen).await?, listen_socket(&config.internal_socket)?);
+        let local_addr = listener.local_addr()?;
+        let tasks = TaskTracker::new();
+        let uplinks = Arc::new(Uplinks::default());
+        let app = App::new(Parts { db, bus, clock, entropy, signer, keyring, config, uplinks, cancel, tasks: tasks.clone() });
+        if let Some(wanted) = &app.config.bootstrap {
+            accounts::ops::bootstrap(&app, wanted).await.context("the first start")?;
+        }
+        let unverified = gateways::jobs::Unverified::default();
+        app.spawn("notifications", app.bus.clone().hear_others(app.db.pool().clone()));
+        app.spawn("sealer", ledger::jobs::run(app.clone()));
+        app.spawn("runtimes", runtimes::jobs::run(app.clone()));
+        app.spawn("unverified", gateways::jobs::run(app.clone(), unverified.clone()));
+        app.spawn("uplinks", serve_uplinks(app.clone()));
+        let public = http::public(app.clone());
+        let internal_router = http::internal(app.clone()).layer(axum::Extension(unverified));
+        let (stop, stop_internal) = (app.cancel.clone(), app.cancel.clone());
+        tasks.spawn(async move {
+            use axum::serve::ListenerExt as _;
+            let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+            let served = axum::serve(listener, public).with_graceful_shutdown(stop.cancelled_owned()).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the public listener ended");
+            }
+        });
+        tasks.spawn(async move {
+            let served = axum::serve(internal, internal_router).with_graceful_shutdown(stop_internal.cancelled_owned()).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the internal listener ended");
+            }
+        });
+        tracing::info!(%local_addr, "the control plane listens");
+        Ok(RunningServer { local_addr, app, tasks })
+    }
+}
+
+async fn serve_uplinks(app: App) {
+    let (keyring, clock) = (app.keyring.clone(), app.clone());
+    let served = Arc::clone(&app.uplinks).serve(&app.config.uplink_path, move || keyring.clone(), move || clock.now()).await;
+    if let Err(error) = served {
+        tracing::error!(%error, path = %app.config.uplink_path.display(), "the terminal relay can't listen");
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!("port {} is in use by another program; choose one with --listen", address.port()),
+        _ => anyhow::Error::new(error).context(format!("listening on {address}")),
+    })
+}
+
+fn listen_socket(path: &Path) -> anyhow::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("listening on {}", path.display()))?;
+    // Who may reach it is the directory's business; who may do what, the keys'.
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+impl RunningServer {
+    /// The parts, for tests and the process that runs it.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Waits until the server was told to stop and has drained, at most for a few seconds.
+    pub async fn wait(self) {
+        self.app.cancel.cancelled().await;
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some requests did not end in time and were cut");
+        }
+    }
+}

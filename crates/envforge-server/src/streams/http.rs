@@ -1,0 +1,176 @@
+//! The terminal WebSocket, and log lines as plain text.
+
+use super::ops;
+use crate::app::App;
+use crate::platform::fault::Answer;
+use crate::platform::fd::FdStream;
+use crate::platform::http::auth::Member;
+use crate::platform::http::extract::{Path, Query};
+use axum::body::Body;
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use envforge_api::http::ErrorBody;
+use envforge_api::http::terminal::{TerminalControl, TerminalNotice};
+use envforge_core::access::Action;
+use envforge_core::id::JobId;
+use envforge_core::name::Slug;
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use std::time::Duration;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Between pings to a terminal's client.
+const PING: Duration = Duration::from_secs(20);
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(terminal)).routes(routes!(service_logs)).routes(routes!(run_logs))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Size {
+    /// Columns, 80 when absent.
+    cols: Option<u16>,
+    /// Rows, 24 when absent.
+    rows: Option<u16>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Tail {
+    /// Lines from the end to begin with; 200 when absent.
+    tail: Option<u32>,
+    /// Keep sending what is appended.
+    #[serde(default)]
+    follow: bool,
+}
+
+/// Attach to the workspace's shell (WebSocket: binary frames are the terminal, text frames its control).
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/terminal", tag = "shell",
+    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug"), Size),
+    responses((status = 101, description = "The terminal"), (status = "default", body = ErrorBody)))]
+async fn terminal(
+    State(app): State<App>,
+    member: Member,
+    Path(path): Path<(Slug, Slug)>,
+    Query(size): Query<Size>,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Answer<Response> {
+    let (_, slug) = path;
+    let permit = member.permit(Action::Attach)?;
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => {
+            let refusal = envforge_core::refusal::Refusal::invalid("terminal.websocket", rejection.body_text());
+            return Err(refusal.hint("a terminal is a WebSocket; `envforge up` attaches").into());
+        }
+    };
+    let (cols, rows) = (size.cols.unwrap_or(80).clamp(2, 1000), size.rows.unwrap_or(24).clamp(2, 1000));
+    let stream = ops::terminal(&app, &permit, &slug, cols, rows).await?;
+    let cancel = app.cancel.clone();
+    Ok(upgrade.max_message_size(1 << 20).on_upgrade(move |socket| async move {
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = relay(socket, stream) => {}
+        }
+    }))
+}
+
+async fn relay(socket: WebSocket, stream: FdStream) {
+    let (mut sender, mut receiver) = socket.split();
+    let down = async {
+        let mut buffer = vec![0_u8; 16 * 1024];
+        let mut ping = tokio::time::interval(PING);
+        loop {
+            tokio::select! {
+                read = stream.read(&mut buffer) => match read {
+                    Ok(0) | Err(_) => break,
+                    Ok(length) => {
+                        if sender.send(Message::Binary(Bytes::copy_from_slice(&buffer[..length]))).await.is_err() {
+                            return;
+                        }
+                    }
+                },
+                _ = ping.tick() => if sender.send(Message::Ping(Bytes::new())).await.is_err() { return; },
+            }
+        }
+        let notice = TerminalNotice::Ended { reason: "the terminal was closed".to_owned() };
+        let text = serde_json::to_string(&notice).unwrap_or_default();
+        if sender.send(Message::Text(text.into())).await.is_ok() {
+            drop(sender.close().await);
+        }
+    };
+    let up = async {
+        while let Some(Ok(message)) = receiver.next().await {
+            let done = match message {
+                Message::Binary(bytes) => stream.write_all(&bytes).await,
+                Message::Text(text) => match serde_json::from_str(&text) {
+                    Ok(TerminalControl::Resize { cols, rows }) => stream.resize(cols.clamp(2, 1000), rows.clamp(2, 1000)),
+                    Err(_) => Ok(()),
+                },
+                Message::Close(_) => break,
+                Message::Ping(_) | Message::Pong(_) => Ok(()),
+            };
+            if done.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = down => {}
+        () = up => {}
+    }
+}
+
+fn text(stream: FdStream) -> Response {
+    let chunks = futures_util::stream::unfold(Some((stream, vec![0_u8; 16 * 1024])), |state| async move {
+        let (stream, mut buffer) = state?;
+        match stream.read(&mut buffer).await {
+            Ok(0) => None,
+            Ok(length) => {
+                let chunk = Bytes::copy_from_slice(&buffer[..length]);
+                Some((Ok::<_, std::io::Error>(chunk), Some((stream, buffer))))
+            }
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(chunks)).into_response()
+}
+
+/// Captured log lines of a service, also while it sleeps; `setup` is the setup hook's.
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/logs/{service}", tag = "logs",
+    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug"), ("service" = String, Path, description = "Service"), Tail),
+    responses((status = 200, content_type = "text/plain", body = String), (status = "default", body = ErrorBody)))]
+async fn service_logs(
+    State(app): State<App>,
+    member: Member,
+    Path(path): Path<(Slug, Slug, Slug)>,
+    Query(query): Query<Tail>,
+) -> Answer<Response> {
+    let (_, slug, service) = path;
+    let permit = member.permit(Action::ReadLogs)?;
+    let tail = query.tail.unwrap_or(200);
+    Ok(text(ops::logs(&app, &permit, &slug, service.as_str(), tail, query.follow).await?))
+}
+
+/// Captured output of a run.
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/runs/{run}/logs", tag = "logs",
+    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug"), ("run" = JobId, Path, description = "Job id"), Tail),
+    responses((status = 200, content_type = "text/plain", body = String), (status = "default", body = ErrorBody)))]
+async fn run_logs(
+    State(app): State<App>,
+    member: Member,
+    Path(path): Path<(Slug, Slug, JobId)>,
+    Query(query): Query<Tail>,
+) -> Answer<Response> {
+    let (_, slug, job) = path;
+    let permit = member.permit(Action::ReadLogs)?;
+    crate::runs::ops::show(&app, &permit, &slug, job).await?;
+    let tail = query.tail.unwrap_or(u32::MAX);
+    Ok(text(ops::logs(&app, &permit, &slug, &format!("job-{job}"), tail, query.follow).await?))
+}

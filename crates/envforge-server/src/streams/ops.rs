@@ -1,0 +1,93 @@
+//! Tickets, and opening a stream.
+
+use crate::app::App;
+use crate::hosts;
+use crate::ledger::{self, Entry};
+use crate::platform::fault::{Answer, Fault};
+use crate::platform::fd::FdStream;
+use crate::platform::http::auth::Permit;
+use crate::workspaces;
+use crate::workspaces::store::Row;
+use envforge_api::uplink::{Open, OpenError};
+use envforge_core::name::Slug;
+use envforge_core::readiness::ReadinessState;
+use envforge_core::refusal::Refusal;
+use envforge_core::ticket::{TicketClaims, TicketKind};
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// Life of a ticket that opens one stream now.
+const TICKET_LIFE: SignedDuration = SignedDuration::from_secs(30);
+/// How long a stream waits for a host that is just coming back.
+const HOST_WAIT: Duration = Duration::from_secs(5);
+
+/// Signs a ticket.
+pub fn ticket(app: &App, row: &Row, host_generation: u64, kind: TicketKind, subject: &str, life: SignedDuration) -> (String, Timestamp) {
+    let expires_at = app.now().saturating_add(life).unwrap_or(Timestamp::MAX);
+    let mut nonce = [0_u8; 8];
+    app.entropy.fill(&mut nonce);
+    let claims = TicketClaims {
+        org: row.org,
+        host: row.host,
+        generation: host_generation,
+        workspace: row.id,
+        kind,
+        subject: subject.to_owned(),
+        expires: expires_at.as_second(),
+        nonce: u64::from_le_bytes(nonce),
+    };
+    (app.signer.sign(&claims), expires_at)
+}
+
+/// Opens the shell's terminal.
+pub async fn terminal(app: &App, permit: &Permit, slug: &Slug, cols: u16, rows: u16) -> Answer<FdStream> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
+    match row.shell.state {
+        ReadinessState::Ready | ReadinessState::Asleep => {}
+        ReadinessState::Waking => {
+            return Err(Refusal::unavailable("shell.waking", "the shell is being prepared").retry_after(1).into());
+        }
+        ReadinessState::Blocked => {
+            let cause = row.shell.cause.clone().unwrap_or_default();
+            let fix = row.shell.fix.clone().unwrap_or_default();
+            return Err(Refusal::conflict("shell.blocked", format!("the shell can't be prepared: {cause}")).hint(fix).into());
+        }
+    }
+    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "shell.attached", row.id, slug.as_str())).await?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    tx.commit().await?;
+    open(app, &row, generation, TicketKind::Terminal, "", Open::Terminal { cols, rows }).await
+}
+
+/// Opens the captured log of a service, or of a job (`job-<id>`).
+pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, tail: u32, follow: bool) -> Answer<FdStream> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
+    let known = subject.starts_with("job-")
+        || subject == "setup"
+        || row.manifest.as_ref().is_some_and(|manifest| manifest.services.contains_key(subject))
+        || row.parts.iter().any(|part| part.name == subject);
+    if !known {
+        return Err(Refusal::not_found("service.not_found", format!("there is no service `{subject}`"))
+            .hint("`envforge status` lists the services")
+            .into());
+    }
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    drop(tx);
+    open(app, &row, generation, TicketKind::Logs, subject, Open::Logs { tail, follow }).await
+}
+
+async fn open(app: &App, row: &Row, generation: u64, kind: TicketKind, subject: &str, open: Open) -> Answer<FdStream> {
+    let (ticket, _) = ticket(app, row, generation, kind, subject, TICKET_LIFE);
+    app.uplinks.connected(row.host, HOST_WAIT).await;
+    match app.uplinks.open(row.host, &ticket, open).await {
+        Ok(fd) => Ok(FdStream::new(fd).map_err(anyhow::Error::new)?),
+        Err(OpenError::Refused(refusal)) => Err(refusal.into()),
+        Err(error) => Err(Fault::from(
+            Refusal::unavailable("host.unreachable", format!("the workspace's host can't be reached: {error}"))
+                .hint("try again in a moment; `envforge doctor` looks into it")
+                .retry_after(1),
+        )),
+    }
+}

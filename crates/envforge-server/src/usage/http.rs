@@ -1,0 +1,41 @@
+//! `GET …/usage`, `PUT …/cap`.
+
+use super::ops;
+use crate::app::App;
+use crate::platform::fault::Answer;
+use crate::platform::http::auth::Member;
+use crate::platform::http::extract::{Json, Path};
+use axum::extract::State;
+use envforge_api::http::ErrorBody;
+use envforge_api::http::usage::{SetCap, WorkspaceUsage};
+use envforge_core::access::Action;
+use envforge_core::name::Slug;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(usage)).routes(routes!(set_cap))
+}
+
+/// Usage, cap posture, estimate and receipts.
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/usage", tag = "usage",
+    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
+    responses((status = 200, body = WorkspaceUsage), (status = "default", body = ErrorBody)))]
+async fn usage(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug)>) -> Answer<Json<WorkspaceUsage>> {
+    let (_, slug) = path;
+    Ok(Json(ops::usage(&app, &member.permit(Action::ViewUsage)?, &slug).await?))
+}
+
+/// Set the cap on awake minutes a month.
+#[utoipa::path(put, path = "/v1/orgs/{org}/workspaces/{workspace}/cap", tag = "usage",
+    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
+    request_body = SetCap, responses((status = 200, body = WorkspaceUsage), (status = "default", body = ErrorBody)))]
+async fn set_cap(
+    State(app): State<App>,
+    member: Member,
+    Path(path): Path<(Slug, Slug)>,
+    Json(body): Json<SetCap>,
+) -> Answer<Json<WorkspaceUsage>> {
+    let (_, slug) = path;
+    Ok(Json(ops::set_cap(&app, &member.permit(Action::SetCaps)?, &slug, body).await?))
+}

@@ -1,0 +1,252 @@
+//! Creating, showing and deleting workspaces; taking in what the host says about them.
+
+use super::store::{self, Row};
+use crate::app::App;
+use crate::hosts;
+use crate::ledger::{self, Entry};
+use crate::platform::bus::Nudge;
+use crate::platform::db::{OrgScope, Tx};
+use crate::platform::fault::{Answer, Fault};
+use crate::platform::http::auth::Permit;
+use crate::projects;
+use envforge_api::host::{ManifestReport, Order, PrepareShell, Trouble, WorkspaceNames};
+use envforge_api::http::workspaces::{CreateWorkspace, DevHost, RuntimeView, Workspace, Workspaces};
+use envforge_core::hostname;
+use envforge_core::id::WorkspaceId;
+use envforge_core::idle::{self, IdleFacts, IdlePolicy};
+use envforge_core::manifest::Manifest;
+use envforge_core::name::Slug;
+use envforge_core::readiness::{Part, PartKind, ReadinessState};
+use envforge_core::refusal::Refusal;
+use envforge_core::runtime::RuntimeState;
+use jiff::SignedDuration;
+use serde_json::json;
+
+/// Most workspaces of one org that are not deleted.
+const WORKSPACES_MAX: i64 = 500;
+
+/// The refusal for a workspace that is not there.
+pub fn not_found(slug: &Slug) -> Fault {
+    Refusal::not_found("workspace.not_found", format!("there is no workspace `{slug}`"))
+        .hint("`envforge workspace list` shows what there is")
+        .into()
+}
+
+/// A workspace by its slug.
+pub async fn find(tx: &mut Tx, slug: &Slug) -> Answer<Row> {
+    store::find(tx, slug).await?.ok_or_else(|| not_found(slug))
+}
+
+/// A workspace by its slug, for a change: one that is being deleted answers as gone.
+pub async fn find_usable(tx: &mut Tx, slug: &Slug) -> Answer<Row> {
+    let row = find(tx, slug).await?;
+    if row.deleting {
+        return Err(Refusal::conflict("workspace.deleting", format!("workspace `{slug}` is being deleted")).into());
+    }
+    Ok(row)
+}
+
+/// All workspaces of the org.
+pub async fn list(app: &App, permit: &Permit) -> Answer<Workspaces> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let mut workspaces = Vec::new();
+    for row in store::list(&mut tx).await? {
+        workspaces.push(shown(app, &mut tx, row).await?);
+    }
+    Ok(Workspaces { workspaces })
+}
+
+/// One workspace as people see it.
+pub async fn view(app: &App, scope: OrgScope, slug: &Slug) -> Answer<Workspace> {
+    let mut tx = app.db.begin(scope).await?;
+    let row = find(&mut tx, slug).await?;
+    shown(app, &mut tx, row).await
+}
+
+/// One workspace as people see it, by id; `None` once it is deleted.
+pub async fn view_by_id(app: &App, scope: OrgScope, id: WorkspaceId) -> Answer<Option<Workspace>> {
+    let mut tx = app.db.begin(scope).await?;
+    match store::find_by_id(&mut tx, id).await? {
+        Some(row) => Ok(Some(shown(app, &mut tx, row).await?)),
+        None => Ok(None),
+    }
+}
+
+/// The idle policy of a workspace: its manifest's, or the product's.
+pub fn idle_policy(manifest: Option<&Manifest>) -> IdlePolicy {
+    let runtime = manifest.map(|manifest| manifest.runtime).unwrap_or_default();
+    IdlePolicy {
+        freeze_after: SignedDuration::from_secs(i64::from(runtime.idle)),
+        stop_after: SignedDuration::from_secs(i64::from(runtime.stop_after)),
+    }
+}
+
+/// The facts the idle rule decides on.
+pub fn idle_facts(row: &Row) -> IdleFacts {
+    IdleFacts {
+        requests_in_flight: row.in_flight,
+        jobs_running: row.jobs_running,
+        service_milli_cpu: row.milli_cpu,
+        last_activity: row.last_activity.unwrap_or(row.changed_at).max(row.changed_at),
+    }
+}
+
+async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
+    let labels = store::labels(tx, row.id).await?;
+    let dev_hosts = labels.into_iter().map(|(service, label)| DevHost { url: app.config.dev_url(&label), service, label }).collect();
+    let sleeps = matches!(row.runtime.state, RuntimeState::Asleep | RuntimeState::Frozen);
+    let parts = row.parts.iter().map(|part| if sleeps && part.state != ReadinessState::Blocked { part.asleep() } else { part.clone() });
+    let idle = (row.runtime.state == RuntimeState::Awake)
+        .then(|| idle::decide(&idle_facts(&row), &idle_policy(row.manifest.as_ref()), app.now()));
+    Ok(Workspace {
+        id: row.id,
+        org: row.org,
+        org_slug: row.org_slug,
+        slug: row.slug,
+        project: row.project,
+        branch: row.branch,
+        shell: row.shell,
+        runtime: RuntimeView {
+            readiness: row.runtime.state.readiness(),
+            state: row.runtime.state,
+            generation: row.runtime.generation,
+            size: row.runtime_size,
+            wake_cause: (!matches!(row.runtime.state, RuntimeState::Asleep)).then_some(row.wake_cause).flatten(),
+            awake_since: row.window.map(|window| window.opened_at),
+            blocked_code: row.blocked.as_ref().map(|trouble| trouble.code.clone()),
+            blocked_cause: row.blocked.as_ref().map(|trouble| trouble.cause.clone()),
+            blocked_fix: row.blocked.map(|trouble| trouble.fix),
+            idle,
+        },
+        parts: parts.collect(),
+        dev_hosts,
+        created_at: row.created_at,
+    })
+}
+
+/// Creates a workspace, or answers the one of this branch. One whose shell is blocked is prepared again.
+pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> Answer<Workspace> {
+    check_branch(&request.branch)?;
+    let slug = request.slug.clone().unwrap_or_else(|| Slug::from_text(&request.branch));
+    let mut tx = app.db.begin(permit.scope).await?;
+    let Some(project) = projects::store::find(&mut tx, &request.project).await? else {
+        return Err(Refusal::not_found("project.not_found", format!("there is no project `{}`", request.project)).into());
+    };
+    let names = WorkspaceNames { org: permit.org.clone(), project: project.slug.clone(), workspace: slug.clone() };
+    let order = Order::PrepareShell(PrepareShell { names, repository: project.repository.clone(), branch: request.branch.clone() });
+    if let Some(existing) = store::find(&mut tx, &slug).await? {
+        if existing.project != request.project || existing.branch != request.branch {
+            return Err(Refusal::conflict(
+                "workspace.name_taken",
+                format!("workspace `{slug}` is of branch `{}` of project `{}`", existing.branch, existing.project),
+            )
+            .hint("choose another name for this one")
+            .into());
+        }
+        if existing.deleting {
+            return Err(Refusal::conflict("workspace.deleting", format!("workspace `{slug}` is being deleted"))
+                .hint("try again in a moment")
+                .retry_after(2)
+                .into());
+        }
+        if existing.shell.state == ReadinessState::Blocked {
+            store::set_shell(&mut tx, existing.id, &Part::new(PartKind::Shell, "shell", ReadinessState::Waking)).await?;
+            hosts::ops::command(app, &mut tx, existing.host, existing.id, existing.runtime.generation, order).await?;
+            tx.nudge(Nudge::Workspace { org: existing.org, workspace: existing.id });
+        }
+        let id = existing.id;
+        tx.commit().await?;
+        return view_by_id(app, permit.scope, id).await?.ok_or_else(|| not_found(&slug));
+    }
+    if store::count(&mut tx).await? >= WORKSPACES_MAX {
+        return Err(Refusal::conflict("workspace.too_many", format!("the organization has {WORKSPACES_MAX} workspaces already"))
+            .hint("delete one that is not used")
+            .into());
+    }
+    let Some(host) = hosts::store::candidates(&mut tx).await?.into_iter().next() else {
+        return Err(Refusal::unavailable("host.none", "the organization has no host yet").hint("register one with `envforged host`").into());
+    };
+    let id: WorkspaceId = app.mint();
+    let shell = Part::new(PartKind::Shell, "shell", ReadinessState::Waking);
+    store::insert(&mut tx, id, &project.id, host.host, &slug, &request.branch, request.size, &shell, permit.user, app.now()).await?;
+    let actor = permit.actor();
+    let entry = Entry::new(&actor, "workspace.created", id, slug.as_str()).details(json!({ "branch": request.branch }));
+    ledger::record(app, &mut tx, entry).await?;
+    hosts::ops::command(app, &mut tx, host.host, id, 0, order).await?;
+    tx.nudge(Nudge::Workspace { org: permit.scope.org(), workspace: id });
+    tx.commit().await?;
+    view_by_id(app, permit.scope, id).await?.ok_or_else(|| not_found(&slug))
+}
+
+/// Git's own rules for branch names, as far as they keep a name from being anything else (git-check-ref-format).
+fn check_branch(branch: &str) -> Answer<()> {
+    let bad = branch.is_empty()
+        || branch.len() > 200
+        || branch.starts_with(['-', '/', '.'])
+        || branch.ends_with(['/', '.'])
+        || branch.contains("..")
+        || branch.contains("//")
+        || branch.contains("@{")
+        || branch.chars().any(|c| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\'));
+    let lock = branch.split('/').any(|part| part.rsplit_once('.').is_some_and(|(_, end)| end == "lock"));
+    if bad || lock {
+        return Err(Refusal::invalid("workspace.branch", format!("`{}` is not a branch name Git accepts", branch.escape_debug())).into());
+    }
+    Ok(())
+}
+
+/// Deletes a workspace: the host destroys everything, then the row is closed. Links die at once.
+pub async fn delete(app: &App, permit: &Permit, slug: &Slug) -> Answer<()> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = find(&mut tx, slug).await?;
+    if row.deleting {
+        return Ok(());
+    }
+    let generation = store::begin_deletion(&mut tx, row.id, app.now()).await?;
+    hosts::store::supersede(&mut tx, row.id, generation, app.now()).await?;
+    hosts::ops::command(app, &mut tx, row.host, row.id, generation, Order::DestroyWorkspace).await?;
+    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "workspace.deletion_asked", row.id, slug.as_str())).await?;
+    tx.nudge(Nudge::Workspace { org: row.org, workspace: row.id });
+    tx.commit().await
+}
+
+/// The host destroyed it.
+pub async fn deleted(app: &App, tx: &mut Tx, id: WorkspaceId) -> Answer<()> {
+    if store::finish_deletion(tx, id, app.now()).await?
+        && let Some(org) = tx.org()
+    {
+        ledger::record(app, tx, Entry::new("system:host", "workspace.deleted", id, "destroyed on its host")).await?;
+        tx.nudge(Nudge::Workspace { org, workspace: id });
+    }
+    Ok(())
+}
+
+/// The host could not prepare the shell.
+pub async fn shell_blocked(tx: &mut Tx, id: WorkspaceId, trouble: &Trouble) -> Answer<()> {
+    let shell = Part::blocked(PartKind::Shell, "shell", &trouble.code, trouble.cause.clone(), trouble.fix.clone());
+    store::set_shell(tx, id, &shell).await?;
+    if let Some(org) = tx.org() {
+        tx.nudge(Nudge::Workspace { org, workspace: id });
+    }
+    Ok(())
+}
+
+/// Takes in the manifest a host read, and stores the labels of its services. A service whose label another workspace
+/// holds keeps its name but gets no dev host; its part says so.
+pub async fn manifest_seen(app: &App, tx: &mut Tx, row: &Row, report: &ManifestReport) -> Answer<()> {
+    match report {
+        ManifestReport::Broken { diagnostics } => store::set_diagnostics(tx, row.id, diagnostics).await,
+        ManifestReport::Missing => store::set_diagnostics(tx, row.id, &["envforge.yml: there is no such file in the checkout".to_owned()]).await,
+        ManifestReport::Valid { manifest } => {
+            store::set_manifest(tx, row.id, manifest).await?;
+            for service in manifest.services.keys() {
+                let Ok(slug) = service.parse::<Slug>() else { continue };
+                let label = hostname::label(&slug, &row.slug, &row.org_slug);
+                if !store::claim_label(tx, &label, row.id, service, app.now()).await? {
+                    tracing::warn!(label, service, "a host label is held by another workspace, the service gets none");
+                }
+            }
+            Ok(())
+        }
+    }
+}

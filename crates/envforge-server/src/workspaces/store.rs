@@ -1,0 +1,324 @@
+//! Rows of workspaces and labels, read together with the runtime beside them.
+
+use crate::platform::db::Tx;
+use crate::platform::fault::Answer;
+use anyhow::Context as _;
+use envforge_api::host::Trouble;
+use envforge_core::id::{HostId, Id as _, OrgId, ProjectId, UsageSessionId, UserId, WindowId, WorkspaceId};
+use envforge_core::manifest::Manifest;
+use envforge_core::name::Slug;
+use envforge_core::readiness::Part;
+use envforge_core::runtime::{Runtime, RuntimeIntent, RuntimeState};
+use envforge_core::size::Size;
+use envforge_core::usage::{Cap, CapMode};
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+/// An open awake window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenWindow {
+    /// The window.
+    pub id: WindowId,
+    /// When it opened.
+    pub opened_at: Timestamp,
+}
+
+/// A workspace with its runtime.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub id: WorkspaceId,
+    pub org: OrgId,
+    pub org_slug: Slug,
+    pub project: Slug,
+    pub host: HostId,
+    pub slug: Slug,
+    pub branch: String,
+    pub shell: Part,
+    pub parts: Vec<Part>,
+    pub known_good: Vec<String>,
+    pub manifest: Option<Manifest>,
+    pub diagnostics: Vec<String>,
+    /// Highest report sequence taken in.
+    pub sequence: u64,
+    pub created_at: Timestamp,
+    pub deleting: bool,
+    /// The size a wake uses unless it names another.
+    pub size: Size,
+    pub runtime: Runtime,
+    /// The size of the running or last session.
+    pub runtime_size: Size,
+    pub session: Option<UsageSessionId>,
+    pub window: Option<OpenWindow>,
+    pub wake_cause: Option<String>,
+    /// The last instant at which a runtime process was proven to run.
+    pub last_proof: Option<Timestamp>,
+    pub blocked: Option<Trouble>,
+    /// When the runtime's state last changed.
+    pub changed_at: Timestamp,
+    pub last_activity: Option<Timestamp>,
+    pub in_flight: u32,
+    pub jobs_running: u32,
+    pub milli_cpu: u64,
+    pub cap: Cap,
+    pub org_cap: Cap,
+}
+
+const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, p.slug AS project_slug, \
+    r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.last_proof, \
+    r.blocked_code, r.blocked_cause, r.blocked_fix, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes \
+    FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN runtimes r ON r.workspace_id = w.id \
+    WHERE w.deleted_at IS NULL";
+
+fn time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
+    Ok(row.try_get::<Option<SqlTimestamp>, _>(column)?.map(SqlTimestamp::to_jiff))
+}
+
+fn cap(row: &PgRow, mode: &str, minutes: &str) -> Answer<Cap> {
+    let mode = match row.try_get::<String, _>(mode)?.as_str() {
+        "warn" => CapMode::Warn,
+        "stop" => CapMode::Stop,
+        _ => CapMode::None,
+    };
+    Ok(Cap { mode, minutes: row.try_get::<i64, _>(minutes)?.cast_unsigned() })
+}
+
+fn size(row: &PgRow, column: &str) -> Answer<Size> {
+    Ok(row.try_get::<String, _>(column)?.parse::<Size>().map_err(|error| anyhow::anyhow!(error))?)
+}
+
+fn read(row: &PgRow) -> Answer<Row> {
+    let session: Option<Uuid> = row.try_get("session_id")?;
+    let window: Option<Uuid> = row.try_get("window_id")?;
+    let intent: String = row.try_get("intent")?;
+    let state: String = row.try_get("state")?;
+    let window = match (window, time(row, "window_opened")?) {
+        (Some(id), Some(opened_at)) => Some(OpenWindow { id: WindowId::from_uuid(id), opened_at }),
+        _ => None,
+    };
+    let blocked = match row.try_get::<Option<String>, _>("blocked_code")? {
+        Some(code) => Some(Trouble {
+            code,
+            cause: row.try_get::<Option<String>, _>("blocked_cause")?.unwrap_or_default(),
+            fix: row.try_get::<Option<String>, _>("blocked_fix")?.unwrap_or_default(),
+        }),
+        None => None,
+    };
+    Ok(Row {
+        id: WorkspaceId::from_uuid(row.try_get("id")?),
+        org: OrgId::from_uuid(row.try_get("org_id")?),
+        org_slug: row.try_get::<String, _>("org_slug")?.parse().context("stored slug")?,
+        project: row.try_get::<String, _>("project_slug")?.parse().context("stored slug")?,
+        host: HostId::from_uuid(row.try_get("host_id")?),
+        slug: row.try_get::<String, _>("slug")?.parse().context("stored slug")?,
+        branch: row.try_get("branch")?,
+        shell: row.try_get::<Json<Part>, _>("shell")?.0,
+        parts: row.try_get::<Json<Vec<Part>>, _>("parts")?.0,
+        known_good: row.try_get::<Json<Vec<String>>, _>("known_good")?.0,
+        manifest: row.try_get::<Option<Json<Manifest>>, _>("manifest")?.map(|manifest| manifest.0),
+        diagnostics: row.try_get::<Json<Vec<String>>, _>("diagnostics")?.0,
+        sequence: row.try_get::<i64, _>("sequence")?.cast_unsigned(),
+        created_at: row.try_get::<SqlTimestamp, _>("created_at")?.to_jiff(),
+        deleting: time(row, "deleting_at")?.is_some(),
+        size: size(row, "size")?,
+        runtime: Runtime {
+            intent: RuntimeIntent::from_storage(&intent).context("stored intent")?,
+            state: RuntimeState::from_storage(&state).context("stored state")?,
+            generation: row.try_get::<i64, _>("generation")?.cast_unsigned(),
+            window_open: window.is_some(),
+            session_open: session.is_some(),
+        },
+        runtime_size: size(row, "runtime_size")?,
+        session: session.map(UsageSessionId::from_uuid),
+        window,
+        wake_cause: row.try_get("wake_cause")?,
+        last_proof: time(row, "last_proof")?,
+        blocked,
+        changed_at: row.try_get::<SqlTimestamp, _>("changed_at")?.to_jiff(),
+        last_activity: time(row, "last_activity")?,
+        in_flight: row.try_get::<i32, _>("in_flight")?.cast_unsigned(),
+        jobs_running: row.try_get::<i32, _>("jobs_running")?.cast_unsigned(),
+        milli_cpu: row.try_get::<i64, _>("milli_cpu")?.cast_unsigned(),
+        cap: cap(row, "cap_mode", "cap_minutes")?,
+        org_cap: cap(row, "org_cap_mode", "org_cap_minutes")?,
+    })
+}
+
+macro_rules! select {
+    ($tail:literal) => {
+        sqlx::query(sqlx::AssertSqlSafe(format!(concat!("{} ", $tail), SELECT)))
+    };
+}
+
+pub(crate) async fn list(tx: &mut Tx) -> Answer<Vec<Row>> {
+    select!("ORDER BY w.slug").fetch_all(tx.conn()).await?.iter().map(read).collect()
+}
+
+pub(crate) async fn find(tx: &mut Tx, slug: &Slug) -> Answer<Option<Row>> {
+    let row = select!("AND w.slug = $1").bind(slug.as_str()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(read).transpose()
+}
+
+pub(crate) async fn find_by_id(tx: &mut Tx, id: WorkspaceId) -> Answer<Option<Row>> {
+    let row = select!("AND w.id = $1").bind(id.uuid()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The same, with the runtime locked until the transaction ends: one change at a time.
+pub(crate) async fn lock(tx: &mut Tx, id: WorkspaceId) -> Answer<Option<Row>> {
+    let row = select!("AND w.id = $1 FOR UPDATE OF r").bind(id.uuid()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The same by slug.
+pub(crate) async fn lock_by_slug(tx: &mut Tx, slug: &Slug) -> Answer<Option<Row>> {
+    let row = select!("AND w.slug = $1 FOR UPDATE OF r").bind(slug.as_str()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Workspaces whose runtime is not fully asleep.
+pub(crate) async fn live(tx: &mut Tx) -> Answer<Vec<Row>> {
+    select!("AND (r.state <> 'asleep' OR r.window_id IS NOT NULL)").fetch_all(tx.conn()).await?.iter().map(read).collect()
+}
+
+pub(crate) async fn count(tx: &mut Tx) -> Answer<i64> {
+    Ok(sqlx::query_scalar("SELECT count(*) FROM workspaces WHERE deleted_at IS NULL").fetch_one(tx.conn()).await?)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one argument per column")]
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    id: WorkspaceId,
+    project: &ProjectId,
+    host: HostId,
+    slug: &Slug,
+    branch: &str,
+    size: Option<Size>,
+    shell: &Part,
+    user: UserId,
+    now: Timestamp,
+) -> Answer<()> {
+    let chosen = size.unwrap_or_default();
+    sqlx::query(
+        "INSERT INTO workspaces (id, org_id, project_id, host_id, slug, branch, size, size_pinned, shell, created_by, created_at) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(id.uuid())
+    .bind(project.uuid())
+    .bind(host.uuid())
+    .bind(slug.as_str())
+    .bind(branch)
+    .bind(chosen.as_str())
+    .bind(size.is_some())
+    .bind(Json(shell))
+    .bind(user.uuid())
+    .bind(now.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    sqlx::query("INSERT INTO runtimes (workspace_id, org_id, size, changed_at) VALUES ($1, current_org(), $2, $3)")
+        .bind(id.uuid())
+        .bind(chosen.as_str())
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn set_shell(tx: &mut Tx, id: WorkspaceId, shell: &Part) -> Answer<()> {
+    sqlx::query("UPDATE workspaces SET shell = $2 WHERE id = $1").bind(id.uuid()).bind(Json(shell)).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Stores what a report says of the parts.
+pub(crate) async fn set_parts(tx: &mut Tx, id: WorkspaceId, sequence: u64, shell: &Part, parts: &[Part], known_good: &[String]) -> Answer<()> {
+    sqlx::query("UPDATE workspaces SET sequence = $2, shell = $3, parts = $4, known_good = $5 WHERE id = $1")
+        .bind(id.uuid())
+        .bind(sequence.cast_signed())
+        .bind(Json(shell))
+        .bind(Json(parts))
+        .bind(Json(known_good))
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// A good manifest: stored, and its size taken unless one was chosen for the workspace.
+pub(crate) async fn set_manifest(tx: &mut Tx, id: WorkspaceId, manifest: &Manifest) -> Answer<()> {
+    sqlx::query(
+        "UPDATE workspaces SET manifest = $2, diagnostics = '[]', size = CASE WHEN size_pinned THEN size ELSE $3 END WHERE id = $1",
+    )
+    .bind(id.uuid())
+    .bind(Json(manifest))
+    .bind(manifest.runtime.size.as_str())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn set_diagnostics(tx: &mut Tx, id: WorkspaceId, diagnostics: &[String]) -> Answer<()> {
+    sqlx::query("UPDATE workspaces SET diagnostics = $2 WHERE id = $1").bind(id.uuid()).bind(Json(diagnostics)).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Marks a workspace as being deleted, ends its intent and revokes its links; returns the generation of the end.
+pub(crate) async fn begin_deletion(tx: &mut Tx, id: WorkspaceId, now: Timestamp) -> Answer<u64> {
+    sqlx::query("UPDATE workspaces SET deleting_at = $2 WHERE id = $1").bind(id.uuid()).bind(now.to_sqlx()).execute(tx.conn()).await?;
+    let generation: i64 = sqlx::query_scalar(
+        "UPDATE runtimes SET intent = 'asleep', generation = generation + 1, changed_at = $2 WHERE workspace_id = $1 RETURNING generation",
+    )
+    .bind(id.uuid())
+    .bind(now.to_sqlx())
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(generation.cast_unsigned())
+}
+
+/// Closes the row; `false` when it was closed before.
+pub(crate) async fn finish_deletion(tx: &mut Tx, id: WorkspaceId, now: Timestamp) -> Answer<bool> {
+    let done = sqlx::query("UPDATE workspaces SET deleted_at = $2 WHERE id = $1 AND deleting_at IS NOT NULL AND deleted_at IS NULL")
+        .bind(id.uuid())
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Service and label of each dev host of a workspace.
+pub(crate) async fn labels(tx: &mut Tx, id: WorkspaceId) -> Answer<Vec<(String, String)>> {
+    Ok(sqlx::query_as("SELECT service, label FROM labels WHERE workspace_id = $1 ORDER BY service").bind(id.uuid()).fetch_all(tx.conn()).await?)
+}
+
+/// Takes a label for a service; `false` when another workspace, of this or another org, holds it. A label of a deleted
+/// workspace of the same org may be taken over.
+pub(crate) async fn claim_label(tx: &mut Tx, label: &str, id: WorkspaceId, service: &str, now: Timestamp) -> Answer<bool> {
+    let inserted = sqlx::query(
+        "INSERT INTO labels (label, org_id, workspace_id, service, created_at) VALUES ($1, current_org(), $2, $3, $4) ON CONFLICT (label) DO NOTHING",
+    )
+    .bind(label)
+    .bind(id.uuid())
+    .bind(service)
+    .bind(now.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    if inserted.rows_affected() == 1 {
+        return Ok(true);
+    }
+    let taken = sqlx::query(
+        "UPDATE labels SET workspace_id = $2, service = $3 WHERE label = $1 AND (workspace_id = $2 OR workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL))",
+    )
+    .bind(label)
+    .bind(id.uuid())
+    .bind(service)
+    .execute(tx.conn())
+    .await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+/// Where a label leads.
+pub(crate) async fn system_resolve_label(db: &crate::platform::db::Db, label: &str) -> Answer<Option<(OrgId, WorkspaceId, String)>> {
+    let row = sqlx::query("SELECT * FROM system_resolve_label($1)").bind(label).fetch_optional(db.pool()).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some((OrgId::from_uuid(row.try_get("org_id")?), WorkspaceId::from_uuid(row.try_get("workspace_id")?), row.try_get("service")?)))
+}

@@ -1,0 +1,323 @@
+//! The command line: roles, tools, flags and their help; no logic.
+//!
+//! A secret is never a flag: flags are in every process list. It comes from a file that only the role's user can read,
+//! or from the environment where the product honours a name (`DATABASE_URL`).
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Runs EnvForge: one box with everything, or its roles one by one.
+#[derive(Debug, Parser)]
+#[command(name = "envforged", version, max_term_width = 100, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// What to run.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str =
+    "Environment: ENVFORGE_LOG filters the log (`info`, `debug`, `envforge_gateway=debug,info`), ENVFORGE_LOG_FORMAT=json \
+makes it JSON.";
+
+/// Roles and tools.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on this box: PostgreSQL, server, gateway and host, each a process of its own
+    All(Box<AllArguments>),
+    /// Run the control plane
+    Server(Box<ServerArguments>),
+    /// Run a gateway
+    Gateway(GatewayArguments),
+    /// Run a host daemon
+    Host(HostArguments),
+    /// Bring a database's schema up to date, as its owner
+    Migrate(MigrateArguments),
+    /// Look at this machine for what is missing or broken, and say what helps
+    Doctor(DoctorArguments),
+    /// Operate an installation
+    Admin(AdminArguments),
+    /// Be a sandbox's init (used by `host`; `main` answers it before anything is parsed)
+    #[command(hide = true, name = "sandbox-init")]
+    SandboxInit,
+}
+
+/// Where the box is.
+#[derive(Debug, Args)]
+pub(crate) struct BoxDirectory {
+    /// Where everything is kept [default: /var/lib/envforge as root, else ~/.local/share/envforge]
+    #[arg(long, value_name = "DIR", env = "ENVFORGE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// `envforged all`.
+#[derive(Debug, Args)]
+pub(crate) struct AllArguments {
+    #[command(flatten)]
+    pub(crate) place: BoxDirectory,
+    /// Where the server listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7080")]
+    pub(crate) listen: SocketAddr,
+    /// Where the gateway listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7081")]
+    pub(crate) gateway_listen: SocketAddr,
+    /// The domain whose direct subdomains are dev hosts
+    #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
+    pub(crate) dev_domain: String,
+    /// How browsers reach the gateway
+    #[arg(long, value_enum, default_value = "http")]
+    pub(crate) gateway_scheme: Scheme,
+    /// The port browsers reach the gateway on, when it is not the one it listens on
+    #[arg(long, value_name = "PORT")]
+    pub(crate) gateway_port: Option<u16>,
+    /// How people reach the server, when it is not where it listens
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// A PostgreSQL to use, as the owner of the database, instead of running one; better given as DATABASE_URL,
+    /// which no process list shows
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+    /// Directory of PostgreSQL's programs [default: the newest in /usr/lib/postgresql, else on PATH]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) postgres_bin: Option<PathBuf>,
+    /// The org that the first start makes
+    #[arg(long, value_name = "SLUG", default_value = "local")]
+    pub(crate) org: String,
+    /// As root: the user the server runs as, a name or a number
+    #[arg(long, value_name = "USER", default_value = "61190")]
+    pub(crate) server_user: String,
+    /// As root: the user the gateway runs as, a name or a number
+    #[arg(long, value_name = "USER", default_value = "61191")]
+    pub(crate) gateway_user: String,
+    /// As root: the user PostgreSQL runs as
+    #[arg(long, value_name = "USER", default_value = "postgres")]
+    pub(crate) postgres_user: String,
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
+}
+
+/// What tells several host daemons on one machine apart.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MachineArguments {
+    /// Name of this host daemon among those on this machine: lower-case letters, digits and `_`
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) instance: String,
+    /// First Linux user id of workspaces; each takes one
+    #[arg(long, value_name = "UID", default_value_t = 200_000)]
+    pub(crate) uid_base: u32,
+    /// First two bytes of the private network that workspaces' addresses come from
+    #[arg(long, value_name = "A.B", default_value = "10.213", value_parser = network_pool)]
+    pub(crate) network_pool: [u8; 2],
+}
+
+fn network_pool(text: &str) -> Result<[u8; 2], String> {
+    let bytes = text.split_once('.').and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
+    bytes.ok_or_else(|| "give two numbers from 0 to 255: `10.213`".to_owned())
+}
+
+/// `http` or `https`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Scheme {
+    /// Plain, for `*.localhost`
+    Http,
+    /// TLS, ended in front of the gateway
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Given by the supervisor to its children.
+#[derive(Debug, Args)]
+pub(crate) struct Supervised {
+    /// End when this process ends
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) supervisor: Option<i32>,
+}
+
+/// `envforged server`.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// Where the public API listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7080")]
+    pub(crate) listen: SocketAddr,
+    /// File with the URL of PostgreSQL, as role envforge_app; else DATABASE_URL
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database_url_file: Option<PathBuf>,
+    /// Socket for gateways and hosts of this box
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) internal_socket: PathBuf,
+    /// Socket on which hosts dial the terminal relay
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) uplink: PathBuf,
+    /// Socket on which hosts dial the gateway; told to them
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) gateway_uplink: PathBuf,
+    /// The domain whose direct subdomains are dev hosts
+    #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
+    pub(crate) dev_domain: String,
+    /// How browsers reach the gateway
+    #[arg(long, value_enum, default_value = "http")]
+    pub(crate) gateway_scheme: Scheme,
+    /// The port browsers reach the gateway on, when it is not the scheme's own
+    #[arg(long, value_name = "PORT")]
+    pub(crate) gateway_port: Option<u16>,
+    /// How people reach the public API
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: String,
+    /// File with the seed of the signing key: 64 hexadecimal digits
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signing_seed_file: PathBuf,
+    /// File with the key gateways show
+    #[arg(long, value_name = "FILE")]
+    pub(crate) gateway_key_file: PathBuf,
+    /// On the first start make this org, its owner and a host
+    #[arg(long, value_name = "SLUG", requires = "owner_key_file", requires = "host_token_file")]
+    pub(crate) bootstrap_org: Option<String>,
+    /// Where the first start writes the owner's API key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) owner_key_file: Option<PathBuf>,
+    /// Where the first start writes the host's registration token
+    #[arg(long, value_name = "FILE")]
+    pub(crate) host_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) supervised: Supervised,
+}
+
+/// `envforged gateway`.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArguments {
+    /// Where it listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7081")]
+    pub(crate) listen: SocketAddr,
+    /// The domain whose direct subdomains are dev hosts
+    #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
+    pub(crate) dev_domain: String,
+    /// How browsers reach it
+    #[arg(long, value_enum, default_value = "http")]
+    pub(crate) scheme: Scheme,
+    /// The port browsers reach it on, when it is not the one it listens on
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// The server's socket
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) server_socket: PathBuf,
+    /// Socket on which hosts dial in
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) uplink: PathBuf,
+    /// File with the key to show to the server
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    #[command(flatten)]
+    pub(crate) supervised: Supervised,
+}
+
+/// `envforged host`.
+#[derive(Debug, Args)]
+pub(crate) struct HostArguments {
+    /// Where everything of this host is kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/envforge/host")]
+    pub(crate) data_dir: PathBuf,
+    /// The server's socket on this box
+    #[arg(long, value_name = "SOCKET", conflicts_with = "server_url", required_unless_present = "server_url")]
+    pub(crate) server_socket: Option<PathBuf>,
+    /// The server's URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) server_url: Option<String>,
+    /// File with the one-time registration token; not needed once registered
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Directory of PostgreSQL's programs, for workspaces' databases
+    #[arg(long, value_name = "DIR")]
+    pub(crate) postgres_bin: Option<PathBuf>,
+    /// The user workspaces' PostgreSQL runs as
+    #[arg(long, value_name = "USER", default_value = "postgres")]
+    pub(crate) resource_user: String,
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
+    #[command(flatten)]
+    pub(crate) supervised: Supervised,
+}
+
+/// `envforged migrate`.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArguments {
+    /// File with the URL of the database, as its owner; else DATABASE_URL
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database_url_file: Option<PathBuf>,
+    /// File with the password that role envforge_app gets
+    #[arg(long, value_name = "FILE")]
+    pub(crate) app_password_file: PathBuf,
+}
+
+/// `envforged doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    #[command(flatten)]
+    pub(crate) place: BoxDirectory,
+    /// Where the server listens, or is to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7080")]
+    pub(crate) listen: SocketAddr,
+    /// Where the gateway listens, or is to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7081")]
+    pub(crate) gateway_listen: SocketAddr,
+    /// Directory of PostgreSQL's programs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) postgres_bin: Option<PathBuf>,
+    /// Answer with JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `envforged admin`.
+#[derive(Debug, Args)]
+pub(crate) struct AdminArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: AdminVerb,
+}
+
+/// Verbs of `admin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminVerb {
+    /// Print the API key of the one box's owner
+    OwnerKey(BoxDirectory),
+    /// Stop the one box: requests end, PostgreSQL stops, shells and services stay
+    Stop(BoxDirectory),
+    /// Open `psql` on the one box's own database, as its owner
+    Psql(PsqlArguments),
+}
+
+/// `envforged admin psql`.
+#[derive(Debug, Args)]
+pub(crate) struct PsqlArguments {
+    #[command(flatten)]
+    pub(crate) place: BoxDirectory,
+    /// Arguments of `psql`
+    #[arg(last = true)]
+    pub(crate) rest: Vec<std::ffi::OsString>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arguments, network_pool};
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_network_pool_is_two_bytes() {
+        assert_eq!(network_pool("10.213"), Ok([10, 213]));
+        assert!(network_pool("10").is_err() && network_pool("10.213.0").is_err() && network_pool("10.256").is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! The process that serves a data directory, if one does.
+//!
+//! `postmaster.pid` outlives a killed process, and its number may belong to another one by now. PostgreSQL works in its
+//! data directory, as do its own children: that is what tells. A directory some of them still work in is left alone
+//! until they are gone; only then a stale file is removed.
+
+use crate::process::{Identity, working_directory, working_in};
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep};
+
+/// How long the children of a killed server may take to notice.
+const ORPHANS: Duration = Duration::from_secs(10);
+
+/// A running PostgreSQL.
+#[derive(Debug, Clone)]
+pub(crate) struct Postmaster {
+    /// The process.
+    pub(crate) identity: Identity,
+    /// Where its socket is.
+    pub(crate) sockets: PathBuf,
+}
+
+impl Postmaster {
+    /// The one that serves `data`.
+    pub(crate) fn find(data: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
+        let mut lines = text.lines();
+        let pid: i32 = lines.next()?.trim().parse().ok()?;
+        let sockets = PathBuf::from(lines.nth(3)?.trim());
+        let here = fs_err::canonicalize(data).ok()?;
+        let identity = Identity::of(pid)?;
+        (working_directory(pid)? == here).then_some(Self { identity, sockets })
+    }
+
+    /// Waits until it is gone.
+    pub(crate) async fn gone(&self) {
+        let pidfd = Pid::from_raw(self.identity.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
+        // Opened first, then asked: so the descriptor is of this process and of no later one.
+        if !self.identity.is_alive() {
+            return;
+        }
+        if let Some(Ok(pidfd)) = pidfd.map(|fd| AsyncFd::with_interest(fd, Interest::READABLE)) {
+            let _ = pidfd.readable().await;
+            return;
+        }
+        while self.identity.is_alive() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// Removes a `postmaster.pid` that nobody stands behind.
+pub(super) async fn clear_stale(data: &Path) -> anyhow::Result<()> {
+    let end = Instant::now() + ORPHANS;
+    loop {
+        let workers = working_in(data);
+        if workers.is_empty() {
+            break;
+        }
+        if Instant::now() >= end {
+            bail!("processes {workers:?} still work in {}, whose server is gone", data.display());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    let path = data.join("postmaster.pid");
+    if path.exists() {
+        tracing::warn!(path = %path.display(), "removing what a killed PostgreSQL left behind");
+        fs_err::remove_file(&path).context("removing a stale file")?;
+    }
+    Ok(())
+}

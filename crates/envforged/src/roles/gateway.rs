@@ -1,0 +1,31 @@
+//! The gateway: verifies, wakes, forwards. Runs unprivileged; has no database and no private key.
+
+use crate::args::{GatewayArguments, Scheme};
+use crate::private;
+use anyhow::Context as _;
+use envforge_gateway::{Gateway, GatewayConfig};
+use rustix::fs::Mode;
+use std::process::ExitCode;
+
+/// Runs a gateway.
+pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
+    // Nothing it makes is for others; the host, which dials its socket, is root or the same user.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let key = private::read(&arguments.key_file)?;
+    let config = GatewayConfig {
+        listen: arguments.listen,
+        dev_domain: arguments.dev_domain,
+        external_scheme: match arguments.scheme {
+            Scheme::Http => envforge_gateway::Scheme::Http,
+            Scheme::Https => envforge_gateway::Scheme::Https,
+        },
+        external_port: arguments.port,
+        ..GatewayConfig::one_box(arguments.server_socket, arguments.uplink, key)
+    };
+    super::run("gateway", &arguments.supervised, async |token| {
+        let running = Gateway::start(config, token).await.context("the gateway did not start")?;
+        tracing::info!(address = %running.local_addr, "gateway: listening");
+        running.wait().await;
+        Ok(())
+    })
+}

@@ -1,0 +1,30 @@
+//! The host daemon: one organization's machine. The only role that keeps root.
+
+use crate::args::HostArguments;
+use anyhow::Context as _;
+use envforge_api::client::Address;
+use envforge_host::{Host, HostConfig};
+use std::process::ExitCode;
+
+/// Runs a host daemon.
+pub(crate) fn run(arguments: HostArguments) -> anyhow::Result<ExitCode> {
+    let server = match (arguments.server_socket, arguments.server_url) {
+        (Some(socket), _) => Address::Socket(socket),
+        (None, url) => Address::Url(url.context("a server's URL or socket")?),
+    };
+    let config = HostConfig {
+        registration_token: arguments.token_file,
+        postgres_bin: arguments.postgres_bin,
+        resource_user: arguments.resource_user,
+        instance: arguments.machine.instance,
+        uid_base: arguments.machine.uid_base,
+        network_pool: arguments.machine.network_pool,
+        // The very executable that runs now: after an upgrade on disk, its own sandboxes' init still is.
+        ..HostConfig::new(arguments.data_dir, server, "/proc/self/exe")
+    };
+    super::run("host", &arguments.supervised, async |token| {
+        let running = Host::start(config, token).await.context("the host daemon did not start")?;
+        running.wait().await;
+        Ok(())
+    })
+}

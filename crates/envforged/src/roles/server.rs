@@ -1,0 +1,55 @@
+//! The control plane: decides, remembers, bills. Runs unprivileged, and knows the database only as `envforge_app`.
+
+use crate::args::ServerArguments;
+use crate::private;
+use anyhow::Context as _;
+use envforge_core::secret::Secret;
+use envforge_server::{Bootstrap, Server, ServerConfig};
+use rustix::fs::Mode;
+use std::process::ExitCode;
+
+/// Runs the server.
+pub(crate) fn run(arguments: Box<ServerArguments>) -> anyhow::Result<ExitCode> {
+    // What it makes is for its user and its group: the internal socket's directory hands its own group down, and the
+    // gateway is in that one.
+    rustix::process::umask(Mode::RWXO);
+    let config = configuration(&arguments)?;
+    super::run("server", &arguments.supervised, async |token| {
+        let running = Server::start(config, token).await.context("the server did not start")?;
+        tracing::info!(address = %running.local_addr, "server: listening");
+        running.wait().await;
+        Ok(())
+    })
+}
+
+fn configuration(arguments: &ServerArguments) -> anyhow::Result<ServerConfig> {
+    let bootstrap = match (&arguments.bootstrap_org, &arguments.owner_key_file, &arguments.host_token_file) {
+        (Some(org), Some(owner), Some(host)) => {
+            Some(Bootstrap { org: org.clone(), owner_key_file: owner.clone(), host_token_file: host.clone() })
+        }
+        _ => None,
+    };
+    Ok(ServerConfig {
+        database_url: database_url(arguments.database_url_file.as_deref())?,
+        listen: arguments.listen,
+        internal_socket: arguments.internal_socket.clone(),
+        uplink_path: arguments.uplink.clone(),
+        gateway_uplink_path: arguments.gateway_uplink.clone(),
+        dev_domain: arguments.dev_domain.clone(),
+        gateway_url_scheme: arguments.gateway_scheme.as_str().to_owned(),
+        gateway_url_port: arguments.gateway_port,
+        public_url: arguments.public_url.clone(),
+        signing_seed: private::read(&arguments.signing_seed_file)?,
+        gateway_key: private::read(&arguments.gateway_key_file)?,
+        bootstrap,
+    })
+}
+
+/// The URL in the file, else the one in `DATABASE_URL`.
+pub(crate) fn database_url(file: Option<&std::path::Path>) -> anyhow::Result<Secret> {
+    match (file, std::env::var("DATABASE_URL")) {
+        (Some(path), _) => private::read(path),
+        (None, Ok(url)) if !url.is_empty() => Ok(Secret::new(url)),
+        _ => Err(crate::advice::advised("no database was given", "set DATABASE_URL, or give --database-url-file")),
+    }
+}
