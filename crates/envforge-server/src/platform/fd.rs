@@ -14,7 +14,9 @@ impl FdStream {
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?;
-        Ok(Self(AsyncFd::register(fd)?))
+        #[expect(deprecated, reason = "sound for an `OwnedFd`, which stays open and is never swapped; the successor is unsafe to call")]
+        let fd = AsyncFd::new(fd)?;
+        Ok(Self(fd))
     }
 
     /// Reads what is there; 0 is the end. A PTY whose other side is gone answers `EIO`, which is its end.
