@@ -54,7 +54,9 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 pub(crate) fn base_url(text: &str) -> Result<String, Refusal> {
     let url = text.trim().trim_end_matches('/');
     let is_url = url.parse::<http::Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none()
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
     });
     if is_url {
         return Ok(url.to_owned());
@@ -81,9 +83,9 @@ impl<'a> Context<'a> {
         };
         let org = match (global.org, variable("ENVFORGE_ORG")) {
             (Some(org), _) => Some(org),
-            (None, Some(text)) => Some(text.parse().map_err(|error| {
-                Refusal::invalid("org.bad_name", format!("ENVFORGE_ORG is `{text}`: {error}"))
-            })?),
+            (None, Some(text)) => Some(
+                text.parse().map_err(|error| Refusal::invalid("org.bad_name", format!("ENVFORGE_ORG is `{text}`: {error}")))?,
+            ),
             (None, None) => None,
         };
         Ok(Self {
@@ -132,7 +134,8 @@ impl<'a> Context<'a> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = Client::new(&Address::Url(self.server.clone()), Some(self.require_key()?)).map_err(|error| self.refusal(error))?;
+        let client =
+            Client::new(&Address::Url(self.server.clone()), Some(self.require_key()?)).map_err(|error| self.refusal(error))?;
         Ok(self.client.get_or_init(|| client))
     }
 
@@ -211,7 +214,11 @@ impl<'a> Context<'a> {
 
     /// Forgets a workspace that is no more.
     pub(crate) fn forget_workspace(&self, workspace: &Slug) {
-        let is_known = self.config.servers.get(&self.server).is_some_and(|account| account.workspaces.values().any(|slug| slug == workspace));
+        let is_known = self
+            .config
+            .servers
+            .get(&self.server)
+            .is_some_and(|account| account.workspaces.values().any(|slug| slug == workspace));
         if is_known {
             let _ = config::update(|config| {
                 if let Some(account) = config.servers.get_mut(&self.server) {
@@ -225,7 +232,9 @@ impl<'a> Context<'a> {
     pub(crate) fn named_workspace(&self, argument: Option<&str>) -> Result<Option<Slug>, Refusal> {
         match argument.or(self.workspace.as_deref()) {
             None => Ok(None),
-            Some(text) if text.trim().is_empty() => Err(Refusal::invalid("workspace.bad_name", "a workspace's name can't be empty")),
+            Some(text) if text.trim().is_empty() => {
+                Err(Refusal::invalid("workspace.bad_name", "a workspace's name can't be empty"))
+            }
             Some(text) => Ok(Some(Slug::from_text(text))),
         }
     }
@@ -234,7 +243,11 @@ impl<'a> Context<'a> {
     pub(crate) fn workspace_here(&self) -> Option<Slug> {
         let repository = self.repository()?;
         let branch = repository.branch.as_deref()?;
-        let remembered = self.config.servers.get(&self.server).and_then(|account| account.workspaces.get(&branch_key(&repository.root, branch)));
+        let remembered = self
+            .config
+            .servers
+            .get(&self.server)
+            .and_then(|account| account.workspaces.get(&branch_key(&repository.root, branch)));
         Some(remembered.cloned().unwrap_or_else(|| Slug::from_text(branch)))
     }
 
@@ -265,7 +278,8 @@ pub(crate) fn refusal_at(server: &str, error: CallError) -> Refusal {
     match error {
         CallError::Transport { message, is_connect: true } => {
             let cause = message.rsplit(": ").next().unwrap_or(&message);
-            Refusal::unavailable(UNREACHABLE, format!("no answer from {server}: {cause}")).hint("is it running? `envforge doctor` looks")
+            Refusal::unavailable(UNREACHABLE, format!("no answer from {server}: {cause}"))
+                .hint("is it running? `envforge doctor` looks")
         }
         CallError::Refused(refusal) if refusal.kind == RefusalKind::Unauthenticated && refusal.hint.is_none() => {
             refusal.hint("`envforge login` stores another API key")

@@ -11,10 +11,11 @@ use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::secret::Secret;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Without a byte for this long, the connection counts as dead.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// How long a server may be away before following gives up.
 const AWAY_MAX: Duration = Duration::from_secs(30);
 

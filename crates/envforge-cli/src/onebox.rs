@@ -18,10 +18,11 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a box may take to answer after it was started: the first start makes its database.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often it is asked.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -45,7 +46,8 @@ const SYSTEM_DATA_DIR: &str = "/var/lib/envforge";
 /// Data folders of boxes on this machine, ours first.
 fn data_dirs() -> impl Iterator<Item = PathBuf> {
     let ours = data_dir();
-    let system = (variable("ENVFORGE_DATA_DIR").is_none() && ours != Path::new(SYSTEM_DATA_DIR)).then(|| PathBuf::from(SYSTEM_DATA_DIR));
+    let system =
+        (variable("ENVFORGE_DATA_DIR").is_none() && ours != Path::new(SYSTEM_DATA_DIR)).then(|| PathBuf::from(SYSTEM_DATA_DIR));
     std::iter::once(ours).chain(system)
 }
 
@@ -97,7 +99,8 @@ pub(crate) async fn ensure(ctx: &mut Context<'_>, yes: bool) -> Result<(), Refus
         if !ctx.printer.is_interactive() {
             return Err(none());
         }
-        let question = format!("No server answers at {}. Start the one box here, with its data in {}?", ctx.server, folder.display());
+        let question =
+            format!("No server answers at {}. Start the one box here, with its data in {}?", ctx.server, folder.display());
         if !crate::ask::confirm(&question)? {
             return Err(none());
         }
@@ -120,12 +123,15 @@ fn cant_start(cause: impl std::fmt::Display) -> Refusal {
 /// Starts the box and waits until it answers; returns where.
 async fn start(ctx: &Context<'_>, folder: &Path) -> Result<String, Refusal> {
     let program = program().ok_or_else(|| {
-        Refusal::new(RefusalKind::Unavailable, "box.no_program", "the program `envforged` is neither beside `envforge` nor on PATH")
-            .hint("install it beside `envforge`, or use a server elsewhere: `envforge login --server URL`")
+        Refusal::new(
+            RefusalKind::Unavailable,
+            "box.no_program",
+            "the program `envforged` is neither beside `envforge` nor on PATH",
+        )
+        .hint("install it beside `envforge`, or use a server elsewhere: `envforge login --server URL`")
     })?;
-    fs_err::create_dir_all(folder).map_err(|error| {
-        cant_start(error).hint("choose another folder with ENVFORGE_DATA_DIR, or run as root")
-    })?;
+    fs_err::create_dir_all(folder)
+        .map_err(|error| cant_start(error).hint("choose another folder with ENVFORGE_DATA_DIR, or run as root"))?;
     let lock = fs_err::File::create(folder.join("start.lock")).map_err(cant_start)?;
     let begun = Instant::now();
     let mut box_process = None;
@@ -153,7 +159,11 @@ async fn start(ctx: &Context<'_>, folder: &Path) -> Result<String, Refusal> {
     });
     up.await.map_err(|refusal| {
         let said = last_lines(&log, 5);
-        refusal.hint(if said.is_empty() { format!("its log is {}", log.display()) } else { format!("its log, {}, ends with:\n{said}", log.display()) })
+        refusal.hint(if said.is_empty() {
+            format!("its log is {}", log.display())
+        } else {
+            format!("its log, {}, ends with:\n{said}", log.display())
+        })
     })
 }
 
@@ -163,6 +173,7 @@ fn last_lines(path: &Path, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
+#[expect(clippy::disallowed_methods, reason = "starting the one box is what this is for")]
 fn spawn(program: &Path, folder: &Path, log: &Path) -> std::io::Result<Child> {
     let log = fs_err::OpenOptions::new().create(true).append(true).open(log)?.into_parts().0;
     Command::new(std::env::current_exe()?)
@@ -177,6 +188,7 @@ fn spawn(program: &Path, folder: &Path, log: &Path) -> std::io::Result<Child> {
 }
 
 /// `envforge detached`: leaves the terminal's session, then becomes the program. Returns only if it can't.
+#[expect(clippy::disallowed_methods, reason = "this process becomes that program")]
 pub(crate) fn detached(arguments: &Detached) -> Result<ExitCode, Refusal> {
     // Fails only for the leader of a group, which then already is on its own.
     let _ = rustix::process::setsid();

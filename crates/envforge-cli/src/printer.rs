@@ -145,8 +145,9 @@ impl Printer {
 fn refusal_text(refusal: &Refusal) -> String {
     use std::fmt::Write as _;
     let mut text = format!("error: {}\n", printable(&refusal.message));
-    for line in refusal.hint.iter().flat_map(|hint| hint.lines()) {
-        let _ = writeln!(text, "  hint: {}", printable(line));
+    for (number, line) in refusal.hint.iter().flat_map(|hint| hint.lines()).enumerate() {
+        let label = if number == 0 { "hint:" } else { "     " };
+        let _ = writeln!(text, "  {label} {}", printable(line));
     }
     text
 }

@@ -23,7 +23,7 @@ impl Reporter {
     /// Lines for what changed since the last time; rest is not news until something was awake.
     pub(crate) fn news(&mut self, workspace: &Workspace) -> Vec<String> {
         let mut lines = Vec::new();
-        for part in std::iter::once(&workspace.shell).chain(&runtime_part(workspace)).chain(&workspace.parts) {
+        for part in std::iter::once(&workspace.shell).chain([&runtime_part(workspace)]).chain(&workspace.parts) {
             let key = (part.kind, part.name.clone());
             let now = (part.state, part.cause.clone());
             let before = self.said.insert(key, now.clone());
@@ -40,13 +40,13 @@ impl Reporter {
 }
 
 /// The runtime as a part, so that it is reported like one.
-fn runtime_part(workspace: &Workspace) -> Option<Part> {
+fn runtime_part(workspace: &Workspace) -> Part {
     let runtime = &workspace.runtime;
     let mut part = Part::new(PartKind::Runtime, "runtime", runtime.readiness);
     part.cause.clone_from(&runtime.blocked_cause);
     part.fix.clone_from(&runtime.blocked_fix);
     part.code.clone_from(&runtime.blocked_code);
-    Some(part)
+    part
 }
 
 /// How a wake ended.
@@ -84,11 +84,11 @@ pub(crate) fn settled(workspace: &Workspace, generation: u64) -> Option<Settled>
     }
 }
 
-/// Follows a workspace until `done` says so; what changes meanwhile goes to stderr.
+/// Follows a workspace until `done` says so; what changes meanwhile goes to stderr, if anyone reports it.
 pub(crate) async fn wait<T>(
     ctx: &Context<'_>,
     slug: &Slug,
-    reporter: &mut Reporter,
+    mut reporter: Option<&mut Reporter>,
     what: &str,
     mut done: impl FnMut(&Workspace) -> Option<T>,
 ) -> Result<(Workspace, T), Refusal> {
@@ -96,7 +96,7 @@ pub(crate) async fn wait<T>(
     let waiting = async {
         loop {
             let workspace = follow.next().await?;
-            for line in reporter.news(&workspace) {
+            for line in reporter.as_mut().map_or_else(Vec::new, |reporter| reporter.news(&workspace)) {
                 ctx.printer.note(&line);
             }
             if let Some(found) = done(&workspace) {
@@ -117,7 +117,8 @@ mod tests {
             "ready" => "awake",
             other => other,
         };
-        let parts: Vec<_> = services.iter().map(|(name, state)| json!({"kind": "service", "name": name, "state": state})).collect();
+        let parts: Vec<_> =
+            services.iter().map(|(name, state)| json!({"kind": "service", "name": name, "state": state})).collect();
         serde_json::from_value(json!({
             "id": "ws_00000000000000000000000000000001", "org": "org_00000000000000000000000000000001", "org_slug": "acme",
             "slug": "main", "project": "planner", "branch": "main",

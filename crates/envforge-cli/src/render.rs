@@ -33,7 +33,9 @@ pub(crate) fn runtime_word(state: RuntimeState) -> &'static str {
 /// A length of time in its two largest units: `2 h 5 min`, `41 s`.
 pub(crate) fn duration(seconds: u64) -> String {
     let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    let two = |a: u64, unit: &str, b: u64, smaller: &str| if b == 0 { format!("{a} {unit}") } else { format!("{a} {unit} {b} {smaller}") };
+    let two = |a: u64, unit: &str, b: u64, smaller: &str| {
+        if b == 0 { format!("{a} {unit}") } else { format!("{a} {unit} {b} {smaller}") }
+    };
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{rest} s"),
         (0, 0, _) => two(minutes, "min", rest, "s"),
@@ -54,7 +56,9 @@ pub(crate) fn time(at: Timestamp) -> String {
 
 /// Columns beside one another, each as wide as its widest cell; nothing trails.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).chain([header[column].len()]).max();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).chain([header[column].len()]).max()
+    };
     let widths: Vec<_> = (0..header.len()).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     let head: Vec<_> = header.iter().map(|cell| (*cell).to_owned()).collect();
@@ -124,7 +128,13 @@ fn part_details(part: &Part, workspace: &Workspace) -> String {
 
 /// `envforge status`.
 pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
-    let mut text = format!("{} (project {}, branch {}, org {})\n", workspace.slug, workspace.project, printable(&workspace.branch), workspace.org_slug);
+    let mut text = format!(
+        "{} (project {}, branch {}, org {})\n",
+        workspace.slug,
+        workspace.project,
+        printable(&workspace.branch),
+        workspace.org_slug
+    );
     let width = workspace.parts.iter().map(|part| part.name.chars().count()).chain(["runtime".len()]).max().unwrap_or(0);
     let shell = &workspace.shell;
     part_line(&mut text, "shell", width, readiness(shell.state), &part_details(shell, workspace), shell.fix.as_deref());
@@ -157,9 +167,10 @@ pub(crate) fn part_change(part: &Part, workspace: &Workspace) -> String {
         PartKind::Resource => "resource ".to_owned(),
         PartKind::Check => "check ".to_owned(),
     };
-    let details = part_details(part, workspace);
     let mut line = format!("{kind}{}: {}", part.name, readiness(part.state));
-    if !details.is_empty() {
+    // Where it answers is news only once it does.
+    let details = part_details(part, workspace);
+    if !details.is_empty() && (part.state == ReadinessState::Ready || part.cause.is_some()) {
         let _ = write!(line, ": {details}");
     }
     if let Some(fix) = &part.fix {
@@ -186,7 +197,8 @@ pub(crate) fn cap(cap: Cap, posture: CapPosture) -> String {
 /// A receipt in one line.
 pub(crate) fn receipt(receipt: &Receipt) -> String {
     let first = receipt.windows.first();
-    let mut text = format!("{}  {}", receipt.session, first.map_or_else(|| "no window".to_owned(), |window| time(window.opened_at)));
+    let mut text =
+        format!("{}  {}", receipt.session, first.map_or_else(|| "no window".to_owned(), |window| time(window.opened_at)));
     let _ = write!(text, "  {}  {}", duration(receipt.awake_seconds), format_money(receipt.cost_micros, &receipt.currency));
     if let Some(window) = first {
         let _ = write!(text, "  {}, woken by {}", window.size, printable(&window.wake_cause));
@@ -211,7 +223,10 @@ pub(crate) fn usage(name: &str, usage: &WorkspaceUsage) -> String {
     };
     row("state", runtime_word(usage.state));
     row("size", &format!("{} ({})", usage.size, usage.size.purpose()));
-    row("awake this month", &format!("{} min ({})", usage.awake_seconds_this_month / 60, duration(usage.awake_seconds_this_month)));
+    row(
+        "awake this month",
+        &format!("{} min ({})", usage.awake_seconds_this_month / 60, duration(usage.awake_seconds_this_month)),
+    );
     if let Some(since) = usage.awake_since {
         row("awake since", &time(since));
     }

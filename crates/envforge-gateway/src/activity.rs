@@ -69,6 +69,13 @@ impl Traffic {
         *self.told.lock().expect("no panic while held") = None;
     }
 
+    /// Whether something waits for an answer, or was said on a socket a moment ago.
+    pub(crate) fn is_busy(&self, now: Timestamp) -> bool {
+        let silent = now.as_microsecond() - self.last.load(Ordering::Relaxed);
+        self.in_flight.load(Ordering::Relaxed) > 0
+            || (self.realtime.load(Ordering::Relaxed) > 0 && silent < 2 * EVERY.as_micros() as i64)
+    }
+
     /// Whether nothing is open and everything was told.
     pub(crate) fn is_quiet(&self) -> bool {
         let told = self.told.lock().expect("no panic while held");

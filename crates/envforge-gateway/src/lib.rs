@@ -1,1 +1,231 @@
-//! The gateway: verifies, wakes, forwards; holds no database.
+//! The gateway: it verifies, wakes and forwards; it has no database and fails closed.
+//!
+//! # The life of a request
+//!
+//! ```text
+//!  browser, agent ──► label ──► session ──► policy ──► route ──► wake ──► forward ──► service
+//!                       │          │           │         │         │         │
+//!                       └──────────┴───────────┴── refused ────────┴─────────┘
+//!                                                    │
+//!                                     answer: a card, a page, or JSON
+//! ```
+//!
+//! | phase | question | asks the server |
+//! |---|---|---|
+//! | [`label`](phase) | which dev host is meant? | no |
+//! | `session` | who asks, and does that hold here and now? | once per link sent as a header |
+//! | `policy` | may anybody do this on a dev host? | no |
+//! | `route` | which service answers, on which host? | when nothing fresh is known |
+//! | `wake` | does it run? | once per sleeping workspace |
+//! | `forward` | what does it say? | no |
+//! | `answer` | how does a refusal look to whoever asked? | no |
+//!
+//! Beside the requests run five tasks: `feed` hears of changes and revocations, `activity` tells of traffic, the uplink
+//! takes hosts in, `keep` ends what time ends, and `accept` takes connections in.
+//!
+//! # What must stay true
+//!
+//! - Verify first: before a session is verified nothing is asked of the server, so a stranger can't make it work.
+//! - Cut off means closed: without a beat of the feed for a lease's length nothing is forwarded and open streams end.
+//! - A session's end reaches everything open on its behalf: held requests, streams and WebSockets.
+//! - Many who wait cause one wake; whoever gives up takes nobody's wake along.
+//! - The gateway holds public keys and `service` tickets only. A taken gateway mints no link and is no shell.
+//! - Tokens and cookies are in no log line; paths aren't either, because a share path is a token.
+
+mod activity;
+mod body;
+mod config;
+mod feed;
+mod flights;
+mod lease;
+mod own;
+mod pages;
+mod phase;
+mod pool;
+mod realtime;
+mod routes;
+mod serve;
+mod sessions;
+mod share;
+mod shared;
+mod stats;
+
+pub use config::{GatewayConfig, Limits, Scheme};
+pub use stats::Stats;
+
+use envforge_api::client::{Address, CallError, Client};
+use envforge_api::uplink::Uplinks;
+use envforge_core::clock::Clock;
+use futures_util::future::poll_immediate;
+use shared::Shared;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else listens there.
+    #[error("{address} is already in use by another program")]
+    PortInUse {
+        /// The address wanted.
+        address: SocketAddr,
+    },
+    /// The address can't be listened on.
+    #[error("the gateway can't listen on {address}: {source}")]
+    Listen {
+        /// The address wanted.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The hosts' socket can't be made.
+    #[error("the gateway can't make the hosts' socket {}: {source}", path.display())]
+    Uplink {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The server's client can't be made.
+    #[error("the gateway can't prepare its calls to the server: {0}")]
+    Client(#[from] CallError),
+}
+
+impl StartError {
+    /// What helps.
+    pub fn fix(&self) -> String {
+        match self {
+            Self::PortInUse { address } => format!(
+                "find it with `ss -ltnp 'sport = :{}'` and stop it, or let the gateway listen on another port",
+                address.port()
+            ),
+            Self::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need the capability CAP_NET_BIND_SERVICE; or listen on a higher port".to_owned()
+            }
+            Self::Listen { .. } => "check that the address belongs to this machine".to_owned(),
+            Self::Uplink { path, .. } => {
+                let folder = path.parent().unwrap_or(path);
+                format!("check that {} exists and may be written to", folder.display())
+            }
+            Self::Client(_) => "check the path of the server's socket".to_owned(),
+        }
+    }
+}
+
+/// The gateway.
+#[derive(Debug, Clone, Copy)]
+pub struct Gateway;
+
+/// A gateway at work. It ends when the token it was started with is cancelled.
+pub struct RunningGateway {
+    /// Where it listens; tells the port when it was asked for port 0.
+    pub local_addr: SocketAddr,
+    /// Done once everything has ended.
+    pub join: JoinHandle<()>,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for RunningGateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RunningGateway({})", self.local_addr)
+    }
+}
+
+impl RunningGateway {
+    /// What it did so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats.snapshot()
+    }
+
+    /// Whether it has heard from its server lately; without that it refuses everything.
+    pub fn is_connected(&self) -> bool {
+        self.shared.lease.holds()
+    }
+}
+
+impl Gateway {
+    /// Starts a gateway that runs until `stop` is cancelled. It listens when this returns, and refuses everything until
+    /// it has heard from its server.
+    pub async fn start(
+        config: GatewayConfig,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> Result<RunningGateway, StartError> {
+        let address = config.listen;
+        let listener = TcpListener::bind(address).await.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortInUse { address },
+            _ => StartError::Listen { address, source },
+        })?;
+        let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+        let server = Client::new(&Address::Socket(config.server_socket.clone()), Some(config.key.clone()))?;
+        let limits = config.limits.clone();
+        // A child, so that the gateway may stop itself without stopping its program.
+        let stop = stop.child_token();
+        let shared = Arc::new(Shared {
+            clock,
+            server,
+            uplinks: Arc::new(Uplinks::default()),
+            lease: lease::Lease::new(limits.lease),
+            sessions: sessions::Sessions::new(limits.sessions),
+            routes: routes::Routes::new(limits.routes, limits.held),
+            unverified: activity::UnverifiedCounts::default(),
+            stats: stats::Counters::default(),
+            route_flights: flights::Flights::default(),
+            exchange_flights: flights::Flights::default(),
+            tasks: TaskTracker::new(),
+            stop: stop.clone(),
+            config,
+        });
+        serve_uplink(&shared).await?;
+        shared.tasks.spawn(feed::run(Arc::clone(&shared)));
+        shared.tasks.spawn(feed::keep(Arc::clone(&shared)));
+        shared.tasks.spawn(activity::run(Arc::clone(&shared)));
+        shared.tasks.spawn(serve::accept(Arc::clone(&shared), listener));
+        tracing::info!(%local_addr, dev_domain = %shared.config.dev_domain, "gateway: listening");
+        let join = TaskTracker::new().spawn(finish(Arc::clone(&shared), stop));
+        Ok(RunningGateway { local_addr, join, shared })
+    }
+}
+
+/// Listens for hosts; the first turn, which makes the socket, is taken here so that its failure is told.
+async fn serve_uplink(shared: &Arc<Shared>) -> Result<(), StartError> {
+    let (keys, clock) = (Arc::clone(shared), Arc::clone(&shared.clock));
+    let (uplinks, path) = (Arc::clone(&shared.uplinks), shared.config.uplink_path.clone());
+    let work = async move {
+        uplinks.serve(&path, move || keys.sessions.keyring().as_ref().clone(), move || clock.now()).await
+    };
+    let mut work = Box::pin(work);
+    if let Some(Err(source)) = poll_immediate(&mut work).await {
+        return Err(StartError::Uplink { path: shared.config.uplink_path.clone(), source });
+    }
+    let stop = shared.stop.clone();
+    shared.tasks.spawn(async move {
+        tokio::select! {
+            ended = work => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "uplink: no host can connect any more; the gateway stops");
+                    stop.cancel();
+                }
+            }
+            () = stop.cancelled() => {}
+        }
+    });
+    Ok(())
+}
+
+/// Waits for the end, then for everything under way, a little longer than each connection is given.
+async fn finish(shared: Arc<Shared>, stop: CancellationToken) {
+    stop.cancelled().await;
+    shared.tasks.close();
+    let limit = shared.config.limits.drain + Duration::from_secs(2);
+    if tokio::time::timeout(limit, shared.tasks.wait()).await.is_err() {
+        tracing::warn!(left = shared.tasks.len(), "gateway: stopped before everything had ended");
+    }
+}

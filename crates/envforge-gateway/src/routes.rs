@@ -15,13 +15,14 @@
 use crate::activity::Traffic;
 use crate::flights::Flights;
 use crate::pool::Upstream;
+use crate::sessions::Admitted;
 use envforge_api::gateway::{Route, RouteRuntime};
 use envforge_core::id::{HostId, LinkId, OrgId, WorkspaceId};
 use envforge_core::refusal::Refusal;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -54,6 +55,7 @@ pub(crate) struct Workspace {
     changed_at: AtomicU64,
     pub(crate) traffic: Traffic,
     upstreams: Mutex<HashMap<String, Arc<Upstream>>>,
+    visitor: Mutex<Weak<Admitted>>,
     /// The one wake under way.
     pub(crate) wakes: Flights<(), WakeVerdict>,
     /// The last refused wake; the same link is not asked for again at once.
@@ -70,6 +72,7 @@ impl Workspace {
             changed_at: AtomicU64::new(0),
             traffic: Traffic::default(),
             upstreams: Mutex::default(),
+            visitor: Mutex::default(),
             wakes: Flights::default(),
             refused: Mutex::default(),
             held: Arc::new(Semaphore::new(held)),
@@ -84,6 +87,19 @@ impl Workspace {
     /// Tells of changes from now on.
     pub(crate) fn watch(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    /// Remembers who came last.
+    pub(crate) fn visited_by(&self, admitted: &Arc<Admitted>) {
+        let mut visitor = self.visitor.lock().expect("no panic while held");
+        if visitor.as_ptr() != Arc::as_ptr(admitted) {
+            *visitor = Arc::downgrade(admitted);
+        }
+    }
+
+    /// Who came last, if the session is still in use.
+    pub(crate) fn visitor(&self) -> Option<Arc<Admitted>> {
+        self.visitor.lock().expect("no panic while held").upgrade()
     }
 
     /// The connections to one of its services.

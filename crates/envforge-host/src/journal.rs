@@ -14,6 +14,7 @@ use crate::place::{DataDir, Place};
 use crate::reports::ReportQueue;
 use crate::services::supervisor::Supervisor;
 use crate::sys::process::ProcessIdentity;
+use crate::tasks::Tasks;
 use envforge_api::host::{HostCommand, JobReport, ManifestReport, Outcome, PrepareShell, Report, StartRuntime};
 use envforge_api::http::runs::RunState;
 use envforge_core::id::{CommandId, JobId, WorkspaceId};
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Answered commands remembered.
 const ANSWERS_KEPT: usize = 64;
@@ -199,27 +201,49 @@ impl WorkspaceState {
 pub(crate) struct Journal {
     synced: PathBuf,
     recent: PathBuf,
+    /// The revision the synced file has; its lock is held while that file is written.
+    last_synced: Arc<Mutex<u64>>,
 }
 
 impl Journal {
     pub(crate) fn of(place: &Place) -> Self {
-        Self { synced: place.root().join("state.json"), recent: place.root().join("state.recent.json") }
+        Self {
+            synced: place.root().join("state.json"),
+            recent: place.root().join("state.recent.json"),
+            last_synced: Arc::default(),
+        }
     }
 
     /// Writes the state, raising its revision.
     pub(crate) fn write(&self, state: &mut WorkspaceState, durability: Durability) -> io::Result<()> {
         state.revision += 1;
         let bytes = serde_json::to_vec(state).map_err(io::Error::other)?;
-        self.write_bytes(&bytes, durability)
+        match durability {
+            Durability::Process => files::replace(&self.recent, &bytes, 0o600, durability),
+            Durability::Machine => self.write_synced(state.revision, &bytes),
+        }
     }
 
-    /// Writes a state that was serialized before.
-    pub(crate) fn write_bytes(&self, bytes: &[u8], durability: Durability) -> io::Result<()> {
-        let path = match durability {
-            Durability::Process => &self.recent,
-            Durability::Machine => &self.synced,
-        };
-        files::replace(path, bytes, 0o600, durability)
+    fn write_synced(&self, revision: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut last = self.last_synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if revision > *last {
+            files::replace(&self.synced, bytes, 0o600, Durability::Machine)?;
+            *last = revision;
+        }
+        Ok(())
+    }
+
+    /// Brings the state to the disk without keeping anybody waiting.
+    pub(crate) fn sync_later(&self, state: &mut WorkspaceState, tasks: &Tasks) {
+        state.revision += 1;
+        let Ok(bytes) = serde_json::to_vec(state) else { return };
+        let (journal, revision, workspace) = (self.clone(), state.revision, state.workspace);
+        tasks.spawn("journal-sync", async move {
+            let written = tokio::task::spawn_blocking(move || journal.write_synced(revision, &bytes)).await;
+            if let Ok(Err(error)) = written {
+                tracing::warn!(%workspace, %error, "journal: not synced");
+            }
+        });
     }
 
     /// The newest state that reads; `None` when there is none.
@@ -299,7 +323,8 @@ pub(crate) fn read_all(data: &DataDir) -> io::Result<Vec<WorkspaceState>> {
         // Index and user are not known before the journal is read, and not needed to find it.
         match Journal::of(&data.place(workspace, 0, 0)).read() {
             Ok(Some(state)) => states.push(state),
-            Ok(None) => tracing::warn!(%workspace, "journal: a workspace directory without a journal is ignored"),
+            // The journal is the first thing made and the last removed: what has none is no workspace yet, or none any more.
+            Ok(None) => files::remove_tree(&entry.path())?,
             Err(error) => tracing::error!(%workspace, %error, "journal: a workspace can't be taken up"),
         }
     }

@@ -37,9 +37,6 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Operate an installation
     Admin(AdminArguments),
-    /// Be a sandbox's init (used by `host`; `main` answers it before anything is parsed)
-    #[command(hide = true, name = "sandbox-init")]
-    SandboxInit,
 }
 
 /// Where the box is.

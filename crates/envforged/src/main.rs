@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     }
     let outcome = match Arguments::parse().command {
         Command::All(arguments) => roles::all::run(&arguments),
-        Command::Server(arguments) => roles::server::run(arguments),
+        Command::Server(arguments) => roles::server::run(&arguments),
         Command::Gateway(arguments) => roles::gateway::run(arguments),
         Command::Host(arguments) => roles::host::run(arguments),
         Command::Migrate(arguments) => admin::migrate::run(&arguments),

@@ -33,10 +33,11 @@ use screen::Screen;
 use socket::Socket;
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use terminal::{RawMode, Terminal};
 use title::Title;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -45,7 +46,7 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// Without a sign of life for this long, the connection counts as lost.
 const DEAD_AFTER: Duration = Duration::from_secs(25);
 /// How long a shell that is being prepared is waited for at first.
-const PREPARE_MAX: Duration = Duration::from_secs(120);
+const PREPARE_MAX: Duration = Duration::from_mins(2);
 /// Ctrl-C, as it arrives in raw mode.
 const CTRL_C: u8 = 3;
 
@@ -66,7 +67,7 @@ impl Shell {
 
     async fn connect(&self, (cols, rows): (u16, u16)) -> Result<Socket, Refusal> {
         let path = format!("/v1/orgs/{}/workspaces/{}/terminal?cols={cols}&rows={rows}", self.org, self.workspace);
-        socket::connect(&self.server, &path, &self.key).await
+        Box::pin(socket::connect(&self.server, &path, &self.key)).await
     }
 
     /// The first connection: a shell that is still being prepared is waited for, anything else is an answer.
@@ -75,7 +76,9 @@ impl Shell {
         loop {
             match self.connect(terminal.size()).await {
                 Err(refusal)
-                    if refusal.kind == RefusalKind::Unavailable && refusal.code != UNREACHABLE && begun.elapsed() < PREPARE_MAX =>
+                    if refusal.kind == RefusalKind::Unavailable
+                        && refusal.code != UNREACHABLE
+                        && begun.elapsed() < PREPARE_MAX =>
                 {
                     let pause = Duration::from_secs(u64::from(refusal.retry_after.unwrap_or(1).clamp(1, 5)));
                     tokio::time::sleep(pause).await;
@@ -128,12 +131,14 @@ enum Over {
 /// Attaches until the person detaches, the shell ends or the server refuses.
 pub(crate) async fn attach(ctx: &Context<'_>, shell: &Shell) -> Result<ExitCode, Refusal> {
     let terminal = Terminal::open()?;
-    let cant_listen = |error| Refusal::new(RefusalKind::Internal, "attach.signals", format!("signals can't be received: {error}"));
+    let cant_listen =
+        |error| Refusal::new(RefusalKind::Internal, "attach.signals", format!("signals can't be received: {error}"));
     let mut signals = Signals::listen().map_err(cant_listen)?;
     let socket = ctx.printer.slow("waiting for the shell", shell.connect_first(&terminal)).await?;
     let raw = RawMode::enter()
         .map_err(|error| Refusal::conflict("attach.no_terminal", format!("the terminal can't be made raw: {error}")))?;
-    let mut attached = Attached { terminal, screen: RefCell::new(Screen::default()), writing: Cell::new(false), title: Title::follow(shell) };
+    let mut attached =
+        Attached { terminal, screen: RefCell::new(Screen::default()), writing: Cell::new(false), title: Title::follow(shell) };
     let over = attached.stay(shell, socket, &mut signals).await;
     attached.leave().await;
     drop(raw);
@@ -187,7 +192,7 @@ impl Attached {
         let (terminal, screen, writing, title) = (&self.terminal, &self.screen, &self.writing, &mut self.title);
         let input = async {
             let mut buffer = vec![0_u8; 16 * 1024];
-            let mut alive = tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
+            let mut alive = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
             loop {
                 let message = tokio::select! {
                     biased;

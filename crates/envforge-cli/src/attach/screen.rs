@@ -52,16 +52,19 @@ impl Screen {
 
     fn next(&mut self, byte: u8) -> State {
         match (self.state, byte) {
+            (_, 0x18 | 0x1a) | (State::Text, 0x07) | (State::TextEscape, b'\\') => State::Ground,
             (State::Text, 0x1b) => State::TextEscape,
-            (State::Text, 0x07) | (State::TextEscape, b'\\') => State::Ground,
-            (State::Text | State::TextEscape, _) => State::Text,
+            (State::TextEscape, _) => {
+                // Not the end of the text, so another sequence that cuts it off.
+                self.state = State::Escape;
+                self.next(byte)
+            }
+            (State::Text, _) | (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => State::Text,
             (_, 0x1b) => State::Escape,
-            (_, 0x18 | 0x1a) => State::Ground,
             (State::Escape, b'[') => {
                 self.parameters.clear();
                 State::Control
             }
-            (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => State::Text,
             (State::Escape | State::Intermediate, 0x20..=0x2f) => State::Intermediate,
             (State::Escape, _) => {
                 match byte {
@@ -171,7 +174,9 @@ mod tests {
             assert!(!after(inside.as_bytes()).is_between(), "{inside:?}");
         }
         assert!(!after(&"\u{2713}".as_bytes()[..2]).is_between());
-        for between in ["", "x", "\x1b[2J", "\x1b]2;title\x07", "\x1b]2;t\x1b\\", "\x1b(B", "\u{2713}", "\u{1f600}"] {
+        for between in
+            ["", "x", "\x1b[2J", "\x1b]2;title\x07", "\x1b]2;t\x1b\\", "\x1b]2;t\x1b[0m", "\x1b(B", "\u{2713}", "\u{1f600}"]
+        {
             assert!(after(between.as_bytes()).is_between(), "{between:?}");
         }
     }

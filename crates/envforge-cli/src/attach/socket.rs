@@ -32,7 +32,8 @@ async fn open(server: &str, path: &str, key: &Secret) -> Result<Socket, Box<Erro
         None => return Err(Box::new(Error::Url(UrlError::UnsupportedUrlScheme))),
     };
     let mut request = url.into_client_request().map_err(Box::new)?;
-    let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|error| Box::new(Error::HttpFormat(error.into())))?;
+    let mut bearer =
+        HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|error| Box::new(Error::HttpFormat(error.into())))?;
     bearer.set_sensitive(true);
     request.headers_mut().insert(http::header::AUTHORIZATION, bearer);
     let uri = request.uri();
@@ -54,7 +55,13 @@ fn refusal(server: &str, error: Error) -> Refusal {
         Error::Http(answer) => answer,
         Error::Io(cause) => return unreachable(server, cause),
         Error::Tls(cause) => return unreachable(server, cause),
-        other => return Refusal::new(RefusalKind::Internal, "server.unexpected_answer", format!("the terminal did not open: {other}")),
+        other => {
+            return Refusal::new(
+                RefusalKind::Internal,
+                "server.unexpected_answer",
+                format!("the terminal did not open: {other}"),
+            );
+        }
     };
     let body = answer.body().as_deref().unwrap_or_default();
     if let Ok(written) = serde_json::from_slice::<ErrorBody>(body) {

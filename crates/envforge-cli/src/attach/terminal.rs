@@ -80,7 +80,8 @@ impl Terminal {
         });
         let fd = fd.map_err(|error| Refusal::conflict("attach.no_terminal", format!("the terminal can't be opened: {error}")))?;
         #[expect(deprecated, reason = "unsound only for types that don't own their descriptor; this one does")]
-        let fd = AsyncFd::new(fd).map_err(|error| Refusal::conflict("attach.no_terminal", format!("the terminal can't be read: {error}")))?;
+        let fd = AsyncFd::new(fd)
+            .map_err(|error| Refusal::conflict("attach.no_terminal", format!("the terminal can't be read: {error}")))?;
         Ok(Self { fd })
     }
 

@@ -18,5 +18,5 @@ pub(crate) async fn attach(ctx: &mut Context<'_>, named: Named) -> Result<ExitCo
     let workspace = ctx.workspace(named.name.as_deref())?;
     let org = ctx.org().await?;
     ctx.remember_org(&org);
-    attach::attach(ctx, &Shell::new(ctx, org, workspace)?).await
+    Box::pin(attach::attach(ctx, &Shell::new(ctx, org, workspace)?)).await
 }

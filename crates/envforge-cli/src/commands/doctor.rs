@@ -110,13 +110,21 @@ async fn server(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<bool, Refu
             checks.push(if health.status == "ok" {
                 Check::fine("server", format!("{} answers", ctx.server))
             } else {
-                Check::wrong("server", format!("{} says `{}`", ctx.server, health.status), "its log says why; on the one box it is envforged.log in the data folder")
+                Check::wrong(
+                    "server",
+                    format!("{} says `{}`", ctx.server, health.status),
+                    "its log says why; on the one box it is envforged.log in the data folder",
+                )
             });
             let ours = env!("CARGO_PKG_VERSION");
             checks.push(if health.version == ours {
                 Check::fine("versions", format!("both {ours}"))
             } else {
-                Check::note("versions", format!("this program is {ours}, the server {}", health.version), "install the same version of both")
+                Check::note(
+                    "versions",
+                    format!("this program is {ours}, the server {}", health.version),
+                    "install the same version of both",
+                )
             });
             Ok(true)
         }
@@ -135,14 +143,19 @@ async fn account(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<Option<Me
     }
     match ctx.client()?.get::<Me>("/v1/me").await {
         Ok(me) => {
-            let orgs: Vec<_> = me.orgs.iter().map(|membership| format!("{} ({})", membership.slug, membership.role.as_str())).collect();
+            let orgs: Vec<_> =
+                me.orgs.iter().map(|membership| format!("{} ({})", membership.slug, membership.role.as_str())).collect();
             let orgs = if orgs.is_empty() { "no org".to_owned() } else { orgs.join(", ") };
             checks.push(Check::fine("key", format!("{}, {orgs}", me.name)));
             Ok(Some(me))
         }
         Err(error) => {
             let refusal = ctx.refusal(error);
-            checks.push(Check::wrong("key", refusal.message, refusal.hint.unwrap_or_else(|| "`envforge login` stores another".to_owned())));
+            checks.push(Check::wrong(
+                "key",
+                refusal.message,
+                refusal.hint.unwrap_or_else(|| "`envforge login` stores another".to_owned()),
+            ));
             Ok(None)
         }
     }
@@ -151,12 +164,20 @@ async fn account(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<Option<Me
 async fn hosts(ctx: &Context<'_>, checks: &mut Vec<Check>, org: &str) -> Result<(), Refusal> {
     match ctx.client()?.get::<Hosts>(&format!("/v1/orgs/{org}/hosts")).await {
         Ok(hosts) if hosts.hosts.is_empty() => {
-            checks.push(Check::wrong("hosts", format!("{org} has none: no workspace can run"), "start the host daemon: `envforged host`"));
+            checks.push(Check::wrong(
+                "hosts",
+                format!("{org} has none: no workspace can run"),
+                "start the host daemon: `envforged host`",
+            ));
         }
         Ok(hosts) => checks.extend(hosts.hosts.iter().map(host)),
         Err(error) => {
             let refusal = ctx.refusal(error);
-            checks.push(Check::note("hosts", refusal.message, refusal.hint.unwrap_or_else(|| "ask an admin of the org".to_owned())));
+            checks.push(Check::note(
+                "hosts",
+                refusal.message,
+                refusal.hint.unwrap_or_else(|| "ask an admin of the org".to_owned()),
+            ));
         }
     }
     Ok(())
@@ -171,8 +192,14 @@ fn host(host: &Host) -> Check {
             format!("online, with reduced isolation: {}", host.reductions.join("; ")),
             "run the box as root on a kernel with cgroup v2 and namespaces to get what is missing",
         ),
-        HostState::Registering => Check::wrong(&name, "a token was issued, the host has not come yet", "start it with that token: `envforged host`"),
-        HostState::Lost => Check::wrong(&name, "its connection is gone", "look at the daemon on that machine; it dials out to the server by itself"),
+        HostState::Registering => {
+            Check::wrong(&name, "a token was issued, the host has not come yet", "start it with that token: `envforged host`")
+        }
+        HostState::Lost => Check::wrong(
+            &name,
+            "its connection is gone",
+            "look at the daemon on that machine; it dials out to the server by itself",
+        ),
     }
 }
 
@@ -195,17 +222,21 @@ fn tools(is_here: bool, checks: &mut Vec<Check>) {
     if is_here {
         checks.push(match onebox::program() {
             Some(path) => Check::fine("envforged", path.display().to_string()),
-            None => Check::note("envforged", "neither beside `envforge` nor on PATH", "install it to start the one box from here"),
+            None => {
+                Check::note("envforged", "neither beside `envforge` nor on PATH", "install it to start the one box from here")
+            }
         });
     }
 }
 
 /// First line of what a program says its version is. Debian keeps PostgreSQL's server programs off PATH.
+#[expect(clippy::disallowed_methods, reason = "a tool is asked for its version")]
 fn version(program: &str, flag: &str) -> Option<String> {
     let on_path = std::env::split_paths(&std::env::var_os("PATH")?).collect::<Vec<_>>();
     let system = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
     let postgres = fs_err::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
-    let path = on_path.into_iter().chain(system).chain(postgres).map(|folder| folder.join(program)).find(|path| path.is_file())?;
+    let path =
+        on_path.into_iter().chain(system).chain(postgres).map(|folder| folder.join(program)).find(|path| path.is_file())?;
     let output = Command::new(path).arg(flag).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned();
     Some(if text.is_empty() { "found".to_owned() } else { text })
@@ -213,7 +244,9 @@ fn version(program: &str, flag: &str) -> Option<String> {
 
 /// Browsers resolve `*.localhost` by themselves; other programs ask the system.
 fn name_resolution(checks: &mut Vec<Check>) {
-    let resolves = ("web--probe.localhost", 80).to_socket_addrs().is_ok_and(|mut addresses| addresses.any(|address| address.ip().is_loopback()));
+    let resolves = ("web--probe.localhost", 80)
+        .to_socket_addrs()
+        .is_ok_and(|mut addresses| addresses.any(|address| address.ip().is_loopback()));
     checks.push(if resolves {
         Check::fine("*.localhost", "resolves to this machine")
     } else {
@@ -230,6 +263,10 @@ fn ports(checks: &mut Vec<Check>) {
     let address = DEFAULT_SERVER.trim_start_matches("http://");
     checks.push(match TcpListener::bind(address) {
         Ok(_) => Check::fine("port", format!("{address} is free")),
-        Err(error) => Check::wrong("port", format!("{address} can't be used: {error}"), "end the program that holds it (`ss -ltnp`), or start the box on another port"),
+        Err(error) => Check::wrong(
+            "port",
+            format!("{address} can't be used: {error}"),
+            "end the program that holds it (`ss -ltnp`), or start the box on another port",
+        ),
     });
 }

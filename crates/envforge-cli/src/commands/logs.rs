@@ -11,7 +11,10 @@ use crate::lines::{self, Splitter};
 use envforge_api::client::CallError;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use serde_json::json;
+use std::time::Duration;
 
+/// How long a pause may be while repeated lines arrive.
+const QUIET: Duration = Duration::from_millis(500);
 /// Lines asked for again after a lost connection.
 const AGAIN: u32 = 10_000;
 
@@ -45,25 +48,27 @@ async fn read(ctx: &Context<'_>, path: &str, last: &mut Option<Vec<u8>>, backoff
     loop {
         // What is repeated comes at once; a pause means that the line looked for is no longer kept.
         let next = response.chunk();
-        let chunk = match &skipping {
-            Some(_) => match tokio::time::timeout(std::time::Duration::from_millis(500), next).await {
-                Ok(chunk) => chunk,
-                Err(_) => {
-                    skipping = None;
-                    for line in skipped.drain(..) {
-                        print(ctx, line, last);
-                    }
-                    continue;
+        let chunk = if skipping.is_some() {
+            let Ok(chunk) = tokio::time::timeout(QUIET, next).await else {
+                skipping = None;
+                for line in skipped.drain(..) {
+                    print(ctx, line, last);
                 }
-            },
-            None => next.await,
+                continue;
+            };
+            chunk
+        } else {
+            next.await
         };
         let chunk = match chunk {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
             Err(error) => {
                 let cause = CallError::from(error);
-                return Err(Refusal::unavailable("server.unreachable", format!("the connection to {} was lost: {cause}", ctx.server)));
+                return Err(Refusal::unavailable(
+                    "server.unreachable",
+                    format!("the connection to {} was lost: {cause}", ctx.server),
+                ));
             }
         };
         backoff.reset();

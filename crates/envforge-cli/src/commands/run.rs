@@ -14,14 +14,15 @@ use envforge_api::client::CallError;
 use envforge_api::http::runs::{self, CreateRun, RunState};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often the run's state is asked for while its log is quiet.
 const POLL: Duration = Duration::from_millis(500);
 /// After the run ended: how long its log may stay quiet before the rest is read in one go.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// How long the server may be away before giving up on it; the run goes on.
-const AWAY_MAX: Duration = Duration::from_secs(300);
+const AWAY_MAX: Duration = Duration::from_mins(5);
 /// "From the start", for the log.
 const ALL_LINES: u32 = 1_000_000;
 
@@ -57,14 +58,12 @@ pub(crate) async fn run(ctx: &mut Context<'_>, arguments: Run) -> Result<ExitCod
     if ctx.printer.is_json() {
         ctx.printer.value(&json!({ "type": "run", "run": run }));
     }
-    match (run.state, run.exit_code) {
-        (RunState::Ended, Some(code)) => Ok(ExitCode::Command(u8::try_from(code).unwrap_or(255))),
-        (_, _) => {
-            let cause = run.cause.as_deref().unwrap_or("its end was not seen");
-            ctx.printer.note(&format!("error: the command could not be run: {}", crate::printer::printable(cause)));
-            Ok(ExitCode::Failed)
-        }
+    if let (RunState::Ended, Some(code)) = (run.state, run.exit_code) {
+        return Ok(ExitCode::Command(u8::try_from(code).unwrap_or(255)));
     }
+    let cause = run.cause.as_deref().unwrap_or("its end was not seen");
+    ctx.printer.note(&format!("error: the command could not be run: {}", crate::printer::printable(cause)));
+    Ok(ExitCode::Failed)
 }
 
 async fn get(ctx: &Context<'_>, path: &str) -> Result<runs::Run, Refusal> {
@@ -150,7 +149,10 @@ impl Follower<'_> {
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => {
                     let cause = CallError::from(error);
-                    return Err(Refusal::unavailable("server.unreachable", format!("the connection to {} was lost: {cause}", ctx.server)));
+                    return Err(Refusal::unavailable(
+                        "server.unreachable",
+                        format!("the connection to {} was lost: {cause}", ctx.server),
+                    ));
                 }
                 Err(_quiet) if !follow => continue,
                 Err(_quiet) => {

@@ -6,7 +6,7 @@
 use crate::args::Sleep;
 use crate::context::Context;
 use crate::exit::ExitCode;
-use crate::readiness::{self, Reporter};
+use crate::readiness;
 use crate::render;
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::{self, Workspace};
@@ -18,7 +18,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 /// How long a sleep may take before it is only said to be under way.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+const SLEEP_MAX: Duration = Duration::from_mins(1);
 
 /// What `sleep` answers.
 #[derive(Serialize)]
@@ -41,9 +41,7 @@ pub(crate) async fn sleep(ctx: &mut Context<'_>, sleep: Sleep) -> Result<ExitCod
         ctx.client()?.post(&path, &workspaces::Sleep { tier }).await.map_err(|error| ctx.refusal(error))?;
     if !sleep.no_wait {
         let asleep = |workspace: &Workspace| is_asleep(workspace, tier).then_some(());
-        let mut reporter = Reporter::default();
-        reporter.news(&workspace);
-        let waiting = readiness::wait(ctx, &slug, &mut reporter, "falling asleep", asleep);
+        let waiting = readiness::wait(ctx, &slug, None, "falling asleep", asleep);
         if let Ok(slept) = tokio::time::timeout(SLEEP_MAX, waiting).await {
             (workspace, ()) = slept?;
         }
@@ -89,7 +87,9 @@ fn text(slept: &Slept) -> String {
     };
     let used = slept.receipt.as_ref().map_or_else(
         || "nothing was used".to_owned(),
-        |receipt| format!("{} awake, {}", render::duration(receipt.awake_seconds), format_money(receipt.cost_micros, &receipt.currency)),
+        |receipt| {
+            format!("{} awake, {}", render::duration(receipt.awake_seconds), format_money(receipt.cost_micros, &receipt.currency))
+        },
     );
     if slept.billing_stopped {
         row("billing stopped", &used);
@@ -103,7 +103,10 @@ fn text(slept: &Slept) -> String {
     }
     row("data persisted", "checkout, databases, object storage, logs");
     row("links can wake it later", "within their wake budgets; so can `envforge wake` and `envforge run`");
-    let receipt = slept.receipt.as_ref().map_or_else(|| "in the ledger".to_owned(), |receipt| format!("in the ledger, receipt {}", receipt.session));
+    let receipt = slept
+        .receipt
+        .as_ref()
+        .map_or_else(|| "in the ledger".to_owned(), |receipt| format!("in the ledger, receipt {}", receipt.session));
     row("wake and sleep recorded", &receipt);
     text
 }

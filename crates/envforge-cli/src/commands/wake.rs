@@ -53,7 +53,7 @@ pub(crate) async fn settle(
     reporter: &mut Reporter,
 ) -> Result<(Workspace, Settled), Refusal> {
     let generation = woken.runtime.generation;
-    readiness::wait(ctx, slug, reporter, "waking", |workspace| readiness::settled(workspace, generation)).await
+    readiness::wait(ctx, slug, Some(reporter), "waking", |workspace| readiness::settled(workspace, generation)).await
 }
 
 /// How a wake ended, in a word.

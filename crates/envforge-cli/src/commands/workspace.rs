@@ -70,8 +70,11 @@ async fn delete(ctx: &Context<'_>, arguments: WorkspaceDelete) -> Result<ExitCod
     let slug = ctx.workspace(Some(&arguments.name))?;
     if !arguments.yes {
         if !ctx.printer.is_interactive() {
-            return Err(Refusal::invalid("workspace.delete_unconfirmed", format!("deleting {slug} can't be undone, and nobody can be asked here"))
-                .hint("`--yes` deletes without asking"));
+            return Err(Refusal::invalid(
+                "workspace.delete_unconfirmed",
+                format!("deleting {slug} can't be undone, and nobody can be asked here"),
+            )
+            .hint("`--yes` deletes without asking"));
         }
         if !ask::confirm(&format!("Delete {slug} with its checkout, databases, files and links? Nothing of it remains"))? {
             return Err(Refusal::conflict("asked.cancelled", "cancelled"));

@@ -32,6 +32,7 @@ impl Delivery<'_> {
     pub(crate) async fn run(mut self) -> Result<Response<AnswerBody>, Refused> {
         self.wake_early();
         let mut route = route::find(self.shared, self.label, self.admitted).await?;
+        route.workspace.visited_by(self.admitted);
         self.outgoing.visit = Some(Visit::begin(&route.workspace, &self.shared.clock));
         let mut woken = None;
         let mut may_refresh = true;

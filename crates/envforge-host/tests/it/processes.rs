@@ -279,7 +279,7 @@ async fn orphans_are_reaped() {
     }
     let ws = Workspace::new();
     let running = ws.start(Layer::Runtime).await;
-    running.run("for i in 1 2 3 4 5; do (setsid sh -c 'exit 1' &) ; done").await;
+    running.run("for i in 1 2 3 4 5; do (setsid sh -c 'exit 1' > /dev/null 2>&1 &) ; done").await;
     wait_until("no zombies", async || {
         let zombies = running.group.pids().expect("pids").into_iter().filter(|pid| Stat::read(*pid).is_ok_and(|s| s.ended));
         zombies.count() == 0

@@ -49,11 +49,6 @@ pub(crate) async fn system_any_org(tx: &mut Tx) -> Answer<bool> {
     Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM system_org_ids())").fetch_one(tx.conn()).await?)
 }
 
-/// All orgs, oldest first.
-pub(crate) async fn system_org_ids(db: &Db) -> Answer<Vec<OrgScope>> {
-    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT system_org_ids()").fetch_all(db.pool()).await?;
-    Ok(ids.into_iter().map(|id| OrgScope::established(OrgId::from_uuid(id))).collect())
-}
 
 pub(crate) async fn insert_org(tx: &mut Tx, id: OrgId, slug: &Slug, now: Timestamp) -> Answer<()> {
     sqlx::query("INSERT INTO orgs (org_id, slug, name, created_at) VALUES ($1, $2, $2, $3)")

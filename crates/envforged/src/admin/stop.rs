@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Longer than the supervisor's own limits together.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Stops the box; success too when none runs.
 pub(crate) fn run(place: &BoxDirectory) -> anyhow::Result<ExitCode> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The oldest major version that will do.
-pub(crate) const OLDEST: u32 = 13;
+const OLDEST: u32 = 13;
 const DEBIAN: &str = "/usr/lib/postgresql";
 const NEEDED: [&str; 4] = ["initdb", "pg_ctl", "postgres", "pg_isready"];
 

@@ -8,7 +8,7 @@
 //! ```text
 //!   no data ──initialize──► data, nothing runs ──start──► runs ──stop──► …
 //!                              ▲                            │
-//!                              └──────── died, killed ◄─────┘   watched through a pidfd, started again
+//!                              └──────── died, killed ◄─────┘   looked at four times a second, started again
 //! ```
 //!
 //! Every step may be killed half-way: a cluster is made beside its place and renamed into it when whole, and a
@@ -20,7 +20,7 @@ mod running;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use binaries::{Binaries, OLDEST};
+pub(crate) use binaries::Binaries;
 pub(crate) use running::Postmaster;
 
 use crate::account::{Account, give};
@@ -43,7 +43,7 @@ pub(crate) const APP: &str = "envforge_app";
 pub(crate) const PORT: u16 = 5432;
 
 /// How long a start may take; recovery after a power cut reads the log.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// A log longer than this is set aside at the next start.
 const LOG_MAX: u64 = 8 * 1024 * 1024;
 
@@ -210,7 +210,7 @@ impl Cluster {
         #[expect(clippy::disallowed_methods, reason = "the one place that runs PostgreSQL's programs")]
         let mut command = tokio::process::Command::new(&path);
         command.args(arguments).current_dir("/").env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);
         }

@@ -6,15 +6,14 @@
 
 use crate::process::{Identity, working_directory, working_in};
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 /// How long the children of a killed server may take to notice.
 const ORPHANS: Duration = Duration::from_secs(10);
+/// How often a running one is looked at: it is nobody's child, so nobody is told of its end.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A running PostgreSQL.
 #[derive(Debug, Clone)]
@@ -39,17 +38,8 @@ impl Postmaster {
 
     /// Waits until it is gone.
     pub(crate) async fn gone(&self) {
-        let pidfd = Pid::from_raw(self.identity.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
-        // Opened first, then asked: so the descriptor is of this process and of no later one.
-        if !self.identity.is_alive() {
-            return;
-        }
-        if let Some(Ok(pidfd)) = pidfd.map(|fd| AsyncFd::with_interest(fd, Interest::READABLE)) {
-            let _ = pidfd.readable().await;
-            return;
-        }
         while self.identity.is_alive() {
-            sleep(Duration::from_secs(1)).await;
+            sleep(LOOK).await;
         }
     }
 }

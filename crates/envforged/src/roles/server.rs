@@ -9,11 +9,11 @@ use rustix::fs::Mode;
 use std::process::ExitCode;
 
 /// Runs the server.
-pub(crate) fn run(arguments: Box<ServerArguments>) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ServerArguments) -> anyhow::Result<ExitCode> {
     // What it makes is for its user and its group: the internal socket's directory hands its own group down, and the
     // gateway is in that one.
     rustix::process::umask(Mode::RWXO);
-    let config = configuration(&arguments)?;
+    let config = configuration(arguments)?;
     super::run("server", &arguments.supervised, async |token| {
         let running = Server::start(config, token).await.context("the server did not start")?;
         tracing::info!(address = %running.local_addr, "server: listening");

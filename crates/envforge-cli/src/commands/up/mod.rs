@@ -90,7 +90,9 @@ async fn choose(ctx: &Context<'_>) -> Result<Workspace, Refusal> {
     }
     let workspaces = workspace::all(ctx).await?.workspaces;
     if workspaces.is_empty() {
-        return Err(Refusal::not_found("workspace.none", "there is no workspace yet").hint("run `envforge up` inside a Git repository"));
+        return Err(
+            Refusal::not_found("workspace.none", "there is no workspace yet").hint("run `envforge up` inside a Git repository")
+        );
     }
     let names: Vec<_> = workspaces.iter().map(|workspace| workspace.slug.to_string()).collect();
     let chosen = ask::choose("Workspace:", names)?;
@@ -111,8 +113,12 @@ async fn open_shell(ctx: &mut Context<'_>, up: &Up, org: Slug, found: Workspace)
         if found.shell.state == ReadinessState::Ready {
             return Ok(found.clone());
         }
-        let shell_settled = |workspace: &Workspace| matches!(workspace.shell.state, ReadinessState::Ready | ReadinessState::Blocked).then_some(());
-        readiness::wait(ctx, &slug, &mut reporter, "preparing the shell", shell_settled).await.map(|(workspace, ())| workspace)
+        let shell_settled = |workspace: &Workspace| {
+            matches!(workspace.shell.state, ReadinessState::Ready | ReadinessState::Blocked).then_some(())
+        };
+        readiness::wait(ctx, &slug, Some(&mut reporter), "preparing the shell", shell_settled)
+            .await
+            .map(|(workspace, ())| workspace)
     };
     // The order to wake leaves together with the first look at the shell; neither waits for the runtime.
     let (refused, ready) = tokio::join!(wake, shell);
@@ -126,7 +132,10 @@ async fn open_shell(ctx: &mut Context<'_>, up: &Up, org: Slug, found: Workspace)
     }
     if workspace.shell.state == ReadinessState::Blocked {
         let cause = workspace.shell.cause.clone().unwrap_or_else(|| "no cause is known".to_owned());
-        let refusal = Refusal::conflict(workspace.shell.code.as_deref().unwrap_or("shell.blocked"), format!("the shell is blocked: {cause}"));
+        let refusal = Refusal::conflict(
+            workspace.shell.code.as_deref().unwrap_or("shell.blocked"),
+            format!("the shell is blocked: {cause}"),
+        );
         return Err(match workspace.shell.fix.clone() {
             Some(fix) => refusal.hint(fix),
             None => refusal,
@@ -138,7 +147,7 @@ async fn open_shell(ctx: &mut Context<'_>, up: &Up, org: Slug, found: Workspace)
     for host in &workspace.dev_hosts {
         ctx.printer.note(&format!("{}: {}", host.service, host.url));
     }
-    attach::attach(ctx, &Shell::new(ctx, org, slug)?).await
+    Box::pin(attach::attach(ctx, &Shell::new(ctx, org, slug)?)).await
 }
 
 /// Without a terminal: wakes, waits for the services, and makes a link.
@@ -151,8 +160,10 @@ async fn open_services(ctx: &mut Context<'_>, up: Up, found: Workspace) -> Resul
             ReadinessState::Blocked => Some(Settled::Blocked),
             ReadinessState::Waking | ReadinessState::Asleep => None,
         };
-        let (workspace, how) = readiness::wait(ctx, &slug, &mut reporter, "preparing the shell", settled).await?;
-        ctx.printer.answer(&Opened { workspace, link: None }, || format!("{slug} is there, its runtime asleep; `envforge wake {slug}` wakes it"));
+        let (workspace, how) = readiness::wait(ctx, &slug, Some(&mut reporter), "preparing the shell", settled).await?;
+        ctx.printer.answer(&Opened { workspace, link: None }, || {
+            format!("{slug} is there, its runtime asleep; `envforge wake {slug}` wakes it")
+        });
         return Ok(wake::exit_code(how));
     }
     let woken = wake::post(ctx, &slug, up.size).await?;

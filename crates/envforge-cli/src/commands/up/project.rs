@@ -15,7 +15,8 @@ pub(crate) async fn of_repository(ctx: &Context<'_>, from: Option<String>) -> Re
     })?;
     let path = ctx.org_path("/projects").await?;
     let known: Projects = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
-    let is_known = |source: &str| known.projects.iter().find(|project| project.repository == source).map(|project| project.slug.clone());
+    let is_known =
+        |source: &str| known.projects.iter().find(|project| project.repository == source).map(|project| project.slug.clone());
     let root = repository.root.to_string_lossy();
     if let Some(slug) = is_known(from.as_deref().unwrap_or(&root)) {
         return Ok(slug);
@@ -50,8 +51,11 @@ fn source(ctx: &Context<'_>, repository: &Repository, origin: Option<&str>, from
         return Ok(repository.root.to_string_lossy().into_owned());
     }
     origin.map(without_credentials).ok_or_else(|| {
-        Refusal::invalid("project.no_origin", format!("{} has no origin, and the server at {} can't read it here", repository.root.display(), ctx.server))
-            .hint("push it somewhere and name that with `--repository URL`")
+        Refusal::invalid(
+            "project.no_origin",
+            format!("{} has no origin, and the server at {} can't read it here", repository.root.display(), ctx.server),
+        )
+        .hint("push it somewhere and name that with `--repository URL`")
     })
 }
 
@@ -60,7 +64,9 @@ fn source(ctx: &Context<'_>, repository: &Repository, origin: Option<&str>, from
 pub(crate) async fn create_workspace(ctx: &Context<'_>, body: CreateWorkspace) -> Result<Workspace, Refusal> {
     let path = ctx.org_path("/workspaces").await?;
     match ctx.client()?.post(&path, &body).await.map_err(|error| ctx.refusal(error)) {
-        Err(refusal) if refusal.kind == RefusalKind::Conflict && refusal.code == "workspace.slug_taken" && body.slug.is_none() => {
+        Err(refusal)
+            if refusal.kind == RefusalKind::Conflict && refusal.code == "workspace.slug_taken" && body.slug.is_none() =>
+        {
             let slug = Slug::from_text(&format!("{}-{}", body.project, body.branch));
             let body = CreateWorkspace { slug: Some(slug), ..body };
             ctx.client()?.post(&path, &body).await.map_err(|error| ctx.refusal(error))

@@ -1,5 +1,6 @@
 //! The v1 freezer and the kill without a switch, also on machines where the v2 tree would be used instead.
 
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -21,11 +22,16 @@ fn v1_group(workspace: &str) -> Option<Group> {
 fn v1_alone_freezes_thaws_and_kills() {
     let Some(group) = v1_group("freeze") else { return };
     let mut child = Command::new("/bin/sh")
-        .args(["-c", "sleep 1000 & sleep 1000 & wait"])
-        .stdin(Stdio::null())
+        .args(["-c", "read go; sleep 1000 & sleep 1000 & echo up; wait"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("spawn");
     group.add(child.id() as i32).expect("add");
+    child.stdin.take().expect("stdin").write_all(b"go\n").expect("go");
+    let mut up = [0; 3];
+    child.stdout.take().expect("stdout").read_exact(&mut up).expect("up");
+    assert_eq!(group.pids().expect("pids").len(), 3);
     group.freeze(LIMIT).expect("freeze");
     assert!(group.is_frozen().expect("state"));
     group.thaw().expect("thaw");

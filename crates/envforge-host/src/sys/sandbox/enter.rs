@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::ForkResult;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode};
 use rustix::mount::OpenTreeFlags;
 
 use super::{Report, SandboxSpec, mounts, privileges, report};
@@ -58,17 +58,10 @@ pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     for file in &spec.cgroup_procs {
         std::fs::write(file, "0").step(format_args!("join cgroup {}", file.display()))?;
     }
-    let log_dir = spec.log_dir.as_deref().map(open_log_dir).transpose()?;
     let listener = wire::listen(&spec.control_socket)
         .step(format_args!("control socket {}", spec.control_socket.display()))?;
     join_namespaces(&spec)?;
-    // A mount of its own, so that the descriptor leads to this directory and, even through `..`, to nothing else.
-    let log_dir = log_dir
-        .map(|dir| {
-            let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-            rustix::mount::open_tree(&dir, "", clone).step("log directory: open_tree")
-        })
-        .transpose()?;
+    let log_dir = spec.log_dir.as_deref().map(open_log_dir).transpose()?;
 
     // SAFETY: this process has one thread, so the child's copy of the heap and of every lock is consistent.
     match unsafe { nix::unistd::fork() }.step("fork")? {
@@ -103,9 +96,12 @@ fn read_spec() -> Result<SandboxSpec, StepError> {
     Ok(spec)
 }
 
+/// As a mount of its own, so that the descriptor leads to this directory and, even through `..`, to nothing else. Only a
+/// mount of this process's own namespace can be copied, so this comes after that was made.
 fn open_log_dir(path: &Path) -> Result<OwnedFd, StepError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).step(format_args!("log directory {}", path.display()))
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    rustix::mount::open_tree(CWD, path, flags).step(format_args!("log directory {}", path.display()))
 }
 
 fn join_namespaces(spec: &SandboxSpec) -> Result<(), StepError> {

@@ -20,6 +20,7 @@ use crate::account::Account;
 use crate::process::Identity;
 use crate::roles::DRAIN;
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ impl Spec {
         command.arg0("envforged").arg(self.role).args(&self.arguments);
         command.env_clear().envs(self.environment.iter().cloned()).current_dir("/");
         // A group of its own: the terminal's Ctrl-C is for the supervisor, which drains in order.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0).kill_on_drop(true);
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);
         }
@@ -75,15 +76,22 @@ impl Spec {
 #[derive(Debug)]
 struct Roster {
     path: PathBuf,
-    running: Mutex<BTreeMap<String, Identity>>,
+    running: Mutex<Running>,
+}
+
+/// The roster as it is written; of another start of the machine it means nothing.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Running {
+    boot: String,
+    children: BTreeMap<String, Identity>,
 }
 
 impl Roster {
     fn set(&self, role: &str, identity: Option<Identity>) {
         let mut running = self.running.lock().expect("no panic while held");
         match identity {
-            Some(identity) => running.insert(role.to_owned(), identity),
-            None => running.remove(role),
+            Some(identity) => running.children.insert(role.to_owned(), identity),
+            None => running.children.remove(role),
         };
         let text = serde_json::to_vec(&*running).expect("plain data");
         let partial = self.path.with_extension("partial");
@@ -105,7 +113,8 @@ impl Keeper {
     /// A keeper, and where it tells that a child is hopeless.
     pub(crate) fn new(layout: &Layout) -> (Self, mpsc::Receiver<String>) {
         let (gave_up, hopeless) = mpsc::channel(4);
-        let roster = Arc::new(Roster { path: layout.children(), running: Mutex::default() });
+        let running = Running { boot: boot(), children: BTreeMap::new() };
+        let roster = Arc::new(Roster { path: layout.children(), running: Mutex::new(running) });
         (Self { roster, is_up: Arc::default(), gave_up }, hopeless)
     }
 
@@ -183,11 +192,11 @@ async fn end(role: &str, child: &mut Child, identity: Option<Identity>, kill: &C
 /// Waits for children of a supervisor that was killed; the kernel has told them to end.
 pub(crate) async fn wait_for_orphans(layout: &Layout) {
     let Ok(text) = fs_err::read(layout.children()) else { return };
-    let Ok(orphans) = serde_json::from_slice::<BTreeMap<String, Identity>>(&text) else { return };
-    for (role, orphan) in orphans {
-        if !orphan.is_alive() {
-            continue;
-        }
+    let Ok(orphans) = serde_json::from_slice::<Running>(&text) else { return };
+    if orphans.boot != boot() {
+        return;
+    }
+    for (role, orphan) in orphans.children.into_iter().filter(|(_, orphan)| orphan.is_alive()) {
         tracing::info!(role, pid = orphan.pid, "waiting for the {role} of a supervisor that was killed");
         orphan.signal(Signal::TERM);
         let gone = async {
@@ -200,4 +209,9 @@ pub(crate) async fn wait_for_orphans(layout: &Layout) {
             sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// This start of the machine.
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }

@@ -28,10 +28,11 @@ mod steps;
 
 use super::StopSignals;
 use crate::account::is_root;
+use crate::advice::advised;
 use crate::args::AllArguments;
 use crate::postgres::{Cluster, Postmaster};
 use crate::{listen, notify, private, telemetry};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use children::{Keeper, Spec};
 use layout::{Accounts, Layout};
 use std::process::ExitCode;
@@ -75,27 +76,185 @@ async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
              them apart",
         );
     }
-    let (keeper, hopeless) = Keeper::new(&layout);
-    let stops = Stops::default();
-    let mut running = Running { layout, accounts, keeper, stops, tasks: JoinSet::new(), early: JoinSet::new() };
+    let (keeper, mut hopeless) = Keeper::new(&layout);
+    let mut running = Running { layout, accounts, keeper, stops: Stops::default(), front: JoinSet::new(), back: JoinSet::new() };
     let started = tokio::select! {
-        started = running.start(arguments, cluster.as_ref(), hopeless, &mut steps) => started,
-        () = signals.next() => Ok(()),
+        started = running.start(arguments, cluster.as_ref(), &mut hopeless, &mut steps) => started.map(|()| true),
+        () = signals.next() => Ok(false),
     };
-    if started.is_ok() && running.is_up() {
+    if matches!(started, Ok(true)) {
         notify::tell(notify::READY);
         signals.next().await;
-    }
-    notify::tell(notify::STOPPING);
-    if started.is_ok() {
         tracing::info!("stopping; shells and services stay");
     }
+    notify::tell(notify::STOPPING);
+    let kill = running.stops.kill.clone();
+    let mut drain = std::pin::pin!(running.drain());
     tokio::select! {
-        () = running.drain() => {}
-        () = async { signals.next().await; running_kill(&stops_of(&started)).await } => {}
+        () = &mut drain => {}
+        () = signals.next() => {
+            kill.cancel();
+            drain.await;
+        }
     }
     if let Some(cluster) = cluster {
         cluster.stop().await.context("stopping PostgreSQL")?;
     }
-    started.map(|()| ExitCode::SUCCESS)
+    started.map(|_| ExitCode::SUCCESS)
+}
+
+/// Tokens of the three stages of an end.
+#[derive(Debug, Default)]
+struct Stops {
+    /// Gateway and host.
+    front: CancellationToken,
+    /// Server, and the one that starts PostgreSQL again.
+    back: CancellationToken,
+    /// No more patience.
+    kill: CancellationToken,
+}
+
+/// The box while it runs.
+struct Running {
+    layout: Layout,
+    accounts: Accounts,
+    keeper: Keeper,
+    stops: Stops,
+    front: JoinSet<()>,
+    back: JoinSet<()>,
+}
+
+impl Running {
+    /// Starts everything in order; each step waits until it can be used.
+    async fn start(
+        &mut self,
+        arguments: &AllArguments,
+        cluster: Option<&Arc<Cluster>>,
+        hopeless: &mut mpsc::Receiver<String>,
+        steps: &mut Steps,
+    ) -> anyhow::Result<()> {
+        let (layout, accounts) = (self.layout.clone(), self.accounts);
+        specs::make_secrets(&layout, &accounts)?;
+        let cluster_of = cluster.map(AsRef::as_ref);
+        let postmaster = database::ensure(cluster_of, arguments, &layout, &accounts, steps).await?;
+        if let (Some(cluster), Some(postmaster)) = (cluster, postmaster) {
+            self.keep_database(Arc::clone(cluster), postmaster);
+        }
+        database::migrate(&layout, &accounts).await?;
+        steps.done("schema", "up to date");
+
+        self.keep_back(specs::server(arguments, &layout, &accounts));
+        let healthy = async || probe::is_healthy(arguments.listen).await.then_some(());
+        answer("server", hopeless, healthy).await?;
+        self.publish(arguments, steps)?;
+        steps.done("server", &format!("answers on {}", arguments.listen));
+
+        self.keep_front(specs::gateway(arguments, &layout, &accounts));
+        self.keep_front(specs::host(arguments, &layout));
+        let accepts = async || probe::accepts(arguments.gateway_listen).await.then_some(());
+        answer("gateway", hopeless, accepts).await?;
+        steps.done("gateway", &format!("answers on {}", arguments.gateway_listen));
+        self.host_is_online(arguments, hopeless, steps).await?;
+
+        self.keeper.is_up();
+        let port = specs::gateway_port(arguments).map_or_else(String::new, |port| format!(":{port}"));
+        let (scheme, domain) = (arguments.gateway_scheme.as_str(), &arguments.dev_domain);
+        steps.up(&[
+            ("server", specs::public_url(arguments)),
+            ("dev hosts", format!("{scheme}://<service>--<workspace>--{}.{domain}{port}", arguments.org)),
+            ("data", layout.root().display().to_string()),
+            ("owner's key", layout.owner_key().display().to_string()),
+        ]);
+        Ok(())
+    }
+
+    async fn host_is_online(
+        &self,
+        arguments: &AllArguments,
+        hopeless: &mut mpsc::Receiver<String>,
+        steps: &mut Steps,
+    ) -> anyhow::Result<()> {
+        if !self.layout.owner_key().exists() {
+            steps.done("host", "started; whether it is online only a member's key tells");
+            return Ok(());
+        }
+        let key = private::read(&self.layout.owner_key())?;
+        let online = async || probe::online_host(arguments.listen, &arguments.org, &key).await;
+        let host = answer("host", hopeless, online).await?;
+        steps.done("host", &format!("{} is online", host.name));
+        for reduction in host.reductions {
+            steps.note(&reduction);
+        }
+        Ok(())
+    }
+
+    /// Hands what the first start made to whom it is for, and says where the server is.
+    fn publish(&self, arguments: &AllArguments, steps: &Steps) -> anyhow::Result<()> {
+        let layout = &self.layout;
+        let root = is_root().then(crate::account::Account::own);
+        for (made, target, account) in [
+            (layout.server_secret("owner.key"), layout.owner_key(), self.accounts.starter),
+            (layout.server_secret("host.token"), layout.host_token(), root),
+        ] {
+            if made.exists() {
+                private::write(&target, &private::read(&made)?, account)?;
+                fs_err::remove_file(&made)?;
+            }
+        }
+        if !layout.owner_key().exists() {
+            steps.note(&format!(
+                "the database belongs to an installation whose owner's key is not in {}: sign in with a key of your own",
+                layout.owner_key().display()
+            ));
+        }
+        let url = layout.server_url();
+        fs_err::write(&url, format!("http://{}\n", probe::reachable(arguments.listen)))?;
+        fs_err::set_permissions(&url, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        Ok(())
+    }
+
+    fn keep_back(&mut self, spec: Spec) {
+        let keeping = self.keeper.clone().keep(spec, self.stops.back.clone(), self.stops.kill.clone());
+        self.back.spawn(keeping);
+    }
+
+    fn keep_front(&mut self, spec: Spec) {
+        let keeping = self.keeper.clone().keep(spec, self.stops.front.clone(), self.stops.kill.clone());
+        self.front.spawn(keeping);
+    }
+
+    fn keep_database(&mut self, cluster: Arc<Cluster>, postmaster: Postmaster) {
+        let stop = self.stops.back.clone();
+        self.back.spawn(async move { database::keep(&cluster, postmaster, stop).await });
+    }
+
+    /// Ends every child in order. What they started in sandboxes stays.
+    async fn drain(&mut self) {
+        let _ = fs_err::remove_file(self.layout.server_url());
+        self.stops.front.cancel();
+        // The server hears the last reports; but it does not wait for somebody's endless download.
+        let _ = timeout(FIRST_TO_GO, async { while self.front.join_next().await.is_some() {} }).await;
+        self.stops.back.cancel();
+        while self.front.join_next().await.is_some() {}
+        while self.back.join_next().await.is_some() {}
+    }
+}
+
+/// Waits until a role answers what is asked of it.
+async fn answer<T>(role: &str, hopeless: &mut mpsc::Receiver<String>, mut ask: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            sleep(POLL).await;
+        }
+    };
+    let fix = "its words are above; ENVFORGE_LOG=debug tells more, `envforged doctor` looks at the machine";
+    tokio::select! {
+        answer = timeout(READY, asking) => {
+            answer.map_err(|_| advised(format!("the {role} did not answer within {} s", READY.as_secs()), fix))
+        }
+        Some(why) = hopeless.recv() => Err(advised(why, fix)),
+    }
 }

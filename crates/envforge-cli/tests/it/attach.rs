@@ -1,0 +1,201 @@
+//! Attached, in a terminal of the test's own.
+
+use crate::support::{Act, End, Server, envforge, events, ok, workspace};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const TERMINAL: &str = "GET /v1/orgs/acme/workspaces/fix-login/terminal?cols=100&rows=30";
+
+/// A terminal with the program in it.
+struct Window {
+    master: File,
+    slave: OwnedFd,
+    child: Child,
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Window {
+    fn open(home: &Path, server: &Server, args: &[&str]) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        let name = ptsname(&master, Vec::new()).expect("a name");
+        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+        let slave = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).expect("opened");
+        tcsetwinsize(&slave, size(100, 30)).expect("set");
+        let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
+        let program = envforge(home, args);
+        // A session of its own with this terminal, so that the program hears of its size.
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(program.get_program()).args(program.get_args()).env_clear().current_dir(home);
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("ENVFORGE_SERVER", &server.url).env("ENVFORGE_KEY", "efk_test").env("ENVFORGE_ORG", "acme");
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("it runs");
+        let master = File::from(master);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (mut reader, sink) = (master.try_clone().expect("a descriptor"), Arc::clone(&seen));
+        std::thread::spawn(move || {
+            let mut buffer = [0_u8; 4096];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                sink.lock().expect("alive").extend_from_slice(&buffer[..length]);
+            }
+        });
+        Self { master, slave, child, seen }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen.lock().expect("alive")).into_owned()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.text().contains(text) {
+            assert!(begun.elapsed() < Duration::from_secs(5), "no {text:?} in {:?}", self.text());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn type_keys(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).expect("typed");
+    }
+
+    fn is_raw(&self) -> bool {
+        !tcgetattr(&self.slave).expect("a terminal").local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
+    }
+
+    #[track_caller]
+    fn ends_with(&mut self, code: i32) {
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                break status;
+            }
+            if begun.elapsed() > Duration::from_secs(5) {
+                let _ = self.child.kill();
+                panic!("it does not end: {:?}", self.text());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(status.code(), Some(code), "{:?}", self.text());
+        assert!(!self.is_raw(), "the terminal was not given back");
+    }
+}
+
+fn size(cols: u16, rows: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+// proves UP-1 UP-3
+#[test]
+fn keys_go_there_and_the_screen_comes_back() {
+    let server = Server::acme();
+    server.terminal(vec![
+        Act::Say("\x1b[?1049h\x1b[?2004hfix-login$ "),
+        Act::Expect("ls\r"),
+        Act::Say("file.txt\r\n"),
+        Act::ExpectSize(120, 40),
+        Act::Say("resized"),
+        // Control keys are the shell's, not this program's.
+        Act::Expect("\x03\x02d"),
+        Act::End("detached"),
+    ]);
+    let home = tempfile::tempdir().expect("a folder");
+    let mut window = Window::open(home.path(), &server, &["attach", "fix-login"]);
+    window.wait_for("fix-login$ ");
+    assert!(window.is_raw());
+    window.type_keys("ls\r");
+    window.wait_for("file.txt");
+    tcsetwinsize(&window.slave, size(120, 40)).expect("set");
+    window.wait_for("resized");
+    window.type_keys("\x03\x02d");
+    window.ends_with(0);
+    window.wait_for("\x1b[?2004l\x1b[r\x1b[?1049l\x1b[0m");
+    window.wait_for("[detached from fix-login: detached]");
+    // One connection, straight away; the events for the title come later or not at all.
+    assert_eq!(server.asked()[0], TERMINAL);
+}
+
+// proves UP-3
+#[test]
+fn a_lost_connection_is_made_again_and_the_screen_redrawn() {
+    let server = Server::acme();
+    server.terminal(vec![Act::Say("\x1b[?1049hbefore "), Act::Cut]);
+    server.terminal(vec![Act::Refuse(503, r#"{"error":{"code":"host.lost","message":"gone","kind":"unavailable"}}"#)]);
+    server.terminal(vec![Act::Say("\x1b[?1049hredrawn "), Act::Expect("x"), Act::End("exited")]);
+    let home = tempfile::tempdir().expect("a folder");
+    let mut window = Window::open(home.path(), &server, &["attach", "fix-login"]);
+    window.wait_for("before ");
+    window.wait_for("connection lost, reconnecting");
+    window.wait_for("redrawn ");
+    window.type_keys("x");
+    window.ends_with(0);
+}
+
+#[test]
+fn reconnecting_can_be_given_up() {
+    let server = Server::acme();
+    server.terminal(vec![Act::Say("before"), Act::Cut]);
+    let gone = Act::Refuse(503, r#"{"error":{"code":"host.lost","message":"gone","kind":"unavailable"}}"#);
+    for _ in 0..50 {
+        server.terminal(vec![gone.clone()]);
+    }
+    let home = tempfile::tempdir().expect("a folder");
+    let mut window = Window::open(home.path(), &server, &["attach", "fix-login"]);
+    window.wait_for("reconnecting");
+    window.type_keys("\x03");
+    window.ends_with(6);
+    window.wait_for("gave up reconnecting");
+}
+
+#[test]
+fn a_refusal_leaves_the_terminal_alone() {
+    let server = Server::acme();
+    let body = r#"{"error":{"code":"workspace.not_found","message":"no workspace `fix-login`","kind":"not_found"}}"#;
+    server.terminal(vec![Act::Refuse(404, body)]);
+    let home = tempfile::tempdir().expect("a folder");
+    let mut window = Window::open(home.path(), &server, &["attach", "fix-login"]);
+    window.ends_with(4);
+    window.wait_for("error: no workspace `fix-login`");
+}
+
+// proves UP-3
+#[test]
+fn a_signal_gives_the_terminal_back() {
+    let server = Server::acme();
+    server.terminal(vec![Act::Say("\x1b[?1049h\x1b[?25lready"), Act::Expect("never typed")]);
+    let home = tempfile::tempdir().expect("a folder");
+    let mut window = Window::open(home.path(), &server, &["attach", "fix-login"]);
+    window.wait_for("ready");
+    let pid = rustix::process::Pid::from_child(&window.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("sent");
+    window.ends_with(1);
+    window.wait_for("\x1b[?1049l\x1b[?25h");
+}
+
+// proves UP-2
+#[test]
+fn up_attaches_before_the_services_are_ready() {
+    let server = Server::acme();
+    let path = "/v1/orgs/acme/workspaces/fix-login";
+    server.route(&format!("GET {path}"), ok(&workspace("asleep", 1, "asleep", "asleep")));
+    server.route(&format!("POST {path}/wake"), ok(&workspace("waking", 2, "asleep", "asleep")));
+    let states = [workspace("waking", 2, "waking", "waking"), workspace("awake", 2, "ready", "waking")];
+    server.route(&format!("GET {path}/events"), events(&states, End::Open));
+    server.terminal(vec![Act::Say("prompt$ "), Act::Expect("exit\r"), Act::End("the shell exited")]);
+    let home = tempfile::tempdir().expect("a folder");
+    let mut window = Window::open(home.path(), &server, &["up", "fix-login"]);
+    window.wait_for("prompt$ ");
+    // How the services fare comes after, in the window's title.
+    window.wait_for("\x1b]2;fix-login: web ready, api waking\x07");
+    window.type_keys("exit\r");
+    window.ends_with(0);
+    window.wait_for("\x1b[23;2t");
+}

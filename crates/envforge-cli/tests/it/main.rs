@@ -1,0 +1,12 @@
+//! The program from outside: command line in; stdout, stderr and exit code out, against a scripted server.
+#![allow(clippy::disallowed_methods, reason = "tests start the program and measure how long they wait for it")]
+#![allow(clippy::needless_raw_string_hashes, reason = "the snapshots are written by a tool")]
+
+mod attach;
+mod errors;
+mod ledger;
+mod links;
+mod runs;
+mod support;
+mod up;
+mod workspaces;

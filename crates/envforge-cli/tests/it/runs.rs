@@ -1,0 +1,104 @@
+//! Runs and logs.
+
+use crate::support::{Answer, End, Server, ok, run};
+use expect_test::expect;
+use serde_json::{Value, json};
+
+const RUNS: &str = "/v1/orgs/acme/workspaces/fix-login/runs";
+const JOB: &str = "job_00000000000000000000000000000001";
+
+fn job(state: &str, exit_code: Option<i32>, cause: Option<&str>) -> Value {
+    json!({ "id": JOB, "argv": ["npm", "test"], "state": state, "exit_code": exit_code, "cause": cause,
+        "created_at": "2026-11-21T06:00:00Z", "ended_at": null })
+}
+
+fn lines(texts: &[&str]) -> Vec<String> {
+    texts.iter().enumerate().map(|(n, text)| format!("2026-11-21T06:00:0{n}.000Z {text}\n")).collect()
+}
+
+fn log_route(follow: bool) -> String {
+    format!("GET {RUNS}/{JOB}/logs?tail=1000000&follow={follow}")
+}
+
+// proves UP-4 RUN-3
+#[test]
+fn a_run_ends_with_its_commands_output_and_code() {
+    let server = Server::acme();
+    server.route(&format!("POST {RUNS}"), ok(&job("pending", None, None)));
+    server.route(&format!("GET {RUNS}/{JOB}"), ok(&job("running", None, None)));
+    server.route(&format!("GET {RUNS}/{JOB}"), ok(&job("ended", Some(3), None)));
+    let output = lines(&["stdout ok 1", "stderr warning:  two  spaces", "stdout "]);
+    server.route(&log_route(true), Answer::Chunks(output.clone(), End::Clean));
+    server.route(&log_route(false), Answer::Chunks(output, End::Clean));
+    expect![[r#"
+        exit: 3
+        --- stdout
+        ok 1
+
+        --- stderr
+        warning:  two  spaces
+    "#]]
+    .assert_eq(&run(&server, &["run", "-w", "fix-login", "--", "npm", "test"]));
+    assert!(server.asked().contains(&format!("POST {RUNS} {{\"argv\":[\"npm\",\"test\"]}}")));
+}
+
+// proves UP-4
+#[test]
+fn a_dropped_connection_loses_no_line_and_repeats_none() {
+    let server = Server::acme();
+    server.route(&format!("POST {RUNS}"), ok(&job("running", None, None)));
+    server.route(&format!("GET {RUNS}/{JOB}"), ok(&job("running", None, None)));
+    server.route(&format!("GET {RUNS}/{JOB}"), ok(&job("ended", Some(0), None)));
+    let output = lines(&["stdout one", "stdout two", "stdout three", "stdout four"]);
+    let mut cut = output[..2].to_vec();
+    cut.push("2026-11-21T06:00:02.000Z stdout th".to_owned());
+    server.route(&log_route(true), Answer::Chunks(cut, End::Cut));
+    server.route(&log_route(true), Answer::Chunks(output[..3].to_vec(), End::Clean));
+    server.route(&log_route(false), Answer::Chunks(output, End::Clean));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"at":"2026-11-21T06:00:00.000Z","stream":"stdout","text":"one","type":"line"}
+        {"at":"2026-11-21T06:00:01.000Z","stream":"stdout","text":"two","type":"line"}
+        {"at":"2026-11-21T06:00:02.000Z","stream":"stdout","text":"three","type":"line"}
+        {"at":"2026-11-21T06:00:03.000Z","stream":"stdout","text":"four","type":"line"}
+        {"run":{"argv":["npm","test"],"cause":null,"created_at":"2026-11-21T06:00:00Z","ended_at":null,"exit_code":0,"id":"job_00000000000000000000000000000001","state":"ended"},"type":"run"}
+        --- stderr
+    "#]].assert_eq(&run(&server, &["run", "-w", "fix-login", "--json", "--", "npm", "test"]));
+}
+
+#[test]
+fn a_command_that_could_not_run_says_why() {
+    let server = Server::acme();
+    server.route(&format!("POST {RUNS}"), ok(&job("failed", None, Some("no capacity for a small runtime"))));
+    expect![[r#"
+        exit: 1
+        --- stdout
+        --- stderr
+        error: the command could not be run: no capacity for a small runtime
+    "#]]
+    .assert_eq(&run(&server, &["run", "-w", "fix-login", "--", "npm", "test"]));
+}
+
+#[test]
+fn captured_logs_are_printed_as_they_are() {
+    let server = Server::acme();
+    let base = "GET /v1/orgs/acme/workspaces/fix-login/logs/web";
+    server.route(&format!("{base}?tail=2&follow=false"), Answer::Chunks(lines(&["stdout up", "stderr oops"]), End::Clean));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        2026-11-21T06:00:00.000Z stdout up
+        2026-11-21T06:00:01.000Z stderr oops
+        --- stderr
+    "#]]
+    .assert_eq(&run(&server, &["logs", "web", "-n", "2", "-w", "fix-login"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"at":"2026-11-21T06:00:00.000Z","stream":"stdout","text":"up"}
+        {"at":"2026-11-21T06:00:01.000Z","stream":"stderr","text":"oops"}
+        --- stderr
+    "#]]
+    .assert_eq(&run(&server, &["logs", "web", "-n", "2", "-w", "fix-login", "--json"]));
+}

@@ -1,0 +1,91 @@
+//! The phases of a request, in the order in which they run; a file each.
+//!
+//! Each phase either hands the request on or refuses it, and the order is the safety argument: nothing is
+//! asked of the server before a session is verified, and nothing is woken before the policy allows the request.
+
+pub(crate) mod answer;
+mod deliver;
+mod forward;
+mod headers;
+mod label;
+pub(crate) mod policy;
+pub(crate) mod refused;
+pub(crate) mod route;
+pub(crate) mod session;
+pub(crate) mod wake;
+
+use crate::body::AnswerBody;
+use crate::serve::Peer;
+use crate::sessions::Unverified;
+use crate::shared::Shared;
+use crate::{own, share};
+use answer::Audience;
+use deliver::Delivery;
+use forward::Outgoing;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use refused::Refused;
+use std::sync::Arc;
+use wake::Hold;
+
+/// Answers a request, whatever it is.
+pub(crate) async fn handle(shared: &Arc<Shared>, peer: &Peer, mut request: Request<Incoming>) -> Response<AnswerBody> {
+    shared.stats.requests.add();
+    let audience = Audience::of(&request);
+    let label = label::of(&mut request, &shared.config.dev_domain);
+    let outcome = match &label {
+        Ok(label) => walk(shared, peer, label, audience, request).await,
+        Err(refused) => Err(refused.clone()),
+    };
+    let refused = match outcome {
+        Ok(response) => return response,
+        Err(refused) => refused,
+    };
+    match refused {
+        Refused::Unverified(reason) => {
+            shared.stats.unverified.add();
+            shared.unverified.count(label.as_deref().unwrap_or_default(), reason);
+        }
+        Refused::WaitingPage(_) => shared.stats.waiting_pages.add(),
+        _ => {}
+    }
+    answer::refuse(audience, &refused)
+}
+
+async fn walk(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    label: &str,
+    audience: Audience,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Refused> {
+    if !shared.lease.holds() {
+        return Err(Refused::LeaseOver);
+    }
+    if let Some(token) = share::token_of(request.uri().path()).map(str::to_owned) {
+        return share::answer(shared, label, &token, request).await;
+    }
+    let (admitted, via) = session::admit(shared, label, request.headers()).await?;
+    let permit = policy::check(&request, via)?;
+    if own::is_own(request.uri().path()) {
+        return own::answer(shared, label, &admitted, &request).await;
+    }
+    let outgoing = Outgoing::new(shared, peer, request, permit.websocket);
+    let hold = Hold::new(shared, audience == Audience::Navigation);
+    let delivery = Delivery { shared, admitted: &admitted, label, outgoing, hold };
+    tokio::select! {
+        biased;
+        outcome = delivery.run() => outcome,
+        () = admitted.ends().cancelled() => {
+            shared.stats.ended.add();
+            if shared.lease.holds() {
+                Err(Refused::Unverified(match admitted.why(shared.now()) {
+                    Unverified::Expired => Unverified::Expired,
+                    _ => Unverified::Revoked,
+                }))
+            } else {
+                Err(Refused::LeaseOver)
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The driver's queue: what comes in, and who handles it.
+
+use super::events::Event;
+use super::layers::LayerSlot;
+use super::manifest::FileStamp;
+use super::publish::News;
+use super::registry::Workspaces;
+use super::runtime::Runtime;
+use super::view::View;
+use crate::commands::{self, Finished};
+use crate::ctx::HostContext;
+use crate::engines::Layer;
+use crate::files::Durability;
+use crate::journal::{Intent, Journal, WorkspaceState};
+use crate::place::Place;
+use crate::trouble::{Blocked, unwritable};
+use envforge_api::host::{FromHost, HEARTBEAT_SECONDS, HostCommand, Order, Outcome};
+use envforge_core::id::CommandId;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A command that is being carried out and answered at its end.
+pub(crate) struct Operation {
+    pub(crate) command: HostCommand,
+    pub(crate) work: Pin<Box<dyn Future<Output = Finished> + Send>>,
+}
+
+/// The one writer of a workspace.
+pub(crate) struct Driver {
+    pub(crate) ctx: Arc<HostContext>,
+    pub(crate) workspaces: Arc<Workspaces>,
+    pub(crate) place: Place,
+    pub(crate) journal: Journal,
+    pub(crate) state: WorkspaceState,
+    pub(crate) view: Arc<View>,
+    pub(crate) queue: mpsc::UnboundedSender<Event>,
+    pub(crate) shell: LayerSlot,
+    pub(crate) layer: LayerSlot,
+    pub(crate) runtime: Runtime,
+    pub(crate) shell_trouble: Option<Blocked>,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) deferred: VecDeque<HostCommand>,
+    pub(crate) news: News,
+    /// The connection to the server that has everything this workspace told.
+    pub(crate) connection: u64,
+    /// The journal could not be written; what it should hold was not told.
+    pub(crate) unsaved: bool,
+    /// The disk may not have the journal yet.
+    pub(crate) unsynced: bool,
+    pub(crate) manifest_stamp: Option<FileStamp>,
+    /// The workspace is destroyed; the driver ends.
+    pub(crate) gone: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        ctx: Arc<HostContext>,
+        workspaces: Arc<Workspaces>,
+        place: Place,
+        state: WorkspaceState,
+        view: Arc<View>,
+        queue: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            journal: Journal::of(&place),
+            ctx,
+            workspaces,
+            place,
+            state,
+            view,
+            queue,
+            shell: LayerSlot::default(),
+            layer: LayerSlot::default(),
+            runtime: Runtime::default(),
+            shell_trouble: None,
+            operation: None,
+            deferred: VecDeque::new(),
+            news: News::default(),
+            connection: 0,
+            unsaved: false,
+            unsynced: false,
+            manifest_stamp: None,
+            gone: false,
+        }
+    }
+
+    /// Drives the workspace until it is destroyed or the daemon ends. Its layers go on without it.
+    pub(crate) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
+        self.take_up().await;
+        let mut beat = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let tasks = self.ctx.tasks.clone();
+        while !self.gone {
+            let pause = self.time_to_deadline();
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => break,
+                Some(event) = events.recv() => self.handle(event).await,
+                finished = finish(&mut self.operation) => self.finished(finished).await,
+                () = tokio::time::sleep(pause) => self.tick().await,
+                _ = beat.tick() => self.beat().await,
+            }
+        }
+        if !self.gone && self.unsynced {
+            drop(self.save(Durability::Machine));
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Command(command) => self.command(*command).await,
+            Event::Acknowledge(sequence) => {
+                self.state.reports.acknowledge(sequence);
+                self.unsynced = true;
+            }
+            Event::Connected => self.repeat_reports(),
+            Event::Attached(layer, pid, client, known) => self.attached(layer, pid, client, known).await,
+            Event::Detached(layer, pid) => self.detached(layer, pid),
+            Event::Ended(layer, pid) => self.ended(layer, pid).await,
+            Event::Exited(layer, name, pid, exit) => self.exited(layer, &name, pid, exit).await,
+            Event::ServiceExited(service, pid, exit, lines) => self.service_exited(&service, pid, exit, lines).await,
+            Event::ServiceGone(service) => self.service_gone(&service).await,
+            Event::Listening(listeners) => self.listening(listeners).await,
+            Event::Probed(service, pid, result) => self.probed(&service, pid, result).await,
+            Event::Provisioned(kind, init, result) => self.provisioned(kind, init, result).await,
+            Event::RedisReady(pid) => self.redis_ready(pid).await,
+            Event::Checked(check, pid, result) => self.checked(&check, pid, result),
+            Event::SetupEnded(exit, lines) => self.setup_ended(exit, &lines).await,
+        }
+    }
+
+    /// A command: answered before, to wait, or to be carried out.
+    pub(crate) async fn command(&mut self, command: HostCommand) {
+        if let Some(outcome) = self.state.answer_to(&command) {
+            return self.say_answer(command.id, outcome);
+        }
+        if let Some(operation) = &self.operation {
+            if operation.command.id == command.id {
+                return;
+            }
+            if command.order == Order::DestroyWorkspace && !matches!(operation.command.order, Order::DestroyWorkspace) {
+                // What is being made is not wanted any more; what was made so far goes with the rest.
+                self.operation = None;
+                self.deferred.clear();
+            } else {
+                if self.deferred.iter().all(|deferred| deferred.id != command.id) {
+                    self.deferred.push_back(command);
+                }
+                return;
+            }
+        }
+        tracing::debug!(workspace = %self.place.workspace, command = %command.id, verb = command.order.verb(), "command taken");
+        commands::obey(self, command).await;
+    }
+
+    async fn finished(&mut self, finished: Finished) {
+        let Some(operation) = self.operation.take() else { return };
+        commands::finished(self, operation.command, finished).await;
+        while self.operation.is_none() && !self.gone {
+            let Some(command) = self.deferred.pop_front() else { return };
+            self.command(command).await;
+        }
+    }
+
+    /// Journals an answer and gives it. An answer that can't be journaled is a failure, and remembered nowhere.
+    pub(crate) fn answer(&mut self, command: CommandId, outcome: Outcome, durability: Durability) {
+        self.state.remember(command, outcome.clone());
+        match self.save(durability) {
+            Ok(()) => self.say_answer(command, outcome),
+            Err(error) => {
+                self.state.answered.retain(|answered| answered.command != command);
+                self.say_answer(command, Outcome::Failed(unwritable(&error).into()));
+            }
+        }
+    }
+
+    /// Gives an answer that the journal has, or that nothing was done for.
+    pub(crate) fn say_answer(&self, command: CommandId, outcome: Outcome) {
+        if let Outcome::Failed(trouble) = &outcome {
+            tracing::info!(workspace = %self.place.workspace, %command, code = trouble.code, cause = trouble.cause, "command failed");
+        }
+        self.ctx.outbox.send(FromHost::Answer { command, outcome });
+    }
+
+    /// Writes the journal.
+    pub(crate) fn save(&mut self, durability: Durability) -> io::Result<()> {
+        self.state.services = self.runtime.records();
+        self.state.prune_jobs();
+        let written = self.journal.write(&mut self.state, durability);
+        match &written {
+            Ok(()) => {
+                self.unsaved = false;
+                self.unsynced = durability == Durability::Process;
+            }
+            Err(error) => {
+                if !self.unsaved {
+                    tracing::error!(workspace = %self.place.workspace, %error, "journal: not written; nothing is told until it is");
+                }
+                self.unsaved = true;
+            }
+        }
+        written
+    }
+
+    /// Every other second.
+    async fn beat(&mut self) {
+        if self.unsaved && self.save(Durability::Process).is_ok() {
+            self.connection = 0;
+            self.repeat_reports();
+        }
+        if self.unsynced {
+            self.unsynced = false;
+            self.journal.sync_later(&mut self.state, &self.ctx.tasks);
+        }
+        if self.operation.is_none() {
+            self.look_at_manifest().await;
+            self.keep_shell().await;
+        }
+    }
+
+    /// Whether the runtime is paused.
+    pub(crate) fn is_frozen(&self) -> bool {
+        matches!(self.state.intent, Intent::Frozen { .. })
+    }
+
+    /// Whether what runs in the runtime may be told to do something.
+    pub(crate) fn is_active(&self) -> bool {
+        self.layer.client.is_some() && !self.is_frozen() && !self.runtime.stopping
+    }
+
+    /// The slot of a layer.
+    pub(crate) fn slot(&mut self, layer: Layer) -> &mut LayerSlot {
+        match layer {
+            Layer::Shell => &mut self.shell,
+            Layer::Runtime => &mut self.layer,
+        }
+    }
+}
+
+/// Resolves when the operation under way has finished; never without one.
+async fn finish(operation: &mut Option<Operation>) -> Finished {
+    match operation {
+        Some(operation) => operation.work.as_mut().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,281 @@
+//! A workspace's two layers: held, watched, found again.
+//!
+//! A layer is watched by two tasks: one waits for its init to end, the other holds a connection to it and passes on what
+//! ends inside. A connection to a paused init answers once it is thawed, so nothing here needs to know of pauses.
+
+use super::driver::Driver;
+use super::events::Event;
+use crate::context::Context;
+use crate::ctx::HostContext;
+use crate::engines::{Bind, Layer, LayerLimits, LayerPlan, inside};
+use crate::init::client::{ClientError, Events, InitClient};
+use crate::init::protocol::{Event as InitEvent, ProcessState, SandboxState};
+use crate::journal::Intent;
+use crate::place::Place;
+use crate::sys::sandbox::Sandbox;
+use crate::tasks::Owned;
+use crate::terminal;
+use crate::trouble::{Blocked, blocked};
+use envforge_api::host::{PrepareShell, StartRuntime};
+use envforge_core::size::Size;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Processes and threads a runtime may have.
+const RUNTIME_PROCESSES: u64 = 8_192;
+/// The pause between two tries to reach an init.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// A layer, if it is there.
+#[derive(Default)]
+pub(crate) struct LayerSlot {
+    pub(crate) sandbox: Option<Arc<Sandbox>>,
+    /// The way to its init, while the connection holds.
+    pub(crate) client: Option<InitClient>,
+    tasks: Vec<Owned>,
+}
+
+impl LayerSlot {
+    /// The init's pid.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.sandbox.as_ref().map(|sandbox| sandbox.pid())
+    }
+}
+
+/// What the shell layer looks like.
+pub(crate) fn shell_plan(ctx: &HostContext, place: &Place, prepared: &PrepareShell) -> LayerPlan {
+    let limits = ctx.config.shell_limits;
+    LayerPlan {
+        layer: Layer::Shell,
+        hostname: hostname(prepared),
+        limits: LayerLimits {
+            milli_cpu: limits.milli_cpu.into(),
+            reserved_milli_cpu: 500,
+            memory: limits.memory,
+            processes: limits.processes,
+        },
+        binds: vec![Bind::read_only(place.logs(), inside::LOGS)],
+        files: vec![(PathBuf::from(terminal::CONFIG_PATH), terminal::CONFIG.to_owned())],
+        environment: environment(prepared),
+    }
+}
+
+/// What the runtime layer looks like.
+pub(crate) fn runtime_plan(ctx: &HostContext, place: &Place, prepared: &PrepareShell, order: &StartRuntime) -> LayerPlan {
+    LayerPlan {
+        layer: Layer::Runtime,
+        hostname: hostname(prepared),
+        limits: runtime_limits(order.size),
+        binds: vec![
+            Bind::writable(place.data(), inside::DATA),
+            Bind::read_only(ctx.postgres.socket_dir(), inside::POSTGRES),
+        ],
+        files: Vec::new(),
+        environment: environment(prepared),
+    }
+}
+
+/// The limits of a size.
+pub(crate) fn runtime_limits(size: Size) -> LayerLimits {
+    LayerLimits {
+        milli_cpu: size.burst_milli_cpu(),
+        reserved_milli_cpu: size.reserved_milli_cpu(),
+        memory: size.burst_memory(),
+        processes: RUNTIME_PROCESSES,
+    }
+}
+
+fn hostname(prepared: &PrepareShell) -> String {
+    prepared.names.workspace.as_str().chars().take(63).collect()
+}
+
+fn environment(prepared: &PrepareShell) -> BTreeMap<String, String> {
+    let names = &prepared.names;
+    [
+        ("ENVFORGE", "1"),
+        ("ENVFORGE_ORG", names.org.as_str()),
+        ("ENVFORGE_PROJECT", names.project.as_str()),
+        ("ENVFORGE_WORKSPACE", names.workspace.as_str()),
+        ("ENVFORGE_BRANCH", &prepared.branch),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// Starts the shell, with its context written and its session open.
+pub(crate) async fn start_shell(ctx: &HostContext, place: &Place, prepared: &PrepareShell) -> Result<Arc<Sandbox>, Blocked> {
+    let failed = |cause: String| blocked("shell.not_started", format!("the shell could not be started: {cause}"), "see the host daemon's log");
+    let sandbox = ctx.engine.start(place, &shell_plan(ctx, place, prepared)).await.map_err(|error| failed(error.to_string()))?;
+    let client = sandbox.connect().await.map_err(|error| failed(error.to_string()))?;
+    let context = Context { prepared, manifest: None, public_urls: &BTreeMap::new() };
+    let script = context.script();
+    let (written, session) = tokio::join!(script.run(&client), client.spawn(terminal::prepare(place.uid)));
+    if let Err(error) = written {
+        tracing::warn!(workspace = %place.workspace, %error, "shell: its context was not written");
+    }
+    if let Err(error) = session {
+        tracing::warn!(workspace = %place.workspace, %error, "shell: its first session was not opened");
+    }
+    Ok(Arc::new(sandbox))
+}
+
+/// A connection that hears of everything from now on, and what was before.
+async fn attach(sandbox: &Sandbox) -> Result<(InitClient, Events, SandboxState), ClientError> {
+    let client = sandbox.connect().await?;
+    let events = client.subscribe().await?;
+    let known = client.list().await?;
+    Ok((client, events, known))
+}
+
+impl Driver {
+    /// Takes hold of a layer that runs, and watches it.
+    pub(crate) fn hold(&mut self, layer: Layer, sandbox: Arc<Sandbox>) {
+        let pid = sandbox.pid();
+        let (queue, watched) = (self.queue.clone(), Arc::clone(&sandbox));
+        let end = self.ctx.tasks.spawn_owned("layer-end", async move {
+            match watched.ended().await {
+                Ok(()) => drop(queue.send(Event::Ended(layer, pid))),
+                Err(error) => tracing::error!(%error, pid, "layer: its end can't be seen"),
+            }
+        });
+        let (queue, watched) = (self.queue.clone(), Arc::clone(&sandbox));
+        let events = self.ctx.tasks.spawn_owned("layer-events", async move {
+            while watched.is_running() {
+                match attach(&watched).await {
+                    Ok((client, mut events, known)) => {
+                        drop(queue.send(Event::Attached(layer, pid, client, known)));
+                        while let Some(InitEvent::Exited { name, pid, exit }) = events.next().await {
+                            drop(queue.send(Event::Exited(layer, name, pid, exit)));
+                        }
+                        drop(queue.send(Event::Detached(layer, pid)));
+                    }
+                    Err(error) => tracing::debug!(%error, pid, "layer: its init does not answer"),
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
+        let identity = sandbox.identity();
+        *self.slot(layer) = LayerSlot { sandbox: Some(sandbox), client: None, tasks: vec![end, events] };
+        match layer {
+            Layer::Shell => self.state.shell = Some(identity),
+            Layer::Runtime => self.state.runtime = Some(identity),
+        }
+        self.show();
+    }
+
+    /// Lets go of a layer that is gone.
+    pub(crate) fn let_go(&mut self, layer: Layer) {
+        *self.slot(layer) = LayerSlot::default();
+        match layer {
+            Layer::Shell => self.state.shell = None,
+            Layer::Runtime => self.state.runtime = None,
+        }
+        self.show();
+    }
+
+    /// An init answers, with what it knows.
+    pub(crate) async fn attached(&mut self, layer: Layer, pid: i32, client: InitClient, known: SandboxState) {
+        if self.slot(layer).pid() != Some(pid) {
+            return;
+        }
+        self.slot(layer).client = Some(client);
+        self.show();
+        match layer {
+            Layer::Shell => self.shell_attached(&known).await,
+            Layer::Runtime => self.runtime_attached(&known).await,
+        }
+        self.settle().await;
+    }
+
+    pub(crate) fn detached(&mut self, layer: Layer, pid: i32) {
+        if self.slot(layer).pid() == Some(pid) {
+            self.slot(layer).client = None;
+            self.show();
+        }
+    }
+
+    /// A layer's init ended without having been told to by an operation.
+    pub(crate) async fn ended(&mut self, layer: Layer, pid: i32) {
+        if self.slot(layer).pid() != Some(pid) {
+            return;
+        }
+        match layer {
+            Layer::Shell => {
+                tracing::warn!(workspace = %self.place.workspace, "the shell ended; it is started again");
+                self.let_go(Layer::Shell);
+                self.setup_lost();
+                self.keep_shell().await;
+            }
+            // The operation that ends it knows.
+            Layer::Runtime if self.runtime.stopping => {}
+            Layer::Runtime => {
+                tracing::warn!(workspace = %self.place.workspace, "the runtime ended by itself");
+                if let Err(error) = self.ctx.engine.end(&self.place, Layer::Runtime).await {
+                    tracing::warn!(workspace = %self.place.workspace, %error, "runtime: not cleared away");
+                }
+                self.runtime_is_gone("the runtime ended while it ran");
+            }
+        }
+        self.settle().await;
+    }
+
+    /// Starts the shell again when it is gone and should be there.
+    pub(crate) async fn keep_shell(&mut self) {
+        let Some(prepared) = self.state.prepared.clone() else { return };
+        if self.shell.sandbox.is_some() || self.operation.is_some() || !self.place.checkout().exists() {
+            return;
+        }
+        if let Err(error) = self.ctx.engine.prepare_network(&self.place).await {
+            tracing::warn!(workspace = %self.place.workspace, %error, "network: not there");
+        }
+        match start_shell(&self.ctx, &self.place, &prepared).await {
+            Ok(sandbox) => {
+                self.hold(Layer::Shell, sandbox);
+                self.shell_trouble = None;
+            }
+            Err(trouble) => self.shell_trouble = Some(trouble),
+        }
+        self.publish();
+    }
+
+    /// What ended in the shell while nobody listened is looked at and forgotten.
+    async fn shell_attached(&mut self, known: &SandboxState) {
+        for record in &known.processes {
+            if let ProcessState::Exited(exit) = record.state {
+                self.exited(Layer::Shell, &record.name, record.pid, exit).await;
+            }
+        }
+        let running = known.processes.iter().any(|record| record.name == super::setup::PROCESS && record.state == ProcessState::Running);
+        self.setup_after_attach(running).await;
+    }
+
+    /// A process in a layer ended.
+    pub(crate) async fn exited(&mut self, layer: Layer, name: &str, pid: i32, exit: crate::init::protocol::Exit) {
+        match layer {
+            Layer::Shell if name == super::setup::PROCESS => self.setup_exited(exit),
+            Layer::Shell if name.starts_with(terminal::PREFIX) || name.starts_with("tmux.") => self.forget(Layer::Shell, name),
+            Layer::Shell => {}
+            Layer::Runtime => self.runtime_exited(name, pid, exit).await,
+        }
+    }
+
+    /// Drops an exit record that was seen to.
+    pub(crate) fn forget(&mut self, layer: Layer, name: &str) {
+        let Some(client) = self.slot(layer).client.clone() else { return };
+        let name = name.to_owned();
+        self.ctx.tasks.spawn_loose("forget", async move {
+            drop(client.forget(&name).await);
+        });
+    }
+
+    /// The order the runtime is to follow, awake or paused.
+    pub(crate) fn order(&self) -> Option<&StartRuntime> {
+        match &self.state.intent {
+            Intent::Awake { order } | Intent::Frozen { order, .. } => Some(order),
+            Intent::Asleep => None,
+        }
+    }
+}

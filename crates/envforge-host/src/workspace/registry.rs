@@ -1,0 +1,161 @@
+//! Which workspaces this host has, and the way to each one's driver.
+//!
+//! A workspace appears here by its first `PREPARE_SHELL` or by its journal at start, and goes with its destruction.
+//! Each takes an index, from which its Linux user and its network addresses follow; no two have the same at a time.
+
+use super::driver::Driver;
+use super::events::Event;
+use super::view::View;
+use crate::ctx::HostContext;
+use crate::journal::{Gravestone, WorkspaceState};
+use crate::trouble::blocked;
+use envforge_api::host::{FromHost, HostCommand, Order, Outcome, Pulse};
+use envforge_core::id::{CommandId, WorkspaceId};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+
+/// More workspaces than a host's network pool has room for.
+const INDEX_LIMIT: u32 = crate::sys::egress::POOL_SIZE;
+
+/// All workspaces of this host.
+pub(crate) struct Workspaces {
+    ctx: Arc<HostContext>,
+    map: Mutex<BTreeMap<WorkspaceId, Handle>>,
+}
+
+struct Handle {
+    queue: mpsc::UnboundedSender<Event>,
+    view: Arc<View>,
+    index: u32,
+    /// CPU time seen at the last heartbeat, in microseconds, and when.
+    cpu: Option<(u64, Timestamp)>,
+}
+
+impl Workspaces {
+    pub(crate) fn new(ctx: Arc<HostContext>) -> Arc<Self> {
+        Arc::new(Self { ctx, map: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkspaceId, Handle>> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up the workspaces an earlier daemon left.
+    pub(crate) fn take_up(self: &Arc<Self>, states: Vec<WorkspaceState>) {
+        let mut map = self.lock();
+        for state in states {
+            if map.values().any(|handle| handle.index == state.index) {
+                tracing::error!(workspace = %state.workspace, index = state.index, "journal: two workspaces have one index; this one is left alone");
+                continue;
+            }
+            let handle = self.start(state);
+            map.insert(handle.0, handle.1);
+        }
+    }
+
+    fn start(self: &Arc<Self>, state: WorkspaceState) -> (WorkspaceId, Handle) {
+        let (queue, events) = mpsc::unbounded_channel();
+        let (workspace, index) = (state.workspace, state.index);
+        let place = self.ctx.data.place(workspace, index, state.uid);
+        let view = Arc::new(View::new(place.clone()));
+        let driver = Driver::new(Arc::clone(&self.ctx), Arc::clone(self), place, state, Arc::clone(&view), queue.clone());
+        self.ctx.tasks.spawn("workspace", driver.run(events));
+        (workspace, Handle { queue, view, index, cpu: None })
+    }
+
+    /// A command from the server.
+    pub(crate) fn command(self: &Arc<Self>, command: HostCommand) {
+        if command.org != self.ctx.identity.org {
+            tracing::error!(org = %command.org, command = %command.id, "a command of another org was refused");
+            let trouble = blocked("host.wrong_org", "this host obeys another org", "send the command to a host of its own org");
+            return self.answer(command.id, Outcome::Failed(trouble.into()));
+        }
+        let mut map = self.lock();
+        if let Some(handle) = map.get(&command.workspace) {
+            drop(handle.queue.send(Event::Command(Box::new(command))));
+            return;
+        }
+        if let Some(outcome) = Gravestone::read(&self.ctx.data, command.workspace).and_then(|stone| stone.answer_to(&command)) {
+            return self.answer(command.id, outcome);
+        }
+        match command.order {
+            Order::PrepareShell(_) => {
+                let taken: Vec<u32> = map.values().map(|handle| handle.index).collect();
+                let Some(index) = (0..INDEX_LIMIT).find(|index| !taken.contains(index)) else {
+                    let trouble = blocked("host.full", "this host has as many workspaces as it can", "delete a workspace, or add a host");
+                    return self.answer(command.id, Outcome::Failed(trouble.into()));
+                };
+                let state = WorkspaceState::new(command.workspace, index, self.ctx.config.uid_base + index);
+                let (workspace, handle) = self.start(state);
+                drop(handle.queue.send(Event::Command(Box::new(command))));
+                map.insert(workspace, handle);
+            }
+            Order::DestroyWorkspace => self.answer(command.id, Outcome::Done),
+            Order::FreezeRuntime | Order::StopRuntime | Order::StartRuntime(_) | Order::RunJob(_) => {
+                let trouble = blocked("workspace.not_prepared", "this host does not have the workspace", "prepare its shell first");
+                self.answer(command.id, Outcome::Failed(trouble.into()));
+            }
+        }
+    }
+
+    fn answer(&self, command: CommandId, outcome: Outcome) {
+        self.ctx.outbox.send(FromHost::Answer { command, outcome });
+    }
+
+    /// The server has a workspace's reports up to here.
+    pub(crate) fn acknowledge(&self, workspace: WorkspaceId, sequence: u64) {
+        if let Some(handle) = self.lock().get(&workspace) {
+            drop(handle.queue.send(Event::Acknowledge(sequence)));
+        }
+    }
+
+    /// There is a new connection to the server.
+    pub(crate) fn connected(&self) {
+        for handle in self.lock().values() {
+            drop(handle.queue.send(Event::Connected));
+        }
+    }
+
+    /// What is known of a workspace.
+    pub(crate) fn view(&self, workspace: WorkspaceId) -> Option<Arc<View>> {
+        self.lock().get(&workspace).map(|handle| Arc::clone(&handle.view))
+    }
+
+    /// The workspace is gone; its index may be given again.
+    pub(super) fn forget(&self, workspace: WorkspaceId) {
+        self.lock().remove(&workspace);
+    }
+
+    /// What each workspace with a running process does, noted as the last proof that it ran.
+    pub(crate) fn pulses(&self, at: Timestamp) -> Vec<Pulse> {
+        let mut pulses = Vec::new();
+        for (workspace, handle) in self.lock().iter_mut() {
+            let (place, generation, jobs_running) = {
+                let seen = handle.view.get();
+                let runs = seen.runs && !seen.frozen && seen.process_runs;
+                if !runs || !seen.runtime.is_some_and(|init| init.is_running()) {
+                    handle.cpu = None;
+                    continue;
+                }
+                (seen.place.clone(), seen.generation, seen.jobs_running)
+            };
+            if let Err(error) = super::proof::touch(&place.proof(), at) {
+                tracing::debug!(%workspace, %error, "proof: not noted");
+            }
+            let stats = self.ctx.engine.stats(&place, crate::engines::Layer::Runtime).unwrap_or_default();
+            let service_milli_cpu = handle.cpu.map_or(0, |(used, then)| milli_cpu(stats.cpu_usage_us.saturating_sub(used), then, at));
+            handle.cpu = Some((stats.cpu_usage_us, at));
+            let pulse = Pulse { workspace: *workspace, generation, process_runs: true, service_milli_cpu, memory: stats.memory_bytes, jobs_running };
+            pulses.push(pulse);
+        }
+        pulses
+    }
+}
+
+/// Microseconds of CPU between two instants, as thousandths of a core.
+fn milli_cpu(used: u64, from: Timestamp, to: Timestamp) -> u64 {
+    let passed = u64::try_from(to.duration_since(from).as_micros()).unwrap_or(0);
+    if passed == 0 { 0 } else { used.saturating_mul(1_000) / passed }
+}

@@ -1,0 +1,98 @@
+//! Signed links at the server: issue, exchange, wake within budgets, revoke.
+
+use crate::support::{TestServer, code, report, unknown};
+use envforge_api::gateway::{ROUTES_PATH, Route, WAKE_PATH, WakeAnswer, WakeRequest};
+use envforge_api::http::links::CreatedLink;
+use envforge_core::id::LinkSessionId;
+use envforge_core::readiness::ReadinessState;
+use envforge_core::runtime::{ObservedPhase, RuntimeState};
+use serde_json::{Value, json};
+
+const LINKS: &str = "/v1/orgs/acme/workspaces/main/links";
+const LABEL: &str = "web--main--acme";
+
+// proves LINK-7
+#[tokio::test]
+async fn a_link_waits_until_its_service_is_known_good() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let early = server.owner.post::<_, Value>(LINKS, &json!({ "service": "web" })).await;
+    assert_eq!(code(early), "link.service_not_ready");
+    assert_eq!(code(server.owner.post::<_, Value>(LINKS, &json!({ "service": "nope" })).await), "service.not_found");
+    let start = server.awake(&mut host, &workspace).await;
+    let awake: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web" })).await.unwrap();
+    assert!(awake.url.starts_with("http://web--main--acme.localhost:7081/share/efl1."), "{}", awake.url);
+    let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({ "tier": "stopped" })).await.unwrap();
+    let stop = host.command("STOP_RUNTIME").await;
+    host.done(&stop).await;
+    host.report(report(workspace.id, start.generation + 1, ObservedPhase::Absent, false, ReadinessState::Asleep)).await;
+    let asleep: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web" })).await.unwrap();
+    assert_eq!(asleep.link.service, "web");
+}
+
+// proves LINK-2
+#[tokio::test]
+async fn exchange_checks_host_budget_expiry_and_revocation() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    let link: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web", "visit_budget": 2, "expires_in_minutes": 5 })).await.unwrap();
+    assert_eq!(server.exchange("api--main--acme", &link.token).await.unwrap_err().code, "link.wrong_host");
+    assert_eq!(server.exchange(LABEL, "efl1.x.y").await.unwrap_err().code, "link.invalid");
+    server.exchange(LABEL, &link.token).await.unwrap();
+    server.exchange(LABEL, &link.token).await.unwrap();
+    assert_eq!(server.exchange(LABEL, &link.token).await.unwrap_err().code, "link.visits_spent");
+    let other: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web" })).await.unwrap();
+    let _: Value = server.owner.delete(&format!("/v1/orgs/acme/links/{}", other.link.id)).await.unwrap();
+    let _: Value = server.owner.delete(&format!("/v1/orgs/acme/links/{}", other.link.id)).await.unwrap();
+    assert_eq!(server.exchange(LABEL, &other.token).await.unwrap_err().code, "link.revoked");
+    assert_eq!(server.events("link.revoked").await, 1, "revoking twice is one event");
+    server.advance(301);
+    assert_eq!(server.exchange(LABEL, &link.token).await.unwrap_err().code, "link.invalid", "expired tokens don't verify");
+}
+
+// proves LINK-4
+#[tokio::test]
+async fn a_session_wakes_within_its_links_budget() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let start = server.awake(&mut host, &workspace).await;
+    let link: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web", "wake_budget": 1 })).await.unwrap();
+    let session = server.exchange(LABEL, &link.token).await.unwrap().session;
+    let request = WakeRequest { session: session.clone(), session_id: unknown::<LinkSessionId>(), path: "/".to_owned() };
+    let sleep = async |host: &mut crate::support::FakeHost, generation| {
+        let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({})).await.unwrap();
+        let freeze = host.command("FREEZE_RUNTIME").await;
+        host.done(&freeze).await;
+        host.report(report(workspace.id, generation, ObservedPhase::Frozen, true, ReadinessState::Ready)).await;
+    };
+    sleep(&mut host, start.generation + 1).await;
+    let woken: WakeAnswer = server.gateway().post(WAKE_PATH, &request).await.unwrap();
+    assert_eq!(woken.runtime.state, RuntimeState::Waking);
+    let thaw = host.command("START_RUNTIME").await;
+    host.done(&thaw).await;
+    host.up(&thaw).await;
+    sleep(&mut host, thaw.generation + 1).await;
+    let spent = server.gateway().post::<_, Value>(WAKE_PATH, &request).await;
+    assert_eq!(code(spent), "link.wakes_spent");
+    let forged = WakeRequest { session: session.replace("efs1.", "efs1.A"), ..request };
+    assert_eq!(code(server.gateway().post::<_, Value>(WAKE_PATH, &forged).await), "session.invalid");
+}
+
+// proves LINK-3 LINK-1
+#[tokio::test]
+async fn a_label_leads_to_the_application_and_a_direct_host_to_its_service() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    let route: Route = server.gateway().get(&format!("{ROUTES_PATH}/{LABEL}")).await.unwrap();
+    let rules: Vec<_> = route.rules.iter().map(|rule| (rule.prefix.as_str(), rule.service.as_str())).collect();
+    assert_eq!(rules, [("/api", "api"), ("/", "web")]);
+    let direct: Route = server.gateway().get(&format!("{ROUTES_PATH}/api--main--acme")).await.unwrap();
+    let rules: Vec<_> = direct.rules.iter().map(|rule| (rule.prefix.as_str(), rule.service.as_str())).collect();
+    assert_eq!(rules, [("/", "api")]);
+    assert_eq!(code(server.gateway().get::<Value>(&format!("{ROUTES_PATH}/web--other--acme")).await), "label.unknown");
+}

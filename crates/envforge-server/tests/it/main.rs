@@ -1,0 +1,12 @@
+//! The control plane against a real PostgreSQL, with hosts and gateways that speak the real protocols.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod access;
+mod documents;
+mod host_stream;
+mod ledger;
+mod links;
+mod meter;
+mod support;
+mod tenancy;
+mod workspaces;

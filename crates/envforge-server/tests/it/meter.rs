@@ -1,0 +1,149 @@
+//! Windows, caps, idle sleep and receipts, with a clock that stands still until it is moved.
+
+use crate::support::{FakeHost, TestServer, code, report};
+use envforge_api::host::{HostCommand, Pulse};
+use envforge_api::http::usage::WorkspaceUsage;
+use envforge_api::http::workspaces::Workspace;
+use envforge_core::readiness::ReadinessState;
+use envforge_core::runtime::{ObservedPhase, RuntimeState};
+use envforge_core::usage::CapPosture;
+use envforge_testkit::wait_until;
+use serde_json::{Value, json};
+
+async fn usage(server: &TestServer) -> WorkspaceUsage {
+    server.owner.get("/v1/orgs/acme/workspaces/main/usage").await.unwrap()
+}
+
+async fn sleep(server: &TestServer, host: &mut FakeHost, workspace: &Workspace, tier: &str) -> HostCommand {
+    let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({ "tier": tier })).await.unwrap();
+    let (verb, phase) = if tier == "frozen" { ("FREEZE_RUNTIME", ObservedPhase::Frozen) } else { ("STOP_RUNTIME", ObservedPhase::Absent) };
+    let command = host.command(verb).await;
+    host.done(&command).await;
+    host.report(report(workspace.id, command.generation, phase, tier == "frozen", ReadinessState::Asleep)).await;
+    command
+}
+
+// proves COST-1 COST-2
+#[tokio::test]
+async fn only_awake_time_is_metered_and_the_receipt_is_kept() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.advance(100);
+    assert_eq!(usage(&server).await.awake_seconds_this_month, 0, "a shell costs nothing");
+    server.awake(&mut host, &workspace).await;
+    server.advance(60);
+    let awake = usage(&server).await;
+    assert_eq!((awake.awake_seconds_this_month, awake.state), (60, RuntimeState::Awake));
+    assert!(awake.wake_cause.unwrap().starts_with("asked by user_"));
+    sleep(&server, &mut host, &workspace, "frozen").await;
+    server.advance(1_000);
+    assert_eq!(usage(&server).await.awake_seconds_this_month, 60, "frozen time costs nothing");
+    server.awake(&mut host, &workspace).await;
+    server.advance(5);
+    sleep(&server, &mut host, &workspace, "stopped").await;
+    let done = usage(&server).await;
+    assert_eq!(done.receipts.len(), 1, "a freeze and thaw is one session");
+    let receipt = &done.receipts[0];
+    assert_eq!((receipt.awake_seconds, receipt.windows.len(), receipt.is_final), (65, 2, true));
+    assert_eq!(done.state, RuntimeState::Asleep);
+}
+
+// proves COST-4
+#[tokio::test]
+async fn repeated_and_late_reports_bill_nothing_twice() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let start = server.awake(&mut host, &workspace).await;
+    let mut again = report(workspace.id, start.generation, ObservedPhase::Up, true, ReadinessState::Ready);
+    for sequence in [1, 2, 2] {
+        again.sequence = sequence;
+        host.report_as_is(again.clone()).await;
+    }
+    server.advance(10);
+    sleep(&server, &mut host, &workspace, "frozen").await;
+    // A report of before the freeze comes once more, after a reconnect.
+    host.reconnect().await;
+    again.sequence = 2;
+    host.report_as_is(again).await;
+    server.advance(50);
+    assert_eq!(usage(&server).await.awake_seconds_this_month, 10);
+    assert_eq!((server.events("window.opened").await, server.events("window.closed").await), (1, 1));
+}
+
+// proves COST-3
+#[tokio::test]
+async fn a_stop_cap_refuses_the_wake_in_the_wakes_own_transaction() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    server.advance(60);
+    sleep(&server, &mut host, &workspace, "frozen").await;
+    let cap = json!({ "cap": { "mode": "stop", "minutes": 1 } });
+    let set: WorkspaceUsage = server.owner.put("/v1/orgs/acme/workspaces/main/cap", &cap).await.unwrap();
+    assert_eq!(set.cap_posture, CapPosture::Stopped { percent: 100 });
+    let wake = server.owner.post::<_, Value>("/v1/orgs/acme/workspaces/main/wake", &json!({})).await;
+    assert_eq!(code(wake), "cap.stopped");
+    let run = server.owner.post::<_, Value>("/v1/orgs/acme/workspaces/main/runs", &json!({ "argv": ["true"] })).await;
+    assert_eq!(code(run), "cap.stopped", "a run is a wake too");
+    assert_eq!(server.show("main").await.runtime.state, RuntimeState::Frozen, "a refused wake changes nothing");
+}
+
+// proves RUN-4
+#[tokio::test]
+async fn an_idle_runtime_is_frozen_and_later_stopped() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let start = server.awake(&mut host, &workspace).await;
+    let busy = Pulse { workspace: workspace.id, generation: start.generation, process_runs: true, service_milli_cpu: 900, memory: 0, jobs_running: 0 };
+    server.advance(595);
+    host.pulse(busy.clone()).await;
+    wait_until("the pulse is taken in", async || {
+        let view = server.show("main").await.runtime;
+        serde_json::to_value(view.idle).unwrap()["verdict"] == "busy"
+    })
+    .await;
+    host.pulse(Pulse { service_milli_cpu: 1, ..busy.clone() }).await;
+    server.advance(590);
+    host.pulse(Pulse { service_milli_cpu: 1, ..busy.clone() }).await;
+    wait_until("it is idle and says when it sleeps", async || {
+        let view = server.show("main").await.runtime;
+        serde_json::to_value(view.idle).unwrap()["verdict"] == "idle"
+    })
+    .await;
+    server.advance(11);
+    host.pulse(Pulse { service_milli_cpu: 1, ..busy }).await;
+    let freeze = host.command("FREEZE_RUNTIME").await;
+    host.done(&freeze).await;
+    host.report(report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Ready)).await;
+    server.advance(1_801);
+    let stop = host.command("STOP_RUNTIME").await;
+    assert_eq!(stop.generation, freeze.generation + 1);
+}
+
+// proves COST-4
+#[tokio::test]
+async fn a_lost_hosts_window_closes_at_its_last_heartbeat() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let start = server.awake(&mut host, &workspace).await;
+    server.advance(30);
+    let pulse = Pulse { workspace: workspace.id, generation: start.generation, process_runs: true, service_milli_cpu: 0, memory: 0, jobs_running: 0 };
+    host.pulse(pulse.clone()).await;
+    wait_until("the heartbeat is stored", async || {
+        let mut connection = server.database_owner().await;
+        let proof: Option<bool> = sqlx::query_scalar("SELECT last_proof IS NOT NULL FROM runtimes").fetch_one(&mut connection).await.unwrap();
+        proof == Some(true)
+    })
+    .await;
+    server.advance(21);
+    wait_until("the window is closed", async || server.events("window.closed").await == 1).await;
+    let usage = usage(&server).await;
+    assert_eq!((usage.awake_seconds_this_month, usage.receipts[0].unproven_seconds), (30, 21), "an unproven second is never billed");
+    host.pulse(pulse).await;
+    wait_until("what still runs is metered again", async || server.events("window.opened").await == 2).await;
+}

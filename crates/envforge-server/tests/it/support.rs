@@ -1,0 +1,364 @@
+//! A server on free ports with a private database, a clock that stands still, and a scripted host.
+
+use envforge_api::ambient::SystemEntropy;
+use envforge_api::client::{Address, CallError, Client};
+use envforge_api::gateway::{EXCHANGE_PATH, Exchange, Exchanged};
+use envforge_api::host::{
+    FromHost, HostCommand, Machine, ManifestReport, Outcome, Pulse, REGISTER_PATH, Register, Registered, Report, STREAM_PATH, ToHost,
+};
+use envforge_api::http::workspaces::Workspace;
+use envforge_core::access::Role;
+use envforge_core::clock::{Clock as _, FixedClock};
+use envforge_core::id::{Id as _, WorkspaceId};
+use envforge_core::manifest;
+use envforge_core::readiness::{Part, PartKind, ReadinessState};
+use envforge_core::refusal::Refusal;
+use envforge_core::runtime::ObservedPhase;
+use envforge_core::secret::Secret;
+use envforge_server::{Bootstrap, RunningServer, Server, ServerConfig, migrate, schema_fingerprint};
+use envforge_testkit::TestDatabase;
+use futures_util::{SinkExt as _, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const GATEWAY_KEY: &str = "the gateway's key";
+
+pub(crate) const MANIFEST: &str = "services:
+  web:
+    command: npm run dev
+    port: 3000
+    routes: [/]
+    inputs: { api_url: required }
+    environment: { API_URL: input.api_url }
+  api:
+    command: npm run api
+    port: 4000
+    routes: [/api]
+";
+
+pub(crate) struct TestServer {
+    pub(crate) server: RunningServer,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) owner: Client,
+    pub(crate) database: TestDatabase,
+    pub(crate) folder: tempfile::TempDir,
+    cancel: CancellationToken,
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        let fingerprint = schema_fingerprint();
+        let database = TestDatabase::new(&fingerprint, async |owner, password| migrate(owner, &Secret::new(password.to_owned())).await).await;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let config = ServerConfig {
+            database_url: Secret::new(database.app_url()),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            internal_socket: at("server.sock"),
+            uplink_path: at("uplink.sock"),
+            gateway_uplink_path: at("gateway-uplink.sock"),
+            dev_domain: "localhost".to_owned(),
+            gateway_url_scheme: "http".to_owned(),
+            gateway_url_port: Some(7081),
+            public_url: "http://127.0.0.1:7080".to_owned(),
+            signing_seed: Secret::new("11".repeat(32)),
+            gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
+            bootstrap: Some(Bootstrap { org: "acme".to_owned(), owner_key_file: at("owner.key"), host_token_file: at("host.token") }),
+        };
+        let clock = Arc::new(FixedClock::new(Timestamp::from_second(1_760_000_000).unwrap()));
+        let cancel = CancellationToken::new();
+        let server = Server::start_with(config, Arc::clone(&clock) as _, Arc::new(SystemEntropy), cancel.clone()).await.unwrap();
+        let key = std::fs::read_to_string(at("owner.key")).unwrap().trim().to_owned();
+        let owner = client(&server, &key);
+        Self { server, clock, owner, database, folder, cancel }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    /// A client that shows `key`.
+    pub(crate) fn with_key(&self, key: &str) -> Client {
+        client(&self.server, key)
+    }
+
+    pub(crate) fn gateway(&self) -> Client {
+        Client::new(&Address::Socket(self.path("server.sock")), Some(Secret::new(GATEWAY_KEY.to_owned()))).unwrap()
+    }
+
+    /// The schema's owner, whom row-level security does not bind.
+    pub(crate) async fn database_owner(&self) -> PgConnection {
+        PgConnection::connect(&self.database.owner_url()).await.unwrap()
+    }
+
+    /// The server's own role.
+    pub(crate) async fn database_app(&self) -> PgConnection {
+        PgConnection::connect(&self.database.app_url()).await.unwrap()
+    }
+
+    /// A member of an org, made if missing, with an API key.
+    pub(crate) async fn member(&self, org: &str, role: Role) -> Client {
+        let mut connection = self.database_owner().await;
+        let (user, key) = (uuid::Uuid::from_u128(rand()), format!("efk_{:064x}", rand()));
+        sqlx::query("INSERT INTO orgs (org_id, slug, name, created_at) VALUES ($1, $2, $2, now()) ON CONFLICT DO NOTHING")
+            .bind(uuid::Uuid::from_u128(rand()))
+            .bind(org)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        sqlx::query("INSERT INTO users (id, name, created_at) VALUES ($1, 'test', now())").bind(user).execute(&mut connection).await.unwrap();
+        sqlx::query("INSERT INTO memberships (org_id, user_id, role) SELECT org_id, $1, $3 FROM orgs WHERE slug = $2")
+            .bind(user)
+            .bind(org)
+            .bind(role.as_str())
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        sqlx::query("INSERT INTO api_keys (id, user_id, name, prefix, digest, created_at) VALUES ($1, $2, 'test', 'efk_', $3, now())")
+            .bind(uuid::Uuid::from_u128(rand()))
+            .bind(user)
+            .bind(envforge_core::token::digest(&key))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        self.with_key(&key)
+    }
+
+    /// This box's host, registered and on its control stream.
+    pub(crate) async fn host(&self) -> FakeHost {
+        let token = std::fs::read_to_string(self.path("host.token")).unwrap().trim().to_owned();
+        let plain = Client::new(&Address::Socket(self.path("server.sock")), None).unwrap();
+        let registered: Registered = plain.post(REGISTER_PATH, &Register { token }).await.unwrap();
+        FakeHost::connect(self.path("server.sock"), registered).await
+    }
+
+    /// A project and a workspace `main` that `host` has prepared.
+    pub(crate) async fn workspace(&self, host: &mut FakeHost) -> Workspace {
+        self.named_workspace(host, "main").await
+    }
+
+    pub(crate) async fn named_workspace(&self, host: &mut FakeHost, branch: &str) -> Workspace {
+        let project = json!({ "slug": "planner", "repository": "https://example.org/planner.git" });
+        let _: Value = self.owner.post("/v1/orgs/acme/projects", &project).await.unwrap();
+        let request = json!({ "project": "planner", "branch": branch });
+        let workspace: Workspace = self.owner.post("/v1/orgs/acme/workspaces", &request).await.unwrap();
+        let command = host.command("PREPARE_SHELL").await;
+        host.prepared(command.workspace).await;
+        host.done(&command).await;
+        workspace
+    }
+
+    /// Wakes `main` until its services are ready; returns the command that did it.
+    pub(crate) async fn awake(&self, host: &mut FakeHost, workspace: &Workspace) -> HostCommand {
+        let _: Workspace = self.owner.post(&format!("/v1/orgs/acme/workspaces/{}/wake", workspace.slug), &json!({})).await.unwrap();
+        let command = host.command("START_RUNTIME").await;
+        host.done(&command).await;
+        host.up(&command).await;
+        command
+    }
+
+    pub(crate) async fn show(&self, slug: &str) -> Workspace {
+        self.owner.get(&format!("/v1/orgs/acme/workspaces/{slug}")).await.unwrap()
+    }
+
+    pub(crate) async fn exchange(&self, label: &str, token: &str) -> Result<Exchanged, Refusal> {
+        let request = Exchange { label: label.to_owned(), token: token.to_owned(), user_agent: Some("test".to_owned()) };
+        self.gateway().post(EXCHANGE_PATH, &request).await.map_err(CallError::into_refusal)
+    }
+
+    /// Waits until the ledger has `count` events of a verb.
+    pub(crate) async fn events(&self, verb: &str) -> i64 {
+        let mut connection = self.database_owner().await;
+        sqlx::query_scalar("SELECT count(*) FROM ledger_events WHERE verb = $1").bind(verb).fetch_one(&mut connection).await.unwrap()
+    }
+}
+
+fn client(server: &RunningServer, key: &str) -> Client {
+    Client::new(&Address::Url(format!("http://{}", server.local_addr)), Some(Secret::new(key.to_owned()))).unwrap()
+}
+
+fn rand() -> u128 {
+    use envforge_core::clock::Entropy as _;
+    let mut bytes = [0; 16];
+    SystemEntropy.fill(&mut bytes);
+    u128::from_le_bytes(bytes)
+}
+
+/// What a refused call says.
+pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, CallError>) -> String {
+    result.unwrap_err().into_refusal().code
+}
+
+/// A host that does as the test says.
+pub(crate) struct FakeHost {
+    socket: PathBuf,
+    pub(crate) registered: Registered,
+    stream: WebSocketStream<UnixStream>,
+    waiting: Vec<HostCommand>,
+    sequences: HashMap<WorkspaceId, u64>,
+    acknowledged: HashMap<WorkspaceId, u64>,
+    pub(crate) generation: u64,
+}
+
+impl FakeHost {
+    pub(crate) async fn connect(socket: PathBuf, registered: Registered) -> Self {
+        let mut stream = open(&socket, &registered.key).await;
+        let generation = hello(&mut stream).await;
+        Self { socket, registered, stream, waiting: Vec::new(), sequences: HashMap::new(), acknowledged: HashMap::new(), generation }
+    }
+
+    /// Hangs up and comes again, as after a restart of either side.
+    pub(crate) async fn reconnect(&mut self) {
+        self.stream = open(&self.socket, &self.registered.key).await;
+        self.waiting.clear();
+        self.generation = hello(&mut self.stream).await;
+    }
+
+    pub(crate) async fn send(&mut self, message: &FromHost) {
+        self.stream.send(Message::Text(serde_json::to_string(message).unwrap().into())).await.unwrap();
+    }
+
+    async fn take(&mut self) {
+        let message = tokio::time::timeout(Duration::from_secs(5), self.stream.next()).await.expect("the server says something").unwrap().unwrap();
+        let Message::Text(text) = message else { return };
+        match serde_json::from_str(&text).unwrap() {
+            ToHost::Command { command } => self.waiting.push(*command),
+            ToHost::Acknowledge { workspace, sequence } => {
+                self.acknowledged.insert(workspace, sequence);
+            }
+            ToHost::Welcome { .. } => {}
+        }
+    }
+
+    /// The next command of a verb.
+    pub(crate) async fn command(&mut self, verb: &str) -> HostCommand {
+        loop {
+            if let Some(index) = self.waiting.iter().position(|command| command.order.verb() == verb) {
+                return self.waiting.remove(index);
+            }
+            self.take().await;
+        }
+    }
+
+    /// Commands seen so far and not taken.
+    pub(crate) fn pending(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) async fn answer(&mut self, command: &HostCommand, outcome: Outcome) {
+        self.send(&FromHost::Answer { command: command.id, outcome }).await;
+    }
+
+    pub(crate) async fn done(&mut self, command: &HostCommand) {
+        self.answer(command, Outcome::Done).await;
+    }
+
+    /// Sends a report and waits until it is acknowledged.
+    pub(crate) async fn report(&mut self, mut report: Report) {
+        let sequence = self.sequences.entry(report.workspace).or_default();
+        *sequence += 1;
+        report.sequence = *sequence;
+        self.report_as_is(report).await;
+    }
+
+    pub(crate) async fn report_as_is(&mut self, report: Report) {
+        let (workspace, sequence) = (report.workspace, report.sequence);
+        self.acknowledged.remove(&workspace);
+        self.send(&FromHost::Report { report: Box::new(report) }).await;
+        while self.acknowledged.get(&workspace).is_none_or(|acknowledged| *acknowledged < sequence) {
+            self.take().await;
+        }
+    }
+
+    pub(crate) async fn prepared(&mut self, workspace: WorkspaceId) {
+        let parsed = manifest::parse(MANIFEST.as_bytes(), "envforge.yml").unwrap();
+        let mut report = report(workspace, 0, ObservedPhase::Absent, false, ReadinessState::Asleep);
+        report.manifest = Some(ManifestReport::Valid { manifest: Box::new(parsed) });
+        self.report(report).await;
+    }
+
+    /// Both services answer.
+    pub(crate) async fn up(&mut self, command: &HostCommand) {
+        self.report(report(command.workspace, command.generation, ObservedPhase::Up, true, ReadinessState::Ready)).await;
+    }
+
+    pub(crate) async fn pulse(&mut self, pulse: Pulse) {
+        let at = Timestamp::UNIX_EPOCH;
+        self.send(&FromHost::Heartbeat { at, workspaces: vec![pulse] }).await;
+    }
+}
+
+/// A report; its time is far ahead, so that the server's clock decides.
+pub(crate) fn report(workspace: WorkspaceId, generation: u64, phase: ObservedPhase, process_runs: bool, services: ReadinessState) -> Report {
+    Report {
+        workspace,
+        sequence: 0,
+        generation,
+        at: Timestamp::MAX,
+        phase,
+        process_runs,
+        last_proof: None,
+        trouble: None,
+        parts: vec![
+            Part::new(PartKind::Shell, "shell", ReadinessState::Ready),
+            Part::new(PartKind::Service, "web", services),
+            Part::new(PartKind::Service, "api", services),
+        ],
+        manifest: None,
+        jobs: Vec::new(),
+    }
+}
+
+async fn open(socket: &std::path::Path, key: &str) -> WebSocketStream<UnixStream> {
+    let mut request = format!("ws://localhost{STREAM_PATH}").into_client_request().unwrap();
+    request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+    let socket = UnixStream::connect(socket).await.unwrap();
+    tokio_tungstenite::client_async(request, socket).await.unwrap().0
+}
+
+async fn hello(stream: &mut WebSocketStream<UnixStream>) -> u64 {
+    let machine = Machine { milli_cpu: 2_000, memory: 24 << 30, reductions: Vec::new() };
+    let hello = FromHost::Hello { version: "test".to_owned(), machine };
+    stream.send(Message::Text(serde_json::to_string(&hello).unwrap().into())).await.unwrap();
+    loop {
+        if let Message::Text(text) = stream.next().await.unwrap().unwrap() {
+            match serde_json::from_str(&text).unwrap() {
+                ToHost::Welcome { host_generation, .. } => return host_generation,
+                other => panic!("the first message must be the welcome, got {other:?}"),
+            }
+        }
+    }
+}
+
+impl TestServer {
+    /// The server's idea of now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// An id that is nobody's.
+pub(crate) fn unknown<T: envforge_core::id::Id>() -> T {
+    T::from_uuid(uuid::Uuid::from_u128(rand()))
+}
+

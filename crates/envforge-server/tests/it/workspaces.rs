@@ -1,0 +1,186 @@
+//! Creating, waking, sleeping, deleting; one wake for many.
+
+use crate::support::{TestServer, code, report};
+use envforge_api::host::{ManifestReport, Order, Outcome, Trouble};
+use envforge_api::http::accounts::{HostState, Hosts};
+use envforge_api::http::workspaces::Workspace;
+use envforge_core::readiness::{PartKind, ReadinessState};
+use envforge_core::runtime::{ObservedPhase, RuntimeState};
+use envforge_testkit::wait_until;
+use serde_json::{Value, json};
+
+// proves UP-5 (the server's part)
+#[tokio::test]
+async fn asking_twice_for_a_branch_is_one_workspace_and_one_command() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let first = server.workspace(&mut host).await;
+    let request = json!({ "project": "planner", "branch": "main" });
+    let second: Workspace = server.owner.post("/v1/orgs/acme/workspaces", &request).await.unwrap();
+    assert_eq!(first.id, second.id);
+    assert_eq!(second.shell.state, ReadinessState::Ready);
+    assert_eq!(host.pending(), 0);
+    let hosts: Vec<_> = second.dev_hosts.iter().map(|host| host.url.as_str()).collect();
+    assert_eq!(hosts, ["http://api--main--acme.localhost:7081", "http://web--main--acme.localhost:7081"]);
+}
+
+#[tokio::test]
+async fn bad_requests_say_what_is_wrong_and_change_nothing() {
+    let server = TestServer::start().await;
+    let workspaces = "/v1/orgs/acme/workspaces";
+    let post = async |path: &str, body: Value| code(server.owner.post::<_, Value>(path, &body).await);
+    assert_eq!(post(workspaces, json!({ "project": "none", "branch": "main" })).await, "project.not_found");
+    assert_eq!(post(workspaces, json!({ "project": "none", "branch": "a..b" })).await, "workspace.branch");
+    assert_eq!(post(workspaces, json!({ "project": "none", "branch": "-x" })).await, "workspace.branch");
+    assert_eq!(post(workspaces, json!({ "project": "A B", "branch": "main" })).await, "request.body");
+    assert_eq!(post(workspaces, json!({ "project": "p", "branch": "main", "colour": 1 })).await, "request.body");
+    let project = |repository: &str| json!({ "slug": "p", "repository": repository });
+    for bad in ["", "file:///etc", "ext::sh -c id", "https://u:p@example.org/x", "/srv/../etc", "--upload-pack=x"] {
+        assert_eq!(post("/v1/orgs/acme/projects", project(bad)).await, "project.repository", "{bad}");
+    }
+    let missing = server.owner.get::<Value>("/v1/orgs/acme/workspaces/none").await;
+    assert_eq!(code(missing), "workspace.not_found");
+    assert_eq!(server.events("workspace.created").await, 0);
+}
+
+// proves RUN-3 LINK-4
+#[tokio::test]
+async fn fifty_wakes_at_once_are_one_command() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    let body = json!({});
+    let wakes = (0..50).map(|_| server.owner.post::<_, Workspace>("/v1/orgs/acme/workspaces/main/wake", &body));
+    for answer in futures_util::future::join_all(wakes).await {
+        assert_eq!(answer.unwrap().runtime.generation, 1);
+    }
+    let command = host.command("START_RUNTIME").await;
+    host.done(&command).await;
+    host.up(&command).await;
+    assert_eq!(host.pending(), 0);
+    assert_eq!(server.events("runtime.wake_asked").await, 1);
+    assert_eq!(server.show("main").await.runtime.state, RuntimeState::Awake);
+}
+
+// proves RUN-1
+#[tokio::test]
+async fn a_runtime_that_cant_start_is_blocked_with_cause_and_fix() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    let _: Workspace = server.owner.post("/v1/orgs/acme/workspaces/main/wake", &json!({})).await.unwrap();
+    let command = host.command("START_RUNTIME").await;
+    let trouble = Trouble { code: "host.disk_full".to_owned(), cause: "the disk is full".to_owned(), fix: "free some space".to_owned() };
+    host.answer(&command, Outcome::Failed(trouble)).await;
+    wait_until("the runtime is blocked", async || server.show("main").await.runtime.state == RuntimeState::Blocked).await;
+    let view = server.show("main").await.runtime;
+    assert_eq!((view.blocked_code.as_deref(), view.blocked_fix.as_deref()), (Some("host.disk_full"), Some("free some space")));
+    let again: Workspace = server.owner.post("/v1/orgs/acme/workspaces/main/wake", &json!({})).await.unwrap();
+    assert_eq!(again.runtime.generation, 2, "a blocked runtime can be woken again");
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn nothing_wakes_without_a_connected_host() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    drop(host);
+    wait_until("the host is seen to be gone", async || {
+        let hosts: Hosts = server.owner.get("/v1/orgs/acme/hosts").await.unwrap();
+        hosts.hosts[0].state == HostState::Lost
+    })
+    .await;
+    let wake = server.owner.post::<_, Value>("/v1/orgs/acme/workspaces/main/wake", &json!({})).await;
+    assert_eq!(code(wake), "host.lost");
+    assert_eq!(server.show("main").await.runtime.state, RuntimeState::Asleep, "a refused wake changes nothing");
+}
+
+// proves REPO-3
+#[tokio::test]
+async fn a_broken_manifest_keeps_the_last_good_one_and_says_why() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let mut broken = report(workspace.id, 0, ObservedPhase::Absent, false, ReadinessState::Asleep);
+    broken.manifest = Some(ManifestReport::Broken { diagnostics: vec!["envforge.yml:3:5: unknown key `comand`".to_owned()] });
+    host.report(broken).await;
+    assert_eq!(server.show("main").await.dev_hosts.len(), 2, "the last good manifest stays in force");
+}
+
+// proves UP-7
+#[tokio::test]
+async fn a_workspace_lives_until_it_is_deleted_and_its_name_is_free_again() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let first = server.workspace(&mut host).await;
+    let _: Value = server.owner.delete("/v1/orgs/acme/workspaces/main").await.unwrap();
+    let command = host.command("DESTROY_WORKSPACE").await;
+    assert_eq!(command.generation, 1);
+    let wake = server.owner.post::<_, Value>("/v1/orgs/acme/workspaces/main/wake", &json!({})).await;
+    assert_eq!(code(wake), "workspace.deleting");
+    host.done(&command).await;
+    wait_until("it is gone", async || server.owner.get::<Value>("/v1/orgs/acme/workspaces/main").await.is_err()).await;
+    let second = server.workspace(&mut host).await;
+    assert_ne!(first.id, second.id);
+    assert_eq!(server.show("main").await.dev_hosts.len(), 2, "the labels of the same org's deleted workspace are taken over");
+}
+
+// proves UP-2
+#[tokio::test]
+async fn readiness_streams_as_it_changes() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let mut stream = server.owner.stream("/v1/orgs/acme/workspaces/main/events").await.unwrap();
+    let mut text = String::new();
+    let mut until = async |what: &str| {
+        while !text.contains(what) {
+            let chunk = tokio::time::timeout(std::time::Duration::from_secs(5), stream.chunk()).await.expect(what).unwrap().expect(what);
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    until(r#""state":"asleep""#).await;
+    server.awake(&mut host, &workspace).await;
+    until(r#""state":"waking""#).await;
+    until(r#""state":"awake""#).await;
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn a_run_wakes_and_returns_its_exit_code() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let run: Value = server.owner.post("/v1/orgs/acme/workspaces/main/runs", &json!({ "argv": ["npm", "test"] })).await.unwrap();
+    let start = host.command("START_RUNTIME").await;
+    let command = host.command("RUN_JOB").await;
+    assert_eq!(command.generation, start.generation);
+    let Order::RunJob(job) = &command.order else { panic!("a job") };
+    host.done(&start).await;
+    host.done(&command).await;
+    let mut up = report(workspace.id, 1, ObservedPhase::Up, true, ReadinessState::Ready);
+    up.jobs = vec![serde_json::from_value(json!({ "job": job.job, "state": "ended", "exit_code": 3, "cause": null })).unwrap()];
+    host.report(up.clone()).await;
+    let path = format!("/v1/orgs/acme/workspaces/main/runs/{}", run["id"].as_str().unwrap());
+    let ended: Value = server.owner.get(&path).await.unwrap();
+    assert_eq!((ended["state"].as_str(), ended["exit_code"].as_i64()), (Some("ended"), Some(3)));
+    host.report(up).await;
+    assert_eq!(server.events("run.ended").await, 1, "a repeated report is one end");
+}
+
+#[tokio::test]
+async fn parts_sleep_when_the_runtime_does() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    let _: Workspace = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({})).await.unwrap();
+    let freeze = host.command("FREEZE_RUNTIME").await;
+    host.done(&freeze).await;
+    host.report(report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Ready)).await;
+    let view = server.show("main").await;
+    assert_eq!(view.runtime.readiness, ReadinessState::Asleep);
+    assert!(view.parts.iter().filter(|part| part.kind == PartKind::Service).all(|part| part.state == ReadinessState::Asleep));
+    assert_eq!(view.shell.state, ReadinessState::Ready, "the shell is always there");
+}
