@@ -47,11 +47,6 @@ impl Account {
         }
     }
 
-    /// The user's name, or its number.
-    pub(crate) fn name(self) -> String {
-        let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(self.uid)).ok().flatten();
-        user.map_or_else(|| self.uid.to_string(), |user| user.name)
-    }
 }
 
 /// Gives a file to an account; nothing for `None`.

@@ -50,10 +50,13 @@ fn serve(address: &str, text: &str) {
     println!("listening");
     for stream in listener.incoming() {
         let Ok(stream) = stream else { continue };
-        let mut lines = BufReader::new(&stream).lines();
-        while let Some(Ok(line)) = lines.next() {
-            let _ = writeln!(&stream, "{text} {line}");
-        }
+        let text = text.to_owned();
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(&stream).lines();
+            while let Some(Ok(line)) = lines.next() {
+                let _ = writeln!(&stream, "{text} {line}");
+            }
+        });
     }
 }
 

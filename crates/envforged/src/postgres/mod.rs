@@ -162,7 +162,7 @@ impl Cluster {
 
     /// Starts the cluster and waits until it answers.
     pub(crate) async fn start(&self) -> anyhow::Result<Postmaster> {
-        running::clear_stale(&self.data()).await?;
+        running::clear_stale(&self.data(), &self.sockets).await?;
         let settings = format!("{SETTINGS}unix_socket_directories = '\"{}\"'\n", self.sockets.display());
         self.write(&self.data().join("envforge.conf"), &settings)?;
         if fs_err::metadata(self.log()).is_ok_and(|log| log.len() > LOG_MAX) {

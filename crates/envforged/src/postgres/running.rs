@@ -4,6 +4,7 @@
 //! data directory, as do its own children: that is what tells. A directory some of them still work in is left alone
 //! until they are gone; only then a stale file is removed.
 
+use super::PORT;
 use crate::process::{Identity, working_directory, working_in};
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
@@ -44,8 +45,8 @@ impl Postmaster {
     }
 }
 
-/// Removes a `postmaster.pid` that nobody stands behind.
-pub(super) async fn clear_stale(data: &Path) -> anyhow::Result<()> {
+/// Removes `postmaster.pid` and the socket's lock when nobody stands behind them.
+pub(super) async fn clear_stale(data: &Path, sockets: &Path) -> anyhow::Result<()> {
     let end = Instant::now() + ORPHANS;
     loop {
         let workers = working_in(data);
@@ -57,10 +58,12 @@ pub(super) async fn clear_stale(data: &Path) -> anyhow::Result<()> {
         }
         sleep(Duration::from_millis(50)).await;
     }
-    let path = data.join("postmaster.pid");
-    if path.exists() {
-        tracing::warn!(path = %path.display(), "removing what a killed PostgreSQL left behind");
-        fs_err::remove_file(&path).context("removing a stale file")?;
+    // PostgreSQL believes these when *any* process has the number in them.
+    for path in [data.join("postmaster.pid"), sockets.join(format!(".s.PGSQL.{PORT}.lock"))] {
+        if path.exists() {
+            tracing::warn!(path = %path.display(), "removing what a killed PostgreSQL left behind");
+            fs_err::remove_file(&path).context("removing a stale file")?;
+        }
     }
     Ok(())
 }

@@ -3,15 +3,20 @@
 use crate::args::{GatewayArguments, Scheme};
 use crate::private;
 use anyhow::Context as _;
-use envforge_gateway::{Gateway, GatewayConfig};
+use envforge_gateway::{Gateway, GatewayConfig, Limits};
 use rustix::fs::Mode;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long open requests may take at the end: within the time a role has for it.
+const WITHIN: Duration = Duration::from_secs(7);
 
 /// Runs a gateway.
 pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
     // Nothing it makes is for others; the host, which dials its socket, is root or the same user.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let key = private::read(&arguments.key_file)?;
+    let one_box = GatewayConfig::one_box(arguments.server_socket, arguments.uplink, key);
     let config = GatewayConfig {
         listen: arguments.listen,
         dev_domain: arguments.dev_domain,
@@ -20,7 +25,8 @@ pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
             Scheme::Https => envforge_gateway::Scheme::Https,
         },
         external_port: arguments.port,
-        ..GatewayConfig::one_box(arguments.server_socket, arguments.uplink, key)
+        limits: Limits { drain: WITHIN, ..one_box.limits },
+        ..one_box
     };
     super::run("gateway", &arguments.supervised, async |token| {
         let running = Gateway::start(config, token).await.context("the gateway did not start")?;

@@ -29,6 +29,8 @@ where
 {
     crate::telemetry::start();
     follow(supervised)?;
+    // `ps` and `top` would say `exe`: the supervisor runs us as `/proc/self/exe`.
+    let _ = rustix::thread::set_name(&std::ffi::CString::new(format!("ef-{name}"))?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(32)

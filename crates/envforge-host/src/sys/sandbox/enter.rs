@@ -3,7 +3,7 @@
 //! Runs in a fresh process with one thread. The order is not free: cgroups are joined before the cgroup namespace is
 //! made, so that the group becomes its root; everything that is needed of the host (socket, log directory) is opened
 //! while the host is still there; namespaces come before the mounts, mounts before the privileges go.
-#![expect(unsafe_code, reason = "fork and close_range have no safe form")]
+#![expect(unsafe_code, reason = "fork, close_range and signal have no safe form")]
 
 use std::fmt;
 use std::io::{self, Read};
@@ -51,6 +51,7 @@ impl<T, E: fmt::Display> Step<T> for Result<T, E> {
 /// started it, `None`, after the init's pid was reported.
 pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     close_strays().step("close_range")?;
+    ordinary_signals().step("signals")?;
     let spec = read_spec()?;
     // Neither the daemon's session nor its file mode mask.
     let _ = rustix::process::setsid();
@@ -86,6 +87,15 @@ fn close_strays() -> io::Result<()> {
     // SAFETY: nothing in this process owns a descriptor above 2 yet.
     let done = unsafe { nix::libc::close_range(3, nix::libc::c_uint::MAX, 0) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A daemon started with `nohup`, say, must not hand its deafness on: what is ignored stays so through fork and exec.
+fn ordinary_signals() -> nix::Result<()> {
+    for signal in nix::sys::signal::Signal::iterator() {
+        // SAFETY: no handler is installed, only the default is restored. KILL and STOP refuse, and need no change.
+        let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
+    }
+    nix::sys::signal::SigSet::empty().thread_set_mask()
 }
 
 fn read_spec() -> Result<SandboxSpec, StepError> {

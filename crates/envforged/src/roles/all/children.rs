@@ -19,10 +19,13 @@ use super::layout::Layout;
 use crate::account::Account;
 use crate::process::Identity;
 use crate::roles::DRAIN;
+use fs_err::OpenOptions;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,7 +98,9 @@ impl Roster {
         };
         let text = serde_json::to_vec(&*running).expect("plain data");
         let partial = self.path.with_extension("partial");
-        if let Err(error) = fs_err::write(&partial, text).and_then(|()| fs_err::rename(&partial, &self.path)) {
+        let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
+        let written = written.and_then(|mut file| file.write_all(&text)).and_then(|()| fs_err::rename(&partial, &self.path));
+        if let Err(error) = written {
             tracing::warn!(%error, "the list of children was not written");
         }
     }
