@@ -152,9 +152,10 @@ async fn refused(response: reqwest::Response) -> CallError {
     match response.json::<ErrorBody>().await {
         Ok(body) => CallError::Refused(body.error),
         // A proxy before the server speaks for it while it is away.
-        Err(_) if matches!(status.as_u16(), 502..=504) => {
-            CallError::Refused(Refusal::unavailable("server.unavailable", format!("the server can't be reached: {status}")))
-        }
+        Err(_) if matches!(status.as_u16(), 502..=504) => CallError::Refused(Refusal::unavailable(
+            "server.unavailable",
+            format!("the server can't be reached: {status}"),
+        )),
         Err(_) => CallError::Transport { message: format!("the server answered {status}"), is_connect: false },
     }
 }

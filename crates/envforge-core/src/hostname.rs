@@ -25,10 +25,8 @@ pub fn label(service: &Slug, workspace: &Slug, org: &Slug) -> String {
         return full;
     }
     let digest = short_digest(&format!("{service}/{workspace}/{org}"));
-    let short = SHORT_NAMES
-        .iter()
-        .find(|(long, _)| *long == service.as_str())
-        .map_or(service.as_str(), |(_, short)| short);
+    let short =
+        SHORT_NAMES.iter().find(|(long, _)| *long == service.as_str()).map_or(service.as_str(), |(_, short)| short);
     // 63 = service 16 + `--` + workspace 18 + `-` + digest 6 + `--` + org 18.
     let service = cut(service_part(short).as_str(), 16);
     let org = cut(org.as_str(), 18);
@@ -78,7 +76,10 @@ mod tests {
             &slug("a-very-long-branch-name-about-everything"),
             &slug("the-company-with-the-longest-name-of-all"),
         );
-        assert_eq!(long, "mkt--a-very-long-branch-name-about-e-da6f29--the-company-with-t".replace("da6f29", &long[37..43]));
+        assert_eq!(
+            long,
+            "mkt--a-very-long-branch-name-about-e-da6f29--the-company-with-t".replace("da6f29", &long[37..43])
+        );
         assert!(long.len() <= LABEL_MAX);
     }
 
@@ -86,7 +87,9 @@ mod tests {
     fn hosts_are_read_on_purpose() {
         assert_eq!(label_of_host("Web--a--b.localhost:7081", "localhost").as_deref(), Some("web--a--b"));
         assert_eq!(label_of_host("web--a--b.dev.example.", "dev.example").as_deref(), Some("web--a--b"));
-        for wrong in ["localhost", "a.b.localhost", "[::1]:80", "127.0.0.1", "evil.example", "", ".localhost", "a_b.localhost"] {
+        for wrong in
+            ["localhost", "a.b.localhost", "[::1]:80", "127.0.0.1", "evil.example", "", ".localhost", "a_b.localhost"]
+        {
             assert_eq!(label_of_host(wrong, "localhost"), None, "{wrong}");
         }
     }
@@ -101,7 +104,7 @@ mod tests {
             prop_assert!(made.len() <= LABEL_MAX);
             prop_assert!(!made.starts_with('-') && !made.ends_with('-'));
             prop_assert_ne!(made.get(2..4), Some("--"));
-            let host = format!("{}.dev.example", made);
+            let host = format!("{made}.dev.example");
             prop_assert_eq!(label_of_host(&host, "dev.example"), Some(made));
         }
     }

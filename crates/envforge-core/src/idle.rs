@@ -88,7 +88,8 @@ mod tests {
     // proves RUN-4
     #[test]
     fn work_holds_it_awake_and_silence_lets_it_sleep() {
-        let policy = IdlePolicy { freeze_after: SignedDuration::from_secs(60), stop_after: SignedDuration::from_secs(600) };
+        let policy =
+            IdlePolicy { freeze_after: SignedDuration::from_secs(60), stop_after: SignedDuration::from_secs(600) };
         let quiet = IdleFacts { requests_in_flight: 0, jobs_running: 0, service_milli_cpu: 3, last_activity: at(100) };
         assert_eq!(decide(&quiet, &policy, at(159)), IdleVerdict::Idle { sleeps_at: at(160) });
         assert_eq!(decide(&quiet, &policy, at(160)), IdleVerdict::Sleep { reason: "idle for 60 s".to_owned() });

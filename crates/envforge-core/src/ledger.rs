@@ -111,7 +111,9 @@ pub enum LedgerError {
     #[error("event {0} belongs to another chain")]
     Stranger(EventId),
     /// The checkpoint speaks of a head the events don't have.
-    #[error("the checkpoint is of position {checkpoint}, but the events don't show that hash there: the export was cut or changed")]
+    #[error(
+        "the checkpoint is of position {checkpoint}, but the events don't show that hash there: the export was cut or changed"
+    )]
     Head {
         /// Position in the checkpoint.
         checkpoint: u64,
@@ -134,7 +136,8 @@ fn sorted(value: &Value) -> String {
         Value::Object(map) => {
             let mut keys: Vec<_> = map.keys().collect();
             keys.sort();
-            let fields: Vec<_> = keys.into_iter().map(|key| format!("{}:{}", Value::from(key.as_str()), sorted(&map[key]))).collect();
+            let fields: Vec<_> =
+                keys.into_iter().map(|key| format!("{}:{}", Value::from(key.as_str()), sorted(&map[key]))).collect();
             format!("{{{}}}", fields.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),

@@ -36,7 +36,9 @@ pub enum SlugError {
 }
 
 /// A checked slug.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema, schemars::JsonSchema,
+)]
 #[schemars(with = "String")]
 #[serde(into = "String", try_from = "String")]
 #[schema(value_type = String, example = "fix-login")]

@@ -21,7 +21,9 @@ pub enum ReadinessState {
 }
 
 /// What kind of part it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum PartKind {
     /// The shell layer.
@@ -74,7 +76,13 @@ impl Part {
     }
 
     /// A blocked part.
-    pub fn blocked(kind: PartKind, name: impl Into<String>, code: &str, cause: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub fn blocked(
+        kind: PartKind,
+        name: impl Into<String>,
+        code: &str,
+        cause: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
         Self {
             code: Some(code.to_owned()),
             cause: Some(cause.into()),

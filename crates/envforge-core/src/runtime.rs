@@ -200,7 +200,13 @@ pub struct Observed {
 impl Runtime {
     /// A runtime that never ran.
     pub const fn new() -> Self {
-        Self { intent: RuntimeIntent::Asleep, state: RuntimeState::Asleep, generation: 0, window_open: false, session_open: false }
+        Self {
+            intent: RuntimeIntent::Asleep,
+            state: RuntimeState::Asleep,
+            generation: 0,
+            window_open: false,
+            session_open: false,
+        }
     }
 
     /// Somebody allowed to wakes it. Caps and capacity are checked by the caller in the same transaction, only
@@ -250,7 +256,11 @@ impl Runtime {
             self.state = match (self.intent, phase) {
                 (_, ObservedPhase::Blocked) => RuntimeState::Blocked,
                 (RuntimeIntent::Awake, ObservedPhase::Starting) => {
-                    if before == RuntimeState::Awake { RuntimeState::Awake } else { RuntimeState::Waking }
+                    if before == RuntimeState::Awake {
+                        RuntimeState::Awake
+                    } else {
+                        RuntimeState::Waking
+                    }
                 }
                 (RuntimeIntent::Awake, ObservedPhase::Up) => RuntimeState::Awake,
                 // Commanded awake, seen absent or frozen: the command is not carried out yet.
@@ -299,7 +309,11 @@ mod tests {
     fn a_freeze_and_thaw_makes_a_new_window_and_keeps_the_session() {
         let mut runtime = Runtime::new();
         runtime.wake();
-        assert_eq!(runtime.observe(1, ObservedPhase::Starting, false).meter, MeterEffect::None, "waking before a process runs is free");
+        assert_eq!(
+            runtime.observe(1, ObservedPhase::Starting, false).meter,
+            MeterEffect::None,
+            "waking before a process runs is free"
+        );
         assert_eq!(runtime.observe(1, ObservedPhase::Starting, true).meter, MeterEffect::OpenWindow);
         assert_eq!(runtime.observe(1, ObservedPhase::Up, true).meter, MeterEffect::None);
         assert_eq!(runtime.sleep(SleepTier::Frozen), Some(RuntimeOrder::Freeze));

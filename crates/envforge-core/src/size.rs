@@ -12,7 +12,9 @@ use utoipa::ToSchema;
 const GIB: u64 = 1024 * 1024 * 1024;
 
 /// The size of a runtime.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Size {
     /// Light web and API routes.

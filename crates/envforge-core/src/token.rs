@@ -133,9 +133,7 @@ impl Keyring {
         let envelope: Envelope<T> = serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
         let key = self.0.get(&envelope.k).ok_or(TokenError::UnknownKey)?;
         let signature = BASE64.decode(signature).map_err(|_| TokenError::Malformed)?;
-        UnparsedPublicKey::new(&ED25519, key)
-            .verify(signed.as_bytes(), &signature)
-            .map_err(|_| TokenError::Forged)?;
+        UnparsedPublicKey::new(&ED25519, key).verify(signed.as_bytes(), &signature).map_err(|_| TokenError::Forged)?;
         if envelope.claims.expires_at() <= now {
             return Err(TokenError::Expired);
         }
@@ -146,7 +144,9 @@ impl Keyring {
     pub fn verify_bytes(&self, key_id: &str, domain: &str, bytes: &[u8], signature: &str) -> Result<(), TokenError> {
         let key = self.0.get(key_id).ok_or(TokenError::UnknownKey)?;
         let signature = BASE64.decode(signature).map_err(|_| TokenError::Malformed)?;
-        UnparsedPublicKey::new(&ED25519, key).verify(&domained(domain, bytes), &signature).map_err(|_| TokenError::Forged)
+        UnparsedPublicKey::new(&ED25519, key)
+            .verify(&domained(domain, bytes), &signature)
+            .map_err(|_| TokenError::Forged)
     }
 }
 

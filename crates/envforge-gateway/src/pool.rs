@@ -136,9 +136,4 @@ impl Upstream {
         };
         drop(gone);
     }
-
-    /// Closes all: the service behind them was paused or replaced.
-    pub(crate) fn clear(&self) {
-        self.0.lock().expect("no panic while held").clear();
-    }
 }

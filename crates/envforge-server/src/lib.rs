@@ -11,18 +11,18 @@
 pub mod app;
 pub mod platform;
 
-pub mod ledger;
 pub mod accounts;
-pub mod hosts;
-pub mod projects;
-pub mod workspaces;
-pub mod usage;
-pub mod links;
-pub mod runtimes;
-pub mod runs;
-pub mod streams;
-pub mod gateways;
 pub mod control;
+pub mod gateways;
+pub mod hosts;
+pub mod ledger;
+pub mod links;
+pub mod projects;
+pub mod runs;
+pub mod runtimes;
+pub mod streams;
+pub mod usage;
+pub mod workspaces;
 
 mod start;
 

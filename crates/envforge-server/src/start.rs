@@ -52,7 +52,8 @@ impl Server {
         cancel: CancellationToken,
     ) -> anyhow::Result<RunningServer> {
         let mut seed = [0_u8; 32];
-        hex::decode_to_slice(config.signing_seed.expose().trim(), &mut seed).context("the signing seed must be 64 hexadecimal digits")?;
+        hex::decode_to_slice(config.signing_seed.expose().trim(), &mut seed)
+            .context("the signing seed must be 64 hexadecimal digits")?;
         let signer = Signer::from_seed(&seed);
         let keyring = Keyring::new(&[signer.public_key()]);
         let bus = Bus::default();
@@ -61,7 +62,8 @@ impl Server {
         let local_addr = listener.local_addr()?;
         let tasks = TaskTracker::new();
         let uplinks = Arc::new(Uplinks::default());
-        let app = App::new(Parts { db, bus, clock, entropy, signer, keyring, config, uplinks, cancel, tasks: tasks.clone() });
+        let app =
+            App::new(Parts { db, bus, clock, entropy, signer, keyring, config, uplinks, cancel, tasks: tasks.clone() });
         if let Some(wanted) = &app.config.bootstrap {
             accounts::ops::bootstrap(&app, wanted).await.context("the first start")?;
         }
@@ -83,7 +85,8 @@ impl Server {
             }
         });
         tasks.spawn(async move {
-            let served = axum::serve(internal, internal_router).with_graceful_shutdown(stop_internal.cancelled_owned()).await;
+            let served =
+                axum::serve(internal, internal_router).with_graceful_shutdown(stop_internal.cancelled_owned()).await;
             if let Err(error) = served {
                 tracing::error!(%error, "the internal listener ended");
             }
@@ -95,7 +98,8 @@ impl Server {
 
 async fn serve_uplinks(app: App) {
     let (keyring, clock) = (app.keyring.clone(), app.clone());
-    let served = Arc::clone(&app.uplinks).serve(&app.config.uplink_path, move || keyring.clone(), move || clock.now()).await;
+    let served =
+        Arc::clone(&app.uplinks).serve(&app.config.uplink_path, move || keyring.clone(), move || clock.now()).await;
     if let Err(error) = served {
         tracing::error!(%error, path = %app.config.uplink_path.display(), "the terminal relay can't listen");
     }
@@ -103,7 +107,9 @@ async fn serve_uplinks(app: App) {
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow::anyhow!("port {} is in use by another program; choose one with --listen", address.port()),
+        io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("port {} is in use by another program; choose one with --listen", address.port())
+        }
         _ => anyhow::Error::new(error).context(format!("listening on {address}")),
     })
 }

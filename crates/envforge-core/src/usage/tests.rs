@@ -48,8 +48,9 @@ fn a_stop_cap_stops_at_a_hundred_percent() {
 }
 
 fn facts() -> impl Strategy<Value = Vec<WindowFact>> {
-    prop::collection::vec((1_u128..8, 0_i64..1_000, any::<bool>()), 0..40)
-        .prop_map(|steps| steps.into_iter().map(|(n, t, open)| if open { opened(n, t) } else { closed(n, t) }).collect())
+    prop::collection::vec((1_u128..8, 0_i64..1_000, any::<bool>()), 0..40).prop_map(|steps| {
+        steps.into_iter().map(|(n, t, open)| if open { opened(n, t) } else { closed(n, t) }).collect()
+    })
 }
 
 proptest! {

@@ -270,11 +270,9 @@ impl Tunnel {
             return;
         }
         poll_fn(|context| {
-            if self.client.tell(context, &frame).is_ok() {
-                drop(self.client.poll_tell(context).is_ready());
-                drop(Pin::new(&mut self.client.io).poll_shutdown(context).is_ready());
-            }
-            Poll::Ready(())
+            let told = self.client.tell(context, &frame).is_ok() && self.client.poll_tell(context).is_ready();
+            let closed = told && Pin::new(&mut self.client.io).poll_shutdown(context).is_ready();
+            Poll::Ready(closed)
         })
         .await;
     }

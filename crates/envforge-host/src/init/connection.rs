@@ -6,12 +6,15 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::protocol::{Answer, Refusal, RefusalCode, Request, RequestFrame, SandboxState, ServerFrame};
+use super::protocol::{
+    Answer, Refusal, RefusalCode, Request, RequestFrame, SandboxState, ServerFrame,
+};
 use super::server::{Outgoing, Shared, outgoing};
 use super::wire::PacketSocket;
 
@@ -29,7 +32,9 @@ pub(super) async fn serve(shared: Rc<Shared>, socket: PacketSocket) {
     let writer = Rc::clone(&socket);
     let writing = tokio::task::spawn_local(async move {
         while let Some(Outgoing { frame, fds }) = queue.recv().await {
-            let Ok(bytes) = serde_json::to_vec(&frame) else { continue };
+            let Ok(bytes) = serde_json::to_vec(&frame) else {
+                continue;
+            };
             let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
             if writer.send(&bytes, &borrowed).await.is_err() {
                 return;
@@ -38,7 +43,9 @@ pub(super) async fn serve(shared: Rc<Shared>, socket: PacketSocket) {
     });
     while let Ok(Some(packet)) = socket.receive().await {
         // Who can't be understood can't be answered either.
-        let Ok(frame) = serde_json::from_slice::<RequestFrame>(&packet.bytes) else { break };
+        let Ok(frame) = serde_json::from_slice::<RequestFrame>(&packet.bytes) else {
+            break;
+        };
         take(&shared, frame, packet.fds, &sender).await;
         if writing.is_finished() {
             break;
@@ -47,7 +54,12 @@ pub(super) async fn serve(shared: Rc<Shared>, socket: PacketSocket) {
     writing.abort();
 }
 
-async fn take(shared: &Rc<Shared>, frame: RequestFrame, fds: Vec<OwnedFd>, sender: &mpsc::Sender<Outgoing>) {
+async fn take(
+    shared: &Rc<Shared>,
+    frame: RequestFrame,
+    fds: Vec<OwnedFd>,
+    sender: &mpsc::Sender<Outgoing>,
+) {
     let RequestFrame { id, request } = frame;
     let outcome = match request {
         Request::Stop { name, grace_ms } => {
@@ -94,7 +106,10 @@ async fn answer(sender: &mpsc::Sender<Outgoing>, id: u64, outcome: Outcome) {
     let _ = sender.send(message).await;
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "stands where other requests may be refused")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "stands where other requests may be refused"
+)]
 fn done() -> Outcome {
     Ok((Answer::Done, Vec::new()))
 }
@@ -103,9 +118,15 @@ fn carry_out(shared: &Rc<Shared>, request: Request, fds: Vec<OwnedFd>) -> Outcom
     match request {
         Request::Spawn(spawn) => {
             if shared.is_shutting_down() {
-                return Err(Refusal::new(RefusalCode::ShuttingDown, "the sandbox is ending"));
+                return Err(Refusal::new(
+                    RefusalCode::ShuttingDown,
+                    "the sandbox is ending",
+                ));
             }
-            let started = shared.processes.borrow_mut().spawn(&spawn, fds, &shared.logs)?;
+            let started = shared
+                .processes
+                .borrow_mut()
+                .spawn(&spawn, fds, &shared.logs)?;
             let mut fds = vec![started.pidfd];
             fds.extend(started.terminal);
             Ok((Answer::Spawned { pid: started.pid }, fds))
@@ -132,7 +153,9 @@ fn carry_out(shared: &Rc<Shared>, request: Request, fds: Vec<OwnedFd>) -> Outcom
             let pidfd = Pid::from_raw(pid)
                 .ok_or(rustix::io::Errno::SRCH)
                 .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
-                .map_err(|error| Refusal::new(RefusalCode::NoSuchProcess, format!("{name}: {error}")))?;
+                .map_err(|error| {
+                    Refusal::new(RefusalCode::NoSuchProcess, format!("{name}: {error}"))
+                })?;
             Ok((Answer::Located { pid }, vec![pidfd]))
         }
         Request::Forward { listen, to } => {
@@ -143,9 +166,11 @@ fn carry_out(shared: &Rc<Shared>, request: Request, fds: Vec<OwnedFd>) -> Outcom
             shared.forwards.close(listen);
             done()
         }
-        Request::Ping | Request::Subscribe | Request::Shutdown { .. } | Request::Stop { .. } | Request::Connect { .. } => {
-            done()
-        }
+        Request::Ping
+        | Request::Subscribe
+        | Request::Shutdown { .. }
+        | Request::Stop { .. }
+        | Request::Connect { .. } => done(),
     }
 }
 
@@ -188,12 +213,18 @@ async fn stop(shared: &Shared, name: &str, grace: Duration) -> Outcome {
         if waited >= grace {
             send_all(&members, Signal::KILL);
         }
-        let pause = Duration::from_millis(20).min(grace.saturating_sub(waited).max(Duration::from_millis(2)));
+        let pause = Duration::from_millis(20)
+            .min(grace.saturating_sub(waited).max(Duration::from_millis(2)));
         let _ = tokio::time::timeout(pause, shared.reaped.notified()).await;
         members = family.members();
     }
     // The leader's end is noted before the answer: who lists next sees it.
-    while shared.processes.borrow().running(name).is_ok_and(|pid| pid == family.leader) {
+    while shared
+        .processes
+        .borrow()
+        .running(name)
+        .is_ok_and(|pid| pid == family.leader)
+    {
         let _ = tokio::time::timeout(Duration::from_millis(20), shared.reaped.notified()).await;
     }
     done()
@@ -223,5 +254,8 @@ async fn connect(port: u16) -> Outcome {
             Err(_) => "it does not accept".clone_into(&mut said),
         }
     }
-    Err(Refusal::new(RefusalCode::ConnectFailed, format!("port {port}: {said}")))
+    Err(Refusal::new(
+        RefusalCode::ConnectFailed,
+        format!("port {port}: {said}"),
+    ))
 }

@@ -26,9 +26,17 @@ impl Forwards {
     /// Listens; asking again for the same is fine, for another target is refused.
     pub(super) fn open(&self, listen: SocketAddr, to: PathBuf) -> Result<(), Refusal> {
         if !to.is_absolute() {
-            return Err(Refusal::new(RefusalCode::BadRequest, format!("{} is not absolute", to.display())));
+            return Err(Refusal::new(
+                RefusalCode::BadRequest,
+                format!("{} is not absolute", to.display()),
+            ));
         }
-        let refuse = |reason: String| Refusal::new(RefusalCode::ForwardFailed, format!("forward {listen}: {reason}"));
+        let refuse = |reason: String| {
+            Refusal::new(
+                RefusalCode::ForwardFailed,
+                format!("forward {listen}: {reason}"),
+            )
+        };
         if let Some((before, _)) = self.open.borrow().get(&listen) {
             return if *before == to {
                 Ok(())

@@ -11,6 +11,8 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 
+use envforge_api::ambient::SystemClock;
+use envforge_core::clock::Clock as _;
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use tokio::io::AsyncReadExt;
@@ -23,7 +25,7 @@ const CHUNK: usize = 8 * 1024;
 
 /// The wall clock of everything the init notes.
 pub(super) fn now() -> Timestamp {
-    Timestamp::now()
+    SystemClock.now()
 }
 
 /// Which stream a line came from.
@@ -69,6 +71,11 @@ impl Logs {
         }
     }
 
+    /// Whether there is a place for them.
+    pub(super) fn are_kept(&self) -> bool {
+        self.place.dir.is_some()
+    }
+
     /// The log of this name; all who write it share it.
     pub(super) fn file(&self, name: &str) -> Rc<LogFile> {
         let mut open = self.open.borrow_mut();
@@ -99,7 +106,8 @@ impl Logs {
 impl Place {
     fn open(&self, name: &str) -> std::io::Result<std::fs::File> {
         let dir = self.dir.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o640))?.into())
     }
 }
@@ -168,7 +176,9 @@ impl LogFile {
             }
             state.file = Some(file);
         }
-        let Some(file) = state.file.as_mut() else { return Err(0) };
+        let Some(file) = state.file.as_mut() else {
+            return Err(0);
+        };
         let mut done = 0;
         while done < text.len() {
             match file.write(&text[done..]) {
@@ -186,7 +196,9 @@ impl LogFile {
 
     /// `web.log` becomes `web.log.1`, that `web.log.2`; the last goes.
     fn rotate(&self) {
-        let Some(dir) = self.place.dir.as_ref() else { return };
+        let Some(dir) = self.place.dir.as_ref() else {
+            return;
+        };
         let numbered = |number: u8| match number {
             0 => self.name.clone(),
             _ => format!("{}.{number}", self.name),
@@ -293,14 +305,20 @@ mod tests {
 
     #[test]
     fn lines_are_whole_however_they_arrive() {
-        assert_eq!(split(&[b"one\ntw", b"o\r\n\nlast"]), [&b"one"[..], b"two", b"", b"last"]);
+        assert_eq!(
+            split(&[b"one\ntw", b"o\r\n\nlast"]),
+            [&b"one"[..], b"two", b"", b"last"]
+        );
     }
 
     #[test]
     fn a_line_without_end_is_split_and_nothing_is_lost() {
         let long = vec![b'x'; LINE_MAX * 2 + 5];
         let lines = split(&[&long]);
-        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [LINE_MAX, LINE_MAX, 5]);
+        assert_eq!(
+            lines.iter().map(Vec::len).collect::<Vec<_>>(),
+            [LINE_MAX, LINE_MAX, 5]
+        );
         let mut exact = vec![b'x'; LINE_MAX];
         exact.push(b'\n');
         assert_eq!(split(&[&exact]).len(), 1);

@@ -66,7 +66,12 @@ impl Shared {
     pub(super) fn tell(&self, event: &Event) {
         self.subscribers.borrow_mut().retain(|subscriber| {
             let frame = ServerFrame::Event(event.clone());
-            subscriber.try_send(Outgoing { frame, fds: Vec::new() }).is_ok()
+            subscriber
+                .try_send(Outgoing {
+                    frame,
+                    fds: Vec::new(),
+                })
+                .is_ok()
         });
     }
 }
@@ -142,10 +147,11 @@ fn let_go_of_starter(shared: &Shared) {
 /// Collects every process that ended, orphans included, and tells of the named ones.
 fn reap(shared: &Shared) {
     while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-        let ended = shared
-            .processes
-            .borrow_mut()
-            .ended(pid.as_raw_nonzero().get(), status.exit_status(), status.terminating_signal());
+        let ended = shared.processes.borrow_mut().ended(
+            pid.as_raw_nonzero().get(),
+            status.exit_status(),
+            status.terminating_signal(),
+        );
         if let Some(event) = ended {
             shared.tell(&event);
         }
@@ -154,5 +160,7 @@ fn reap(shared: &Shared) {
 }
 
 fn others_run() -> bool {
-    all_pids().into_iter().any(|pid| pid != 1 && Stat::read(pid).is_ok_and(|stat| !stat.ended))
+    all_pids()
+        .into_iter()
+        .any(|pid| pid != 1 && Stat::read(pid).is_ok_and(|stat| !stat.ended))
 }

@@ -86,8 +86,8 @@ pub(crate) enum Event {
     InputsKnown,
     /// Its health check passed.
     Healthy,
-    /// Its health check failed.
-    Unhealthy { detail: String },
+    /// Its health check failed; `sure` when there is no point in asking again before believing it.
+    Unhealthy { detail: String, sure: bool },
     /// Its process ended; `lines` are the last of its log.
     Exited { exit: Exit, lines: String },
     /// Its process could not be started.
@@ -185,8 +185,8 @@ impl Supervisor {
                 self.healthy(now);
                 None
             }
-            Event::Unhealthy { detail } => {
-                self.unhealthy(detail, now);
+            Event::Unhealthy { detail, sure } => {
+                self.unhealthy(detail, sure, now);
                 None
             }
             Event::Exited { exit, lines } => {
@@ -223,13 +223,13 @@ impl Supervisor {
         }
     }
 
-    fn unhealthy(&mut self, why: String, now: Timestamp) {
+    fn unhealthy(&mut self, why: String, sure: bool, now: Timestamp) {
         match &mut self.state {
             State::Starting { detail, .. } => *detail = Some(why),
             State::Unwell { detail, .. } => *detail = why,
             State::Ready { misses, .. } => {
                 *misses = misses.saturating_add(1);
-                if *misses >= UNWELL_AFTER {
+                if sure || *misses >= UNWELL_AFTER {
                     self.state = State::Unwell { since: now, detail: why };
                 }
             }

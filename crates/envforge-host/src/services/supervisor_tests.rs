@@ -69,7 +69,7 @@ fn a_command_that_is_not_there_blocks_at_once() {
 #[test]
 fn never_healthy_is_stopped_with_what_the_check_said() {
     let mut supervisor = started(RestartPolicy::OnFailure);
-    supervisor.handle(Event::Unhealthy { detail: "GET / answered 500".to_owned() }, at(10));
+    supervisor.handle(Event::Unhealthy { detail: "GET / answered 500".to_owned(), sure: false }, at(10));
     assert_eq!(supervisor.handle(Event::Tick, at(119_999)), None);
     assert_eq!(supervisor.handle(Event::Tick, at(120_000)), Some(Effect::Stop));
     assert!(matches!(supervisor.state(), State::Blocked { cause, .. } if cause.contains("GET / answered 500")));
@@ -87,7 +87,7 @@ fn time_in_the_freezer_does_not_count() {
 fn one_missed_check_is_no_illness_and_a_long_one_is_a_restart() {
     let mut supervisor = started(RestartPolicy::OnFailure);
     supervisor.handle(Event::Healthy, at(0));
-    let miss = || Event::Unhealthy { detail: "timed out".to_owned() };
+    let miss = || Event::Unhealthy { detail: "timed out".to_owned(), sure: false };
     supervisor.handle(miss(), at(1));
     supervisor.handle(miss(), at(2));
     assert!(matches!(supervisor.state(), State::Ready { misses: 2, .. }));
@@ -116,7 +116,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => Just(Event::InputsKnown),
         2 => Just(Event::Healthy),
-        2 => Just(Event::Unhealthy { detail: "no".to_owned() }),
+        2 => any::<bool>().prop_map(|sure| Event::Unhealthy { detail: "no".to_owned(), sure }),
         4 => exit,
         1 => Just(Event::NotStarted { cause: "no".to_owned() }),
         4 => Just(Event::Tick),

@@ -25,7 +25,9 @@ pub struct NotPermitted(pub String);
 pub fn probe() -> Result<Isolation, NotPermitted> {
     if has_admin() {
         if !netns::is_permitted() {
-            return Err(NotPermitted("the kernel refuses network namespaces to this container".to_owned()));
+            return Err(NotPermitted(
+                "the kernel refuses network namespaces to this container".to_owned(),
+            ));
         }
         let mut reductions = cgroup::detect().missing_limits();
         reductions.extend(egress::missing_programs());
@@ -68,5 +70,10 @@ fn has_admin() -> bool {
 
 /// A user namespace can only be made by a process of one thread, so another process tries.
 fn user_namespaces_work() -> bool {
-    crate::sys::command::run("unshare", &["--user", "--map-root-user", "--mount", "--net", "true"], "").is_ok()
+    crate::sys::command::run(
+        "unshare",
+        &["--user", "--map-root-user", "--mount", "--net", "true"],
+        "",
+    )
+    .is_ok()
 }

@@ -35,9 +35,13 @@ pub enum CommandError {
 }
 
 /// A command to configure further, with the system's PATH and nothing else in its environment.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn std_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", SYSTEM_PATH).env("LC_ALL", "C.UTF-8");
+    command
+        .env_clear()
+        .env("PATH", SYSTEM_PATH)
+        .env("LC_ALL", "C.UTF-8");
     command
 }
 
@@ -56,8 +60,15 @@ pub fn run(program: &str, args: &[&str], input: &str) -> Result<String, CommandE
         },
     };
     let mut command = std_command(program);
-    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
+    command
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.stdin(if input.is_empty() {
+        Stdio::null()
+    } else {
+        Stdio::piped()
+    });
     let mut child = command.spawn().map_err(io_error)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that fails early closes its end; its own message is worth more than ours.

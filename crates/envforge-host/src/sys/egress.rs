@@ -72,11 +72,19 @@ impl Egress {
     pub fn new(config: EgressConfig) -> io::Result<Self> {
         let bad = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
         let instance = &config.instance;
-        if instance.is_empty() || !instance.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
-            return Err(bad(format!("egress: instance {instance:?} is not lower-case letters, digits and _")));
+        if instance.is_empty()
+            || !instance
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        {
+            return Err(bad(format!(
+                "egress: instance {instance:?} is not lower-case letters, digits and _"
+            )));
         }
         if let Some(network) = config.closed.iter().find(|network| !is_network(network)) {
-            return Err(bad(format!("egress: {network:?} is not an IPv4 network like 10.0.0.0/8")));
+            return Err(bad(format!(
+                "egress: {network:?} is not an IPv4 network like 10.0.0.0/8"
+            )));
         }
         let prefix = format!("ef{:04x}", short_hash(instance));
         Ok(Self {
@@ -101,31 +109,12 @@ impl Egress {
     fn try_open(&self, ns_path: &Path, index: u32) -> Result<Cable, CommandError> {
         let cable = self.cable(index)?;
         self.load()?;
-        if !Path::new("/sys/class/net").join(&cable.interface).exists() && !link_exists(&cable.interface) {
-            self.plug(ns_path, &cable)?;
+        if !Path::new("/sys/class/net").join(&cable.interface).exists()
+            && !link_exists(&cable.interface)
+        {
+            plug(ns_path, &cable)?;
         }
         Ok(cable)
-    }
-
-    fn plug(&self, ns_path: &Path, cable: &Cable) -> Result<(), CommandError> {
-        let ns = ns_path.to_string_lossy();
-        let host = cable.interface.as_str();
-        let inside = format!("{host}i");
-        // Both ends get their names before one moves; a left-over inside end went with its other end.
-        run("ip", &["link", "add", host, "type", "veth", "peer", "name", &inside], "")?;
-        let rest = || -> Result<(), CommandError> {
-            run("ip", &["link", "set", &inside, "netns", &ns], "")?;
-            let outside = format!("addr add {}/30 dev {host}\nlink set {host} up\n", cable.gateway);
-            run("ip", &["-batch", "-"], &outside)?;
-            let within = format!(
-                "link set {inside} name eth0\naddr add {}/30 dev eth0\nlink set eth0 up\nroute add default via {}\n",
-                cable.address, cable.gateway
-            );
-            in_namespace(ns_path, move || run("ip", &["-batch", "-"], &within).map(drop))
-        };
-        rest().inspect_err(|_| {
-            let _ = run("ip", &["link", "del", host], "");
-        })
     }
 
     /// Takes it away again; does nothing if there is none.
@@ -143,7 +132,12 @@ impl Egress {
         *loaded = false;
         // Declaring first makes the deletion of a table that is not there no error.
         let table = self.table();
-        run("nft", &["-f", "-"], &format!("table inet {table}\ndelete table inet {table}\n")).map(drop)
+        run(
+            "nft",
+            &["-f", "-"],
+            &format!("table inet {table}\ndelete table inet {table}\n"),
+        )
+        .map(drop)
     }
 
     fn load(&self) -> Result<(), CommandError> {
@@ -152,9 +146,11 @@ impl Egress {
             return Ok(());
         }
         run("nft", &["-f", "-"], &self.rules())?;
-        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").map_err(|source| CommandError::Io {
-            program: "ip_forward".to_owned(),
-            source,
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").map_err(|source| {
+            CommandError::Io {
+                program: "ip_forward".to_owned(),
+                source,
+            }
         })?;
         *loaded = true;
         Ok(())
@@ -173,7 +169,11 @@ impl Egress {
         let from = format!("iifname \"{}*\"", self.prefix);
         let to = format!("oifname \"{}*\"", self.prefix);
         let pool = format!("{}.{}.0.0/16", self.config.pool[0], self.config.pool[1]);
-        let mut closed = vec!["169.254.0.0/16".to_owned(), "127.0.0.0/8".to_owned(), pool.clone()];
+        let mut closed = vec![
+            "169.254.0.0/16".to_owned(),
+            "127.0.0.0/8".to_owned(),
+            pool.clone(),
+        ];
         closed.extend(self.config.closed.iter().cloned());
         let closed = closed.join(", ");
         let resolvers: Vec<String> = self
@@ -223,7 +223,12 @@ impl Egress {
                 said: format!("index {index} is not below {POOL_SIZE}"),
             });
         }
-        let base = u32::from(Ipv4Addr::new(self.config.pool[0], self.config.pool[1], 0, 0)) + index * 4;
+        let base = u32::from(Ipv4Addr::new(
+            self.config.pool[0],
+            self.config.pool[1],
+            0,
+            0,
+        )) + index * 4;
         Ok(Cable {
             // 2 + 4 + 4 characters, and an i: within the kernel's 15.
             interface: format!("{}{index:04x}", self.prefix),
@@ -231,6 +236,37 @@ impl Egress {
             address: Ipv4Addr::from(base + 2),
         })
     }
+}
+
+/// Lays the cable: both ends named, addressed and up, or nothing of it left.
+fn plug(ns_path: &Path, cable: &Cable) -> Result<(), CommandError> {
+    let ns = ns_path.to_string_lossy();
+    let host = cable.interface.as_str();
+    let inside = format!("{host}i");
+    // Both ends get their names before one moves; a left-over inside end went with its other end.
+    run(
+        "ip",
+        &["link", "add", host, "type", "veth", "peer", "name", &inside],
+        "",
+    )?;
+    let rest = || -> Result<(), CommandError> {
+        run("ip", &["link", "set", &inside, "netns", &ns], "")?;
+        let outside = format!(
+            "addr add {}/30 dev {host}\nlink set {host} up\n",
+            cable.gateway
+        );
+        run("ip", &["-batch", "-"], &outside)?;
+        let within = format!(
+            "link set {inside} name eth0\naddr add {}/30 dev eth0\nlink set eth0 up\nroute add default via {}\n",
+            cable.address, cable.gateway
+        );
+        in_namespace(ns_path, move || {
+            run("ip", &["-batch", "-"], &within).map(drop)
+        })
+    };
+    rest().inspect_err(|_| {
+        let _ = run("ip", &["link", "del", host], "");
+    })
 }
 
 fn link_exists(interface: &str) -> bool {
@@ -247,10 +283,13 @@ fn in_namespace(
         source,
     };
     let namespace = std::fs::File::open(ns_path).map_err(io_error)?;
-    let thread = std::thread::Builder::new().name("netns-setup".to_owned()).spawn(move || {
-        nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).map_err(|error| io_error(error.into()))?;
-        work()
-    });
+    let thread = std::thread::Builder::new()
+        .name("netns-setup".to_owned())
+        .spawn(move || {
+            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
+                .map_err(|error| io_error(error.into()))?;
+            work()
+        });
     let joined = thread.map_err(io_error)?.join();
     joined.unwrap_or_else(|_| Err(io_error(io::Error::other("panicked"))))
 }
@@ -264,9 +303,9 @@ fn is_network(text: &str) -> bool {
 
 /// FNV-1a folded to 16 bits: enough to keep a handful of instances on one machine apart.
 fn short_hash(text: &str) -> u16 {
-    let hash = text
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     (hash ^ (hash >> 16)) as u16
 }
 
@@ -276,7 +315,12 @@ pub fn missing_programs() -> Option<String> {
         .into_iter()
         .filter(|program| matches!(run(program, &["-V"], ""), Err(CommandError::Missing(_))))
         .collect();
-    (!missing.is_empty()).then(|| format!("workspaces have no way out: {} not installed", missing.join(" and ")))
+    (!missing.is_empty()).then(|| {
+        format!(
+            "workspaces have no way out: {} not installed",
+            missing.join(" and ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -287,7 +331,10 @@ mod tests {
         Egress::new(EgressConfig {
             instance: instance.to_owned(),
             pool: [10, 213],
-            resolvers: vec!["10.0.0.2".parse().expect("address"), "::1".parse().expect("address")],
+            resolvers: vec![
+                "10.0.0.2".parse().expect("address"),
+                "::1".parse().expect("address"),
+            ],
             closed: vec!["192.168.0.0/16".to_owned()],
         })
         .expect("valid")
@@ -297,10 +344,16 @@ mod tests {
     fn addresses_do_not_overlap_and_stay_in_the_pool() {
         let egress = egress("default");
         let last = egress.cable(POOL_SIZE - 1).expect("last");
-        assert_eq!(egress.cable(0).expect("first").address, Ipv4Addr::new(10, 213, 0, 2));
-        assert_eq!(egress.cable(1).expect("second").gateway, Ipv4Addr::new(10, 213, 0, 5));
+        assert_eq!(
+            egress.cable(0).expect("first").address,
+            Ipv4Addr::new(10, 213, 0, 2)
+        );
+        assert_eq!(
+            egress.cable(1).expect("second").gateway,
+            Ipv4Addr::new(10, 213, 0, 5)
+        );
         assert_eq!(last.address, Ipv4Addr::new(10, 213, 255, 254));
-        assert!(last.interface.len() + 1 <= 15);
+        assert!(last.interface.len() < 15);
         assert!(egress.cable(POOL_SIZE).is_err());
     }
 

@@ -20,6 +20,7 @@
 pub mod capability;
 pub mod cgroup;
 pub mod command;
+pub(crate) mod deadline;
 pub mod egress;
 pub mod netns;
 pub mod ports;

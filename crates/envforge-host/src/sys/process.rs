@@ -53,14 +53,18 @@ impl ProcessIdentity {
         if self.is_running() {
             Ok(pidfd)
         } else {
-            Err(io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error()))
+            Err(io::Error::from_raw_os_error(
+                rustix::io::Errno::SRCH.raw_os_error(),
+            ))
         }
     }
 
     /// Whether exactly this process runs (one that ended and was not reaped does not).
     pub fn is_running(&self) -> bool {
         let same_boot = BootId::current().is_ok_and(|boot| boot == self.boot_id);
-        same_boot && Stat::read(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.ended)
+        same_boot
+            && Stat::read(self.pid)
+                .is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.ended)
     }
 }
 
@@ -121,17 +125,27 @@ mod tests {
 
     #[test]
     fn a_name_full_of_parentheses_does_not_shift_the_fields() {
-        let stat = Stat::parse("7 (a) S (b) 9) Z 1 2 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 4242 0").expect("parses");
-        assert_eq!((stat.parent, stat.session, stat.start_ticks, stat.ended), (1, 3, 4242, true));
+        let stat = Stat::parse("7 (a) S (b) 9) Z 1 2 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 4242 0")
+            .expect("parses");
+        assert_eq!(
+            (stat.parent, stat.session, stat.start_ticks, stat.ended),
+            (1, 3, 4242, true)
+        );
     }
 
     #[test]
     fn a_process_started_at_another_time_is_a_stranger() {
         let me = ProcessIdentity::of(std::process::id() as i32).expect("own stat");
         assert!(me.is_running() && me.open().is_ok());
-        let stranger = ProcessIdentity { start_ticks: me.start_ticks + 1, ..me };
+        let stranger = ProcessIdentity {
+            start_ticks: me.start_ticks + 1,
+            ..me
+        };
         assert!(!stranger.is_running() && stranger.open().is_err());
-        let other_boot = ProcessIdentity { boot_id: BootId(uuid::Uuid::nil()), ..me };
+        let other_boot = ProcessIdentity {
+            boot_id: BootId(uuid::Uuid::nil()),
+            ..me
+        };
         assert!(!other_boot.is_running());
     }
 }

@@ -14,7 +14,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(me)).routes(routes!(list_keys, create_key)).routes(routes!(revoke_key))
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(me))
+        .routes(routes!(list_keys, create_key))
+        .routes(routes!(revoke_key))
 }
 
 /// Whether the server and its database answer.
@@ -41,7 +45,11 @@ async fn list_keys(State(app): State<App>, Caller(identity): Caller) -> Answer<J
 /// Make an API key of mine; its value is shown only here.
 #[utoipa::path(post, path = "/v1/api-keys", tag = "accounts", request_body = CreateApiKey,
     responses((status = 201, body = CreatedApiKey), (status = "default", body = ErrorBody)))]
-async fn create_key(State(app): State<App>, Caller(identity): Caller, Json(body): Json<CreateApiKey>) -> Answer<(StatusCode, Json<CreatedApiKey>)> {
+async fn create_key(
+    State(app): State<App>,
+    Caller(identity): Caller,
+    Json(body): Json<CreateApiKey>,
+) -> Answer<(StatusCode, Json<CreatedApiKey>)> {
     Ok((StatusCode::CREATED, Json(ops::create_key(&app, &identity, &body).await?)))
 }
 

@@ -33,7 +33,11 @@ pub async fn authenticate(app: &App, key: &str) -> Answer<Option<Identity>> {
 
 /// The caller, as shown.
 pub fn me(identity: &Identity) -> Me {
-    let orgs = identity.orgs.iter().map(|(scope, slug, role)| Membership { org: scope.org(), slug: slug.clone(), role: *role });
+    let orgs = identity.orgs.iter().map(|(scope, slug, role)| Membership {
+        org: scope.org(),
+        slug: slug.clone(),
+        role: *role,
+    });
     Me { user: identity.user, name: identity.name.clone(), orgs: orgs.collect() }
 }
 
@@ -44,7 +48,9 @@ pub async fn create_key(app: &App, identity: &Identity, request: &CreateApiKey) 
         return Err(Refusal::invalid("api_key.name", "the name of a key has 1 to 100 characters").into());
     }
     if store::keys(&app.db, identity.user).await?.len() >= KEYS_MAX {
-        return Err(Refusal::conflict("api_key.too_many", format!("you have {KEYS_MAX} keys already")).hint("revoke one that is not used").into());
+        return Err(Refusal::conflict("api_key.too_many", format!("you have {KEYS_MAX} keys already"))
+            .hint("revoke one that is not used")
+            .into());
     }
     let value = opaque_token(KEY_PREFIX, &*app.entropy);
     let id: ApiKeyId = app.mint();

@@ -49,7 +49,6 @@ pub(crate) async fn system_any_org(tx: &mut Tx) -> Answer<bool> {
     Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM system_org_ids())").fetch_one(tx.conn()).await?)
 }
 
-
 pub(crate) async fn insert_org(tx: &mut Tx, id: OrgId, slug: &Slug, now: Timestamp) -> Answer<()> {
     sqlx::query("INSERT INTO orgs (org_id, slug, name, created_at) VALUES ($1, $2, $2, $3)")
         .bind(id.uuid())
@@ -81,7 +80,14 @@ pub(crate) async fn insert_membership(tx: &mut Tx, org: OrgId, user: UserId, rol
 }
 
 /// Stores a key's digest and the start of its value.
-pub(crate) async fn insert_key(tx: &mut Tx, id: ApiKeyId, user: UserId, name: &str, value: &str, now: Timestamp) -> Answer<()> {
+pub(crate) async fn insert_key(
+    tx: &mut Tx,
+    id: ApiKeyId,
+    user: UserId,
+    name: &str,
+    value: &str,
+    now: Timestamp,
+) -> Answer<()> {
     sqlx::query("INSERT INTO api_keys (id, user_id, name, prefix, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(id.uuid())
         .bind(user.uuid())

@@ -47,7 +47,11 @@ impl FromRequestParts<App> for KnownHost {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         match hosts::ops::authenticate(app, bearer(parts).unwrap_or_default()).await {
             Ok(Some((host, scope))) => Ok(Self(host, scope)),
-            Ok(None) => Err(answer(Refusal::new(RefusalKind::Unauthenticated, "host.key", "this is not a registered host's key"))),
+            Ok(None) => Err(answer(Refusal::new(
+                RefusalKind::Unauthenticated,
+                "host.key",
+                "this is not a registered host's key",
+            ))),
             Err(fault) => Err(fault.into_response()),
         }
     }
@@ -167,7 +171,9 @@ impl Held {
                 ops::reported(&self.app, self.scope, &report).await?;
                 send(sender, &ToHost::Acknowledge { workspace: report.workspace, sequence: report.sequence }).await
             }
-            FromHost::Heartbeat { workspaces, .. } => ops::heartbeat(&self.app, self.host, self.scope, &workspaces).await,
+            FromHost::Heartbeat { workspaces, .. } => {
+                ops::heartbeat(&self.app, self.host, self.scope, &workspaces).await
+            }
         }
     }
 }

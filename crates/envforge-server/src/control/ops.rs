@@ -22,8 +22,10 @@ pub async fn begin(app: &App, host: HostId, scope: OrgScope, machine: &Machine) 
     let expires = app.now().saturating_add(PASS_LIFE).map_or(i64::MAX, jiff::Timestamp::as_second);
     let pass = app.signer.sign(&HostPass { host, org: scope.org(), expires });
     let uplinks = [&app.config.uplink_path, &app.config.gateway_uplink_path];
-    let uplinks = uplinks.iter().map(|path| UplinkAddress { path: path.display().to_string(), pass: pass.clone() }).collect();
-    let welcome = ToHost::Welcome { org: scope.org(), host, host_generation, keys: vec![app.signer.public_key()], uplinks };
+    let uplinks =
+        uplinks.iter().map(|path| UplinkAddress { path: path.display().to_string(), pass: pass.clone() }).collect();
+    let welcome =
+        ToHost::Welcome { org: scope.org(), host, host_generation, keys: vec![app.signer.public_key()], uplinks };
     Ok((host_generation, welcome))
 }
 
@@ -43,7 +45,9 @@ pub async fn open_commands(app: &App, host: HostId, scope: OrgScope) -> Answer<V
 /// A command was answered.
 pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, outcome: &Outcome) -> Answer<()> {
     let mut tx = app.db.begin(scope).await?;
-    let Some(command) = hosts::store::answer_command(&mut tx, host, id, outcome, app.now()).await? else { return Ok(()) };
+    let Some(command) = hosts::store::answer_command(&mut tx, host, id, outcome, app.now()).await? else {
+        return Ok(());
+    };
     match (&command.order, outcome) {
         (Order::PrepareShell(_), Outcome::Failed(trouble)) => {
             workspaces::ops::shell_blocked(&mut tx, command.workspace, trouble).await?;

@@ -17,8 +17,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use envforge_api::gateway::{
-    ACTIVITY_PATH, Activity, BEAT_SECONDS, EXCHANGE_PATH, Exchange, Exchanged, FEED_PATH, FeedItem, ROUTES_PATH, Route, WAKE_PATH,
-    WakeAnswer, WakeRequest,
+    ACTIVITY_PATH, Activity, BEAT_SECONDS, EXCHANGE_PATH, Exchange, Exchanged, FEED_PATH, FeedItem, ROUTES_PATH, Route,
+    WAKE_PATH, WakeAnswer, WakeRequest,
 };
 use envforge_core::refusal::{Refusal, RefusalKind};
 use std::convert::Infallible;
@@ -64,7 +64,12 @@ async fn wake(_: Gateway, State(app): State<App>, Json(body): Json<WakeRequest>)
     Ok(Json(ops::wake(&app, &body).await?))
 }
 
-async fn activity(_: Gateway, State(app): State<App>, Extension(unverified): Extension<Unverified>, Json(body): Json<Activity>) -> Answer<StatusCode> {
+async fn activity(
+    _: Gateway,
+    State(app): State<App>,
+    Extension(unverified): Extension<Unverified>,
+    Json(body): Json<Activity>,
+) -> Answer<StatusCode> {
     unverified.add(&body.unverified);
     ops::activity(&app, &body).await?;
     Ok(StatusCode::NO_CONTENT)

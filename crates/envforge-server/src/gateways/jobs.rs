@@ -51,6 +51,7 @@ async fn write(app: &App, label: &str, reason: &str, count: u64) -> Answer<()> {
         None => (app.db.begin_installation().await?, "unknown".to_owned()),
     };
     let details = json!({ "label": label, "reason": reason, "count": count });
-    ledger::record(app, &mut tx, Entry::new("system:gateway", "traffic.unverified", subject, reason).details(details)).await?;
+    ledger::record(app, &mut tx, Entry::new("system:gateway", "traffic.unverified", subject, reason).details(details))
+        .await?;
     tx.commit().await
 }

@@ -36,11 +36,13 @@ pub async fn resolve(app: &App, label: &str) -> Answer<Route> {
         return Err(unknown().into());
     };
     let mut tx = app.db.begin(OrgScope::established(org)).await?;
-    let row = workspaces::store::find_by_id(&mut tx, workspace).await?.filter(|row| !row.deleting).ok_or_else(unknown)?;
+    let row =
+        workspaces::store::find_by_id(&mut tx, workspace).await?.filter(|row| !row.deleting).ok_or_else(unknown)?;
     let generation = hosts::store::generation(&mut tx, row.host).await?;
     drop(tx);
     let rules = rules(&row, &service).into_iter().map(|(prefix, service)| {
-        let (ticket, ticket_expires_at) = streams::ops::ticket(app, &row, generation, TicketKind::Service, &service, TICKET_LIFE);
+        let (ticket, ticket_expires_at) =
+            streams::ops::ticket(app, &row, generation, TicketKind::Service, &service, TICKET_LIFE);
         RouteRule { prefix, service, ticket, ticket_expires_at }
     });
     Ok(Route {
@@ -59,7 +61,8 @@ pub async fn resolve(app: &App, label: &str) -> Answer<Route> {
 /// browser has one origin; any other service answers all of its own host.
 fn rules(row: &Row, service: &str) -> Vec<(String, String)> {
     let routes = row.manifest.iter().flat_map(|manifest| &manifest.services);
-    let front = routes.clone().any(|(name, declared)| name == service && declared.routes.iter().any(|route| route == "/"));
+    let front =
+        routes.clone().any(|(name, declared)| name == service && declared.routes.iter().any(|route| route == "/"));
     if !front {
         return vec![("/".to_owned(), service.to_owned())];
     }

@@ -27,7 +27,11 @@ async fn list(State(app): State<App>, member: Member) -> Answer<Json<Hosts>> {
 /// Make a one-time registration token for a host.
 #[utoipa::path(post, path = "/v1/orgs/{org}/host-tokens", tag = "hosts", params(("org" = String, Path, description = "Org slug")),
     request_body = CreateHostToken, responses((status = 201, body = CreatedHostToken), (status = "default", body = ErrorBody)))]
-async fn create_token(State(app): State<App>, member: Member, Json(body): Json<CreateHostToken>) -> Answer<(StatusCode, Json<CreatedHostToken>)> {
+async fn create_token(
+    State(app): State<App>,
+    member: Member,
+    Json(body): Json<CreateHostToken>,
+) -> Answer<(StatusCode, Json<CreatedHostToken>)> {
     let permit = member.permit(Action::ManageHosts)?;
     Ok((StatusCode::CREATED, Json(ops::create_token(&app, &permit, &body).await?)))
 }

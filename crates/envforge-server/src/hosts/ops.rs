@@ -49,9 +49,13 @@ pub async fn add(app: &App, tx: &mut Tx, name: &str, is_local: bool, actor: &str
 /// until its first control stream, and gets a fresh key each time.
 pub async fn register(app: &App, token: &str) -> Answer<Registered> {
     let Some((host, scope)) = store::system_find_host_token(&app.db, &digest(token)).await? else {
-        return Err(Refusal::new(RefusalKind::Unauthenticated, "host.token_invalid", "this registration token is not valid or was used")
-            .hint("make a new one for the host, and hand it to `envforged host --token-file`")
-            .into());
+        return Err(Refusal::new(
+            RefusalKind::Unauthenticated,
+            "host.token_invalid",
+            "this registration token is not valid or was used",
+        )
+        .hint("make a new one for the host, and hand it to `envforged host --token-file`")
+        .into());
     };
     let key = opaque_token(KEY_PREFIX, &*app.entropy);
     let mut tx = app.db.begin(scope).await?;
@@ -63,7 +67,14 @@ pub async fn register(app: &App, token: &str) -> Answer<Registered> {
 }
 
 /// Writes a command in the transaction that decided it.
-pub async fn command(app: &App, tx: &mut Tx, host: HostId, workspace: WorkspaceId, generation: u64, order: Order) -> Answer<()> {
+pub async fn command(
+    app: &App,
+    tx: &mut Tx,
+    host: HostId,
+    workspace: WorkspaceId,
+    generation: u64,
+    order: Order,
+) -> Answer<()> {
     let org = tx.org().ok_or_else(|| anyhow::anyhow!("a command belongs to an org"))?;
     let command = HostCommand { id: app.mint(), org, workspace, generation, order };
     store::insert_command(tx, host, &command, app.now()).await?;

@@ -20,7 +20,14 @@ pub(crate) struct Capacity {
     pub(crate) memory: u64,
 }
 
-pub(crate) async fn insert(tx: &mut Tx, id: HostId, name: &str, is_local: bool, token_digest: &str, now: Timestamp) -> Answer<()> {
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    id: HostId,
+    name: &str,
+    is_local: bool,
+    token_digest: &str,
+    now: Timestamp,
+) -> Answer<()> {
     sqlx::query("INSERT INTO hosts (id, org_id, name, is_local, token_digest, created_at) VALUES ($1, current_org(), $2, $3, $4, $5)")
         .bind(id.uuid())
         .bind(name)
@@ -54,7 +61,10 @@ pub(crate) async fn list(tx: &mut Tx) -> Answer<Vec<Host>> {
 
 /// Hosts a workspace may be placed on, in order of preference.
 pub(crate) async fn candidates(tx: &mut Tx) -> Answer<Vec<Capacity>> {
-    let rows = sqlx::query("SELECT id, is_local, online, memory FROM hosts ORDER BY online DESC, is_local DESC, created_at").fetch_all(tx.conn()).await?;
+    let rows =
+        sqlx::query("SELECT id, is_local, online, memory FROM hosts ORDER BY online DESC, is_local DESC, created_at")
+            .fetch_all(tx.conn())
+            .await?;
     let mut hosts = Vec::with_capacity(rows.len());
     for row in rows {
         hosts.push(Capacity {
@@ -83,7 +93,11 @@ async fn find(db: &Db, statement: &'static str, digest: &str) -> Answer<Option<(
 }
 
 pub(crate) async fn set_key(tx: &mut Tx, host: HostId, key_digest: &str) -> Answer<()> {
-    sqlx::query("UPDATE hosts SET key_digest = $2 WHERE id = $1").bind(host.uuid()).bind(key_digest).execute(tx.conn()).await?;
+    sqlx::query("UPDATE hosts SET key_digest = $2 WHERE id = $1")
+        .bind(host.uuid())
+        .bind(key_digest)
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
@@ -113,13 +127,18 @@ pub(crate) async fn stream_ended(tx: &mut Tx, host: HostId, generation: u64) -> 
 }
 
 pub(crate) async fn seen(tx: &mut Tx, host: HostId, now: Timestamp) -> Answer<()> {
-    sqlx::query("UPDATE hosts SET last_seen_at = $2 WHERE id = $1").bind(host.uuid()).bind(now.to_sqlx()).execute(tx.conn()).await?;
+    sqlx::query("UPDATE hosts SET last_seen_at = $2 WHERE id = $1")
+        .bind(host.uuid())
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
 /// The registration generation of a host, for tickets.
 pub(crate) async fn generation(tx: &mut Tx, host: HostId) -> Answer<u64> {
-    let generation: i64 = sqlx::query_scalar("SELECT generation FROM hosts WHERE id = $1").bind(host.uuid()).fetch_one(tx.conn()).await?;
+    let generation: i64 =
+        sqlx::query_scalar("SELECT generation FROM hosts WHERE id = $1").bind(host.uuid()).fetch_one(tx.conn()).await?;
     Ok(generation.cast_unsigned())
 }
 
@@ -141,16 +160,23 @@ pub(crate) async fn insert_command(tx: &mut Tx, host: HostId, command: &HostComm
 
 /// Commands of a host without an answer, oldest first.
 pub(crate) async fn open_commands(tx: &mut Tx, host: HostId) -> Answer<Vec<HostCommand>> {
-    let rows: Vec<Json<HostCommand>> =
-        sqlx::query_scalar("SELECT command FROM host_commands WHERE host_id = $1 AND answered_at IS NULL ORDER BY id LIMIT 200")
-            .bind(host.uuid())
-            .fetch_all(tx.conn())
-            .await?;
+    let rows: Vec<Json<HostCommand>> = sqlx::query_scalar(
+        "SELECT command FROM host_commands WHERE host_id = $1 AND answered_at IS NULL ORDER BY id LIMIT 200",
+    )
+    .bind(host.uuid())
+    .fetch_all(tx.conn())
+    .await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
 /// Stores an answer; `None` when the command was answered before or is not this host's.
-pub(crate) async fn answer_command(tx: &mut Tx, host: HostId, id: CommandId, outcome: &Outcome, now: Timestamp) -> Answer<Option<HostCommand>> {
+pub(crate) async fn answer_command(
+    tx: &mut Tx,
+    host: HostId,
+    id: CommandId,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Answer<Option<HostCommand>> {
     let row: Option<Json<HostCommand>> = sqlx::query_scalar(
         "UPDATE host_commands SET outcome = $3, answered_at = $4 WHERE id = $1 AND host_id = $2 AND answered_at IS NULL RETURNING command",
     )

@@ -27,7 +27,7 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// An entry without further details.
-    pub fn new(actor: &'a str, verb: &'static str, subject: impl ToString, cause: &'a str) -> Self {
+    pub fn new(actor: &'a str, verb: &'static str, subject: impl std::fmt::Display, cause: &'a str) -> Self {
         Self { actor, verb, subject: subject.to_string(), cause, details: json!({}) }
     }
 
@@ -62,7 +62,8 @@ pub async fn export(app: &App, permit: &Permit) -> Answer<LedgerExport> {
     let mut tx = app.db.begin(permit.scope).await?;
     let events = store::sealed(&mut tx).await?;
     drop(tx);
-    let (position, hash) = events.last().map_or((0, GENESIS.to_owned()), |last| (last.seal.position, last.seal.hash.clone()));
+    let (position, hash) =
+        events.last().map_or((0, GENESIS.to_owned()), |last| (last.seal.position, last.seal.hash.clone()));
     let checkpoint = sign(app, Some(permit.scope.org()), position, hash);
     Ok(LedgerExport { events, checkpoint, keys: vec![app.signer.public_key()] })
 }

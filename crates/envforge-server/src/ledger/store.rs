@@ -29,7 +29,7 @@ pub(crate) async fn insert(tx: &mut Tx, event: &Event) -> Answer<()> {
         "INSERT INTO ledger_events (id, org_id, at, actor, verb, subject, cause, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(event.id.uuid())
-    .bind(event.org.map(|org| org.uuid()))
+    .bind(event.org.map(envforge_core::id::Id::uuid))
     .bind(event.at.to_sqlx())
     .bind(&event.actor)
     .bind(&event.verb)
@@ -55,7 +55,9 @@ pub(crate) async fn lock_chain(tx: &mut Tx) -> Answer<bool> {
 
 /// The head of this transaction's chain: position and hash.
 pub(crate) async fn head(tx: &mut Tx) -> Answer<(u64, String)> {
-    let row = sqlx::query("SELECT position, hash FROM ledger_seals ORDER BY position DESC LIMIT 1").fetch_optional(tx.conn()).await?;
+    let row = sqlx::query("SELECT position, hash FROM ledger_seals ORDER BY position DESC LIMIT 1")
+        .fetch_optional(tx.conn())
+        .await?;
     match row {
         Some(row) => Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), row.try_get(1)?)),
         None => Ok((0, GENESIS.to_owned())),
@@ -75,7 +77,7 @@ pub(crate) async fn unsealed(tx: &mut Tx, limit: i64) -> Answer<Vec<Event>> {
 
 /// Adds seals.
 pub(crate) async fn insert_seals(tx: &mut Tx, seals: &[(EventId, Seal)]) -> Answer<()> {
-    let org = tx.org().map(|org| org.uuid());
+    let org = tx.org().map(envforge_core::id::Id::uuid);
     let ids: Vec<Uuid> = seals.iter().map(|(id, _)| id.uuid()).collect();
     let positions: Vec<i64> = seals.iter().map(|(_, seal)| seal.position.cast_signed()).collect();
     let hashes: Vec<String> = seals.iter().map(|(_, seal)| seal.hash.clone()).collect();
@@ -96,7 +98,7 @@ pub(crate) async fn insert_checkpoint(tx: &mut Tx, checkpoint: &Checkpoint) -> A
     sqlx::query(
         "INSERT INTO ledger_checkpoints (org_id, position, hash, at, key, signature) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
     )
-    .bind(checkpoint.org.map(|org| org.uuid()))
+    .bind(checkpoint.org.map(envforge_core::id::Id::uuid))
     .bind(checkpoint.position.cast_signed())
     .bind(&checkpoint.hash)
     .bind(checkpoint.at.to_sqlx())

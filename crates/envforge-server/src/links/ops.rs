@@ -35,11 +35,15 @@ fn refused(reason: LinkRefused) -> Fault {
 fn shareable(row: &WorkspaceRow, service: &str) -> Answer<()> {
     let Some(manifest) = &row.manifest else {
         let cause = row.diagnostics.first().cloned().unwrap_or_else(|| "its envforge.yml was not read yet".to_owned());
-        return Err(Refusal::conflict("link.no_manifest", format!("no link yet: {cause}")).hint("`envforge status` shows the state").into());
+        return Err(Refusal::conflict("link.no_manifest", format!("no link yet: {cause}"))
+            .hint("`envforge status` shows the state")
+            .into());
     };
     if !manifest.services.contains_key(service) {
         let known = manifest.services.keys().cloned().collect::<Vec<_>>().join(", ");
-        return Err(Refusal::not_found("service.not_found", format!("there is no service `{service}`")).hint(format!("services: {known}")).into());
+        return Err(Refusal::not_found("service.not_found", format!("there is no service `{service}`"))
+            .hint(format!("services: {known}"))
+            .into());
     }
     let part = row.parts.iter().find(|part| part.kind == PartKind::Service && part.name == service);
     let asleep = matches!(row.runtime.state, RuntimeState::Asleep | RuntimeState::Frozen | RuntimeState::Stopping);
@@ -55,17 +59,26 @@ fn shareable(row: &WorkspaceRow, service: &str) -> Answer<()> {
         _ if asleep => ("it has never been ready yet".to_owned(), "wake it once with `envforge wake`".to_owned()),
         _ => ("it is not ready yet".to_owned(), "wait until `envforge status` shows it ready".to_owned()),
     };
-    Err(Refusal::conflict("link.service_not_ready", format!("no link to `{service}` yet: {cause}")).hint(hint).retry_after(1).into())
+    Err(Refusal::conflict("link.service_not_ready", format!("no link to `{service}` yet: {cause}"))
+        .hint(hint)
+        .retry_after(1)
+        .into())
 }
 
 /// Issues a link.
 pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLink) -> Answer<CreatedLink> {
-    let minutes = request.expires_in_minutes.map_or(DEFAULT_EXPIRY, |minutes| SignedDuration::from_mins(i64::from(minutes)));
+    let minutes =
+        request.expires_in_minutes.map_or(DEFAULT_EXPIRY, |minutes| SignedDuration::from_mins(i64::from(minutes)));
     if minutes.is_zero() || minutes > MAX_EXPIRY {
         return Err(Refusal::invalid("link.expiry", "a link lives from 1 minute to 30 days").into());
     }
-    if request.visit_budget == Some(0) || request.wake_budget.is_some_and(|budget| budget > 10_000) || request.visit_budget.is_some_and(|b| b > 1_000_000) {
-        return Err(Refusal::invalid("link.budget", "a visit budget is 1 to 1,000,000, a wake budget at most 10,000").into());
+    if request.visit_budget == Some(0)
+        || request.wake_budget.is_some_and(|budget| budget > 10_000)
+        || request.visit_budget.is_some_and(|b| b > 1_000_000)
+    {
+        return Err(
+            Refusal::invalid("link.budget", "a visit budget is 1 to 1,000,000, a wake budget at most 10,000").into()
+        );
     }
     let now = app.now();
     let mut tx = app.db.begin(permit.scope).await?;
@@ -73,12 +86,19 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLin
     shareable(&workspace, &request.service)?;
     let labels = workspaces::store::labels(&mut tx, workspace.id).await?;
     let Some((_, label)) = labels.into_iter().find(|(service, _)| *service == request.service) else {
-        return Err(Refusal::conflict("link.no_label", format!("`{}` has no dev host: its name is held by another workspace", request.service))
-            .hint("rename the service or the workspace")
-            .into());
+        return Err(Refusal::conflict(
+            "link.no_label",
+            format!("`{}` has no dev host: its name is held by another workspace", request.service),
+        )
+        .hint("rename the service or the workspace")
+        .into());
     };
-    if store::list(&mut tx, workspace.id).await?.iter().filter(|link| link.rules.holds(now).is_ok()).count() >= LINKS_MAX {
-        return Err(Refusal::conflict("link.too_many", format!("this workspace has {LINKS_MAX} open links")).hint("revoke some").into());
+    if store::list(&mut tx, workspace.id).await?.iter().filter(|link| link.rules.holds(now).is_ok()).count()
+        >= LINKS_MAX
+    {
+        return Err(Refusal::conflict("link.too_many", format!("this workspace has {LINKS_MAX} open links"))
+            .hint("revoke some")
+            .into());
     }
     let row = Row {
         id: app.mint(),
@@ -96,8 +116,10 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLin
         },
     };
     store::insert(&mut tx, &row, permit.user).await?;
-    let details = json!({ "service": row.service, "workspace": workspace.id, "expires_at": row.rules.expires_at.to_string() });
-    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "link.issued", row.id, slug.as_str()).details(details)).await?;
+    let details =
+        json!({ "service": row.service, "workspace": workspace.id, "expires_at": row.rules.expires_at.to_string() });
+    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "link.issued", row.id, slug.as_str()).details(details))
+        .await?;
     tx.commit().await?;
     let token = app.signer.sign(&LinkClaims {
         link: row.id,
@@ -175,10 +197,16 @@ pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
         return Err(refused(LinkRefused::Revoked));
     }
     let session: LinkSessionId = app.mint();
-    let agent: Option<String> = request.user_agent.as_ref().map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
+    let agent: Option<String> =
+        request.user_agent.as_ref().map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
     store::insert_session(&mut tx, session, row.id, agent.as_deref(), now, row.rules.expires_at).await?;
     let details = json!({ "session": session, "workspace": row.workspace, "service": row.service });
-    ledger::record(app, &mut tx, Entry::new(&format!("link_session:{session}"), "link.visited", row.id, "exchange").details(details)).await?;
+    ledger::record(
+        app,
+        &mut tx,
+        Entry::new(&format!("link_session:{session}"), "link.visited", row.id, "exchange").details(details),
+    )
+    .await?;
     tx.commit().await?;
     let expires = row.rules.expires_at.as_second();
     let claims = SessionClaims {

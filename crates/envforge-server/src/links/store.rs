@@ -57,18 +57,26 @@ pub(crate) async fn insert(tx: &mut Tx, row: &Row, user: UserId) -> Answer<()> {
 }
 
 pub(crate) async fn list(tx: &mut Tx, workspace: WorkspaceId) -> Answer<Vec<Row>> {
-    let rows = sqlx::query("SELECT * FROM links WHERE workspace_id = $1 ORDER BY id DESC LIMIT 1000").bind(workspace.uuid()).fetch_all(tx.conn()).await?;
+    let rows = sqlx::query("SELECT * FROM links WHERE workspace_id = $1 ORDER BY id DESC LIMIT 1000")
+        .bind(workspace.uuid())
+        .fetch_all(tx.conn())
+        .await?;
     rows.iter().map(read).collect()
 }
 
 /// A link, locked until the transaction ends, so that budgets can't be overspent by two at once.
 pub(crate) async fn lock(tx: &mut Tx, id: LinkId) -> Answer<Option<Row>> {
-    let row = sqlx::query("SELECT * FROM links WHERE id = $1 FOR UPDATE").bind(id.uuid()).fetch_optional(tx.conn()).await?;
+    let row =
+        sqlx::query("SELECT * FROM links WHERE id = $1 FOR UPDATE").bind(id.uuid()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(read).transpose()
 }
 
 pub(crate) async fn revoke(tx: &mut Tx, id: LinkId, now: Timestamp) -> Answer<()> {
-    sqlx::query("UPDATE links SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL").bind(id.uuid()).bind(now.to_sqlx()).execute(tx.conn()).await?;
+    sqlx::query("UPDATE links SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+        .bind(id.uuid())
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
@@ -78,7 +86,14 @@ pub(crate) async fn count_wake(tx: &mut Tx, id: LinkId) -> Answer<()> {
 }
 
 /// A browser session, and the visit it is.
-pub(crate) async fn insert_session(tx: &mut Tx, id: LinkSessionId, link: LinkId, user_agent: Option<&str>, now: Timestamp, expires: Timestamp) -> Answer<()> {
+pub(crate) async fn insert_session(
+    tx: &mut Tx,
+    id: LinkSessionId,
+    link: LinkId,
+    user_agent: Option<&str>,
+    now: Timestamp,
+    expires: Timestamp,
+) -> Answer<()> {
     sqlx::query("INSERT INTO link_sessions (id, org_id, link_id, user_agent, created_at, expires_at) VALUES ($1, current_org(), $2, $3, $4, $5)")
         .bind(id.uuid())
         .bind(link.uuid())
@@ -93,6 +108,7 @@ pub(crate) async fn insert_session(tx: &mut Tx, id: LinkSessionId, link: LinkId,
 
 /// Links revoked whose tokens have not expired: what a gateway must refuse.
 pub(crate) async fn system_revoked_links(db: &Db, now: Timestamp) -> Answer<Vec<LinkId>> {
-    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT system_revoked_links($1)").bind(now.to_sqlx()).fetch_all(db.pool()).await?;
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar("SELECT system_revoked_links($1)").bind(now.to_sqlx()).fetch_all(db.pool()).await?;
     Ok(ids.into_iter().map(LinkId::from_uuid).collect())
 }

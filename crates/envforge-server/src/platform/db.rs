@@ -96,7 +96,10 @@ impl Tx {
 
     /// Names another org for what follows: the first start makes an org and acts in it.
     pub(crate) async fn enter(&mut self, org: OrgId) -> Answer<()> {
-        sqlx::query("SELECT set_config('envforge.org', $1, true)").bind(org.uuid().to_string()).execute(&mut *self.inner).await?;
+        sqlx::query("SELECT set_config('envforge.org', $1, true)")
+            .bind(org.uuid().to_string())
+            .execute(&mut *self.inner)
+            .await?;
         self.org = Some(org);
         Ok(())
     }
@@ -132,8 +135,8 @@ fn migrations() -> Migrator {
 
 /// A text that changes whenever a migration does; test kits name their template database by it.
 pub fn schema_fingerprint() -> String {
-    let all: String = MIGRATIONS.iter().map(|(version, name, sql)| format!("{version} {name} {sql}")).collect();
-    envforge_core::token::digest(&all)[..16].to_owned()
+    let all: Vec<String> = MIGRATIONS.iter().map(|(version, name, sql)| format!("{version} {name} {sql}")).collect();
+    envforge_core::token::digest(&all.concat())[..16].to_owned()
 }
 
 /// Prepares the database as its owner: the role of the application with the password given, and all migrations.

@@ -21,11 +21,14 @@ impl From<sqlx::Error> for Fault {
         let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
         match code.as_deref() {
             // Disk full, out of memory, too many connections, shutting down (PostgreSQL, appendix A).
-            Some("53100") => Refusal::unavailable("database.disk_full", "the control plane's disk is full, nothing was changed")
-                .hint("free space on the disk that holds the data directory, then try again")
-                .into(),
+            Some("53100") => {
+                Refusal::unavailable("database.disk_full", "the control plane's disk is full, nothing was changed")
+                    .hint("free space on the disk that holds the data directory, then try again")
+                    .into()
+            }
             Some("53200" | "53300" | "57P01" | "57P02" | "57P03") => {
-                Refusal::unavailable("database.unavailable", "the database can't answer now, nothing was changed").into()
+                Refusal::unavailable("database.unavailable", "the database can't answer now, nothing was changed")
+                    .into()
             }
             _ if matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => {
                 tracing::warn!(%error, "the database is out of reach");

@@ -14,7 +14,10 @@ impl FdStream {
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?;
-        #[expect(deprecated, reason = "sound for an `OwnedFd`, which stays open and is never swapped; the successor is unsafe to call")]
+        #[expect(
+            deprecated,
+            reason = "sound for an `OwnedFd`, which stays open and is never swapped; the successor is unsafe to call"
+        )]
         let fd = AsyncFd::new(fd)?;
         Ok(Self(fd))
     }

@@ -19,35 +19,57 @@ pub async fn list(app: &App, permit: &Permit) -> Answer<Projects> {
 pub async fn create(app: &App, permit: &Permit, request: &CreateProject) -> Answer<Project> {
     check_repository(&request.repository)?;
     let mut tx = app.db.begin(permit.scope).await?;
-    if request.repository.starts_with('/') && !hosts::store::candidates(&mut tx).await?.iter().any(|host| host.is_local) {
-        return Err(Refusal::invalid("project.path_without_local_host", "a path is only possible when the organization's host is this box")
-            .hint("give the repository's Git URL")
-            .into());
+    if request.repository.starts_with('/') && !hosts::store::candidates(&mut tx).await?.iter().any(|host| host.is_local)
+    {
+        return Err(Refusal::invalid(
+            "project.path_without_local_host",
+            "a path is only possible when the organization's host is this box",
+        )
+        .hint("give the repository's Git URL")
+        .into());
     }
     if let Some(existing) = store::find(&mut tx, &request.slug).await? {
         if existing.repository == request.repository {
             return Ok(existing);
         }
-        return Err(Refusal::conflict("project.exists", format!("project `{}` is of another repository: {}", request.slug, existing.repository))
-            .hint("choose another slug")
-            .into());
+        return Err(Refusal::conflict(
+            "project.exists",
+            format!("project `{}` is of another repository: {}", request.slug, existing.repository),
+        )
+        .hint("choose another slug")
+        .into());
     }
-    let project = Project { id: app.mint(), slug: request.slug.clone(), repository: request.repository.clone(), created_at: app.now() };
+    let project = Project {
+        id: app.mint(),
+        slug: request.slug.clone(),
+        repository: request.repository.clone(),
+        created_at: app.now(),
+    };
     store::insert(&mut tx, &project).await?;
-    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "project.created", project.id, project.slug.as_str())).await?;
+    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "project.created", project.id, project.slug.as_str()))
+        .await?;
     tx.commit().await?;
     Ok(project)
 }
 
 fn check_repository(repository: &str) -> Answer<()> {
     let hint = "give a URL such as https://github.com/acme/planner.git, or on the one box an absolute path";
-    let plain = !repository.is_empty() && repository.len() <= 500 && !repository.chars().any(|c| c.is_control() || c == ' ');
+    let plain =
+        !repository.is_empty() && repository.len() <= 500 && !repository.chars().any(|c| c.is_control() || c == ' ');
     let known = ["/", "https://", "http://", "ssh://", "git@"].iter().any(|start| repository.starts_with(start));
     // A password in a URL would end up in logs and pages.
-    let has_password = repository.split("://").nth(1).and_then(|rest| rest.split_once('@')).is_some_and(|(user, _)| user.contains(':'));
+    let has_password = repository
+        .split("://")
+        .nth(1)
+        .and_then(|rest| rest.split_once('@'))
+        .is_some_and(|(user, _)| user.contains(':'));
     if plain && known && !repository.contains("/../") && !has_password {
         return Ok(());
     }
-    let cause = if has_password { "a repository URL can't carry a password" } else { "this is not a repository this product can clone" };
+    let cause = if has_password {
+        "a repository URL can't carry a password"
+    } else {
+        "this is not a repository this product can clone"
+    };
     Err(Refusal::invalid("project.repository", cause).hint(hint).into())
 }

@@ -24,17 +24,20 @@ pub(crate) async fn list(tx: &mut Tx) -> Answer<Vec<Project>> {
 }
 
 pub(crate) async fn find(tx: &mut Tx, slug: &Slug) -> Answer<Option<Project>> {
-    let row = sqlx::query("SELECT * FROM projects WHERE slug = $1").bind(slug.as_str()).fetch_optional(tx.conn()).await?;
+    let row =
+        sqlx::query("SELECT * FROM projects WHERE slug = $1").bind(slug.as_str()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(project).transpose()
 }
 
 pub(crate) async fn insert(tx: &mut Tx, project: &Project) -> Answer<()> {
-    sqlx::query("INSERT INTO projects (id, org_id, slug, repository, created_at) VALUES ($1, current_org(), $2, $3, $4)")
-        .bind(project.id.uuid())
-        .bind(project.slug.as_str())
-        .bind(&project.repository)
-        .bind(project.created_at.to_sqlx())
-        .execute(tx.conn())
-        .await?;
+    sqlx::query(
+        "INSERT INTO projects (id, org_id, slug, repository, created_at) VALUES ($1, current_org(), $2, $3, $4)",
+    )
+    .bind(project.id.uuid())
+    .bind(project.slug.as_str())
+    .bind(&project.repository)
+    .bind(project.created_at.to_sqlx())
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }

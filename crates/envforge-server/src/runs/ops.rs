@@ -27,7 +27,11 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     let bytes: usize = request.argv.iter().map(String::len).sum();
     let empty = request.argv.first().is_none_or(String::is_empty);
     if empty || bytes > ARGV_MAX || request.argv.iter().any(|argument| argument.contains('\0')) {
-        return Err(Refusal::invalid("run.argv", "a run needs a program, and at most 32 KiB of arguments without NUL bytes").into());
+        return Err(Refusal::invalid(
+            "run.argv",
+            "a run needs a program, and at most 32 KiB of arguments without NUL bytes",
+        )
+        .into());
     }
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
@@ -38,8 +42,10 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     }
     let job: JobId = app.mint();
     store::insert(&mut tx, job, id, &request.argv, permit.user, app.now()).await?;
-    hosts::ops::command(app, &mut tx, host, id, generation, Order::RunJob(RunJob { job, argv: request.argv.clone() })).await?;
-    let entry = Entry::new(&waker.actor, "run.asked", id, "envforge run").details(json!({ "job": job, "program": request.argv[0] }));
+    hosts::ops::command(app, &mut tx, host, id, generation, Order::RunJob(RunJob { job, argv: request.argv.clone() }))
+        .await?;
+    let entry = Entry::new(&waker.actor, "run.asked", id, "envforge run")
+        .details(json!({ "job": job, "program": request.argv[0] }));
     ledger::record(app, &mut tx, entry).await?;
     tx.commit().await?;
     show(app, permit, slug, job).await

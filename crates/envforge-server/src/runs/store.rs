@@ -19,7 +19,14 @@ const fn name(state: RunState) -> &'static str {
     }
 }
 
-pub(crate) async fn insert(tx: &mut Tx, id: JobId, workspace: WorkspaceId, argv: &[String], user: UserId, now: Timestamp) -> Answer<()> {
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    id: JobId,
+    workspace: WorkspaceId,
+    argv: &[String],
+    user: UserId,
+    now: Timestamp,
+) -> Answer<()> {
     sqlx::query("INSERT INTO runs (id, org_id, workspace_id, argv, created_by, created_at) VALUES ($1, current_org(), $2, $3, $4, $5)")
         .bind(id.uuid())
         .bind(workspace.uuid())
@@ -32,7 +39,11 @@ pub(crate) async fn insert(tx: &mut Tx, id: JobId, workspace: WorkspaceId, argv:
 }
 
 pub(crate) async fn find(tx: &mut Tx, workspace: WorkspaceId, id: JobId) -> Answer<Option<Run>> {
-    let row = sqlx::query("SELECT * FROM runs WHERE id = $1 AND workspace_id = $2").bind(id.uuid()).bind(workspace.uuid()).fetch_optional(tx.conn()).await?;
+    let row = sqlx::query("SELECT * FROM runs WHERE id = $1 AND workspace_id = $2")
+        .bind(id.uuid())
+        .bind(workspace.uuid())
+        .fetch_optional(tx.conn())
+        .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(Run {
         id,
@@ -51,7 +62,12 @@ pub(crate) async fn find(tx: &mut Tx, workspace: WorkspaceId, id: JobId) -> Answ
 }
 
 /// Stores what is reported of a run that has not ended; `false` when it had, or is not of this workspace.
-pub(crate) async fn update(tx: &mut Tx, workspace: WorkspaceId, report: &JobReport, ended: Option<Timestamp>) -> Answer<bool> {
+pub(crate) async fn update(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    report: &JobReport,
+    ended: Option<Timestamp>,
+) -> Answer<bool> {
     let done = sqlx::query(
         "UPDATE runs SET state = $3, exit_code = $4, cause = $5, ended_at = $6 WHERE id = $1 AND workspace_id = $2 AND ended_at IS NULL AND state <> $3",
     )

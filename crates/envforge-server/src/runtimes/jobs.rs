@@ -77,11 +77,14 @@ async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
 fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
     let policy = workspaces::ops::idle_policy(row.manifest.as_ref());
     match (row.runtime.state, row.runtime.intent) {
-        (RuntimeState::Awake, RuntimeIntent::Awake) => match idle::decide(&workspaces::ops::idle_facts(row), &policy, app.now()) {
-            IdleVerdict::Sleep { reason } => Some((SleepTier::Frozen, reason)),
-            IdleVerdict::Busy { .. } | IdleVerdict::Idle { .. } => None,
-        },
-        (RuntimeState::Frozen, RuntimeIntent::Frozen) => (app.now().duration_since(row.changed_at) >= policy.stop_after)
+        (RuntimeState::Awake, RuntimeIntent::Awake) => {
+            match idle::decide(&workspaces::ops::idle_facts(row), &policy, app.now()) {
+                IdleVerdict::Sleep { reason } => Some((SleepTier::Frozen, reason)),
+                IdleVerdict::Busy { .. } | IdleVerdict::Idle { .. } => None,
+            }
+        }
+        (RuntimeState::Frozen, RuntimeIntent::Frozen) => (app.now().duration_since(row.changed_at)
+            >= policy.stop_after)
             .then(|| (SleepTier::Stopped, format!("frozen for {} s", policy.stop_after.as_secs()))),
         _ => None,
     }
@@ -122,7 +125,12 @@ async fn close_lost(app: &App, org: OrgScope, seen: &Row) -> Answer<()> {
 }
 
 /// A pulse proves that a runtime runs although its window was closed: its host was lost and is back.
-pub async fn reopen(app: &App, org: OrgScope, workspace: envforge_core::id::WorkspaceId, generation: u64) -> Answer<()> {
+pub async fn reopen(
+    app: &App,
+    org: OrgScope,
+    workspace: envforge_core::id::WorkspaceId,
+    generation: u64,
+) -> Answer<()> {
     let mut tx = app.db.begin(org).await?;
     let Some(row) = workspaces::store::lock(&mut tx, workspace).await? else { return Ok(()) };
     if row.window.is_some() || !matches!(row.runtime.state, RuntimeState::Awake | RuntimeState::Waking) {

@@ -58,7 +58,8 @@ pub async fn wake_by_link(app: &App, claims: &SessionClaims, path: &str) -> Answ
         return Ok(row);
     }
     let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
-    let waker = Waker { actor: format!("link_session:{}", claims.session), cause: format!("link visit to {path}"), size: None };
+    let waker =
+        Waker { actor: format!("link_session:{}", claims.session), cause: format!("link visit to {path}"), size: None };
     let id = row.id;
     wake_locked(app, &mut tx, row, &waker).await?;
     let row = workspaces::store::find_by_id(&mut tx, id).await?.ok_or_else(gone)?;
@@ -73,7 +74,9 @@ fn gone() -> Fault {
 /// The wake itself, on a locked row, in the caller's transaction.
 pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<WakeOutcome> {
     if row.deleting {
-        return Err(Refusal::conflict("workspace.deleting", format!("workspace `{}` is being deleted", row.slug)).into());
+        return Err(
+            Refusal::conflict("workspace.deleting", format!("workspace `{}` is being deleted", row.slug)).into()
+        );
     }
     let mut runtime = row.runtime;
     let outcome = runtime.wake();
@@ -99,11 +102,13 @@ pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Ans
     store::write(tx, row.id, &row.runtime, &change).await?;
     hosts::store::supersede(tx, row.id, runtime.generation, app.now()).await?;
     let labels = workspaces::store::labels(tx, row.id).await?;
-    let public_urls: BTreeMap<String, String> = labels.into_iter().map(|(service, label)| (service, app.config.dev_url(&label))).collect();
+    let public_urls: BTreeMap<String, String> =
+        labels.into_iter().map(|(service, label)| (service, app.config.dev_url(&label))).collect();
     let order = Order::StartRuntime(StartRuntime { size, cause: waker.cause.clone(), public_urls });
     hosts::ops::command(app, tx, row.host, row.id, runtime.generation, order).await?;
     let details = json!({ "session": session, "size": size, "thaw": thaw, "generation": runtime.generation });
-    ledger::record(app, tx, Entry::new(&waker.actor, "runtime.wake_asked", row.id, &waker.cause).details(details)).await?;
+    ledger::record(app, tx, Entry::new(&waker.actor, "runtime.wake_asked", row.id, &waker.cause).details(details))
+        .await?;
     tx.nudge(Nudge::Workspace { org: row.org, workspace: row.id });
     Ok(outcome)
 }
@@ -122,10 +127,13 @@ async fn check_capacity(tx: &mut Tx, row: &Row, size: Size) -> Answer<()> {
     }
     let others = store::reserved_memory(tx, row.host, row.id).await?;
     if host.memory > 0 && others > 0 && others + size.reserved_memory() > host.memory {
-        return Err(Refusal::unavailable("runtime.no_capacity", format!("no capacity: {size} needs memory that other runtimes on this host have reserved"))
-            .hint("put another workspace to sleep, or wake with a smaller size")
-            .retry_after(30)
-            .into());
+        return Err(Refusal::unavailable(
+            "runtime.no_capacity",
+            format!("no capacity: {size} needs memory that other runtimes on this host have reserved"),
+        )
+        .hint("put another workspace to sleep, or wake with a smaller size")
+        .retry_after(30)
+        .into());
     }
     Ok(())
 }
@@ -173,7 +181,8 @@ pub async fn observe(app: &App, tx: &mut Tx, report: &Report) -> Answer<()> {
     if let Some(manifest) = &report.manifest {
         workspaces::ops::manifest_seen(app, tx, &row, manifest).await?;
     }
-    let shell = report.parts.iter().find(|part| part.kind == PartKind::Shell).cloned().unwrap_or_else(|| row.shell.clone());
+    let shell =
+        report.parts.iter().find(|part| part.kind == PartKind::Shell).cloned().unwrap_or_else(|| row.shell.clone());
     let parts: Vec<_> = report.parts.iter().filter(|part| part.kind != PartKind::Shell).cloned().collect();
     let mut known_good = row.known_good.clone();
     for part in &parts {
@@ -236,11 +245,11 @@ pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str)
             }
         }
     }
-    if observed.session_ends {
-        if let Some(ended) = session.take() {
-            let entry = Entry::new(&actor, "session.ended", row.id, "fully asleep").details(json!({ "session": ended }));
-            ledger::record(app, tx, entry).await?;
-        }
+    if observed.session_ends
+        && let Some(ended) = session.take()
+    {
+        let entry = Entry::new(&actor, "session.ended", row.id, "fully asleep").details(json!({ "session": ended }));
+        ledger::record(app, tx, entry).await?;
     }
     if observed.changed {
         let verb = match runtime.state {
@@ -277,7 +286,15 @@ pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str)
     Ok(())
 }
 
-async fn close(app: &App, tx: &mut Tx, row: &Row, open: OpenWindow, seen: &Seen, actor: &str, evidence: &str) -> Answer<()> {
+async fn close(
+    app: &App,
+    tx: &mut Tx,
+    row: &Row,
+    open: OpenWindow,
+    seen: &Seen,
+    actor: &str,
+    evidence: &str,
+) -> Answer<()> {
     let end = seen.last_proof.map_or(seen.at, |proof| proof.min(seen.at)).max(open.opened_at);
     let unproven_seconds = u64::try_from(seen.at.duration_since(end).as_secs()).unwrap_or(0);
     let cause = match (seen.phase, seen.last_proof) {
@@ -287,11 +304,18 @@ async fn close(app: &App, tx: &mut Tx, row: &Row, open: OpenWindow, seen: &Seen,
         _ => "ended",
     };
     let fact = WindowFact::Closed { window: open.id, at: end, cause: cause.to_owned(), unproven_seconds };
-    ledger::record(app, tx, Entry::new(actor, "window.closed", row.id, evidence).details(serde_json::to_value(&fact)?)).await
+    ledger::record(app, tx, Entry::new(actor, "window.closed", row.id, evidence).details(serde_json::to_value(&fact)?))
+        .await
 }
 
 /// The host could not carry out `START_RUNTIME`.
-pub async fn start_failed(app: &App, tx: &mut Tx, workspace: WorkspaceId, generation: u64, trouble: &Trouble) -> Answer<()> {
+pub async fn start_failed(
+    app: &App,
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    generation: u64,
+    trouble: &Trouble,
+) -> Answer<()> {
     let Some(row) = workspaces::store::lock(tx, workspace).await? else { return Ok(()) };
     if row.runtime.generation != generation {
         return Ok(());

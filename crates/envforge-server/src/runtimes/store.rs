@@ -92,12 +92,14 @@ pub(crate) async fn pulse(tx: &mut Tx, host: HostId, pulse: &Pulse, at: Timestam
 
 /// A gateway's facts about one workspace.
 pub(crate) async fn activity(tx: &mut Tx, workspace: WorkspaceId, in_flight: u32, last: Timestamp) -> Answer<()> {
-    sqlx::query("UPDATE runtimes SET in_flight = $2, last_activity = greatest(last_activity, $3) WHERE workspace_id = $1")
-        .bind(workspace.uuid())
-        .bind(in_flight.cast_signed())
-        .bind(last.to_sqlx())
-        .execute(tx.conn())
-        .await?;
+    sqlx::query(
+        "UPDATE runtimes SET in_flight = $2, last_activity = greatest(last_activity, $3) WHERE workspace_id = $1",
+    )
+    .bind(workspace.uuid())
+    .bind(in_flight.cast_signed())
+    .bind(last.to_sqlx())
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }
 

@@ -110,7 +110,9 @@ async fn relay(socket: WebSocket, stream: FdStream) {
             let done = match message {
                 Message::Binary(bytes) => stream.write_all(&bytes).await,
                 Message::Text(text) => match serde_json::from_str(&text) {
-                    Ok(TerminalControl::Resize { cols, rows }) => stream.resize(cols.clamp(2, 1000), rows.clamp(2, 1000)),
+                    Ok(TerminalControl::Resize { cols, rows }) => {
+                        stream.resize(cols.clamp(2, 1000), rows.clamp(2, 1000))
+                    }
                     Err(_) => Ok(()),
                 },
                 Message::Close(_) => break,

@@ -22,7 +22,14 @@ const TICKET_LIFE: SignedDuration = SignedDuration::from_secs(30);
 const HOST_WAIT: Duration = Duration::from_secs(5);
 
 /// Signs a ticket.
-pub fn ticket(app: &App, row: &Row, host_generation: u64, kind: TicketKind, subject: &str, life: SignedDuration) -> (String, Timestamp) {
+pub fn ticket(
+    app: &App,
+    row: &Row,
+    host_generation: u64,
+    kind: TicketKind,
+    subject: &str,
+    life: SignedDuration,
+) -> (String, Timestamp) {
     let expires_at = app.now().saturating_add(life).unwrap_or(Timestamp::MAX);
     let mut nonce = [0_u8; 8];
     app.entropy.fill(&mut nonce);
@@ -51,7 +58,9 @@ pub async fn terminal(app: &App, permit: &Permit, slug: &Slug, cols: u16, rows: 
         ReadinessState::Blocked => {
             let cause = row.shell.cause.clone().unwrap_or_default();
             let fix = row.shell.fix.clone().unwrap_or_default();
-            return Err(Refusal::conflict("shell.blocked", format!("the shell can't be prepared: {cause}")).hint(fix).into());
+            return Err(Refusal::conflict("shell.blocked", format!("the shell can't be prepared: {cause}"))
+                .hint(fix)
+                .into());
         }
     }
     ledger::record(app, &mut tx, Entry::new(&permit.actor(), "shell.attached", row.id, slug.as_str())).await?;

@@ -29,8 +29,10 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
     let prices = app.config.prices();
     let seconds = seconds_this_month(&windows, now);
     let month = month_start(now);
-    let estimate_micros =
-        windows.iter().map(|window| prices.cost(window.size, clipped_seconds(window, month, now))).fold(0, u64::saturating_add);
+    let estimate_micros = windows
+        .iter()
+        .map(|window| prices.cost(window.size, clipped_seconds(window, month, now)))
+        .fold(0, u64::saturating_add);
     let billed_separately = row.manifest.iter().flat_map(|manifest| {
         manifest
             .resources

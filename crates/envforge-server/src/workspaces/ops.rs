@@ -93,9 +93,15 @@ pub fn idle_facts(row: &Row) -> IdleFacts {
 
 async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
     let labels = store::labels(tx, row.id).await?;
-    let dev_hosts = labels.into_iter().map(|(service, label)| DevHost { url: app.config.dev_url(&label), service, label }).collect();
+    let dev_hosts = labels
+        .into_iter()
+        .map(|(service, label)| DevHost { url: app.config.dev_url(&label), service, label })
+        .collect();
     let sleeps = matches!(row.runtime.state, RuntimeState::Asleep | RuntimeState::Frozen);
-    let parts = row.parts.iter().map(|part| if sleeps && part.state != ReadinessState::Blocked { part.asleep() } else { part.clone() });
+    let parts = row
+        .parts
+        .iter()
+        .map(|part| if sleeps && part.state != ReadinessState::Blocked { part.asleep() } else { part.clone() });
     let idle = (row.runtime.state == RuntimeState::Awake)
         .then(|| idle::decide(&idle_facts(&row), &idle_policy(row.manifest.as_ref()), app.now()));
     Ok(Workspace {
@@ -130,10 +136,16 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> An
     let slug = request.slug.clone().unwrap_or_else(|| Slug::from_text(&request.branch));
     let mut tx = app.db.begin(permit.scope).await?;
     let Some(project) = projects::store::find(&mut tx, &request.project).await? else {
-        return Err(Refusal::not_found("project.not_found", format!("there is no project `{}`", request.project)).into());
+        return Err(
+            Refusal::not_found("project.not_found", format!("there is no project `{}`", request.project)).into()
+        );
     };
     let names = WorkspaceNames { org: permit.org.clone(), project: project.slug.clone(), workspace: slug.clone() };
-    let order = Order::PrepareShell(PrepareShell { names, repository: project.repository.clone(), branch: request.branch.clone() });
+    let order = Order::PrepareShell(PrepareShell {
+        names,
+        repository: project.repository.clone(),
+        branch: request.branch.clone(),
+    });
     if let Some(existing) = store::find(&mut tx, &slug).await? {
         if existing.project != request.project || existing.branch != request.branch {
             return Err(Refusal::conflict(
@@ -150,7 +162,8 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> An
                 .into());
         }
         if existing.shell.state == ReadinessState::Blocked {
-            store::set_shell(&mut tx, existing.id, &Part::new(PartKind::Shell, "shell", ReadinessState::Waking)).await?;
+            store::set_shell(&mut tx, existing.id, &Part::new(PartKind::Shell, "shell", ReadinessState::Waking))
+                .await?;
             hosts::ops::command(app, &mut tx, existing.host, existing.id, existing.runtime.generation, order).await?;
             tx.nudge(Nudge::Workspace { org: existing.org, workspace: existing.id });
         }
@@ -159,16 +172,33 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> An
         return view_by_id(app, permit.scope, id).await?.ok_or_else(|| not_found(&slug));
     }
     if store::count(&mut tx).await? >= WORKSPACES_MAX {
-        return Err(Refusal::conflict("workspace.too_many", format!("the organization has {WORKSPACES_MAX} workspaces already"))
-            .hint("delete one that is not used")
-            .into());
+        return Err(Refusal::conflict(
+            "workspace.too_many",
+            format!("the organization has {WORKSPACES_MAX} workspaces already"),
+        )
+        .hint("delete one that is not used")
+        .into());
     }
     let Some(host) = hosts::store::candidates(&mut tx).await?.into_iter().next() else {
-        return Err(Refusal::unavailable("host.none", "the organization has no host yet").hint("register one with `envforged host`").into());
+        return Err(Refusal::unavailable("host.none", "the organization has no host yet")
+            .hint("register one with `envforged host`")
+            .into());
     };
     let id: WorkspaceId = app.mint();
     let shell = Part::new(PartKind::Shell, "shell", ReadinessState::Waking);
-    store::insert(&mut tx, id, &project.id, host.host, &slug, &request.branch, request.size, &shell, permit.user, app.now()).await?;
+    store::insert(
+        &mut tx,
+        id,
+        &project.id,
+        host.host,
+        &slug,
+        &request.branch,
+        request.size,
+        &shell,
+        permit.user,
+        app.now(),
+    )
+    .await?;
     let actor = permit.actor();
     let entry = Entry::new(&actor, "workspace.created", id, slug.as_str()).details(json!({ "branch": request.branch }));
     ledger::record(app, &mut tx, entry).await?;
@@ -190,7 +220,11 @@ fn check_branch(branch: &str) -> Answer<()> {
         || branch.chars().any(|c| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\'));
     let lock = branch.split('/').any(|part| part.rsplit_once('.').is_some_and(|(_, end)| end == "lock"));
     if bad || lock {
-        return Err(Refusal::invalid("workspace.branch", format!("`{}` is not a branch name Git accepts", branch.escape_debug())).into());
+        return Err(Refusal::invalid(
+            "workspace.branch",
+            format!("`{}` is not a branch name Git accepts", branch.escape_debug()),
+        )
+        .into());
     }
     Ok(())
 }
@@ -205,7 +239,8 @@ pub async fn delete(app: &App, permit: &Permit, slug: &Slug) -> Answer<()> {
     let generation = store::begin_deletion(&mut tx, row.id, app.now()).await?;
     hosts::store::supersede(&mut tx, row.id, generation, app.now()).await?;
     hosts::ops::command(app, &mut tx, row.host, row.id, generation, Order::DestroyWorkspace).await?;
-    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "workspace.deletion_asked", row.id, slug.as_str())).await?;
+    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "workspace.deletion_asked", row.id, slug.as_str()))
+        .await?;
     tx.nudge(Nudge::Workspace { org: row.org, workspace: row.id });
     tx.commit().await
 }
@@ -236,7 +271,10 @@ pub async fn shell_blocked(tx: &mut Tx, id: WorkspaceId, trouble: &Trouble) -> A
 pub async fn manifest_seen(app: &App, tx: &mut Tx, row: &Row, report: &ManifestReport) -> Answer<()> {
     match report {
         ManifestReport::Broken { diagnostics } => store::set_diagnostics(tx, row.id, diagnostics).await,
-        ManifestReport::Missing => store::set_diagnostics(tx, row.id, &["envforge.yml: there is no such file in the checkout".to_owned()]).await,
+        ManifestReport::Missing => {
+            store::set_diagnostics(tx, row.id, &["envforge.yml: there is no such file in the checkout".to_owned()])
+                .await
+        }
         ManifestReport::Valid { manifest } => {
             store::set_manifest(tx, row.id, manifest).await?;
             for service in manifest.services.keys() {

@@ -181,7 +181,12 @@ pub(crate) async fn lock_by_slug(tx: &mut Tx, slug: &Slug) -> Answer<Option<Row>
 
 /// Workspaces whose runtime is not fully asleep.
 pub(crate) async fn live(tx: &mut Tx) -> Answer<Vec<Row>> {
-    select!("AND (r.state <> 'asleep' OR r.window_id IS NOT NULL)").fetch_all(tx.conn()).await?.iter().map(read).collect()
+    select!("AND (r.state <> 'asleep' OR r.window_id IS NOT NULL)")
+        .fetch_all(tx.conn())
+        .await?
+        .iter()
+        .map(read)
+        .collect()
 }
 
 pub(crate) async fn count(tx: &mut Tx) -> Answer<i64> {
@@ -227,12 +232,23 @@ pub(crate) async fn insert(
 }
 
 pub(crate) async fn set_shell(tx: &mut Tx, id: WorkspaceId, shell: &Part) -> Answer<()> {
-    sqlx::query("UPDATE workspaces SET shell = $2 WHERE id = $1").bind(id.uuid()).bind(Json(shell)).execute(tx.conn()).await?;
+    sqlx::query("UPDATE workspaces SET shell = $2 WHERE id = $1")
+        .bind(id.uuid())
+        .bind(Json(shell))
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
 /// Stores what a report says of the parts.
-pub(crate) async fn set_parts(tx: &mut Tx, id: WorkspaceId, sequence: u64, shell: &Part, parts: &[Part], known_good: &[String]) -> Answer<()> {
+pub(crate) async fn set_parts(
+    tx: &mut Tx,
+    id: WorkspaceId,
+    sequence: u64,
+    shell: &Part,
+    parts: &[Part],
+    known_good: &[String],
+) -> Answer<()> {
     sqlx::query("UPDATE workspaces SET sequence = $2, shell = $3, parts = $4, known_good = $5 WHERE id = $1")
         .bind(id.uuid())
         .bind(sequence.cast_signed())
@@ -258,13 +274,21 @@ pub(crate) async fn set_manifest(tx: &mut Tx, id: WorkspaceId, manifest: &Manife
 }
 
 pub(crate) async fn set_diagnostics(tx: &mut Tx, id: WorkspaceId, diagnostics: &[String]) -> Answer<()> {
-    sqlx::query("UPDATE workspaces SET diagnostics = $2 WHERE id = $1").bind(id.uuid()).bind(Json(diagnostics)).execute(tx.conn()).await?;
+    sqlx::query("UPDATE workspaces SET diagnostics = $2 WHERE id = $1")
+        .bind(id.uuid())
+        .bind(Json(diagnostics))
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
 /// Marks a workspace as being deleted, ends its intent and revokes its links; returns the generation of the end.
 pub(crate) async fn begin_deletion(tx: &mut Tx, id: WorkspaceId, now: Timestamp) -> Answer<u64> {
-    sqlx::query("UPDATE workspaces SET deleting_at = $2 WHERE id = $1").bind(id.uuid()).bind(now.to_sqlx()).execute(tx.conn()).await?;
+    sqlx::query("UPDATE workspaces SET deleting_at = $2 WHERE id = $1")
+        .bind(id.uuid())
+        .bind(now.to_sqlx())
+        .execute(tx.conn())
+        .await?;
     let generation: i64 = sqlx::query_scalar(
         "UPDATE runtimes SET intent = 'asleep', generation = generation + 1, changed_at = $2 WHERE workspace_id = $1 RETURNING generation",
     )
@@ -277,22 +301,33 @@ pub(crate) async fn begin_deletion(tx: &mut Tx, id: WorkspaceId, now: Timestamp)
 
 /// Closes the row; `false` when it was closed before.
 pub(crate) async fn finish_deletion(tx: &mut Tx, id: WorkspaceId, now: Timestamp) -> Answer<bool> {
-    let done = sqlx::query("UPDATE workspaces SET deleted_at = $2 WHERE id = $1 AND deleting_at IS NOT NULL AND deleted_at IS NULL")
-        .bind(id.uuid())
-        .bind(now.to_sqlx())
-        .execute(tx.conn())
-        .await?;
+    let done = sqlx::query(
+        "UPDATE workspaces SET deleted_at = $2 WHERE id = $1 AND deleting_at IS NOT NULL AND deleted_at IS NULL",
+    )
+    .bind(id.uuid())
+    .bind(now.to_sqlx())
+    .execute(tx.conn())
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// Service and label of each dev host of a workspace.
 pub(crate) async fn labels(tx: &mut Tx, id: WorkspaceId) -> Answer<Vec<(String, String)>> {
-    Ok(sqlx::query_as("SELECT service, label FROM labels WHERE workspace_id = $1 ORDER BY service").bind(id.uuid()).fetch_all(tx.conn()).await?)
+    Ok(sqlx::query_as("SELECT service, label FROM labels WHERE workspace_id = $1 ORDER BY service")
+        .bind(id.uuid())
+        .fetch_all(tx.conn())
+        .await?)
 }
 
 /// Takes a label for a service; `false` when another workspace, of this or another org, holds it. A label of a deleted
 /// workspace of the same org may be taken over.
-pub(crate) async fn claim_label(tx: &mut Tx, label: &str, id: WorkspaceId, service: &str, now: Timestamp) -> Answer<bool> {
+pub(crate) async fn claim_label(
+    tx: &mut Tx,
+    label: &str,
+    id: WorkspaceId,
+    service: &str,
+    now: Timestamp,
+) -> Answer<bool> {
     let inserted = sqlx::query(
         "INSERT INTO labels (label, org_id, workspace_id, service, created_at) VALUES ($1, current_org(), $2, $3, $4) ON CONFLICT (label) DO NOTHING",
     )
@@ -317,8 +352,15 @@ pub(crate) async fn claim_label(tx: &mut Tx, label: &str, id: WorkspaceId, servi
 }
 
 /// Where a label leads.
-pub(crate) async fn system_resolve_label(db: &crate::platform::db::Db, label: &str) -> Answer<Option<(OrgId, WorkspaceId, String)>> {
+pub(crate) async fn system_resolve_label(
+    db: &crate::platform::db::Db,
+    label: &str,
+) -> Answer<Option<(OrgId, WorkspaceId, String)>> {
     let row = sqlx::query("SELECT * FROM system_resolve_label($1)").bind(label).fetch_optional(db.pool()).await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some((OrgId::from_uuid(row.try_get("org_id")?), WorkspaceId::from_uuid(row.try_get("workspace_id")?), row.try_get("service")?)))
+    Ok(Some((
+        OrgId::from_uuid(row.try_get("org_id")?),
+        WorkspaceId::from_uuid(row.try_get("workspace_id")?),
+        row.try_get("service")?,
+    )))
 }

@@ -2,7 +2,7 @@
 //!
 //! The list of endpoints is the API's own document; one that is missing in the table below fails the test.
 
-use crate::support::TestServer;
+use crate::support::{TestServer, raw};
 use envforge_core::access::{Action, Role, allows};
 use reqwest::Method;
 
@@ -62,7 +62,7 @@ async fn call(server: &TestServer, key: Option<&str>, method: &str, path: &str) 
         .replace("{run}", &format!("job_{id}"))
         .replace("{service}", "web");
     let url = format!("http://{}{path}", server.server.local_addr);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = raw();
     let mut request = client.request(Method::from_bytes(method.as_bytes()).unwrap(), url);
     if let Some(key) = key {
         request = request.bearer_auth(key);
@@ -73,7 +73,9 @@ async fn call(server: &TestServer, key: Option<&str>, method: &str, path: &str) 
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
-    let code = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|body| Some(body["error"]["code"].as_str()?.to_owned()));
+    let code = serde_json::from_str::<serde_json::Value>(&text)
+        .ok()
+        .and_then(|body| Some(body["error"]["code"].as_str()?.to_owned()));
     (status, code.unwrap_or_default())
 }
 
@@ -86,7 +88,8 @@ fn the_table_is_the_api() {
             served.push((method.to_uppercase(), path.clone()));
         }
     }
-    let mut listed: Vec<(String, String)> = TABLE.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let mut listed: Vec<(String, String)> =
+        TABLE.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
     served.sort();
     listed.sort();
     assert_eq!(served, listed, "an endpoint and its row in the access test belong together");
@@ -116,7 +119,10 @@ async fn every_endpoint_asks_who_is_calling() {
         for (role, key) in &members {
             let (status, code) = call(&server, Some(key), method, path).await;
             if allows(*role, *action) {
-                assert!(![401, 403, 500].contains(&status) && code != "org.not_found", "{role}: {method} {path} answered {status} {code}");
+                assert!(
+                    ![401, 403, 500].contains(&status) && code != "org.not_found",
+                    "{role}: {method} {path} answered {status} {code}"
+                );
             } else {
                 assert_eq!((status, code.as_str()), (403, "access.denied"), "{role}: {method} {path}");
             }
@@ -128,7 +134,7 @@ async fn every_endpoint_asks_who_is_calling() {
 async fn foreign_names_and_pages_are_refused() {
     let server = TestServer::start().await;
     let url = format!("http://{}/v1/health", server.server.local_addr);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = raw();
     let rebound = client.get(&url).header("host", "evil.example").send().await.unwrap();
     assert_eq!(rebound.status(), 403);
     let foreign = client.get(&url).header("origin", "http://web--main--acme.localhost:7081").send().await.unwrap();

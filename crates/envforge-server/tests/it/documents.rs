@@ -24,14 +24,16 @@ fn the_host_protocol_is_as_checked_in() {
 // proves REPO-3
 #[test]
 fn the_manifest_schema_is_as_checked_in() {
-    expect_file!["../../../../docs/reference/envforge.schema.json"].assert_eq(&pretty(&envforge_core::manifest::json_schema()));
+    expect_file!["../../../../docs/reference/envforge.schema.json"]
+        .assert_eq(&pretty(&envforge_core::manifest::json_schema()));
 }
 
 #[test]
 fn the_permission_page_is_as_checked_in() {
     use envforge_core::access::{Action, Role, allows};
     use std::fmt::Write as _;
-    let mut page = "# Permissions\n\nMade from the one table in `crates/envforge-core/src/access.rs`.\n\n| may |".to_owned();
+    let mut page =
+        "# Permissions\n\nMade from the one table in `crates/envforge-core/src/access.rs`.\n\n| may |".to_owned();
     for role in Role::ALL {
         write!(page, " {role} |").unwrap();
     }

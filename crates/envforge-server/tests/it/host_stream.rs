@@ -23,7 +23,7 @@ async fn a_token_registers_until_the_first_stream_and_no_longer() {
     let late = plain.post::<_, Value>(REGISTER_PATH, &Register { token }).await;
     assert_eq!(code(late), "host.token_invalid");
     let hosts: Hosts = server.owner.get("/v1/orgs/acme/hosts").await.unwrap();
-    assert_eq!(serde_json::to_value(&hosts.hosts[0].state).unwrap(), "online");
+    assert_eq!(serde_json::to_value(hosts.hosts[0].state).unwrap(), "online");
 }
 
 // proves OPS-2

@@ -14,7 +14,10 @@ async fn an_export_verifies_offline_and_a_changed_one_does_not() {
     let workspace = server.workspace(&mut host).await;
     server.awake(&mut host, &workspace).await;
     let export = async || server.owner.get::<LedgerExport>("/v1/orgs/acme/ledger").await.unwrap();
-    wait_until("the wake is sealed", async || export().await.events.iter().any(|sealed| sealed.event.verb == "runtime.woken")).await;
+    wait_until("the wake is sealed", async || {
+        export().await.events.iter().any(|sealed| sealed.event.verb == "runtime.woken")
+    })
+    .await;
     let mut exported = export().await;
     let keys = Keyring::new(&exported.keys);
     let count = verify(&exported.events, &exported.checkpoint, &keys).unwrap();

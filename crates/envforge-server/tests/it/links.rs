@@ -23,7 +23,8 @@ async fn a_link_waits_until_its_service_is_known_good() {
     let start = server.awake(&mut host, &workspace).await;
     let awake: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web" })).await.unwrap();
     assert!(awake.url.starts_with("http://web--main--acme.localhost:7081/share/efl1."), "{}", awake.url);
-    let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({ "tier": "stopped" })).await.unwrap();
+    let _: Value =
+        server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({ "tier": "stopped" })).await.unwrap();
     let stop = host.command("STOP_RUNTIME").await;
     host.done(&stop).await;
     host.report(report(workspace.id, start.generation + 1, ObservedPhase::Absent, false, ReadinessState::Asleep)).await;
@@ -38,7 +39,11 @@ async fn exchange_checks_host_budget_expiry_and_revocation() {
     let mut host = server.host().await;
     let workspace = server.workspace(&mut host).await;
     server.awake(&mut host, &workspace).await;
-    let link: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web", "visit_budget": 2, "expires_in_minutes": 5 })).await.unwrap();
+    let link: CreatedLink = server
+        .owner
+        .post(LINKS, &json!({ "service": "web", "visit_budget": 2, "expires_in_minutes": 5 }))
+        .await
+        .unwrap();
     assert_eq!(server.exchange("api--main--acme", &link.token).await.unwrap_err().code, "link.wrong_host");
     assert_eq!(server.exchange(LABEL, "efl1.x.y").await.unwrap_err().code, "link.invalid");
     server.exchange(LABEL, &link.token).await.unwrap();
@@ -50,7 +55,11 @@ async fn exchange_checks_host_budget_expiry_and_revocation() {
     assert_eq!(server.exchange(LABEL, &other.token).await.unwrap_err().code, "link.revoked");
     assert_eq!(server.events("link.revoked").await, 1, "revoking twice is one event");
     server.advance(301);
-    assert_eq!(server.exchange(LABEL, &link.token).await.unwrap_err().code, "link.invalid", "expired tokens don't verify");
+    assert_eq!(
+        server.exchange(LABEL, &link.token).await.unwrap_err().code,
+        "link.invalid",
+        "expired tokens don't verify"
+    );
 }
 
 // proves LINK-4
@@ -62,7 +71,8 @@ async fn a_session_wakes_within_its_links_budget() {
     let start = server.awake(&mut host, &workspace).await;
     let link: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web", "wake_budget": 1 })).await.unwrap();
     let session = server.exchange(LABEL, &link.token).await.unwrap().session;
-    let request = WakeRequest { session: session.clone(), session_id: unknown::<LinkSessionId>(), path: "/".to_owned() };
+    let request =
+        WakeRequest { session: session.clone(), session_id: unknown::<LinkSessionId>(), path: "/".to_owned() };
     let sleep = async |host: &mut crate::support::FakeHost, generation| {
         let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({})).await.unwrap();
         let freeze = host.command("FREEZE_RUNTIME").await;

@@ -16,7 +16,11 @@ async fn usage(server: &TestServer) -> WorkspaceUsage {
 
 async fn sleep(server: &TestServer, host: &mut FakeHost, workspace: &Workspace, tier: &str) -> HostCommand {
     let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({ "tier": tier })).await.unwrap();
-    let (verb, phase) = if tier == "frozen" { ("FREEZE_RUNTIME", ObservedPhase::Frozen) } else { ("STOP_RUNTIME", ObservedPhase::Absent) };
+    let (verb, phase) = if tier == "frozen" {
+        ("FREEZE_RUNTIME", ObservedPhase::Frozen)
+    } else {
+        ("STOP_RUNTIME", ObservedPhase::Absent)
+    };
     let command = host.command(verb).await;
     host.done(&command).await;
     host.report(report(workspace.id, command.generation, phase, tier == "frozen", ReadinessState::Asleep)).await;
@@ -98,7 +102,14 @@ async fn an_idle_runtime_is_frozen_and_later_stopped() {
     let mut host = server.host().await;
     let workspace = server.workspace(&mut host).await;
     let start = server.awake(&mut host, &workspace).await;
-    let busy = Pulse { workspace: workspace.id, generation: start.generation, process_runs: true, service_milli_cpu: 900, memory: 0, jobs_running: 0 };
+    let busy = Pulse {
+        workspace: workspace.id,
+        generation: start.generation,
+        process_runs: true,
+        service_milli_cpu: 900,
+        memory: 0,
+        jobs_running: 0,
+    };
     server.advance(595);
     host.pulse(busy.clone()).await;
     wait_until("the pulse is taken in", async || {
@@ -132,18 +143,30 @@ async fn a_lost_hosts_window_closes_at_its_last_heartbeat() {
     let workspace = server.workspace(&mut host).await;
     let start = server.awake(&mut host, &workspace).await;
     server.advance(30);
-    let pulse = Pulse { workspace: workspace.id, generation: start.generation, process_runs: true, service_milli_cpu: 0, memory: 0, jobs_running: 0 };
+    let pulse = Pulse {
+        workspace: workspace.id,
+        generation: start.generation,
+        process_runs: true,
+        service_milli_cpu: 0,
+        memory: 0,
+        jobs_running: 0,
+    };
     host.pulse(pulse.clone()).await;
     wait_until("the heartbeat is stored", async || {
         let mut connection = server.database_owner().await;
-        let proof: Option<bool> = sqlx::query_scalar("SELECT last_proof IS NOT NULL FROM runtimes").fetch_one(&mut connection).await.unwrap();
+        let proof: Option<bool> =
+            sqlx::query_scalar("SELECT last_proof IS NOT NULL FROM runtimes").fetch_one(&mut connection).await.unwrap();
         proof == Some(true)
     })
     .await;
     server.advance(21);
     wait_until("the window is closed", async || server.events("window.closed").await == 1).await;
     let usage = usage(&server).await;
-    assert_eq!((usage.awake_seconds_this_month, usage.receipts[0].unproven_seconds), (30, 21), "an unproven second is never billed");
+    assert_eq!(
+        (usage.awake_seconds_this_month, usage.receipts[0].unproven_seconds),
+        (30, 21),
+        "an unproven second is never billed"
+    );
     host.pulse(pulse).await;
     wait_until("what still runs is metered again", async || server.events("window.opened").await == 2).await;
 }

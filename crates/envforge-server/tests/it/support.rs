@@ -4,12 +4,13 @@ use envforge_api::ambient::SystemEntropy;
 use envforge_api::client::{Address, CallError, Client};
 use envforge_api::gateway::{EXCHANGE_PATH, Exchange, Exchanged};
 use envforge_api::host::{
-    FromHost, HostCommand, Machine, ManifestReport, Outcome, Pulse, REGISTER_PATH, Register, Registered, Report, STREAM_PATH, ToHost,
+    FromHost, HostCommand, Machine, ManifestReport, Outcome, Pulse, REGISTER_PATH, Register, Registered, Report,
+    STREAM_PATH, ToHost,
 };
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::access::Role;
-use envforge_core::clock::{Clock as _, FixedClock};
-use envforge_core::id::{Id as _, WorkspaceId};
+use envforge_core::clock::FixedClock;
+use envforge_core::id::WorkspaceId;
 use envforge_core::manifest;
 use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
@@ -64,7 +65,10 @@ impl Drop for TestServer {
 impl TestServer {
     pub(crate) async fn start() -> Self {
         let fingerprint = schema_fingerprint();
-        let database = TestDatabase::new(&fingerprint, async |owner, password| migrate(owner, &Secret::new(password.to_owned())).await).await;
+        let database = TestDatabase::new(&fingerprint, async |owner, password| {
+            migrate(owner, &Secret::new(password.to_owned())).await
+        })
+        .await;
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let config = ServerConfig {
@@ -79,11 +83,16 @@ impl TestServer {
             public_url: "http://127.0.0.1:7080".to_owned(),
             signing_seed: Secret::new("11".repeat(32)),
             gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
-            bootstrap: Some(Bootstrap { org: "acme".to_owned(), owner_key_file: at("owner.key"), host_token_file: at("host.token") }),
+            bootstrap: Some(Bootstrap {
+                org: "acme".to_owned(),
+                owner_key_file: at("owner.key"),
+                host_token_file: at("host.token"),
+            }),
         };
         let clock = Arc::new(FixedClock::new(Timestamp::from_second(1_760_000_000).unwrap()));
         let cancel = CancellationToken::new();
-        let server = Server::start_with(config, Arc::clone(&clock) as _, Arc::new(SystemEntropy), cancel.clone()).await.unwrap();
+        let server =
+            Server::start_with(config, Arc::clone(&clock) as _, Arc::new(SystemEntropy), cancel.clone()).await.unwrap();
         let key = std::fs::read_to_string(at("owner.key")).unwrap().trim().to_owned();
         let owner = client(&server, &key);
         Self { server, clock, owner, database, folder, cancel }
@@ -120,13 +129,19 @@ impl TestServer {
     pub(crate) async fn member(&self, org: &str, role: Role) -> Client {
         let mut connection = self.database_owner().await;
         let (user, key) = (uuid::Uuid::from_u128(rand()), format!("efk_{:064x}", rand()));
-        sqlx::query("INSERT INTO orgs (org_id, slug, name, created_at) VALUES ($1, $2, $2, now()) ON CONFLICT DO NOTHING")
-            .bind(uuid::Uuid::from_u128(rand()))
-            .bind(org)
+        sqlx::query(
+            "INSERT INTO orgs (org_id, slug, name, created_at) VALUES ($1, $2, $2, now()) ON CONFLICT DO NOTHING",
+        )
+        .bind(uuid::Uuid::from_u128(rand()))
+        .bind(org)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        sqlx::query("INSERT INTO users (id, name, created_at) VALUES ($1, 'test', now())")
+            .bind(user)
             .execute(&mut connection)
             .await
             .unwrap();
-        sqlx::query("INSERT INTO users (id, name, created_at) VALUES ($1, 'test', now())").bind(user).execute(&mut connection).await.unwrap();
         sqlx::query("INSERT INTO memberships (org_id, user_id, role) SELECT org_id, $1, $3 FROM orgs WHERE slug = $2")
             .bind(user)
             .bind(org)
@@ -170,7 +185,8 @@ impl TestServer {
 
     /// Wakes `main` until its services are ready; returns the command that did it.
     pub(crate) async fn awake(&self, host: &mut FakeHost, workspace: &Workspace) -> HostCommand {
-        let _: Workspace = self.owner.post(&format!("/v1/orgs/acme/workspaces/{}/wake", workspace.slug), &json!({})).await.unwrap();
+        let _: Workspace =
+            self.owner.post(&format!("/v1/orgs/acme/workspaces/{}/wake", workspace.slug), &json!({})).await.unwrap();
         let command = host.command("START_RUNTIME").await;
         host.done(&command).await;
         host.up(&command).await;
@@ -182,14 +198,19 @@ impl TestServer {
     }
 
     pub(crate) async fn exchange(&self, label: &str, token: &str) -> Result<Exchanged, Refusal> {
-        let request = Exchange { label: label.to_owned(), token: token.to_owned(), user_agent: Some("test".to_owned()) };
+        let request =
+            Exchange { label: label.to_owned(), token: token.to_owned(), user_agent: Some("test".to_owned()) };
         self.gateway().post(EXCHANGE_PATH, &request).await.map_err(CallError::into_refusal)
     }
 
     /// Waits until the ledger has `count` events of a verb.
     pub(crate) async fn events(&self, verb: &str) -> i64 {
         let mut connection = self.database_owner().await;
-        sqlx::query_scalar("SELECT count(*) FROM ledger_events WHERE verb = $1").bind(verb).fetch_one(&mut connection).await.unwrap()
+        sqlx::query_scalar("SELECT count(*) FROM ledger_events WHERE verb = $1")
+            .bind(verb)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
     }
 }
 
@@ -224,7 +245,15 @@ impl FakeHost {
     pub(crate) async fn connect(socket: PathBuf, registered: Registered) -> Self {
         let mut stream = open(&socket, &registered.key).await;
         let generation = hello(&mut stream).await;
-        Self { socket, registered, stream, waiting: Vec::new(), sequences: HashMap::new(), acknowledged: HashMap::new(), generation }
+        Self {
+            socket,
+            registered,
+            stream,
+            waiting: Vec::new(),
+            sequences: HashMap::new(),
+            acknowledged: HashMap::new(),
+            generation,
+        }
     }
 
     /// Hangs up and comes again, as after a restart of either side.
@@ -239,7 +268,11 @@ impl FakeHost {
     }
 
     async fn take(&mut self) {
-        let message = tokio::time::timeout(Duration::from_secs(5), self.stream.next()).await.expect("the server says something").unwrap().unwrap();
+        let message = tokio::time::timeout(Duration::from_secs(5), self.stream.next())
+            .await
+            .expect("the server says something")
+            .unwrap()
+            .unwrap();
         let Message::Text(text) = message else { return };
         match serde_json::from_str(&text).unwrap() {
             ToHost::Command { command } => self.waiting.push(*command),
@@ -299,7 +332,8 @@ impl FakeHost {
 
     /// Both services answer.
     pub(crate) async fn up(&mut self, command: &HostCommand) {
-        self.report(report(command.workspace, command.generation, ObservedPhase::Up, true, ReadinessState::Ready)).await;
+        self.report(report(command.workspace, command.generation, ObservedPhase::Up, true, ReadinessState::Ready))
+            .await;
     }
 
     pub(crate) async fn pulse(&mut self, pulse: Pulse) {
@@ -309,7 +343,13 @@ impl FakeHost {
 }
 
 /// A report; its time is far ahead, so that the server's clock decides.
-pub(crate) fn report(workspace: WorkspaceId, generation: u64, phase: ObservedPhase, process_runs: bool, services: ReadinessState) -> Report {
+pub(crate) fn report(
+    workspace: WorkspaceId,
+    generation: u64,
+    phase: ObservedPhase,
+    process_runs: bool,
+    services: ReadinessState,
+) -> Report {
     Report {
         workspace,
         sequence: 0,
@@ -350,15 +390,13 @@ async fn hello(stream: &mut WebSocketStream<UnixStream>) -> u64 {
     }
 }
 
-impl TestServer {
-    /// The server's idea of now.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-}
-
 /// An id that is nobody's.
 pub(crate) fn unknown<T: envforge_core::id::Id>() -> T {
     T::from_uuid(uuid::Uuid::from_u128(rand()))
 }
 
+/// A client for requests that the typed one can't make.
+#[expect(clippy::disallowed_methods, reason = "tests send what no client of ours would")]
+pub(crate) fn raw() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}

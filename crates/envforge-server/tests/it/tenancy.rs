@@ -22,7 +22,11 @@ async fn every_tenant_table_has_row_level_security_and_an_index() {
     let tables = tenant_tables(&mut owner).await;
     assert!(tables.len() >= 14, "{tables:?}");
     for table in tables {
-        let secured: bool = sqlx::query_scalar("SELECT relrowsecurity FROM pg_class WHERE relname = $1").bind(&table).fetch_one(&mut owner).await.unwrap();
+        let secured: bool = sqlx::query_scalar("SELECT relrowsecurity FROM pg_class WHERE relname = $1")
+            .bind(&table)
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
         assert!(secured, "{table} has org_id and no row-level security");
         let referenced: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) WHERE k.conrelid = $1::regclass AND k.contype IN ('f', 'p') AND a.attname = 'org_id')",
@@ -33,7 +37,11 @@ async fn every_tenant_table_has_row_level_security_and_an_index() {
         .unwrap();
         assert!(referenced, "{table}.org_id refers to nothing");
     }
-    let can_bypass: bool = sqlx::query_scalar("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = 'envforge_app'").fetch_one(&mut owner).await.unwrap();
+    let can_bypass: bool =
+        sqlx::query_scalar("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = 'envforge_app'")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
     assert!(!can_bypass);
 }
 
@@ -43,26 +51,40 @@ async fn a_forgotten_where_leaks_nothing() {
     let server = TestServer::start().await;
     server.member("rival", Role::Owner).await;
     let mut owner = server.database_owner().await;
-    let acme: uuid::Uuid = sqlx::query_scalar("SELECT org_id FROM orgs WHERE slug = 'acme'").fetch_one(&mut owner).await.unwrap();
-    let rival: uuid::Uuid = sqlx::query_scalar("SELECT org_id FROM orgs WHERE slug = 'rival'").fetch_one(&mut owner).await.unwrap();
+    let acme: uuid::Uuid =
+        sqlx::query_scalar("SELECT org_id FROM orgs WHERE slug = 'acme'").fetch_one(&mut owner).await.unwrap();
+    let rival: uuid::Uuid =
+        sqlx::query_scalar("SELECT org_id FROM orgs WHERE slug = 'rival'").fetch_one(&mut owner).await.unwrap();
     let mut app = server.database_app().await;
     for table in tenant_tables(&mut owner).await {
         // Without an org named: nothing of any org.
         let count = format!("SELECT count(*) FROM {table} WHERE org_id IS NOT NULL");
         let seen: i64 = sqlx::query_scalar(AssertSqlSafe(count.clone())).fetch_one(&mut app).await.unwrap();
         assert_eq!(seen, 0, "{table} shows rows without a scope");
-        sqlx::query("SELECT set_config('envforge.org', $1, false)").bind(rival.to_string()).execute(&mut app).await.unwrap();
+        sqlx::query("SELECT set_config('envforge.org', $1, false)")
+            .bind(rival.to_string())
+            .execute(&mut app)
+            .await
+            .unwrap();
         let others = format!("SELECT count(*) FROM {table} WHERE org_id = '{acme}'");
         let seen: i64 = sqlx::query_scalar(AssertSqlSafe(others)).fetch_one(&mut app).await.unwrap();
         assert_eq!(seen, 0, "{table} shows another org's rows");
         sqlx::query("SELECT set_config('envforge.org', '', false)").execute(&mut app).await.unwrap();
     }
     let visible: i64 = {
-        sqlx::query("SELECT set_config('envforge.org', $1, false)").bind(acme.to_string()).execute(&mut app).await.unwrap();
+        sqlx::query("SELECT set_config('envforge.org', $1, false)")
+            .bind(acme.to_string())
+            .execute(&mut app)
+            .await
+            .unwrap();
         sqlx::query_scalar("SELECT count(*) FROM hosts").fetch_one(&mut app).await.unwrap()
     };
     assert_eq!(visible, 1, "the scope does show the org's own rows");
-    let planted = sqlx::query("INSERT INTO memberships (org_id, user_id, role) SELECT $1, id, 'owner' FROM users LIMIT 1").bind(rival).execute(&mut app).await;
+    let planted =
+        sqlx::query("INSERT INTO memberships (org_id, user_id, role) SELECT $1, id, 'owner' FROM users LIMIT 1")
+            .bind(rival)
+            .execute(&mut app)
+            .await;
     assert!(planted.unwrap_err().to_string().contains("row-level security"));
 }
 
@@ -92,7 +114,12 @@ async fn the_schema_cant_place_a_second_org_on_a_host() {
 async fn the_ledger_can_only_grow() {
     let server = TestServer::start().await;
     let mut app = server.database_app().await;
-    for statement in ["UPDATE ledger_events SET actor = 'x'", "DELETE FROM ledger_events", "UPDATE ledger_seals SET hash = 'x'", "TRUNCATE ledger_events CASCADE"] {
+    for statement in [
+        "UPDATE ledger_events SET actor = 'x'",
+        "DELETE FROM ledger_events",
+        "UPDATE ledger_seals SET hash = 'x'",
+        "TRUNCATE ledger_events CASCADE",
+    ] {
         let refused = sqlx::query(statement).execute(&mut app).await.unwrap_err();
         assert!(refused.to_string().contains("permission denied"), "{statement}: {refused}");
     }

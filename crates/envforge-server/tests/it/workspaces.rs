@@ -70,11 +70,19 @@ async fn a_runtime_that_cant_start_is_blocked_with_cause_and_fix() {
     server.workspace(&mut host).await;
     let _: Workspace = server.owner.post("/v1/orgs/acme/workspaces/main/wake", &json!({})).await.unwrap();
     let command = host.command("START_RUNTIME").await;
-    let trouble = Trouble { code: "host.disk_full".to_owned(), cause: "the disk is full".to_owned(), fix: "free some space".to_owned() };
+    let trouble = Trouble {
+        code: "host.disk_full".to_owned(),
+        cause: "the disk is full".to_owned(),
+        fix: "free some space".to_owned(),
+    };
     host.answer(&command, Outcome::Failed(trouble)).await;
-    wait_until("the runtime is blocked", async || server.show("main").await.runtime.state == RuntimeState::Blocked).await;
+    wait_until("the runtime is blocked", async || server.show("main").await.runtime.state == RuntimeState::Blocked)
+        .await;
     let view = server.show("main").await.runtime;
-    assert_eq!((view.blocked_code.as_deref(), view.blocked_fix.as_deref()), (Some("host.disk_full"), Some("free some space")));
+    assert_eq!(
+        (view.blocked_code.as_deref(), view.blocked_fix.as_deref()),
+        (Some("host.disk_full"), Some("free some space"))
+    );
     let again: Workspace = server.owner.post("/v1/orgs/acme/workspaces/main/wake", &json!({})).await.unwrap();
     assert_eq!(again.runtime.generation, 2, "a blocked runtime can be woken again");
 }
@@ -103,7 +111,8 @@ async fn a_broken_manifest_keeps_the_last_good_one_and_says_why() {
     let mut host = server.host().await;
     let workspace = server.workspace(&mut host).await;
     let mut broken = report(workspace.id, 0, ObservedPhase::Absent, false, ReadinessState::Asleep);
-    broken.manifest = Some(ManifestReport::Broken { diagnostics: vec!["envforge.yml:3:5: unknown key `comand`".to_owned()] });
+    broken.manifest =
+        Some(ManifestReport::Broken { diagnostics: vec!["envforge.yml:3:5: unknown key `comand`".to_owned()] });
     host.report(broken).await;
     assert_eq!(server.show("main").await.dev_hosts.len(), 2, "the last good manifest stays in force");
 }
@@ -123,7 +132,11 @@ async fn a_workspace_lives_until_it_is_deleted_and_its_name_is_free_again() {
     wait_until("it is gone", async || server.owner.get::<Value>("/v1/orgs/acme/workspaces/main").await.is_err()).await;
     let second = server.workspace(&mut host).await;
     assert_ne!(first.id, second.id);
-    assert_eq!(server.show("main").await.dev_hosts.len(), 2, "the labels of the same org's deleted workspace are taken over");
+    assert_eq!(
+        server.show("main").await.dev_hosts.len(),
+        2,
+        "the labels of the same org's deleted workspace are taken over"
+    );
 }
 
 // proves UP-2
@@ -136,7 +149,11 @@ async fn readiness_streams_as_it_changes() {
     let mut text = String::new();
     let mut until = async |what: &str| {
         while !text.contains(what) {
-            let chunk = tokio::time::timeout(std::time::Duration::from_secs(5), stream.chunk()).await.expect(what).unwrap().expect(what);
+            let chunk = tokio::time::timeout(std::time::Duration::from_secs(5), stream.chunk())
+                .await
+                .expect(what)
+                .unwrap()
+                .expect(what);
             text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     };
@@ -152,7 +169,8 @@ async fn a_run_wakes_and_returns_its_exit_code() {
     let server = TestServer::start().await;
     let mut host = server.host().await;
     let workspace = server.workspace(&mut host).await;
-    let run: Value = server.owner.post("/v1/orgs/acme/workspaces/main/runs", &json!({ "argv": ["npm", "test"] })).await.unwrap();
+    let run: Value =
+        server.owner.post("/v1/orgs/acme/workspaces/main/runs", &json!({ "argv": ["npm", "test"] })).await.unwrap();
     let start = host.command("START_RUNTIME").await;
     let command = host.command("RUN_JOB").await;
     assert_eq!(command.generation, start.generation);
@@ -160,7 +178,9 @@ async fn a_run_wakes_and_returns_its_exit_code() {
     host.done(&start).await;
     host.done(&command).await;
     let mut up = report(workspace.id, 1, ObservedPhase::Up, true, ReadinessState::Ready);
-    up.jobs = vec![serde_json::from_value(json!({ "job": job.job, "state": "ended", "exit_code": 3, "cause": null })).unwrap()];
+    up.jobs = vec![
+        serde_json::from_value(json!({ "job": job.job, "state": "ended", "exit_code": 3, "cause": null })).unwrap(),
+    ];
     host.report(up.clone()).await;
     let path = format!("/v1/orgs/acme/workspaces/main/runs/{}", run["id"].as_str().unwrap());
     let ended: Value = server.owner.get(&path).await.unwrap();
@@ -181,6 +201,11 @@ async fn parts_sleep_when_the_runtime_does() {
     host.report(report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Ready)).await;
     let view = server.show("main").await;
     assert_eq!(view.runtime.readiness, ReadinessState::Asleep);
-    assert!(view.parts.iter().filter(|part| part.kind == PartKind::Service).all(|part| part.state == ReadinessState::Asleep));
+    assert!(
+        view.parts
+            .iter()
+            .filter(|part| part.kind == PartKind::Service)
+            .all(|part| part.state == ReadinessState::Asleep)
+    );
     assert_eq!(view.shell.state, ReadinessState::Ready, "the shell is always there");
 }

@@ -3,9 +3,10 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context;
+use crate::sys::deadline::Deadline;
 
 /// A mounted hierarchy.
 #[derive(Clone, Debug)]
@@ -20,7 +21,9 @@ pub(super) struct Mount {
 
 /// Every cgroup hierarchy mounted here.
 pub(super) fn mounts() -> io::Result<Vec<Mount>> {
-    Ok(parse_mounts(&std::fs::read_to_string("/proc/self/mountinfo")?))
+    Ok(parse_mounts(&std::fs::read_to_string(
+        "/proc/self/mountinfo",
+    )?))
 }
 
 pub(super) fn parse_mounts(mountinfo: &str) -> Vec<Mount> {
@@ -100,7 +103,13 @@ pub(super) fn read_key(path: &Path, key: &str) -> io::Result<u64> {
 
 fn key_of(text: &str, key: &str) -> u64 {
     text.lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+        .find_map(|line| {
+            line.strip_prefix(key)?
+                .strip_prefix(' ')?
+                .trim()
+                .parse()
+                .ok()
+        })
         .unwrap_or(0)
 }
 
@@ -108,7 +117,11 @@ fn key_of(text: &str, key: &str) -> u64 {
 pub(super) fn pids(dir: &Path) -> io::Result<Vec<i32>> {
     match read(&dir.join("cgroup.procs")) {
         // 0 stands for a process that this pid namespace can't name.
-        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()),
+        Ok(text) => Ok(text
+            .lines()
+            .filter_map(|line| line.parse().ok())
+            .filter(|pid| *pid > 0)
+            .collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
@@ -121,12 +134,12 @@ pub(super) fn create(dir: &Path) -> io::Result<()> {
 
 /// Removes a group, waiting while it is busy, and then the empty ones above it up to `envforge`.
 pub(super) fn remove(dir: &Path, deadline: Duration) -> io::Result<()> {
-    let until = Instant::now() + deadline;
+    let until = Deadline::after(deadline);
     loop {
         match std::fs::remove_dir(dir) {
             Ok(()) => break,
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < until => {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && !until.is_over() => {
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err(error) => return Err(context(dir, &error)),
@@ -135,7 +148,9 @@ pub(super) fn remove(dir: &Path, deadline: Duration) -> io::Result<()> {
     let mut above = dir.parent();
     while let Some(parent) = above {
         // Not empty, or somebody else's: stop.
-        if std::fs::remove_dir(parent).is_err() || parent.file_name().is_some_and(|name| name == "envforge") {
+        if std::fs::remove_dir(parent).is_err()
+            || parent.file_name().is_some_and(|name| name == "envforge")
+        {
             break;
         }
         above = parent.parent();
@@ -144,15 +159,22 @@ pub(super) fn remove(dir: &Path, deadline: Duration) -> io::Result<()> {
 }
 
 /// Asks again and again until `done`, at first without a pause: what is waited for takes microseconds as a rule.
-pub(super) fn wait_until(what: &str, deadline: Duration, mut done: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
-    let until = Instant::now() + deadline;
+pub(super) fn wait_until(
+    what: &str,
+    deadline: Duration,
+    mut done: impl FnMut() -> io::Result<bool>,
+) -> io::Result<()> {
+    let until = Deadline::after(deadline);
     let mut pause = Duration::from_micros(20);
     loop {
         if done()? {
             return Ok(());
         }
-        if Instant::now() >= until {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what}: not within {deadline:?}")));
+        if until.is_over() {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("{what}: not within {deadline:?}"),
+            ));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(5));

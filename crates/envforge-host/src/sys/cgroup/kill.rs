@@ -4,12 +4,13 @@
 //! list and the signals; a v1-frozen process dies only once it is thawed.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
 use super::fs::{pids, wait_until};
 use super::{v1, v2};
+use crate::sys::deadline::Deadline;
 
 pub(super) fn by_switch(dir: &v2::Dir, deadline: Duration) -> io::Result<()> {
     if !dir.path().exists() {
@@ -34,7 +35,12 @@ pub(super) fn v1(dirs: &v1::GroupDirs, deadline: Duration) -> io::Result<()> {
     {
         return by_switch(unified, deadline);
     }
-    let Some(first) = dirs.directories().into_iter().next().filter(|dir| dir.exists()) else {
+    let Some(first) = dirs
+        .directories()
+        .into_iter()
+        .next()
+        .filter(|dir| dir.exists())
+    else {
         return Ok(());
     };
     by_signals(
@@ -51,7 +57,7 @@ fn by_signals(
     thaw: impl Fn() -> io::Result<()>,
     list: impl Fn() -> io::Result<Vec<i32>>,
 ) -> io::Result<()> {
-    let until = Instant::now() + deadline;
+    let until = Deadline::after(deadline);
     loop {
         // Killing works without it, only less surely: a process in an uninterruptible wait can't be frozen.
         let _ = freeze();
@@ -59,14 +65,17 @@ fn by_signals(
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
         thaw()?;
-        let round = Duration::from_millis(100).min(until.saturating_duration_since(Instant::now()));
+        let round = Duration::from_millis(100).min(until.left());
         if wait_until("kill", round, || Ok(list()?.is_empty())).is_ok() {
             return Ok(());
         }
-        if Instant::now() >= until {
+        if until.is_over() {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("kill: processes {:?} did not end within {deadline:?}", list()?),
+                format!(
+                    "kill: processes {:?} did not end within {deadline:?}",
+                    list()?
+                ),
             ));
         }
     }

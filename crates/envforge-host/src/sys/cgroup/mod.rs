@@ -59,7 +59,9 @@ impl GroupName {
         for part in [instance, workspace] {
             let fits = !part.is_empty()
                 && part.len() <= 100
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
             if !fits {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
@@ -75,7 +77,10 @@ impl GroupName {
     }
 
     fn path(&self) -> PathBuf {
-        PathBuf::from(format!("envforge/{}/{}/{}", self.instance, self.workspace, self.layer))
+        PathBuf::from(format!(
+            "envforge/{}/{}/{}",
+            self.instance, self.workspace, self.layer
+        ))
     }
 }
 
@@ -163,7 +168,9 @@ impl Cgroups {
             Layout::V1(trees) => Backend::V1 {
                 unified: trees.unified.is_some(),
             },
-            Layout::None(reason) => Backend::None { reason: reason.clone() },
+            Layout::None(reason) => Backend::None {
+                reason: reason.clone(),
+            },
         }
     }
 
@@ -227,7 +234,10 @@ impl Group {
 
     /// The files a process writes `0` into to join; for `SandboxSpec::cgroup_procs`.
     pub fn join_files(&self) -> Vec<PathBuf> {
-        self.directories().iter().map(|dir| dir.join("cgroup.procs")).collect()
+        self.directories()
+            .iter()
+            .map(|dir| dir.join("cgroup.procs"))
+            .collect()
     }
 
     /// Puts a process in it, with what it starts from now on.

@@ -73,16 +73,19 @@ pub(crate) fn prepare_inside() -> io::Result<()> {
 
 /// Whether a namespace is pinned at `path`.
 pub fn exists(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as i64 == NSFS)
+    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == NSFS)
 }
 
 /// Removes the pin; the namespace ends when its last process does. Does nothing if it is gone.
 pub fn destroy(path: &Path) -> io::Result<()> {
     while exists(path) {
-        rustix::mount::unmount(path, UnmountFlags::DETACH).map_err(|error| in_words("unpin", path, &error.into()))?;
+        rustix::mount::unmount(path, UnmountFlags::DETACH)
+            .map_err(|error| in_words("unpin", path, &error.into()))?;
     }
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(in_words("unpin", path, &error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(in_words("unpin", path, &error))
+        }
         _ => Ok(()),
     }
 }
@@ -126,7 +129,11 @@ fn loopback(port: u16) -> [SocketAddr; 2] {
 
 /// A refusal says least: keep what says more.
 fn prefer(last: io::Error, error: io::Error) -> io::Error {
-    if last.kind() == io::ErrorKind::ConnectionRefused { error } else { last }
+    if last.kind() == io::ErrorKind::ConnectionRefused {
+        error
+    } else {
+        last
+    }
 }
 
 fn connect_by(socket: &TcpStream, address: SocketAddr) -> io::Result<()> {
@@ -135,7 +142,10 @@ fn connect_by(socket: &TcpStream, address: SocketAddr) -> io::Result<()> {
         Err(rustix::io::Errno::INPROGRESS) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut wait = [rustix::event::PollFd::new(socket, rustix::event::PollFlags::OUT)];
+    let mut wait = [rustix::event::PollFd::new(
+        socket,
+        rustix::event::PollFlags::OUT,
+    )];
     let limit = rustix::event::Timespec {
         tv_sec: CONNECT_LIMIT.as_secs() as i64,
         tv_nsec: 0,

@@ -58,7 +58,9 @@ fn check(spec: &SandboxSpec) -> Result<(), StepError> {
     if !(left.effective.is_empty() && left.permitted.is_empty() && left.inheritable.is_empty()) {
         return refuse("capabilities are left");
     }
-    if rustix::process::getuid().as_raw() != spec.uid || rustix::process::getgid().as_raw() != spec.gid {
+    if rustix::process::getuid().as_raw() != spec.uid
+        || rustix::process::getgid().as_raw() != spec.gid
+    {
         return refuse("the user was not changed");
     }
     if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {

@@ -81,7 +81,11 @@ pub(crate) fn report(report: &Report) {
 ///
 /// `program` is the executable whose `main` begins with `envforge_host::init::main`; the daemon passes
 /// `/proc/self/exe`, so that after an upgrade on disk it still starts the init it was built with.
-pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Result<Sandbox, SandboxError> {
+pub async fn start(
+    program: &Path,
+    spec: &SandboxSpec,
+    limit: Duration,
+) -> Result<Sandbox, SandboxError> {
     spec.validate()?;
     let io_error = |step| move |source| SandboxError::Io { step, source };
     let input = spec_file(spec).map_err(io_error("specification"))?;
@@ -94,7 +98,10 @@ pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Resul
         .stderr(Stdio::piped())
         .spawn()
         .map_err(io_error("start of the init"))?;
-    let stdout = child.stdout.take().ok_or_else(|| io_error("stdout")(io::ErrorKind::BrokenPipe.into()))?;
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| io_error("stdout")(io::ErrorKind::BrokenPipe.into()))?;
     let mut lines = BufReader::new(stdout).lines();
 
     let mut forked = None;
@@ -110,7 +117,9 @@ pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Resul
                     forked = ProcessIdentity::of(pid).ok();
                 }
                 Ok(Report::Ready) => return Ok(()),
-                Ok(Report::Failed { step, reason }) => return Err(SandboxError::Step { step, reason }),
+                Ok(Report::Failed { step, reason }) => {
+                    return Err(SandboxError::Step { step, reason });
+                }
                 Err(_) => return Err(SandboxError::Died(line)),
             }
         }
@@ -119,7 +128,8 @@ pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Resul
     .unwrap_or(Err(SandboxError::TimedOut(limit)));
 
     let ready = outcome.and_then(|()| {
-        let identity = forked.ok_or_else(|| SandboxError::Died("it never said its pid".to_owned()))?;
+        let identity =
+            forked.ok_or_else(|| SandboxError::Died("it never said its pid".to_owned()))?;
         Sandbox::adopt(identity, &spec.control_socket)
     });
     match ready {
@@ -133,12 +143,14 @@ pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Resul
             if let Some(identity) = forked {
                 kill(&identity);
             }
-            let said = match child.wait_with_output().await {
-                Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-                Err(_) => String::new(),
+            let said = match tokio::time::timeout(limit, child.wait_with_output()).await {
+                Ok(Ok(output)) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+                _ => String::new(),
             };
             match error {
-                SandboxError::Died(text) if !said.is_empty() => Err(SandboxError::Died(format!("{text}{said}"))),
+                SandboxError::Died(text) if !said.is_empty() => {
+                    Err(SandboxError::Died(format!("{text}{said}")))
+                }
                 error => Err(error),
             }
         }
@@ -162,7 +174,9 @@ fn kill(identity: &ProcessIdentity) {
 impl Sandbox {
     /// Takes up a sandbox that an earlier daemon started, if that very process still runs.
     pub fn adopt(identity: ProcessIdentity, control_socket: &Path) -> Result<Self, SandboxError> {
-        let pidfd = identity.open().map_err(|_| SandboxError::Gone(identity.pid))?;
+        let pidfd = identity
+            .open()
+            .map_err(|_| SandboxError::Gone(identity.pid))?;
         Ok(Self {
             identity,
             control_socket: control_socket.to_owned(),

@@ -101,7 +101,8 @@ impl FromRequestParts<App> for Member {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let Caller(identity) = Caller::from_request_parts(parts, app).await?;
-        let params = RawPathParams::from_request_parts(parts, app).await.map_err(axum::response::IntoResponse::into_response)?;
+        let params =
+            RawPathParams::from_request_parts(parts, app).await.map_err(axum::response::IntoResponse::into_response)?;
         let wanted = params.iter().find(|(name, _)| *name == "org").map_or("", |(_, value)| value);
         identity
             .orgs
@@ -109,8 +110,9 @@ impl FromRequestParts<App> for Member {
             .find(|(_, slug, _)| slug.as_str() == wanted)
             .map(|(scope, slug, role)| Self { user: identity.user, scope: *scope, org: slug.clone(), role: *role })
             .ok_or_else(|| {
-                let refusal = Refusal::not_found("org.not_found", format!("there is no organization `{wanted}` for you"))
-                    .hint("`envforge status` lists yours; the name is the slug, not the display name");
+                let refusal =
+                    Refusal::not_found("org.not_found", format!("there is no organization `{wanted}` for you"))
+                        .hint("`envforge status` lists yours; the name is the slug, not the display name");
                 Fault::from(refusal).into_response()
             })
     }

@@ -83,13 +83,21 @@ async fn check_host(State(app): State<App>, request: Request, next: Next) -> Res
     let public_name = public.rsplit_once(':').map_or(public, |(name, _)| name);
     let ours = matches!(name, "127.0.0.1" | "localhost" | "[::1]") || name == public_name;
     if !ours {
-        return answer(Refusal::new(RefusalKind::Forbidden, "host.unknown", "this name is not one of the server's own"));
+        return answer(Refusal::new(
+            RefusalKind::Forbidden,
+            "host.unknown",
+            "this name is not one of the server's own",
+        ));
     }
     if let Some(origin) = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok())
         && origin != app.config.public_url
         && origin.split("://").nth(1) != Some(host)
     {
-        return answer(Refusal::new(RefusalKind::Forbidden, "origin.foreign", "pages of other origins can't call the API"));
+        return answer(Refusal::new(
+            RefusalKind::Forbidden,
+            "origin.foreign",
+            "pages of other origins can't call the API",
+        ));
     }
     next.run(request).await
 }

@@ -19,7 +19,9 @@ struct Base;
 /// All routes of the public API.
 pub fn routes() -> OpenApiRouter<App> {
     let mut base = Base::openapi();
-    base.components.get_or_insert_default().add_security_scheme("api_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    base.components
+        .get_or_insert_default()
+        .add_security_scheme("api_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     OpenApiRouter::with_openapi(base)
         .merge(accounts::http::routes())
         .merge(hosts::http::routes())

@@ -203,7 +203,7 @@ impl Cap {
             return CapPosture::None;
         }
         let limit = self.minutes * 60;
-        let percent = if limit == 0 { 100 } else { seconds * 100 / limit };
+        let percent = (seconds * 100).checked_div(limit).unwrap_or(100);
         match self.mode {
             CapMode::Stop if percent >= 100 => CapPosture::Stopped { percent },
             _ if percent >= 80 => CapPosture::Warning { percent },
@@ -232,7 +232,12 @@ pub struct Receipt {
 }
 
 /// Receipts of the sessions in `windows`, newest first.
-pub fn receipts(windows: &[AwakeWindow], open_session: Option<UsageSessionId>, prices: &Prices, now: Timestamp) -> Vec<Receipt> {
+pub fn receipts(
+    windows: &[AwakeWindow],
+    open_session: Option<UsageSessionId>,
+    prices: &Prices,
+    now: Timestamp,
+) -> Vec<Receipt> {
     let mut sessions: Vec<Receipt> = Vec::new();
     for window in windows {
         let index = sessions.iter().position(|receipt| receipt.session == window.session).unwrap_or_else(|| {

@@ -1,0 +1,57 @@
+//! Cut off from the server means closed.
+
+use crate::support::client::NAVIGATES;
+use crate::support::{Plan, World, awake_again, until};
+use envforge_gateway::Limits;
+use futures_util::StreamExt as _;
+use std::time::Duration;
+use tokio::time::timeout;
+
+async fn short_lease() -> World {
+    let limits = Limits { lease: Duration::from_millis(600), ..Limits::default() };
+    World::new(Plan { limits, ..Plan::default() }).await
+}
+
+// proves LINK-2
+#[tokio::test]
+async fn without_a_beat_nothing_is_forwarded_and_nothing_stays_open() {
+    let world = short_lease().await;
+    assert_eq!(world.visit("/").await.status, 200);
+    let mut socket = world.socket(1).await.expect("a socket");
+    world.server.fall_silent(true);
+    until("the lease ends", || !world.gateway.is_connected()).await;
+    let cookie = world.cookie(1);
+    let page = world.get("/", &[("cookie", &cookie), NAVIGATES]).await;
+    assert_eq!(page.status, 503);
+    assert!(page.body.contains("paused for a moment"));
+    assert_eq!(world.visit("/api").await.status, 503);
+    let share = format!("/share/{}", world.link(1));
+    assert_eq!(world.get(&share, &[]).await.status, 503, "its revocation may have been missed");
+    let end = timeout(Duration::from_secs(2), socket.next()).await.expect("soon");
+    assert!(!matches!(end, Some(Ok(ref message)) if !message.is_close()), "{end:?}");
+    assert_eq!(world.web.seen().len(), 2);
+
+    world.server.fall_silent(false);
+    until("it hears its server again", || world.gateway.is_connected()).await;
+    assert_eq!(world.visit("/").await.status, 200);
+}
+
+// proves LINK-2
+#[tokio::test]
+async fn a_new_feed_replaces_what_was_known() {
+    let world = World::awake().await;
+    assert_eq!(world.visit("/").await.status, 200);
+    world.server.go_down(true);
+    until("it is gone", || world.server.feeds_open() == 0).await;
+    assert_eq!(world.visit("/").await.status, 200, "within the lease, what is known goes on");
+    // Revoked and moved while the gateway could not hear it.
+    world.server.feed(envforge_api::gateway::FeedItem::Revoked { link: crate::support::id(2) });
+    world.server.set_route(world.route(awake_again(9)));
+    let calls = world.gateway.stats().route_calls;
+    world.server.go_down(false);
+    until("it listens again", || world.server.feeds_open() == 1).await;
+    let other = world.cookie(2);
+    while world.get("/", &[("cookie", &other)]).await.status == 200 {}
+    assert_eq!(world.visit("/").await.status, 200);
+    assert_eq!(world.gateway.stats().route_calls, calls + 1, "routes are asked for again");
+}

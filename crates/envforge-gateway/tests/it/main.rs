@@ -1,0 +1,16 @@
+//! The gateway between a scripted server and a real app, over real sockets.
+//!
+//! Each test builds a `World`: a gateway, a server that answers as it is told and keeps every call, a host that hands
+//! out real connections, and small apps behind them. Nothing is mocked inside the gateway; tests speak HTTP to it and
+//! look at what came out on the other sides.
+
+mod forwarding;
+mod frozen;
+mod lease;
+mod realtime;
+mod routing;
+mod share;
+mod start;
+mod support;
+mod unverified;
+mod waking;

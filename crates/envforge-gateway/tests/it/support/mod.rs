@@ -1,0 +1,212 @@
+//! The world around a gateway under test.
+
+pub(crate) mod app;
+pub(crate) mod client;
+pub(crate) mod host;
+pub(crate) mod logs;
+pub(crate) mod server;
+
+use app::App;
+use envforge_api::gateway::{FeedItem, Route, RouteRule, RouteRuntime};
+use envforge_core::clock::{Clock as _, FixedClock};
+use envforge_core::id::{HostId, Id, LinkId, LinkSessionId, OrgId, WorkspaceId};
+use envforge_core::link::{LinkClaims, SessionClaims};
+use envforge_core::readiness::{Part, PartKind, ReadinessState};
+use envforge_core::runtime::RuntimeState;
+use envforge_core::secret::Secret;
+use envforge_core::token::Signer;
+use envforge_gateway::{Gateway, GatewayConfig, Limits, RunningGateway, Scheme};
+use host::Host;
+use jiff::{SignedDuration, Timestamp};
+use server::Server;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The label most tests ask for.
+pub(crate) const LABEL: &str = "web--fix--acme";
+/// Its `Host`.
+pub(crate) const HOST: &str = "web--fix--acme.localhost";
+/// Its cookie's name without TLS.
+pub(crate) const COOKIE: &str = "envforge-session";
+/// How long anything may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+
+pub(crate) fn id<T: Id>(n: u128) -> T {
+    T::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+/// Waits until something holds; fails loudly when it does not in time.
+#[track_caller]
+pub(crate) fn until<'a>(what: &'a str, holds: impl Fn() -> bool + 'a) -> impl Future<Output = ()> + 'a {
+    let place = std::panic::Location::caller();
+    async move {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "not in time: {what} ({place})");
+    }
+}
+
+/// A runtime in a state, with the services `web` and `api` in theirs.
+pub(crate) fn runtime(state: RuntimeState, generation: u64, services: ReadinessState) -> RouteRuntime {
+    let part = |name: &str| Part::new(PartKind::Service, name, services);
+    let parts = vec![part("web"), part("api"), Part::new(PartKind::Resource, "postgres", services)];
+    RouteRuntime { state, generation, blocked_cause: None, blocked_fix: None, parts }
+}
+
+pub(crate) fn awake() -> RouteRuntime {
+    runtime(RuntimeState::Awake, 1, ReadinessState::Ready)
+}
+
+pub(crate) fn asleep() -> RouteRuntime {
+    runtime(RuntimeState::Asleep, 1, ReadinessState::Asleep)
+}
+
+pub(crate) fn waking() -> RouteRuntime {
+    runtime(RuntimeState::Waking, 2, ReadinessState::Waking)
+}
+
+pub(crate) fn frozen() -> RouteRuntime {
+    runtime(RuntimeState::Frozen, 2, ReadinessState::Asleep)
+}
+
+pub(crate) fn awake_again(generation: u64) -> RouteRuntime {
+    runtime(RuntimeState::Awake, generation, ReadinessState::Ready)
+}
+
+/// A gateway and everything around it.
+pub(crate) struct World {
+    pub(crate) gateway: RunningGateway,
+    pub(crate) server: Arc<Server>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) web: App,
+    pub(crate) api: App,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) signer: Arc<Signer>,
+    pub(crate) stop: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+/// How a world differs from the ordinary one.
+pub(crate) struct Plan {
+    pub(crate) runtime: RouteRuntime,
+    pub(crate) scheme: Scheme,
+    pub(crate) limits: Limits,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { runtime: awake(), scheme: Scheme::Http, limits: Limits::default() }
+    }
+}
+
+impl World {
+    /// A world whose workspace is awake.
+    pub(crate) async fn awake() -> Self {
+        Self::new(Plan::default()).await
+    }
+
+    /// A world whose runtime is so.
+    pub(crate) async fn with(runtime: RouteRuntime) -> Self {
+        Self::new(Plan { runtime, ..Plan::default() }).await
+    }
+
+    pub(crate) async fn new(plan: Plan) -> Self {
+        logs::install();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = Arc::new(FixedClock::new(Timestamp::from_second(1_800_000_000).expect("in range")));
+        let signer = Arc::new(Signer::from_seed(&[7; 32]));
+        let server = Server::start(&folder.path().join("server.sock"), vec![signer.public_key()]);
+        let (web, api) = (App::start("web").await, App::start("api").await);
+        let config = GatewayConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            external_scheme: plan.scheme,
+            limits: plan.limits,
+            ..GatewayConfig::one_box(
+                folder.path().join("server.sock"),
+                folder.path().join("uplink.sock"),
+                Secret::new("gateway-key".to_owned()),
+            )
+        };
+        let stop = CancellationToken::new();
+        let gateway = Gateway::start(config, Arc::clone(&clock) as _, stop.clone()).await.expect("the gateway starts");
+        let host = Host::dial(&folder.path().join("uplink.sock"), &signer, &[&web, &api]);
+        let world = Self { gateway, server, host, web, api, clock, signer, stop, _folder: folder };
+        world.server.set_route(world.route(plan.runtime));
+        until("the gateway hears its server", || world.gateway.is_connected()).await;
+        world
+    }
+
+    /// The route of the label: `/api` to `api`, all else to `web`.
+    pub(crate) fn route(&self, runtime: RouteRuntime) -> Route {
+        let expires = self.clock.now().saturating_add(SignedDuration::from_mins(5)).expect("in range");
+        let rule = |prefix: &str, service: &str| RouteRule {
+            prefix: prefix.to_owned(),
+            service: service.to_owned(),
+            ticket: service.to_owned(),
+            ticket_expires_at: expires,
+        };
+        Route {
+            label: LABEL.to_owned(),
+            org: id::<OrgId>(1),
+            workspace: id::<WorkspaceId>(1),
+            workspace_slug: "fix".to_owned(),
+            service: "web".to_owned(),
+            rules: vec![rule("/", "web"), rule("/api", "api")],
+            host: id::<HostId>(1),
+            runtime,
+        }
+    }
+
+    /// Tells the gateway, and whoever asks the server, that the runtime is so now.
+    pub(crate) fn becomes(&self, runtime: RouteRuntime) {
+        self.server.set_route(self.route(runtime.clone()));
+        self.server.feed(FeedItem::Workspace { workspace: id(1), runtime: Some(runtime) });
+    }
+
+    fn expires(&self, seconds: i64) -> i64 {
+        self.clock.now().as_second() + seconds
+    }
+
+    /// A session of link `n` for the ordinary label.
+    pub(crate) fn session(&self, n: u128) -> String {
+        self.session_for(n, LABEL, 3600)
+    }
+
+    pub(crate) fn session_for(&self, n: u128, label: &str, seconds: i64) -> String {
+        self.signer.sign(&SessionClaims {
+            session: id::<LinkSessionId>(n),
+            link: id::<LinkId>(n),
+            org: id(1),
+            workspace: id(1),
+            service: "web".to_owned(),
+            label: label.to_owned(),
+            expires: self.expires(seconds),
+        })
+    }
+
+    /// The `Cookie` header of that session.
+    pub(crate) fn cookie(&self, n: u128) -> String {
+        format!("{COOKIE}={}", self.session(n))
+    }
+
+    /// Link `n` for the ordinary label.
+    pub(crate) fn link(&self, n: u128) -> String {
+        self.link_for(n, LABEL, 3600)
+    }
+
+    pub(crate) fn link_for(&self, n: u128, label: &str, seconds: i64) -> String {
+        self.signer.sign(&LinkClaims {
+            link: id::<LinkId>(n),
+            org: id(1),
+            workspace: id(1),
+            service: "web".to_owned(),
+            label: label.to_owned(),
+            expires: self.expires(seconds),
+        })
+    }
+}

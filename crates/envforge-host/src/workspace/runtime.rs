@@ -1,0 +1,536 @@
+//! The runtime layer: services, resources and checks brought up together.
+//!
+//! There is no order but the one inputs impose. After every event the driver looks at what is known now and starts what
+//! has become possible ([`Driver::settle`]); what a process or a probe says goes to the service's supervisor, whose
+//! effects are carried out here.
+
+use super::driver::Driver;
+use super::probes::PortsProbe;
+use crate::engines::Layer;
+use crate::init::protocol::{Exit, ProcessRecord, ProcessState, Program, SandboxState, Spawn};
+use crate::journal::{Intent, ServiceRecord};
+use crate::resources::Provision;
+use crate::script::Script;
+use crate::services::health::Mode;
+use crate::services::log_file::{self, Cursor};
+use crate::services::supervisor::{Effect, Event as Change, Exit as ServiceExit, State, Supervisor};
+use crate::tasks::Owned;
+use crate::trouble::Blocked;
+use crate::{engines::inside, init::protocol::RefusalCode};
+use envforge_api::host::StartRuntime;
+use envforge_core::manifest::{InputValues, Manifest, Port, ResourceKind, Service, Source, Wiring};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Names of services' processes begin so.
+pub(super) const SERVICE: &str = "service.";
+/// How long after an exit the last lines are sure to be in the log.
+const LAST_WORDS_AFTER: Duration = Duration::from_millis(60);
+/// How many last lines a cause quotes.
+const LAST_WORDS: usize = 20;
+/// When nothing is due.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// What runs, or is to run.
+#[derive(Default)]
+pub(crate) struct Runtime {
+    pub(crate) units: BTreeMap<String, Unit>,
+    pub(crate) resources: BTreeMap<ResourceKind, Provision>,
+    pub(crate) redis: Option<RedisUnit>,
+    pub(crate) checks: BTreeMap<String, CheckState>,
+    pub(crate) wiring: Option<Wiring>,
+    /// What keeps the runtime as a whole from running.
+    pub(crate) trouble: Option<Blocked>,
+    /// An operation ends it.
+    pub(crate) stopping: bool,
+    /// What the init knows was compared with what the journal knows.
+    pub(crate) reconciled: bool,
+    pub(super) ports_probe: Option<PortsProbe>,
+    /// Gives back memory some time after a freeze.
+    pub(crate) reclaim: Option<Owned>,
+}
+
+/// A service.
+pub(crate) struct Unit {
+    pub(crate) declared: Service,
+    pub(crate) mode: Mode,
+    pub(crate) supervisor: Supervisor,
+    /// Of the process now running, inside the sandbox.
+    pub(crate) pid: Option<i32>,
+    /// The same on the host.
+    pub(crate) host_pid: Option<i32>,
+    /// The port it listens on.
+    pub(crate) port: Option<u16>,
+    pub(super) port_seen: watch::Sender<Option<u16>>,
+    /// What asks for its health.
+    pub(super) probe: Option<Owned>,
+    /// An earlier process of it is being ended.
+    pub(crate) ending: bool,
+}
+
+/// The Redis instance.
+pub(crate) struct RedisUnit {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) pid: Option<i32>,
+    pub(super) probe: Option<Owned>,
+}
+
+/// A smoke check.
+pub(crate) enum CheckState {
+    /// Its service is not ready.
+    Waiting,
+    /// It asks.
+    Asking(Owned),
+    /// It got the answer it wants.
+    Passed,
+    /// It did not, and asks again.
+    Failed { cause: String, asking: Option<Owned> },
+}
+
+impl Unit {
+    pub(crate) fn new(declared: Service, mode: Mode) -> Self {
+        let supervisor = Supervisor::new(declared.restart);
+        Self { declared, mode, supervisor, pid: None, host_pid: None, port: None, port_seen: watch::Sender::new(None), probe: None, ending: false }
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.supervisor.state(), State::Ready { .. })
+    }
+}
+
+impl Runtime {
+    /// What the journal keeps of the services.
+    pub(crate) fn records(&self) -> BTreeMap<String, ServiceRecord> {
+        let record = |unit: &Unit| ServiceRecord { supervisor: unit.supervisor.clone(), pid: unit.pid, port: unit.port };
+        self.units.iter().map(|(name, unit)| (name.clone(), record(unit))).collect()
+    }
+
+    /// The port each service listens on.
+    pub(crate) fn ports(&self) -> BTreeMap<String, u16> {
+        self.units.iter().filter_map(|(name, unit)| Some((name.clone(), unit.port?))).collect()
+    }
+
+    /// Every value known now.
+    pub(crate) fn values(&self, order: Option<&StartRuntime>) -> InputValues {
+        let mut values = InputValues::default();
+        for (name, port) in self.ports() {
+            values.bound(&name, port);
+        }
+        for (kind, provision) in &self.resources {
+            if let Provision::Ready(url) = provision {
+                values.resource(*kind, url.expose());
+            }
+        }
+        for (service, origin) in order.map(|order| &order.public_urls).into_iter().flatten() {
+            values.public_url(service, origin.clone());
+        }
+        values
+    }
+
+    /// Takes a manifest: services that did not change stay, new ones wait. Returns those whose processes must end.
+    pub(crate) fn load(&mut self, manifest: &Manifest) -> Vec<(String, Duration)> {
+        let wiring = Wiring::new(manifest);
+        let mut to_end = Vec::new();
+        let mut units = std::mem::take(&mut self.units);
+        for (name, service) in &manifest.services {
+            let mode = Mode::of(service, is_needed(name, manifest, &wiring));
+            let unit = match units.remove(name) {
+                Some(mut unit) if unit.declared == *service && unit.mode == mode => {
+                    unit.supervisor.retry();
+                    unit
+                }
+                Some(old) => {
+                    let ending = old.pid.is_some() || old.ending;
+                    if old.pid.is_some() {
+                        to_end.push((name.clone(), grace(&old.declared)));
+                    }
+                    Unit { ending, ..Unit::new(service.clone(), mode) }
+                }
+                None => Unit::new(service.clone(), mode),
+            };
+            self.units.insert(name.clone(), unit);
+        }
+        to_end.extend(units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, unit)| (name.clone(), grace(&unit.declared))));
+        self.checks = manifest.checks.keys().map(|name| (name.clone(), CheckState::Waiting)).collect();
+        self.resources.retain(|kind, _| manifest.resources.contains_key(kind));
+        self.wiring = Some(wiring);
+        to_end
+    }
+}
+
+/// Whether others want its port: a service that takes it as an input, or a check that asks it.
+fn is_needed(name: &str, manifest: &Manifest, wiring: &Wiring) -> bool {
+    let taken = |source: &Source| matches!(source, Source::ServiceUrl { service } | Source::ServicePort { service } if service == name);
+    let inputs = wiring.services.values().flat_map(|service| service.inputs.values());
+    inputs.filter_map(|input| input.source()).any(taken) || manifest.checks.values().any(|check| check.service == name)
+}
+
+/// Between the request to stop and the kill.
+pub(crate) fn grace(service: &Service) -> Duration {
+    Duration::from_secs(service.stop_grace.into())
+}
+
+impl Driver {
+    /// Starts what has become possible, and tells what is.
+    pub(crate) async fn settle(&mut self) {
+        if self.is_active() && self.runtime.reconciled {
+            if self.setup_hold().is_none() {
+                self.start_possible().await;
+            }
+            self.start_jobs().await;
+            self.ask_checks();
+            self.aim_ports_probe();
+        }
+        self.publish();
+    }
+
+    async fn start_possible(&mut self) {
+        let Some(wiring) = &self.runtime.wiring else { return };
+        let satisfied = self.runtime.values(self.order()).sources();
+        let possible: Vec<String> = wiring
+            .ready_to_start(&satisfied)
+            .into_iter()
+            .filter(|name| self.runtime.units.get(*name).is_some_and(|unit| *unit.supervisor.state() == State::Waiting))
+            .map(str::to_owned)
+            .collect();
+        for name in possible {
+            self.change(&name, Change::InputsKnown).await;
+        }
+    }
+
+    /// Tells a service's supervisor what happened and carries out what follows.
+    pub(crate) async fn change(&mut self, name: &str, change: Change) {
+        let now = self.ctx.now();
+        let Some(unit) = self.runtime.units.get_mut(name) else { return };
+        match unit.supervisor.handle(change, now) {
+            Some(Effect::Start) => self.start_service(name).await,
+            Some(Effect::Stop) => self.end_service(name),
+            None => {}
+        }
+        self.reset_checks_of(name);
+    }
+
+    /// Starts a service's process.
+    async fn start_service(&mut self, name: &str) {
+        if self.runtime.units.get(name).is_none_or(|unit| unit.ending) {
+            // Started when the earlier process is gone.
+            return;
+        }
+        let started = self.spawn_service(name).await;
+        let Some(unit) = self.runtime.units.get_mut(name) else { return };
+        match started {
+            Ok((pid, host_pid)) => {
+                unit.pid = Some(pid);
+                unit.host_pid = host_pid;
+                unit.port = None;
+                unit.port_seen.send_replace(None);
+                self.state.process_started = true;
+                let cursor = Cursor::end(&self.place.logs(), name);
+                self.start_probe(name, cursor);
+            }
+            Err(cause) => {
+                let now = self.ctx.now();
+                unit.supervisor.handle(Change::NotStarted { cause }, now);
+            }
+        }
+    }
+
+    async fn spawn_service(&mut self, name: &str) -> Result<(i32, Option<i32>), String> {
+        let client = self.layer.client.clone().ok_or("the runtime's init does not answer")?;
+        let wiring = self.runtime.wiring.as_ref().ok_or("the manifest is not read")?;
+        let environment = wiring.resolve(name, &self.runtime.values(self.order())).map_err(|missing| missing.to_string())?;
+        let unit = self.runtime.units.get(name).ok_or("the service is not declared")?;
+        let process = format!("{SERVICE}{name}");
+        let mut spawn = Spawn::new(&process, Program::Shell(unit.declared.command.clone()));
+        spawn.env.clone_from(&environment);
+        spawn.cwd = directory(&unit.declared);
+        spawn.log = Some(name.to_owned());
+        spawn.whole_tree = true;
+        if unit.supervisor.restarts() > 0 {
+            // What the process before it left behind may hold its port.
+            drop(client.stop(&process, Duration::ZERO).await);
+        }
+        let mut spawned = client.spawn(spawn.clone()).await;
+        if spawned.as_ref().is_err_and(|error| error.refusal() == Some(RefusalCode::NameTaken)) {
+            // Started before a crash of the daemon that was too early to note it.
+            drop(client.stop(&process, Duration::ZERO).await);
+            spawned = client.spawn(spawn).await;
+        }
+        let spawned = spawned.map_err(|error| error.to_string())?;
+        self.write_env_file(name, &environment);
+        Ok((spawned.pid, spawned.host_pid))
+    }
+
+    /// The service's environment as a file in the runtime's own memory, for people who debug it from within.
+    fn write_env_file(&self, name: &str, environment: &BTreeMap<String, String>) {
+        let Some(client) = self.layer.client.clone() else { return };
+        let dir = format!("/run/user/{}/envforge/env", self.place.uid);
+        let mut script = Script::umask("077");
+        script.directory(&dir);
+        let lines: String = environment.iter().map(|(key, value)| format!("{key}={}\n", crate::script::quote(value))).collect();
+        script.file(&format!("{dir}/{name}.env"), &lines);
+        self.ctx.tasks.spawn_loose("env-file", async move {
+            if let Err(error) = script.run(&client).await {
+                tracing::debug!(%error, "service: its env file was not written");
+            }
+        });
+    }
+
+    /// Ends a service's process, in the background; [`Driver::service_gone`] follows.
+    fn end_service(&mut self, name: &str) {
+        let Some(unit) = self.runtime.units.get_mut(name) else { return };
+        (unit.pid, unit.host_pid, unit.port, unit.probe, unit.ending) = (None, None, None, None, true);
+        unit.port_seen.send_replace(None);
+        let grace = grace(&unit.declared);
+        self.end_process(name.to_owned(), grace);
+    }
+
+    /// Ends the process of a service, declared still or not.
+    pub(crate) fn end_process(&self, name: String, grace: Duration) {
+        let Some(client) = self.layer.client.clone() else { return };
+        let queue = self.queue.clone();
+        self.ctx.tasks.spawn_loose("service-stop", async move {
+            if let Err(error) = client.stop(&format!("{SERVICE}{name}"), grace).await {
+                tracing::debug!(name, %error, "service: its process was not ended");
+            }
+            drop(queue.send(super::events::Event::ServiceGone(name)));
+        });
+    }
+
+    pub(crate) async fn service_gone(&mut self, name: &str) {
+        let Some(unit) = self.runtime.units.get_mut(name) else { return };
+        unit.ending = false;
+        if unit.pid.is_none() && unit.supervisor.wants_process() && self.is_active() {
+            self.start_service(name).await;
+        }
+        self.settle().await;
+    }
+
+    /// A process in the runtime ended.
+    pub(crate) async fn runtime_exited(&mut self, name: &str, pid: i32, exit: Exit) {
+        if let Some(service) = name.strip_prefix(SERVICE) {
+            if self.runtime.units.get(service).is_some_and(|unit| unit.pid == Some(pid)) {
+                self.tell_exit_with_words(service.to_owned(), pid, exit);
+            }
+        } else if name == crate::resources::redis::PROCESS {
+            self.redis_exited(pid, exit).await;
+            self.settle().await;
+        } else if let Some(job) = name.strip_prefix(super::jobs::JOB) {
+            self.job_exited(job, exit);
+            self.settle().await;
+        }
+    }
+
+    /// Waits until the last lines are in the log, then tells of the exit with them.
+    fn tell_exit_with_words(&self, service: String, pid: i32, exit: Exit) {
+        let (queue, logs) = (self.queue.clone(), self.place.logs());
+        self.ctx.tasks.spawn_loose("last-words", async move {
+            tokio::time::sleep(LAST_WORDS_AFTER).await;
+            let lines = log_file::last_words(&logs, &service, LAST_WORDS);
+            drop(queue.send(super::events::Event::ServiceExited(service, pid, exit, lines)));
+        });
+    }
+
+    pub(crate) async fn service_exited(&mut self, service: &str, pid: i32, exit: Exit, lines: String) {
+        let Some(unit) = self.runtime.units.get_mut(service).filter(|unit| unit.pid == Some(pid)) else { return };
+        (unit.pid, unit.host_pid, unit.port, unit.probe) = (None, None, None, None);
+        unit.port_seen.send_replace(None);
+        let exit = ServiceExit { code: exit.code, signal: exit.signal };
+        self.change(service, Change::Exited { exit, lines }).await;
+        self.settle().await;
+    }
+
+    /// Compares what the journal knows of the runtime with what its init knows, and goes on from there.
+    pub(crate) async fn runtime_attached(&mut self, known: &SandboxState) {
+        if !self.wants_runtime() || self.runtime.stopping {
+            return;
+        }
+        let record = |name: &str| known.processes.iter().find(|record| record.name == name);
+        let names: Vec<String> = self.runtime.units.keys().cloned().collect();
+        for name in names {
+            self.reconcile_service(&name, record(&format!("{SERVICE}{name}"))).await;
+        }
+        self.reconcile_jobs(known);
+        self.reconcile_redis(record(crate::resources::redis::PROCESS));
+        self.runtime.reconciled = true;
+        self.begin_resources();
+    }
+
+    async fn reconcile_service(&mut self, name: &str, record: Option<&ProcessRecord>) {
+        let Some(unit) = self.runtime.units.get_mut(name) else { return };
+        if !unit.supervisor.wants_process() || unit.ending {
+            return;
+        }
+        match record.map(|record| (&record.state, record.pid)) {
+            Some((ProcessState::Running, pid)) => {
+                unit.pid = Some(pid);
+                let located = match &self.layer.client {
+                    Some(client) => client.locate(&format!("{SERVICE}{name}")).await.ok(),
+                    None => None,
+                };
+                if let Some(unit) = self.runtime.units.get_mut(name) {
+                    unit.host_pid = located.map(|(pid, _)| pid);
+                }
+                self.start_probe(name, Cursor::start(&self.place.logs(), name));
+            }
+            Some((ProcessState::Exited(exit), pid)) => {
+                unit.pid = Some(pid);
+                self.tell_exit_with_words(name.to_owned(), pid, *exit);
+            }
+            None => {
+                unit.pid = None;
+                let exit = ServiceExit { code: None, signal: None };
+                self.change(name, Change::Exited { exit, lines: String::new() }).await;
+            }
+        }
+    }
+
+    /// Until when nothing is due.
+    pub(crate) fn time_to_deadline(&self) -> Duration {
+        if !self.is_active() {
+            return NEVER;
+        }
+        let redis = self.runtime.redis.as_ref().and_then(|redis| redis.supervisor.deadline());
+        let services = self.runtime.units.values().filter_map(|unit| unit.supervisor.deadline());
+        let Some(first) = services.chain(redis).min() else { return NEVER };
+        let left = first.duration_since(self.ctx.now());
+        Duration::try_from(left).unwrap_or(Duration::ZERO) + Duration::from_millis(1)
+    }
+
+    /// Something is due.
+    pub(crate) async fn tick(&mut self) {
+        let now = self.ctx.now();
+        let is_due = |deadline: Option<Timestamp>| deadline.is_some_and(|deadline| deadline <= now);
+        let due: Vec<String> = self.runtime.units.iter().filter(|(_, unit)| is_due(unit.supervisor.deadline())).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            self.change(&name, Change::Tick).await;
+        }
+        if self.runtime.redis.as_ref().is_some_and(|redis| is_due(redis.supervisor.deadline())) {
+            self.change_redis(Change::Tick).await;
+        }
+        self.settle().await;
+    }
+
+    /// Who listens has changed.
+    pub(crate) async fn listening(&mut self, listeners: Vec<(u16, Option<String>)>) {
+        if !self.is_active() {
+            return;
+        }
+        let names: Vec<String> = self.runtime.units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let Some(port) = self.runtime.wiring.as_ref().and_then(|wiring| wiring.services.get(&name)).map(|wiring| wiring.port) else { continue };
+            let Some(unit) = self.runtime.units.get_mut(&name) else { continue };
+            let (found, elsewhere) = port_of(&name, port, unit.port, &listeners);
+            let was_bound = unit.port.is_some();
+            unit.port = found;
+            unit.port_seen.send_replace(found);
+            let change = match (found, elsewhere) {
+                (Some(_), _) if unit.mode == Mode::Bound => Change::Healthy,
+                (None, Some(detail)) if unit.mode.needs_port() => Change::Unhealthy { detail, sure: true },
+                (None, None) if was_bound && unit.mode == Mode::Bound => {
+                    Change::Unhealthy { detail: "it no longer listens on its port".to_owned(), sure: true }
+                }
+                _ => continue,
+            };
+            self.change(&name, change).await;
+        }
+        self.settle().await;
+    }
+
+    /// A health check said something of a process.
+    pub(crate) async fn probed(&mut self, service: &str, pid: i32, result: Result<(), String>) {
+        if self.runtime.units.get(service).is_none_or(|unit| unit.pid != Some(pid)) {
+            return;
+        }
+        let change = match result {
+            Ok(()) => Change::Healthy,
+            Err(detail) => Change::Unhealthy { detail, sure: false },
+        };
+        self.change(service, change).await;
+        self.settle().await;
+    }
+
+    /// The runtime is not there any more; what ran in it is not either.
+    pub(crate) fn runtime_is_gone(&mut self, cause: &str) {
+        self.let_go(Layer::Runtime);
+        self.runtime = Runtime { trouble: self.runtime.trouble.take(), ..Runtime::default() };
+        self.state.process_started = false;
+        self.state.intent = Intent::Asleep;
+        self.fail_running_jobs(cause);
+        self.show();
+    }
+
+    /// Starts asking what is ready, and stops asking what is not.
+    fn ask_checks(&mut self) {
+        let Some(manifest) = &self.state.running else { return };
+        for (name, check) in &manifest.checks {
+            let unit = self.runtime.units.get(&check.service).filter(|unit| unit.is_ready());
+            let waits = matches!(self.runtime.checks.get(name), Some(CheckState::Waiting));
+            if let Some((pid, port)) = unit.and_then(|unit| Some((unit.pid?, unit.port?))).filter(|_| waits) {
+                let asking = super::probes::ask_check(&self.ctx, &self.place, &self.queue, name, check, pid, port);
+                self.runtime.checks.insert(name.clone(), CheckState::Asking(asking));
+            }
+        }
+    }
+
+    /// A check of a service that is not ready says nothing.
+    fn reset_checks_of(&mut self, service: &str) {
+        if self.runtime.units.get(service).is_some_and(Unit::is_ready) {
+            return;
+        }
+        let Some(manifest) = &self.state.running else { return };
+        for (name, check) in &manifest.checks {
+            if check.service == service {
+                self.runtime.checks.insert(name.clone(), CheckState::Waiting);
+            }
+        }
+    }
+
+    pub(crate) fn checked(&mut self, name: &str, pid: i32, result: Result<(), String>) {
+        let service = self.state.running.as_ref().and_then(|manifest| manifest.checks.get(name)).map(|check| check.service.clone());
+        let Some(unit) = service.and_then(|service| self.runtime.units.get(&service)) else { return };
+        if unit.pid != Some(pid) || !unit.is_ready() {
+            return;
+        }
+        let Some(state) = self.runtime.checks.get_mut(name) else { return };
+        *state = match (result, std::mem::replace(state, CheckState::Waiting)) {
+            (Ok(()), _) => CheckState::Passed,
+            (Err(cause), CheckState::Asking(asking)) => CheckState::Failed { cause, asking: Some(asking) },
+            (Err(cause), CheckState::Failed { asking, .. }) => CheckState::Failed { cause, asking },
+            (Err(_), other) => other,
+        };
+        self.publish();
+    }
+}
+
+/// Where a service starts, as the sandbox sees it.
+fn directory(service: &Service) -> std::path::PathBuf {
+    let checkout = std::path::Path::new(inside::CHECKOUT);
+    service.directory.as_ref().map_or_else(|| checkout.to_owned(), |directory| checkout.join(directory))
+}
+
+/// The port a service listens on, and what is wrong if it is another than declared.
+fn port_of(name: &str, port: Port, current: Option<u16>, listeners: &[(u16, Option<String>)]) -> (Option<u16>, Option<String>) {
+    let owned: Vec<u16> = listeners.iter().filter(|(_, owner)| owner.as_deref() == Some(name)).map(|(port, _)| *port).collect();
+    let is_free = |wanted: u16| listeners.iter().any(|(port, owner)| *port == wanted && owner.is_none());
+    match port {
+        Port::Declared(declared) if owned.contains(&declared) || is_free(declared) => (Some(declared), None),
+        Port::Declared(declared) => {
+            let elsewhere = owned.first().map(|other| {
+                format!("envforge.yml declares port {declared}, but it listens on {other}: declare port {other}, or let it listen on $PORT")
+            });
+            (None, elsewhere)
+        }
+        Port::Discover { suggested_port } => {
+            let kept = current.filter(|port| owned.contains(port));
+            let found = kept.or_else(|| owned.contains(&suggested_port).then_some(suggested_port)).or_else(|| owned.first().copied());
+            (found, None)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "runtime_tests.rs"]
+mod tests;
