@@ -1,5 +1,10 @@
 //! Repository checks, the product's loop without a person, benchmarks, and chaos. For developers and CI only.
 
+mod browser;
+mod installation;
+mod once;
+mod sample;
+mod shell;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -22,11 +27,15 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         root: Option<PathBuf>,
     },
+    /// Walk the product's whole loop once, and see each step
+    Once(once::Once),
 }
 
-fn main() -> ExitCode {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Tidy { root } => tidy::run(&root.unwrap_or_else(tidy::repository)),
+        Task::Once(once) => once::run(&once).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,9 @@ use std::fmt::Display;
 
 fn not_answered(error: &InquireError) -> Refusal {
     match error {
-        InquireError::OperationCanceled | InquireError::OperationInterrupted => Refusal::conflict("asked.cancelled", "cancelled"),
+        InquireError::OperationCanceled | InquireError::OperationInterrupted => {
+            Refusal::conflict("asked.cancelled", "cancelled")
+        }
         other => Refusal::conflict("asked.no_answer", format!("could not ask: {other}")),
     }
 }

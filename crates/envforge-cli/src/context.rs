@@ -69,7 +69,9 @@ pub(crate) fn base_url(text: &str) -> Result<String, Refusal> {
 pub(crate) fn is_loopback(url: &str) -> bool {
     let Ok(uri) = url.parse::<http::Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.ends_with(".localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl<'a> Context<'a> {
@@ -84,7 +86,8 @@ impl<'a> Context<'a> {
         let org = match (global.org, variable("ENVFORGE_ORG")) {
             (Some(org), _) => Some(org),
             (None, Some(text)) => Some(
-                text.parse().map_err(|error| Refusal::invalid("org.bad_name", format!("ENVFORGE_ORG is `{text}`: {error}")))?,
+                text.parse()
+                    .map_err(|error| Refusal::invalid("org.bad_name", format!("ENVFORGE_ORG is `{text}`: {error}")))?,
             ),
             (None, None) => None,
         };
@@ -134,8 +137,8 @@ impl<'a> Context<'a> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client =
-            Client::new(&Address::Url(self.server.clone()), Some(self.require_key()?)).map_err(|error| self.refusal(error))?;
+        let client = Client::new(&Address::Url(self.server.clone()), Some(self.require_key()?))
+            .map_err(|error| self.refusal(error))?;
         Ok(self.client.get_or_init(|| client))
     }
 
@@ -148,7 +151,8 @@ impl<'a> Context<'a> {
     pub(crate) fn refusal(&self, error: CallError) -> Refusal {
         let refusal = refusal_at(&self.server, error);
         if refusal.code == UNREACHABLE && self.server_source == ServerSource::Here {
-            return refusal.hint("`envforge up` starts the one box here; `envforge login --server URL` uses another server");
+            return refusal
+                .hint("`envforge up` starts the one box here; `envforge login --server URL` uses another server");
         }
         refusal
     }
@@ -185,8 +189,11 @@ impl<'a> Context<'a> {
             several if self.printer.is_interactive() => crate::ask::choose("Org:", several.to_vec()),
             several => {
                 let names: Vec<_> = several.iter().map(Slug::as_str).collect();
-                Err(Refusal::invalid("org.ambiguous", format!("you are a member of several orgs: {}", names.join(", ")))
-                    .hint("name one with `--org`, or ENVFORGE_ORG"))
+                Err(Refusal::invalid(
+                    "org.ambiguous",
+                    format!("you are a member of several orgs: {}", names.join(", ")),
+                )
+                .hint("name one with `--org`, or ENVFORGE_ORG"))
             }
         }
     }
@@ -195,7 +202,8 @@ impl<'a> Context<'a> {
     /// costs a round trip each time, no more.
     pub(crate) fn remember_org(&mut self, org: &Slug) {
         if self.known_org().is_none() && self.key_override.is_none() {
-            let _ = config::update(|config| config.servers.entry(self.server.clone()).or_default().org = Some(org.clone()));
+            let _ =
+                config::update(|config| config.servers.entry(self.server.clone()).or_default().org = Some(org.clone()));
         }
         self.org = Some(org.clone());
     }
@@ -290,8 +298,11 @@ pub(crate) fn refusal_at(server: &str, error: CallError) -> Refusal {
 
 /// Nobody said which workspace.
 pub(crate) fn no_workspace() -> Refusal {
-    Refusal::invalid("workspace.not_named", "no workspace is named, and this folder is not on a branch of a Git repository")
-        .hint("name one: `-w <workspace>`; `envforge workspace list` shows them")
+    Refusal::invalid(
+        "workspace.not_named",
+        "no workspace is named, and this folder is not on a branch of a Git repository",
+    )
+    .hint("name one: `-w <workspace>`; `envforge workspace list` shows them")
 }
 
 /// A name as a path segment: services are checked by the server, so here nothing may change the path.

@@ -69,7 +69,9 @@ impl Follow {
     pub(crate) async fn next(&mut self) -> Result<Workspace, Refusal> {
         loop {
             if let Some(change) = self.ready.pop_front() {
-                return change.workspace.ok_or_else(|| Refusal::not_found("workspace.deleted", "the workspace was deleted"));
+                return change
+                    .workspace
+                    .ok_or_else(|| Refusal::not_found("workspace.deleted", "the workspace was deleted"));
             }
             match self.read().await {
                 Ok(()) => {}
@@ -97,7 +99,8 @@ impl Follow {
                 none.insert((response, Parser::default()))
             }
         };
-        let lost = |cause: &str| Refusal::unavailable(UNREACHABLE, format!("the connection to {base} was lost: {cause}"));
+        let lost =
+            |cause: &str| Refusal::unavailable(UNREACHABLE, format!("the connection to {base} was lost: {cause}"));
         let chunk = match tokio::time::timeout(SILENCE, response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => return Err(lost("closed")),
@@ -108,7 +111,8 @@ impl Follow {
         self.away_since = None;
         let unexpected = |what: String| Refusal::new(RefusalKind::Internal, "server.unexpected_answer", what);
         for event in parser.push(&chunk).map_err(|_| unexpected("an event of the server is too large".to_owned()))? {
-            let change = serde_json::from_str(&event).map_err(|error| unexpected(format!("unexpected event: {error}")))?;
+            let change =
+                serde_json::from_str(&event).map_err(|error| unexpected(format!("unexpected event: {error}")))?;
             self.ready.push_back(change);
         }
         Ok(())

@@ -49,10 +49,14 @@ fn run(cli: Cli) -> ExitCode {
     // One thread: the fastest way to a prompt, and nothing here computes.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return printer.refusal(&Refusal::new(RefusalKind::Internal, "runtime.failed", error.to_string())),
+        Err(error) => {
+            return printer.refusal(&Refusal::new(RefusalKind::Internal, "runtime.failed", error.to_string()));
+        }
     };
     let code = match Context::new(cli.global, &printer) {
-        Ok(mut ctx) => runtime.block_on(dispatch(&mut ctx, cli.verb)).unwrap_or_else(|refusal| ctx.printer.refusal(&refusal)),
+        Ok(mut ctx) => {
+            runtime.block_on(dispatch(&mut ctx, cli.verb)).unwrap_or_else(|refusal| ctx.printer.refusal(&refusal))
+        }
         Err(refusal) => printer.refusal(&refusal),
     };
     // A name being resolved or a read of stdin must not hold the end up.
@@ -88,9 +92,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     if wants_json && !is_help {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        return Printer::new(true).refusal(&Refusal::invalid("usage", message).hint("`envforge help` shows verbs and flags"));
+        return Printer::new(true)
+            .refusal(&Refusal::invalid("usage", message).hint("`envforge help` shows verbs and flags"));
     }
     // Nobody is left to tell that the output is gone.
     let _ = error.print();
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) { ExitCode::Ok } else { ExitCode::Usage }
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        ExitCode::Ok
+    } else {
+        ExitCode::Usage
+    }
 }

@@ -46,8 +46,8 @@ const SYSTEM_DATA_DIR: &str = "/var/lib/envforge";
 /// Data folders of boxes on this machine, ours first.
 fn data_dirs() -> impl Iterator<Item = PathBuf> {
     let ours = data_dir();
-    let system =
-        (variable("ENVFORGE_DATA_DIR").is_none() && ours != Path::new(SYSTEM_DATA_DIR)).then(|| PathBuf::from(SYSTEM_DATA_DIR));
+    let system = (variable("ENVFORGE_DATA_DIR").is_none() && ours != Path::new(SYSTEM_DATA_DIR))
+        .then(|| PathBuf::from(SYSTEM_DATA_DIR));
     std::iter::once(ours).chain(system)
 }
 
@@ -99,8 +99,11 @@ pub(crate) async fn ensure(ctx: &mut Context<'_>, yes: bool) -> Result<(), Refus
         if !ctx.printer.is_interactive() {
             return Err(none());
         }
-        let question =
-            format!("No server answers at {}. Start the one box here, with its data in {}?", ctx.server, folder.display());
+        let question = format!(
+            "No server answers at {}. Start the one box here, with its data in {}?",
+            ctx.server,
+            folder.display()
+        );
         if !crate::ask::confirm(&question)? {
             return Err(none());
         }

@@ -146,7 +146,10 @@ mod tests {
     fn only_changes_are_said() {
         let mut reporter = Reporter::default();
         assert_eq!(reporter.news(&workspace("asleep", 1, &[("web", "asleep")])), ["shell: ready"]);
-        assert_eq!(reporter.news(&workspace("waking", 2, &[("web", "waking")])), ["runtime: waking", "service web: waking"]);
+        assert_eq!(
+            reporter.news(&workspace("waking", 2, &[("web", "waking")])),
+            ["runtime: waking", "service web: waking"]
+        );
         assert_eq!(reporter.news(&workspace("waking", 2, &[("web", "waking")])), Vec::<String>::new());
     }
 }

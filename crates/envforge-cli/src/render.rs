@@ -57,7 +57,11 @@ pub(crate) fn time(at: Timestamp) -> String {
 /// Columns beside one another, each as wide as its widest cell; nothing trails.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).chain([header[column].len()]).max()
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .chain([header[column].len()])
+            .max()
     };
     let widths: Vec<_> = (0..header.len()).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
@@ -77,7 +81,9 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 fn idle(verdict: &IdleVerdict, now: Timestamp) -> String {
     match verdict {
         IdleVerdict::Busy { reason } => format!("stays awake: {reason}"),
-        IdleVerdict::Idle { sleeps_at } => format!("sleeps in {} unless something starts", duration(until(*sleeps_at, now))),
+        IdleVerdict::Idle { sleeps_at } => {
+            format!("sleeps in {} unless something starts", duration(until(*sleeps_at, now)))
+        }
         IdleVerdict::Sleep { reason } => format!("goes to sleep now: {reason}"),
     }
 }
@@ -135,7 +141,8 @@ pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
         printable(&workspace.branch),
         workspace.org_slug
     );
-    let width = workspace.parts.iter().map(|part| part.name.chars().count()).chain(["runtime".len()]).max().unwrap_or(0);
+    let width =
+        workspace.parts.iter().map(|part| part.name.chars().count()).chain(["runtime".len()]).max().unwrap_or(0);
     let shell = &workspace.shell;
     part_line(&mut text, "shell", width, readiness(shell.state), &part_details(shell, workspace), shell.fix.as_deref());
     let runtime = &workspace.runtime;
@@ -147,13 +154,22 @@ pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
     if let Some(verdict) = &runtime.idle {
         let _ = writeln!(text, "  {:width$}  {:7}  {}", "", "", idle(verdict, now));
     }
-    for (kind, title) in [(PartKind::Service, "services"), (PartKind::Resource, "resources"), (PartKind::Check, "checks")] {
+    for (kind, title) in
+        [(PartKind::Service, "services"), (PartKind::Resource, "resources"), (PartKind::Check, "checks")]
+    {
         let mut parts = workspace.parts.iter().filter(|part| part.kind == kind).peekable();
         if parts.peek().is_some() {
             let _ = writeln!(text, "{title}");
         }
         for part in parts {
-            part_line(&mut text, &part.name, width, readiness(part.state), &part_details(part, workspace), part.fix.as_deref());
+            part_line(
+                &mut text,
+                &part.name,
+                width,
+                readiness(part.state),
+                &part_details(part, workspace),
+                part.fix.as_deref(),
+            );
         }
     }
     text
@@ -197,9 +213,13 @@ pub(crate) fn cap(cap: Cap, posture: CapPosture) -> String {
 /// A receipt in one line.
 pub(crate) fn receipt(receipt: &Receipt) -> String {
     let first = receipt.windows.first();
-    let mut text =
-        format!("{}  {}", receipt.session, first.map_or_else(|| "no window".to_owned(), |window| time(window.opened_at)));
-    let _ = write!(text, "  {}  {}", duration(receipt.awake_seconds), format_money(receipt.cost_micros, &receipt.currency));
+    let mut text = format!(
+        "{}  {}",
+        receipt.session,
+        first.map_or_else(|| "no window".to_owned(), |window| time(window.opened_at))
+    );
+    let _ =
+        write!(text, "  {}  {}", duration(receipt.awake_seconds), format_money(receipt.cost_micros, &receipt.currency));
     if let Some(window) = first {
         let _ = write!(text, "  {}, woken by {}", window.size, printable(&window.wake_cause));
     }
@@ -233,7 +253,8 @@ pub(crate) fn usage(name: &str, usage: &WorkspaceUsage) -> String {
     row("woken by", usage.wake_cause.as_deref().map_or("nothing: it sleeps".to_owned(), printable).as_str());
     row("cap", &cap(usage.cap, usage.cap_posture));
     row("estimate", &format!("{} this month", format_money(usage.estimate_micros, &usage.currency)));
-    let separately = if usage.billed_separately.is_empty() { "nothing".to_owned() } else { usage.billed_separately.join(", ") };
+    let separately =
+        if usage.billed_separately.is_empty() { "nothing".to_owned() } else { usage.billed_separately.join(", ") };
     row("billed separately", &separately);
     let kept = match usage.receipts.len() {
         0 => "none yet; one is kept after every sleep".to_owned(),

@@ -53,22 +53,28 @@ impl Repository {
 
     /// The slug a project of this repository gets: the repository's name, as its origin or its folder has it.
     pub(crate) fn project_slug(&self, origin: Option<&str>) -> Slug {
-        let name =
-            origin.and_then(repository_name).or_else(|| self.root.file_name().map(|name| name.to_string_lossy().into_owned()));
+        let name = origin
+            .and_then(repository_name)
+            .or_else(|| self.root.file_name().map(|name| name.to_string_lossy().into_owned()));
         Slug::from_text(name.as_deref().unwrap_or("project").trim_end_matches(".git"))
     }
 
     /// Where it was cloned from.
     pub(crate) fn origin(&self) -> Option<String> {
-        #[expect(clippy::disallowed_methods, reason = "which includes and rewrites apply is Git's own business, so Git is asked")]
-        let output = Command::new("git").arg("-C").arg(&self.root).args(["remote", "get-url", "origin"]).output().ok()?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "which includes and rewrites apply is Git's own business, so Git is asked"
+        )]
+        let output =
+            Command::new("git").arg("-C").arg(&self.root).args(["remote", "get-url", "origin"]).output().ok()?;
         let url = String::from_utf8(output.stdout).ok()?.trim().to_owned();
         (output.status.success() && !url.is_empty()).then_some(url)
     }
 }
 
 fn git_dir_is_a_submodule(common: &Path) -> bool {
-    common.components().any(|part| part.as_os_str() == "modules") && common.components().any(|part| part.as_os_str() == ".git")
+    common.components().any(|part| part.as_os_str() == "modules")
+        && common.components().any(|part| part.as_os_str() == ".git")
 }
 
 fn repository_name(url: &str) -> Option<String> {

@@ -1,4 +1,50 @@
 //! The host daemon: one organization's machine.
+//!
+//! ```text
+//!   server ◄── control stream ──┐                        ┌── driver per workspace ── engine ── layers ── inits
+//!   (commands, reports)         ├── registry ────────────┤         │
+//!   gateway, relay ◄── uplinks ─┘                        └── view ─┴── journal, services, resources, jobs
+//! ```
+//!
+//! The host dials out and nothing dials in. It obeys one org, and of each workspace only commands that are not older than what it
+//! has obeyed. It decides nothing that costs: what wakes, what sleeps and what is allowed is the server's, and it reports what
+//! is. What it touches is its own: files, users, processes, ports, cgroups and resource daemons of this machine.
+//!
+//! Where things are: [`stream`] and [`uplink`] speak with others; [`workspace`] drives one workspace, [`commands`] holds
+//! its verbs; [`engines`] builds sandboxes over [`sys`], and [`init`] is what runs inside them; [`services`] and
+//! [`resources`] keep what runs there; [`journal`] is what survives.
+//!
+//! What must stay true:
+//!
+//! - Ending the daemon ends nothing else. Sandboxes, services, terminals and databases go on, and the next daemon finds them.
+//! - The daemon writes nowhere that a workspace's user could have prepared: checkouts and homes are written by
+//!   processes that run as that user.
+//! - An address with a password goes into the environment of services and jobs, and nowhere else.
 
+mod checkout;
+mod commands;
+mod config;
+mod context;
+mod ctx;
+mod engines;
+mod files;
+mod host;
 pub mod init;
+mod journal;
+mod place;
+mod registration;
+mod reports;
+mod resources;
+mod script;
+mod services;
+mod stream;
 pub mod sys;
+mod tasks;
+mod terminal;
+mod trouble;
+mod uplink;
+mod workspace;
+
+pub use config::{HostConfig, ShellLimits};
+pub use host::{Host, RunningHost, StartError};
+pub use registration::RegistrationError;

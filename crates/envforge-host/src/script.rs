@@ -68,19 +68,30 @@ impl Script {
         let mut spawn = Spawn::new(&name, Program::Argv(vec!["/bin/sh".to_owned(), "-s".to_owned()]));
         spawn.cwd = "/".into();
         let spawned = client.spawn_with_stdio(spawn, stdin.as_fd(), null.as_fd(), null.as_fd()).await?;
-        let ended = crate::sys::watch::watch(spawned.pidfd, Interest::READABLE)?;
-        let waited = tokio::time::timeout(LIMIT, ended.readable()).await;
-        if waited.is_err() {
-            client.signal(&name, 9, true).await?;
-        }
-        let exit = exit_of(client, &name).await?;
-        client.forget(&name).await?;
-        match exit {
+        match wait(client, &name, spawned.pidfd, LIMIT).await? {
             Some(0) => Ok(()),
             Some(code) => Err(ClientError::Unexpected(format!("a script in the sandbox exited with code {code}"))),
             None => Err(ClientError::Unexpected("a script in the sandbox did not end".to_owned())),
         }
     }
+}
+
+/// Runs a process in a layer to its end and forgets it; its exit code, or nothing if it had to be killed.
+pub(crate) async fn run_to_end(client: &InitClient, spawn: Spawn, limit: Duration) -> Result<Option<i32>, ClientError> {
+    let name = spawn.name.clone();
+    let spawned = client.spawn(spawn).await?;
+    wait(client, &name, spawned.pidfd, limit).await
+}
+
+async fn wait(client: &InitClient, name: &str, pidfd: OwnedFd, limit: Duration) -> Result<Option<i32>, ClientError> {
+    let ended = crate::sys::watch::watch(pidfd, Interest::READABLE)?;
+    let in_time = tokio::time::timeout(limit, ended.readable()).await.is_ok();
+    if !in_time {
+        client.stop(name, Duration::ZERO).await?;
+    }
+    let exit = exit_of(client, name).await?;
+    client.forget(name).await?;
+    Ok(exit.filter(|_| in_time))
 }
 
 async fn exit_of(client: &InitClient, name: &str) -> Result<Option<i32>, ClientError> {

@@ -142,7 +142,8 @@ impl Runner {
         if !rustix::process::geteuid().is_root() {
             return Self { switch_to: None };
         }
-        let user = ["postgres", "nobody"].into_iter().find_map(|name| nix::unistd::User::from_name(name).ok().flatten());
+        let user =
+            ["postgres", "nobody"].into_iter().find_map(|name| nix::unistd::User::from_name(name).ok().flatten());
         let user = user.expect("a user `postgres` or `nobody` to run PostgreSQL as");
         Self { switch_to: Some((user.uid.as_raw(), user.gid.as_raw())) }
     }
@@ -198,7 +199,8 @@ fn start(binaries: &Binaries, runner: &Runner, home: &Path, data: &Path, sockets
     let pid_file = data.join("postmaster.pid");
     if let Ok(text) = fs_err::read_to_string(&pid_file)
         && let Some(pid) = text.lines().next()
-        && !std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(data.to_str().expect("own path")))
+        && !std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(data.to_str().expect("own path")))
     {
         let _ = fs_err::remove_file(&pid_file);
     }

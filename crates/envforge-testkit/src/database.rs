@@ -50,7 +50,8 @@ impl TestDatabase {
         execute(&mut admin, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
         // Through the log it would take twice as long; before version 15 files were always copied.
         let strategy = if cluster.version >= 15 { "STRATEGY FILE_COPY" } else { "" };
-        execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE {template} OWNER envforge_owner {strategy}")).await;
+        execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE {template} OWNER envforge_owner {strategy}"))
+            .await;
         let _ = admin.close().await;
         Self { name, cluster }
     }
@@ -114,7 +115,8 @@ where
     if exists(admin, &template).await {
         return template;
     }
-    let owner = "DO $$ BEGIN CREATE ROLE envforge_owner LOGIN CREATEROLE; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
+    let owner =
+        "DO $$ BEGIN CREATE ROLE envforge_owner LOGIN CREATEROLE; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
     execute(admin, owner).await;
     let building = format!("{template}_building");
     execute(admin, &format!("DROP DATABASE IF EXISTS {building} WITH (FORCE)")).await;
@@ -184,7 +186,9 @@ mod tests {
             if let Err(error) = sqlx::raw_sql(AssertSqlSafe(role)).execute(&mut owner).await {
                 assert!(error.to_string().contains("already exists"), "{error}");
             }
-            sqlx::raw_sql("CREATE TABLE note (text text); GRANT ALL ON note TO envforge_app").execute(&mut owner).await?;
+            sqlx::raw_sql("CREATE TABLE note (text text); GRANT ALL ON note TO envforge_app")
+                .execute(&mut owner)
+                .await?;
             Ok(())
         })
         .await

@@ -6,6 +6,7 @@
 //! - [`Wire`]: a line between two programs that can be cut, delayed and restored.
 //! - [`redact`]: ids, tokens and times out of snapshots.
 //! - [`temp_dir`]: a directory whose path is short enough for Unix sockets and reachable by unprivileged roles.
+//! - [`end_leftovers`]: ends what is meant to outlive a box, after a test of a whole one.
 //!
 //! The kit knows nothing of the programs it tests: what migrates a database is a closure its user passes.
 //! A failure here is a failure of the machine, so its functions panic with a sentence instead of returning errors.
@@ -14,12 +15,14 @@
 mod cluster;
 mod database;
 mod dirs;
+mod leftovers;
 mod redact;
 mod wait;
 mod wire;
 
 pub use database::TestDatabase;
 pub use dirs::{free_port, temp_dir};
+pub use leftovers::end_leftovers;
 pub use redact::redact;
 pub use wait::{LIMIT, wait_for, wait_until, wait_until_within};
 pub use wire::Wire;

@@ -57,7 +57,8 @@ fn is_hex(text: &str, at_least: usize) -> bool {
 
 fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
-    groups.len() == 5 && groups.iter().zip([8, 4, 4, 4, 12]).all(|(group, length)| group.len() == length && is_hex(group, length))
+    groups.len() == 5
+        && groups.iter().zip([8, 4, 4, 4, 12]).all(|(group, length)| group.len() == length && is_hex(group, length))
 }
 
 /// `efl1.<claims>.<signature>` and its sisters.

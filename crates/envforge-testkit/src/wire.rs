@@ -45,7 +45,9 @@ impl Wire {
             while let Ok((near, _)) = listener.accept().await {
                 let line = watched.subscribe();
                 connections.spawn(async move {
-                    if line.borrow().is_whole && let Ok(far) = TcpStream::connect(target).await {
+                    if line.borrow().is_whole
+                        && let Ok(far) = TcpStream::connect(target).await
+                    {
                         carry(near, far, line).await;
                     }
                 });
@@ -66,7 +68,9 @@ impl Wire {
             while let Ok((near, _)) = listener.accept().await {
                 let (line, target) = (watched.subscribe(), target.clone());
                 connections.spawn(async move {
-                    if line.borrow().is_whole && let Ok(far) = UnixStream::connect(target).await {
+                    if line.borrow().is_whole
+                        && let Ok(far) = UnixStream::connect(target).await
+                    {
                         carry(near, far, line).await;
                     }
                 });

@@ -46,7 +46,6 @@ impl Account {
             _ => own,
         }
     }
-
 }
 
 /// Gives a file to an account; nothing for `None`.

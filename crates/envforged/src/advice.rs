@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn advice_survives_what_is_wrapped_around_it() {
-        let error = Err::<(), _>(advised("port 7080 is in use", "give another with --listen")).context("starting").unwrap_err();
+        let error =
+            Err::<(), _>(advised("port 7080 is in use", "give another with --listen")).context("starting").unwrap_err();
         assert_eq!(render(&error), "error: starting: port 7080 is in use\n  fix: give another with --listen");
     }
 }

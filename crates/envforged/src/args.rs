@@ -16,8 +16,7 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-const AFTER_HELP: &str =
-    "Environment: ENVFORGE_LOG filters the log (`info`, `debug`, `envforge_gateway=debug,info`), ENVFORGE_LOG_FORMAT=json \
+const AFTER_HELP: &str = "Environment: ENVFORGE_LOG filters the log (`info`, `debug`, `envforge_gateway=debug,info`), ENVFORGE_LOG_FORMAT=json \
 makes it JSON.";
 
 /// Roles and tools.

@@ -66,7 +66,8 @@ pub(crate) fn working_in(directory: &Path) -> Vec<i32> {
 /// Who listens on a TCP port, as far as we may know: name and number.
 pub(crate) fn listener(port: u16) -> Option<(String, i32)> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
-    let inodes: Vec<String> = tables.iter().flat_map(|table| table.lines()).filter_map(|line| listening_inode(line, port)).collect();
+    let inodes: Vec<String> =
+        tables.iter().flat_map(|table| table.lines()).filter_map(|line| listening_inode(line, port)).collect();
     let links: Vec<PathBuf> = inodes.iter().map(|inode| PathBuf::from(format!("socket:[{inode}]"))).collect();
     let holds = |pid: &i32| {
         let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();

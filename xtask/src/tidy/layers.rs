@@ -23,8 +23,17 @@ const AXUM: [(&str, &str); 2] =
 /// Where unsafe code may be.
 const UNSAFE: [&str; 1] = ["crates/envforge-host/src/sys/"];
 /// What the pure crate never does.
-const IMPURE: [&str; 9] =
-    ["tokio::", "std::fs", "fs_err", "std::net", "std::process", "std::env", "async fn", "SystemTime::now", "Instant::now"];
+const IMPURE: [&str; 9] = [
+    "tokio::",
+    "std::fs",
+    "fs_err",
+    "std::net",
+    "std::process",
+    "std::env",
+    "async fn",
+    "SystemTime::now",
+    "Instant::now",
+];
 
 pub(super) fn check(file: &File) -> Vec<Finding> {
     if !file.is_rust() {
@@ -43,9 +52,10 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
         }
     }
     if !UNSAFE.iter().any(|folder| file.path.starts_with(folder)) {
-        findings.extend(lines_with(&code, "unsafe {").map(|line| {
-            Finding::error(file, line, format!("unsafe code lives in {} only", UNSAFE.join(", ")))
-        }));
+        findings.extend(
+            lines_with(&code, "unsafe {")
+                .map(|line| Finding::error(file, line, format!("unsafe code lives in {} only", UNSAFE.join(", ")))),
+        );
     }
     findings
 }
@@ -56,10 +66,12 @@ fn check_server(file: &File, path: &str, code: &str) -> Vec<Finding> {
     let is_test = name == "tests.rs" || path.contains("/tests/");
     let is_listed = |list: &[(&str, &str)]| list.iter().any(|(listed, _)| *listed == path);
     if name != "store.rs" && !is_test && !is_listed(&SQL) {
-        findings.extend(lines_with(code, "sqlx").map(|line| Finding::error(file, line, "SQL lives in `store.rs` only")));
+        findings
+            .extend(lines_with(code, "sqlx").map(|line| Finding::error(file, line, "SQL lives in `store.rs` only")));
     }
     if name != "http.rs" && !is_test && !path.starts_with("platform/http/") && !is_listed(&AXUM) {
-        findings.extend(lines_with(code, "axum").map(|line| Finding::error(file, line, "axum lives in `http.rs` only")));
+        findings
+            .extend(lines_with(code, "axum").map(|line| Finding::error(file, line, "axum lives in `http.rs` only")));
     }
     if let Some((slice, inside)) = path.split_once('/')
         && !NOT_SLICES.contains(&slice)
@@ -94,7 +106,9 @@ pub(super) fn check_order(files: &[File]) -> Vec<Finding> {
         for other in slices.iter().filter(|other| place(other) > place(slice)) {
             let line = lines_with(&code, &format!("crate::{other}::")).next();
             findings.extend(line.map(|line| {
-                let message = format!("`{slice}` comes before `{other}` in lib.rs and may not call it; it tells it through the bus");
+                let message = format!(
+                    "`{slice}` comes before `{other}` in lib.rs and may not call it; it tells it through the bus"
+                );
                 Finding::error(file, line, message)
             }));
         }

@@ -20,7 +20,8 @@ pub(super) fn check(root: &Path, file: &File) -> Vec<Finding> {
         for target in targets(line) {
             let path = target.split(['#', '?']).next().unwrap_or_default();
             let leads_away = target.contains("://") || target.starts_with("mailto:") || path.is_empty();
-            let resolved = if let Some(path) = path.strip_prefix('/') { root.join(path) } else { root.join(folder).join(path) };
+            let resolved =
+                if let Some(path) = path.strip_prefix('/') { root.join(path) } else { root.join(folder).join(path) };
             if !leads_away && !resolved.exists() {
                 findings.push(Finding::error(file, index + 1, format!("the link `{target}` leads nowhere")));
             }

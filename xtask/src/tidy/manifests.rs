@@ -10,7 +10,12 @@ pub(super) fn check(root: &Path, files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut missing = |path: &str, why: &str| {
         if !root.join(path).exists() {
-            findings.push(Finding { severity: Severity::Error, path: path.into(), line: 1, message: format!("missing: {why}") });
+            findings.push(Finding {
+                severity: Severity::Error,
+                path: path.into(),
+                line: 1,
+                message: format!("missing: {why}"),
+            });
         }
     };
     missing("clippy.toml", "the fence around ambient time, randomness and programs");

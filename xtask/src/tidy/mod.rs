@@ -5,8 +5,8 @@
 //! reason, never in the file that needs one.
 
 mod layers;
-mod links;
 mod lexer;
+mod links;
 mod manifests;
 mod rows;
 mod source;
@@ -60,7 +60,10 @@ pub(crate) struct File {
 
 impl File {
     fn has_extension(&self, extensions: &[&str]) -> bool {
-        self.path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| extensions.contains(&extension))
+        self.path
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .is_some_and(|extension| extensions.contains(&extension))
     }
 
     fn is_rust(&self) -> bool {
@@ -106,7 +109,8 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
 }
 
 fn read(root: &Path, folder: &Path, files: &mut Vec<File>) -> anyhow::Result<()> {
-    const TEXT: [&str; 14] = ["rs", "toml", "md", "yml", "yaml", "ts", "tsx", "js", "mjs", "css", "html", "sql", "sh", "json"];
+    const TEXT: [&str; 14] =
+        ["rs", "toml", "md", "yml", "yaml", "ts", "tsx", "js", "mjs", "css", "html", "sql", "sh", "json"];
     for entry in fs_err::read_dir(root.join(folder))? {
         let entry = entry?;
         let name = entry.file_name();
@@ -115,9 +119,13 @@ fn read(root: &Path, folder: &Path, files: &mut Vec<File>) -> anyhow::Result<()>
         if kind.is_dir() && !SKIPPED.iter().any(|skipped| name == *skipped) {
             read(root, &path, files)?;
         }
-        let is_text = path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| TEXT.contains(&extension));
+        let is_text = path
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .is_some_and(|extension| TEXT.contains(&extension));
         if kind.is_file() && is_text {
-            let text = fs_err::read_to_string(root.join(&path)).with_context(|| format!("{} is not text", path.display()))?;
+            let text =
+                fs_err::read_to_string(root.join(&path)).with_context(|| format!("{} is not text", path.display()))?;
             files.push(File { path, text });
         }
     }

@@ -20,7 +20,8 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
     let lines = file.text.lines().count();
     if lines > LINES_WARN {
         let severity = if lines > LINES_MAX { Severity::Error } else { Severity::Warning };
-        let message = format!("{lines} lines: a file this long hides two nouns; at most {LINES_MAX}, better {LINES_WARN}");
+        let message =
+            format!("{lines} lines: a file this long hides two nouns; at most {LINES_MAX}, better {LINES_WARN}");
         findings.push(Finding { severity, ..Finding::error(file, 1, message) });
     }
     for (name, line, length) in functions(&file.text) {

@@ -34,7 +34,11 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
         if let Some(rest) = after_word(line, concat!("TO", "DO"))
             && !rest.trim_start_matches(['(', ' ']).starts_with(|c: char| c == '#' || c.is_ascii_digit())
         {
-            findings.push(Finding::error(file, index + 1, concat!("TO", "DO without a number: do it, or give it one: (#12)")));
+            findings.push(Finding::error(
+                file,
+                index + 1,
+                concat!("TO", "DO without a number: do it, or give it one: (#12)"),
+            ));
         }
     }
     findings

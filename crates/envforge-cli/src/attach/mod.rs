@@ -137,8 +137,12 @@ pub(crate) async fn attach(ctx: &Context<'_>, shell: &Shell) -> Result<ExitCode,
     let socket = ctx.printer.slow("waiting for the shell", shell.connect_first(&terminal)).await?;
     let raw = RawMode::enter()
         .map_err(|error| Refusal::conflict("attach.no_terminal", format!("the terminal can't be made raw: {error}")))?;
-    let mut attached =
-        Attached { terminal, screen: RefCell::new(Screen::default()), writing: Cell::new(false), title: Title::follow(shell) };
+    let mut attached = Attached {
+        terminal,
+        screen: RefCell::new(Screen::default()),
+        writing: Cell::new(false),
+        title: Title::follow(shell),
+    };
     let over = attached.stay(shell, socket, &mut signals).await;
     attached.leave().await;
     drop(raw);

@@ -174,9 +174,17 @@ mod tests {
             assert!(!after(inside.as_bytes()).is_between(), "{inside:?}");
         }
         assert!(!after(&"\u{2713}".as_bytes()[..2]).is_between());
-        for between in
-            ["", "x", "\x1b[2J", "\x1b]2;title\x07", "\x1b]2;t\x1b\\", "\x1b]2;t\x1b[0m", "\x1b(B", "\u{2713}", "\u{1f600}"]
-        {
+        for between in [
+            "",
+            "x",
+            "\x1b[2J",
+            "\x1b]2;title\x07",
+            "\x1b]2;t\x1b\\",
+            "\x1b]2;t\x1b[0m",
+            "\x1b(B",
+            "\u{2713}",
+            "\u{1f600}",
+        ] {
             assert!(after(between.as_bytes()).is_between(), "{between:?}");
         }
     }

@@ -32,8 +32,8 @@ async fn open(server: &str, path: &str, key: &Secret) -> Result<Socket, Box<Erro
         None => return Err(Box::new(Error::Url(UrlError::UnsupportedUrlScheme))),
     };
     let mut request = url.into_client_request().map_err(Box::new)?;
-    let mut bearer =
-        HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|error| Box::new(Error::HttpFormat(error.into())))?;
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+        .map_err(|error| Box::new(Error::HttpFormat(error.into())))?;
     bearer.set_sensitive(true);
     request.headers_mut().insert(http::header::AUTHORIZATION, bearer);
     let uri = request.uri();
@@ -47,7 +47,8 @@ async fn open(server: &str, path: &str, key: &Secret) -> Result<Socket, Box<Erro
 }
 
 fn unreachable(server: &str, cause: impl std::fmt::Display) -> Refusal {
-    Refusal::unavailable(UNREACHABLE, format!("no answer from {server}: {cause}")).hint("is it running? `envforge doctor` looks")
+    Refusal::unavailable(UNREACHABLE, format!("no answer from {server}: {cause}"))
+        .hint("is it running? `envforge doctor` looks")
 }
 
 fn refusal(server: &str, error: Error) -> Refusal {

@@ -78,7 +78,9 @@ impl Terminal {
             let name = rustix::termios::ttyname(rustix::stdio::stdin(), Vec::new())?;
             rustix::fs::open(name, flags, Mode::empty())
         });
-        let fd = fd.map_err(|error| Refusal::conflict("attach.no_terminal", format!("the terminal can't be opened: {error}")))?;
+        let fd = fd.map_err(|error| {
+            Refusal::conflict("attach.no_terminal", format!("the terminal can't be opened: {error}"))
+        })?;
         #[expect(deprecated, reason = "unsound only for types that don't own their descriptor; this one does")]
         let fd = AsyncFd::new(fd)
             .map_err(|error| Refusal::conflict("attach.no_terminal", format!("the terminal can't be read: {error}")))?;

@@ -130,7 +130,11 @@ async fn server(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<bool, Refu
         }
         Err(error) => {
             let refusal = ctx.refusal(error);
-            checks.push(Check::wrong("server", refusal.message, refusal.hint.unwrap_or_else(|| "look at its log".to_owned())));
+            checks.push(Check::wrong(
+                "server",
+                refusal.message,
+                refusal.hint.unwrap_or_else(|| "look at its log".to_owned()),
+            ));
             Ok(false)
         }
     }
@@ -143,8 +147,11 @@ async fn account(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<Option<Me
     }
     match ctx.client()?.get::<Me>("/v1/me").await {
         Ok(me) => {
-            let orgs: Vec<_> =
-                me.orgs.iter().map(|membership| format!("{} ({})", membership.slug, membership.role.as_str())).collect();
+            let orgs: Vec<_> = me
+                .orgs
+                .iter()
+                .map(|membership| format!("{} ({})", membership.slug, membership.role.as_str()))
+                .collect();
             let orgs = if orgs.is_empty() { "no org".to_owned() } else { orgs.join(", ") };
             checks.push(Check::fine("key", format!("{}, {orgs}", me.name)));
             Ok(Some(me))
@@ -192,9 +199,11 @@ fn host(host: &Host) -> Check {
             format!("online, with reduced isolation: {}", host.reductions.join("; ")),
             "run the box as root on a kernel with cgroup v2 and namespaces to get what is missing",
         ),
-        HostState::Registering => {
-            Check::wrong(&name, "a token was issued, the host has not come yet", "start it with that token: `envforged host`")
-        }
+        HostState::Registering => Check::wrong(
+            &name,
+            "a token was issued, the host has not come yet",
+            "start it with that token: `envforged host`",
+        ),
         HostState::Lost => Check::wrong(
             &name,
             "its connection is gone",
@@ -216,15 +225,19 @@ fn tools(is_here: bool, checks: &mut Vec<Check>) {
     for (program, flag, package) in TOOLS.iter().take(if is_here { TOOLS.len() } else { 1 }) {
         checks.push(match version(program, flag) {
             Some(version) => Check::fine(program, version),
-            None => Check::wrong(program, "not found on this machine", format!("install it: `apt-get install {package}`")),
+            None => {
+                Check::wrong(program, "not found on this machine", format!("install it: `apt-get install {package}`"))
+            }
         });
     }
     if is_here {
         checks.push(match onebox::program() {
             Some(path) => Check::fine("envforged", path.display().to_string()),
-            None => {
-                Check::note("envforged", "neither beside `envforge` nor on PATH", "install it to start the one box from here")
-            }
+            None => Check::note(
+                "envforged",
+                "neither beside `envforge` nor on PATH",
+                "install it to start the one box from here",
+            ),
         });
     }
 }
@@ -234,9 +247,14 @@ fn tools(is_here: bool, checks: &mut Vec<Check>) {
 fn version(program: &str, flag: &str) -> Option<String> {
     let on_path = std::env::split_paths(&std::env::var_os("PATH")?).collect::<Vec<_>>();
     let system = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
-    let postgres = fs_err::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
-    let path =
-        on_path.into_iter().chain(system).chain(postgres).map(|folder| folder.join(program)).find(|path| path.is_file())?;
+    let postgres =
+        fs_err::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let path = on_path
+        .into_iter()
+        .chain(system)
+        .chain(postgres)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())?;
     let output = Command::new(path).arg(flag).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned();
     Some(if text.is_empty() { "found".to_owned() } else { text })

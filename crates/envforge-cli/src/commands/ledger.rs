@@ -18,7 +18,8 @@ pub(crate) async fn ledger(ctx: &mut Context<'_>, verb: LedgerVerb) -> Result<Ex
         LedgerVerb::Export { output } => {
             let path = ctx.org_path("/ledger").await?;
             let fetching = ctx.client()?.get(&path);
-            let export: LedgerExport = ctx.printer.slow("exporting", fetching).await.map_err(|error| ctx.refusal(error))?;
+            let export: LedgerExport =
+                ctx.printer.slow("exporting", fetching).await.map_err(|error| ctx.refusal(error))?;
             let Some(file) = output else {
                 ctx.printer.value(&export);
                 return Ok(ExitCode::Ok);
@@ -27,7 +28,11 @@ pub(crate) async fn ledger(ctx: &mut Context<'_>, verb: LedgerVerb) -> Result<Ex
             fs_err::write(&file, bytes).map_err(|error| Refusal::invalid("ledger.not_written", error.to_string()))?;
             let position = export.checkpoint.position;
             ctx.printer.answer(&json!({ "file": file, "events": export.events.len(), "position": position }), || {
-                format!("{} events written to {}; `envforge ledger verify {0}` checks them", export.events.len(), file.display())
+                format!(
+                    "{} events written to {}; `envforge ledger verify {0}` checks them",
+                    export.events.len(),
+                    file.display()
+                )
             });
             Ok(ExitCode::Ok)
         }
@@ -43,10 +48,15 @@ fn verify(ctx: &Context<'_>, file: &Path, pinned: Option<&str>) -> Result<ExitCo
         Refusal::invalid("ledger.unreadable", format!("{} is not an export: {error}", file.display()))
             .hint("`envforge ledger export -o FILE` makes one")
     })?;
-    let keys: Vec<PublicKey> = export.keys.iter().filter(|key| pinned.is_none_or(|pinned| key.key == pinned)).cloned().collect();
+    let keys: Vec<PublicKey> =
+        export.keys.iter().filter(|key| pinned.is_none_or(|pinned| key.key == pinned)).cloned().collect();
     if keys.is_empty() {
-        return Err(Refusal::new(RefusalKind::Conflict, "ledger.other_key", "the export is not signed by the key given")
-            .hint("compare the key with the one noted at an earlier export"));
+        return Err(Refusal::new(
+            RefusalKind::Conflict,
+            "ledger.other_key",
+            "the export is not signed by the key given",
+        )
+        .hint("compare the key with the one noted at an earlier export"));
     }
     let checkpoint = &export.checkpoint;
     let signer = keys.iter().find(|key| key.id == checkpoint.key).map(|key| key.key.clone());
@@ -68,7 +78,9 @@ fn verify(ctx: &Context<'_>, file: &Path, pinned: Option<&str>) -> Result<ExitCo
             Ok(ExitCode::Ok)
         }
         Err(error) => {
-            ctx.printer.answer(&json!({ "verified": false, "cause": error.to_string() }), || format!("does not verify: {error}"));
+            ctx.printer.answer(&json!({ "verified": false, "cause": error.to_string() }), || {
+                format!("does not verify: {error}")
+            });
             Ok(ExitCode::Failed)
         }
     }

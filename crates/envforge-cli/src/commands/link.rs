@@ -27,7 +27,8 @@ pub(crate) async fn link(ctx: &mut Context<'_>, verb: LinkVerb) -> Result<ExitCo
         LinkVerb::Revoke { link } => {
             let path = ctx.org_path(&format!("/links/{}", segment(&link))).await?;
             let _: Value = ctx.client()?.delete(&path).await.map_err(|error| ctx.refusal(error))?;
-            ctx.printer.answer(&json!({ "revoked": link }), || format!("{link} is revoked: it stops opening within a second"));
+            ctx.printer
+                .answer(&json!({ "revoked": link }), || format!("{link} is revoked: it stops opening within a second"));
         }
     }
     Ok(ExitCode::Ok)
@@ -68,7 +69,8 @@ fn list(links: &[Link]) -> String {
                 LinkState::Expired => "expired",
                 LinkState::Revoked => "revoked",
             };
-            let visits = link.visit_budget.map_or_else(|| link.visits.to_string(), |budget| format!("{}/{budget}", link.visits));
+            let visits =
+                link.visit_budget.map_or_else(|| link.visits.to_string(), |budget| format!("{}/{budget}", link.visits));
             vec![
                 link.id.to_string(),
                 link.service.clone(),

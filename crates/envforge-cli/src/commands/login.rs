@@ -54,13 +54,14 @@ pub(crate) async fn ensure(ctx: &mut Context<'_>) -> Result<(), Refusal> {
 async fn sign_in(ctx: &mut Context<'_>, key: Secret) -> Result<Me, Refusal> {
     ctx.use_key(key.clone());
     let me: Me = ctx.client()?.get("/v1/me").await.map_err(|error| ctx.refusal(error))?;
+    let known = ctx.known_org().cloned();
     config::update(|config| {
         config.server = Some(ctx.server.clone());
         let account = config.servers.entry(ctx.server.clone()).or_default();
         account.set_key(&key);
         account.org = match me.orgs.as_slice() {
             [only] => Some(only.slug.clone()),
-            several => account.org.take().filter(|org| several.iter().any(|membership| membership.slug == *org)),
+            several => known.filter(|org| several.iter().any(|membership| membership.slug == *org)),
         };
     })?;
     Ok(me)
@@ -85,6 +86,8 @@ fn read_key(path: &Path) -> Result<Secret, Refusal> {
     let text = Secret::new(text);
     match read {
         Ok(_) => Ok(text),
-        Err(error) => Err(Refusal::new(RefusalKind::Invalid, "login.no_key", format!("the key can't be read: {error}"))),
+        Err(error) => {
+            Err(Refusal::new(RefusalKind::Invalid, "login.no_key", format!("the key can't be read: {error}")))
+        }
     }
 }

@@ -32,7 +32,9 @@ pub(crate) async fn run(ctx: &mut Context<'_>, arguments: Run) -> Result<ExitCod
     let base = ctx.workspace_path(&slug, "/runs").await?;
     let started: runs::Run = match &arguments.job {
         Some(job) => get(ctx, &format!("{base}/{}", segment(job))).await?,
-        None => ctx.client()?.post(&base, &CreateRun { argv: arguments.argv }).await.map_err(|error| ctx.refusal(error))?,
+        None => {
+            ctx.client()?.post(&base, &CreateRun { argv: arguments.argv }).await.map_err(|error| ctx.refusal(error))?
+        }
     };
     if arguments.no_wait {
         ctx.printer.answer(&started, || started.id.to_string());
@@ -185,7 +187,9 @@ impl Follower<'_> {
         let parts = lines::parse(line);
         if self.ctx.printer.is_json() {
             let text = String::from_utf8_lossy(parts.text);
-            self.ctx.printer.value(&json!({ "type": "line", "at": parts.at, "stream": parts.stream.as_str(), "text": text }));
+            self.ctx
+                .printer
+                .value(&json!({ "type": "line", "at": parts.at, "stream": parts.stream.as_str(), "text": text }));
             return;
         }
         let mut bytes = parts.text.to_vec();

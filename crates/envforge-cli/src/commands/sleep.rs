@@ -88,7 +88,11 @@ fn text(slept: &Slept) -> String {
     let used = slept.receipt.as_ref().map_or_else(
         || "nothing was used".to_owned(),
         |receipt| {
-            format!("{} awake, {}", render::duration(receipt.awake_seconds), format_money(receipt.cost_micros, &receipt.currency))
+            format!(
+                "{} awake, {}",
+                render::duration(receipt.awake_seconds),
+                format_money(receipt.cost_micros, &receipt.currency)
+            )
         },
     );
     if slept.billing_stopped {

@@ -5,12 +5,15 @@ use crate::ask;
 use crate::commands::up::project;
 use crate::context::Context;
 use crate::exit::ExitCode;
+use crate::follow::Follow;
 use crate::render;
 use envforge_api::http::usage::{SetCap, WorkspaceUsage};
 use envforge_api::http::workspaces::{CreateWorkspace, Workspace, Workspaces};
-use envforge_core::refusal::Refusal;
+use envforge_core::name::Slug;
+use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::usage::{Cap, CapMode};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The verbs of `envforge workspace`.
 pub(crate) async fn workspace(ctx: &mut Context<'_>, verb: WorkspaceVerb) -> Result<ExitCode, Refusal> {
@@ -76,16 +79,37 @@ async fn delete(ctx: &Context<'_>, arguments: WorkspaceDelete) -> Result<ExitCod
             )
             .hint("`--yes` deletes without asking"));
         }
-        if !ask::confirm(&format!("Delete {slug} with its checkout, databases, files and links? Nothing of it remains"))? {
+        if !ask::confirm(&format!(
+            "Delete {slug} with its checkout, databases, files and links? Nothing of it remains"
+        ))? {
             return Err(Refusal::conflict("asked.cancelled", "cancelled"));
         }
     }
     let path = ctx.workspace_path(&slug, "").await?;
-    let deleting = ctx.client()?.delete(&path);
-    let _: Value = ctx.printer.slow("deleting", deleting).await.map_err(|error| ctx.refusal(error))?;
+    let _: Value = ctx.client()?.delete(&path).await.map_err(|error| ctx.refusal(error))?;
     ctx.forget_workspace(&slug);
-    ctx.printer.answer(&json!({ "deleted": slug }), || format!("{slug} is deleted; its receipts and ledger events are kept"));
+    let gone = ctx.printer.slow("deleting", tokio::time::timeout(DELETE_MAX, gone(ctx, &slug))).await;
+    let is_gone = gone.unwrap_or(Ok(false))?;
+    ctx.printer.answer(&json!({ "workspace": slug, "deleted": is_gone }), || {
+        let state = if is_gone { "is deleted" } else { "is being deleted; its links are dead already" };
+        format!("{slug} {state}; its receipts and ledger events are kept")
+    });
     Ok(ExitCode::Ok)
+}
+
+/// How long a deletion is watched.
+const DELETE_MAX: Duration = Duration::from_mins(1);
+
+/// Waits until a workspace that is being deleted is no more.
+async fn gone(ctx: &Context<'_>, slug: &Slug) -> Result<bool, Refusal> {
+    let mut follow = Follow::new(ctx, slug).await?;
+    loop {
+        match follow.next().await {
+            Ok(_) => {}
+            Err(refusal) if refusal.kind == RefusalKind::NotFound => return Ok(true),
+            Err(refusal) => return Err(refusal),
+        }
+    }
 }
 
 async fn usage(ctx: &Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
@@ -105,9 +129,7 @@ async fn cap(ctx: &Context<'_>, arguments: WorkspaceCap) -> Result<ExitCode, Ref
     };
     let cap = Cap { mode, minutes: arguments.minutes.unwrap_or(0) };
     let path = ctx.workspace_path(&slug, "/cap").await?;
-    let _: Value = ctx.client()?.put(&path, &SetCap { cap }).await.map_err(|error| ctx.refusal(error))?;
-    let path = ctx.workspace_path(&slug, "/usage").await?;
-    let usage: WorkspaceUsage = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+    let usage: WorkspaceUsage = ctx.client()?.put(&path, &SetCap { cap }).await.map_err(|error| ctx.refusal(error))?;
     ctx.printer.answer(&usage, || format!("cap of {slug}: {}", render::cap(usage.cap, usage.cap_posture)));
     Ok(ExitCode::Ok)
 }

@@ -22,7 +22,14 @@ struct Window {
 }
 
 impl Window {
+    /// Signed in to a server.
     fn open(home: &Path, server: &Server, args: &[&str]) -> Self {
+        let mut program = envforge(home, args);
+        program.env("ENVFORGE_SERVER", &server.url).env("ENVFORGE_KEY", "efk_test").env("ENVFORGE_ORG", "acme");
+        Self::of(home, &program)
+    }
+
+    fn of(home: &Path, program: &Command) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
@@ -31,12 +38,10 @@ impl Window {
         let slave = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).expect("opened");
         tcsetwinsize(&slave, size(100, 30)).expect("set");
         let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
-        let program = envforge(home, args);
         // A session of its own with this terminal, so that the program hears of its size.
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(program.get_program()).args(program.get_args()).env_clear().current_dir(home);
         command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("ENVFORGE_SERVER", &server.url).env("ENVFORGE_KEY", "efk_test").env("ENVFORGE_ORG", "acme");
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("it runs");
         let master = File::from(master);
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -198,4 +203,19 @@ fn up_attaches_before_the_services_are_ready() {
     window.type_keys("exit\r");
     window.ends_with(0);
     window.wait_for("\x1b[23;2t");
+}
+
+// proves OPS-1 UP-1
+#[test]
+fn starting_the_one_box_is_asked_and_enter_is_no() {
+    let home = tempfile::tempdir().expect("a folder");
+    // Nothing answers there, and the box that may really run on this machine is not asked.
+    let run = home.path().join("data/run");
+    fs_err::create_dir_all(&run).expect("made");
+    fs_err::write(run.join("server.url"), "http://127.0.0.1:9").expect("written");
+    let mut window = Window::of(home.path(), &envforge(home.path(), &["up"]));
+    window.wait_for("Start the one box here");
+    window.type_keys("\r");
+    window.ends_with(6);
+    window.wait_for("error: no server is configured");
 }

@@ -84,7 +84,10 @@ fn a_command_that_could_not_run_says_why() {
 fn captured_logs_are_printed_as_they_are() {
     let server = Server::acme();
     let base = "GET /v1/orgs/acme/workspaces/fix-login/logs/web";
-    server.route(&format!("{base}?tail=2&follow=false"), Answer::Chunks(lines(&["stdout up", "stderr oops"]), End::Clean));
+    server.route(
+        &format!("{base}?tail=2&follow=false"),
+        Answer::Chunks(lines(&["stdout up", "stderr oops"]), End::Clean),
+    );
     expect![[r#"
         exit: 0
         --- stdout

@@ -156,7 +156,9 @@ fn serve(stream: &TcpStream, script: &Mutex<Script>, asked: &Mutex<Vec<String>>,
             match script.routes.get_mut(&route) {
                 Some(answers) if answers.len() > 1 => answers.remove(0),
                 Some(answers) => answers[0].clone(),
-                None => refused(404, "not_found", "test.no_route", &format!("the test has no answer for {route}"), None),
+                None => {
+                    refused(404, "not_found", "test.no_route", &format!("the test has no answer for {route}"), None)
+                }
             }
         };
         if write_answer(stream, &answer).is_none() {
@@ -192,7 +194,10 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, String)> 
 fn write_answer(mut stream: &TcpStream, answer: &Answer) -> Option<()> {
     match answer {
         Answer::Body(status, body) => {
-            let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
             stream.write_all(format!("{head}{body}").as_bytes()).ok()
         }
         Answer::Chunks(chunks, end) => {
@@ -220,7 +225,8 @@ fn write_answer(mut stream: &TcpStream, answer: &Answer) -> Option<()> {
 
 fn serve_terminal(stream: &TcpStream, acts: &[Act]) {
     if let Some(Act::Refuse(status, body)) = acts.first() {
-        let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         let mut stream = stream;
         let mut request = [0_u8; 4096];
         let _ = stream.read(&mut request);

@@ -97,8 +97,10 @@ fn json_is_one_document() {
     server.route(&format!("GET {WS}"), ok(&workspace("asleep", 1, "asleep", "asleep")));
     opens(&server);
     let text = run(&server, &["up", "fix-login", "--json"]);
-    let stdout =
-        text.strip_prefix("exit: 0\n--- stdout\n").and_then(|text| text.strip_suffix("--- stderr\n")).expect("only stdout");
+    let stdout = text
+        .strip_prefix("exit: 0\n--- stdout\n")
+        .and_then(|text| text.strip_suffix("--- stderr\n"))
+        .expect("only stdout");
     let opened: Value = serde_json::from_str(stdout).expect("one document");
     assert_eq!(opened["workspace"]["slug"], "fix-login");
     assert_eq!(opened["link"]["token"], "tok");
@@ -181,7 +183,7 @@ fn the_one_box_is_started_and_used() {
     let home = tempfile::tempdir().expect("a folder");
     // In a session of its own, in the foreground, telling where it listens and what the owner's key is.
     let script = format!(
-        "#!/bin/sh\n[ \"$1 $2\" = 'all --data-dir' ] || exit 9\n[ $(ps -o sid= -p $$) -eq $$ ] || exit 8\n\
+        "#!/bin/sh\n[ \"$1 $2\" = 'all --data-dir' ] || exit 9\n[ $(cut -d' ' -f6 /proc/$$/stat) -eq $$ ] || exit 8\n\
          echo efk_test > \"$3/owner.key\"\necho {} > \"$3/run/server.url\"\necho started\nsleep 2\n",
         server.url
     );
@@ -212,7 +214,9 @@ fn the_one_box_is_started_and_used() {
 #[test]
 fn a_box_that_does_not_start_shows_its_last_words() {
     let home = tempfile::tempdir().expect("a folder");
-    let ran = finish(alone(home.path(), Some("#!/bin/sh\necho 'no PostgreSQL here' >&2\nexit 3\n")).args(["up", "x", "--yes"]));
+    let ran = finish(
+        alone(home.path(), Some("#!/bin/sh\necho 'no PostgreSQL here' >&2\nexit 3\n")).args(["up", "x", "--yes"]),
+    );
     let text = ran.text(&Server::start()).replace(&home.path().display().to_string(), "HOME");
     expect![[r#"
         exit: 6
@@ -238,8 +242,9 @@ fn doctor_names_what_is_wrong_and_what_helps() {
     let text = run(&server, &["doctor", "--json"]);
     let report: Value = serde_json::from_str(text.lines().nth(2).expect("a line")).expect("one document");
     assert!(text.starts_with("exit: 1\n"), "{text}");
-    let check =
-        |name: &str| report["checks"].as_array().expect("a list").iter().find(|check| check["name"] == name).expect(name).clone();
+    let check = |name: &str| {
+        report["checks"].as_array().expect("a list").iter().find(|check| check["name"] == name).expect(name).clone()
+    };
     assert_eq!(check("server")["verdict"], "fine");
     assert_eq!(check("key")["found"], "Ada, acme (owner)");
     assert_eq!(check("host box")["verdict"], "note");

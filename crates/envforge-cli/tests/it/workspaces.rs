@@ -35,8 +35,10 @@ fn status_is_the_servers_own_json() {
     let wanted = workspace("asleep", 3, "asleep", "asleep");
     server.route(&format!("GET {WS}"), ok(&wanted));
     let text = run(&server, &["status", "-w", "fix-login", "--json", "--org", "acme"]);
-    let stdout =
-        text.strip_prefix("exit: 0\n--- stdout\n").and_then(|text| text.strip_suffix("--- stderr\n")).expect("nothing else");
+    let stdout = text
+        .strip_prefix("exit: 0\n--- stdout\n")
+        .and_then(|text| text.strip_suffix("--- stderr\n"))
+        .expect("nothing else");
     let got: serde_json::Value = serde_json::from_str(stdout).expect("one document");
     assert_eq!(got["parts"], wanted["parts"]);
 }
@@ -147,7 +149,8 @@ fn the_usage_panel_names_everything() {
 #[test]
 fn workspaces_are_listed_in_columns() {
     let server = Server::acme();
-    let both = json!({ "workspaces": [workspace("awake", 1, "ready", "ready"), workspace("frozen", 1, "asleep", "asleep")] });
+    let both =
+        json!({ "workspaces": [workspace("awake", 1, "ready", "ready"), workspace("frozen", 1, "asleep", "asleep")] });
     server.route("GET /v1/orgs/acme/workspaces", ok(&both));
     expect![[r#"
         exit: 0
@@ -164,7 +167,9 @@ fn workspaces_are_listed_in_columns() {
 #[test]
 fn deleting_is_explicit() {
     let server = Server::acme();
-    server.route(&format!("DELETE {WS}"), Answer::Body(204, String::new()));
+    server.route(&format!("DELETE {WS}"), Answer::Body(202, String::new()));
+    let deleting = workspace("stopping", 2, "asleep", "asleep");
+    server.route(&format!("GET {WS}/events"), events(&[deleting, json!(null)], End::Open));
     expect![[r#"
         exit: 2
         --- stdout
@@ -189,7 +194,13 @@ fn a_cap_that_stops_a_wake_is_told() {
     server.route(&format!("GET {WS}/usage"), ok(&usage("asleep", &json!([]))));
     server.route(
         &format!("POST {WS}/wake"),
-        refused(429, "limit", "cap.reached", "the cap of 600 min is reached", Some("`envforge workspace cap` raises it")),
+        refused(
+            429,
+            "limit",
+            "cap.reached",
+            "the cap of 600 min is reached",
+            Some("`envforge workspace cap` raises it"),
+        ),
     );
     expect![[r#"
         exit: 5
@@ -200,7 +211,7 @@ fn a_cap_that_stops_a_wake_is_told() {
           hint: `envforge workspace cap` raises it
     "#]]
     .assert_eq(&run(&server, &["wake", "fix-login"]));
-    server.route(&format!("PUT {WS}/cap"), ok(&json!({})));
+    server.route(&format!("PUT {WS}/cap"), ok(&usage("asleep", &json!([]))));
     expect![[r#"
         exit: 0
         --- stdout

@@ -11,7 +11,7 @@ use crate::sessions::Unverified;
 use envforge_api::http::ErrorBody;
 use envforge_core::link::HEADER;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -22,6 +22,8 @@ use std::sync::LazyLock;
 pub(crate) enum Audience {
     /// A browser that goes somewhere.
     Navigation,
+    /// A browser that goes somewhere with a form.
+    Form,
     /// Something that reads pages: a crawler, an unfurler, a bare `curl`.
     Reader,
     /// A program, or a page's script.
@@ -34,16 +36,16 @@ impl Audience {
         let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
         let accept = text(ACCEPT).unwrap_or("*/*");
         let mode = text(HeaderName::from_static("sec-fetch-mode"));
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD)
-            && !request.headers().contains_key(HEADER)
-            && !request.headers().contains_key(http::header::UPGRADE)
-            && mode.is_none_or(|mode| mode == "navigate");
-        if accept.contains("text/html") && (reads || (mode == Some("navigate"))) {
-            if reads { Self::Navigation } else { Self::Reader }
-        } else if reads && !accept.contains("json") {
-            Self::Reader
-        } else {
-            Self::Program
+        let headers = request.headers();
+        if headers.contains_key(HEADER) || headers.contains_key(UPGRADE) || mode.is_some_and(|mode| mode != "navigate") {
+            return Self::Program;
+        }
+        let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+        match (is_get, accept.contains("text/html")) {
+            (true, true) => Self::Navigation,
+            (false, true) => Self::Form,
+            (true, false) if !accept.contains("json") => Self::Reader,
+            _ => Self::Program,
         }
     }
 }
@@ -80,10 +82,15 @@ fn guard(headers: &mut HeaderMap) {
 pub(crate) fn refuse(audience: Audience, refused: &Refused) -> Response<AnswerBody> {
     let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let refusal = refused.refusal();
-    // Strangers get the same card whatever is wrong with what they showed.
-    let reads = audience == Audience::Navigation
-        || (audience == Audience::Reader && !matches!(refused, Refused::Waking | Refused::WaitingPage(_)));
-    let mut response = if reads {
+    // Strangers get the same card whatever is wrong with what they showed. Whoever has a session and does not say
+    // what it reads is taken for a program.
+    let is_for_strangers = matches!(refused, Refused::Unverified(_) | Refused::DeadLink { .. } | Refused::LeaseOver);
+    let is_page = match audience {
+        Audience::Navigation | Audience::Form => true,
+        Audience::Reader => is_for_strangers,
+        Audience::Program => false,
+    };
+    let mut response = if is_page {
         page(status, pages::of(refused, &refusal))
     } else {
         let json = serde_json::to_string(&ErrorBody { error: refusal.clone() }).expect("a refusal is plain data");
@@ -127,7 +134,7 @@ mod tests {
         let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
         assert_eq!(audience("GET", &[html]), Audience::Navigation);
         assert_eq!(audience("GET", &[html, ("sec-fetch-mode", "navigate")]), Audience::Navigation);
-        assert_eq!(audience("POST", &[html, ("sec-fetch-mode", "navigate")]), Audience::Reader);
+        assert_eq!(audience("POST", &[html, ("sec-fetch-mode", "navigate")]), Audience::Form);
         assert_eq!(audience("GET", &[html, ("sec-fetch-mode", "cors")]), Audience::Program);
         assert_eq!(audience("GET", &[]), Audience::Reader);
         assert_eq!(audience("GET", &[("accept", "application/json")]), Audience::Program);

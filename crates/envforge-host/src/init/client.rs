@@ -15,9 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::protocol::{
-    Answer, Event, Refusal, RefusalCode, Request, RequestFrame, SandboxState, ServerFrame, Spawn,
-};
+use super::protocol::{Answer, Event, Refusal, RefusalCode, Request, RequestFrame, SandboxState, ServerFrame, Spawn};
 use super::wire::{Packet, PacketSocket};
 use crate::sys::process;
 
@@ -126,10 +124,7 @@ impl InitClient {
             state: Mutex::default(),
         });
         let reader = tokio::spawn(read_answers(Arc::clone(&shared)));
-        Ok(Self {
-            shared,
-            _reader: Arc::new(AbortOnDrop(reader)),
-        })
+        Ok(Self { shared, _reader: Arc::new(AbortOnDrop(reader)) })
     }
 
     /// Does it answer?
@@ -154,55 +149,29 @@ impl InitClient {
         self.spawn_inner(spawn, &[stdin, stdout, stderr]).await
     }
 
-    async fn spawn_inner(
-        &self,
-        spawn: Spawn,
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Spawned, ClientError> {
+    async fn spawn_inner(&self, spawn: Spawn, fds: &[BorrowedFd<'_>]) -> Result<Spawned, ClientError> {
         let wants_terminal = spawn.tty.is_some();
-        let (answer, mut fds) = self
-            .request(Request::Spawn(Box::new(spawn)), fds, REQUEST_LIMIT)
-            .await?;
+        let (answer, mut fds) = self.request(Request::Spawn(Box::new(spawn)), fds, REQUEST_LIMIT).await?;
         let Answer::Spawned { pid } = answer else {
             return Err(unexpected(&answer));
         };
         if fds.len() != 1 + usize::from(wants_terminal) {
-            return Err(ClientError::Unexpected(format!(
-                "{} descriptors",
-                fds.len()
-            )));
+            return Err(ClientError::Unexpected(format!("{} descriptors", fds.len())));
         }
         let terminal = if wants_terminal { fds.pop() } else { None };
         let pidfd = fds.remove(0);
-        Ok(Spawned {
-            pid,
-            host_pid: process::pid_of_pidfd(pidfd.as_fd()),
-            pidfd,
-            terminal,
-        })
+        Ok(Spawned { pid, host_pid: process::pid_of_pidfd(pidfd.as_fd()), pidfd, terminal })
     }
 
     /// Sends a signal to a process, or to everything in its session.
-    pub async fn signal(
-        &self,
-        name: &str,
-        signal: i32,
-        whole_session: bool,
-    ) -> Result<(), ClientError> {
-        let request = Request::Signal {
-            name: name.to_owned(),
-            signal,
-            whole_session,
-        };
+    pub async fn signal(&self, name: &str, signal: i32, whole_session: bool) -> Result<(), ClientError> {
+        let request = Request::Signal { name: name.to_owned(), signal, whole_session };
         self.done(request, REQUEST_LIMIT).await
     }
 
     /// TERM, then after `grace` KILL; returns when nothing the process started is left.
     pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), ClientError> {
-        let request = Request::Stop {
-            name: name.to_owned(),
-            grace_ms: grace.as_millis() as u64,
-        };
+        let request = Request::Stop { name: name.to_owned(), grace_ms: grace.as_millis() as u64 };
         self.done(request, grace + REQUEST_LIMIT).await
     }
 
@@ -216,29 +185,19 @@ impl InitClient {
 
     /// Drops the exit record of a process that ended. Forgetting what is not known is not an error.
     pub async fn forget(&self, name: &str) -> Result<(), ClientError> {
-        self.done(
-            Request::Forget {
-                name: name.to_owned(),
-            },
-            REQUEST_LIMIT,
-        )
-        .await
+        self.done(Request::Forget { name: name.to_owned() }, REQUEST_LIMIT).await
     }
 
     /// The id on the host of a running process, and a descriptor for it.
     pub async fn locate(&self, name: &str) -> Result<(i32, OwnedFd), ClientError> {
-        let request = Request::Locate {
-            name: name.to_owned(),
-        };
+        let request = Request::Locate { name: name.to_owned() };
         let (answer, mut fds) = self.request(request, &[], REQUEST_LIMIT).await?;
         let Some(pidfd) = fds.pop() else {
             return Err(unexpected(&answer));
         };
         match process::pid_of_pidfd(pidfd.as_fd()) {
             Some(pid) => Ok((pid, pidfd)),
-            None => Err(
-                Refusal::new(RefusalCode::NoSuchProcess, format!("{name} ended just now")).into(),
-            ),
+            None => Err(Refusal::new(RefusalCode::NoSuchProcess, format!("{name} ended just now")).into()),
         }
     }
 
@@ -254,22 +213,18 @@ impl InitClient {
     /// Asking twice for the same is fine.
     pub async fn forward(&self, listen: SocketAddr, to: &Path) -> Result<(), ClientError> {
         let to = to.to_owned();
-        self.done(Request::Forward { listen, to }, REQUEST_LIMIT)
-            .await
+        self.done(Request::Forward { listen, to }, REQUEST_LIMIT).await
     }
 
     /// Ends a forward. Asking twice is fine.
     pub async fn unforward(&self, listen: SocketAddr) -> Result<(), ClientError> {
-        self.done(Request::Unforward { listen }, REQUEST_LIMIT)
-            .await
+        self.done(Request::Unforward { listen }, REQUEST_LIMIT).await
     }
 
     /// A connection to a port on the sandbox's loopback, opened by the init. Slower than `sys::netns::connect`, and the
     /// only way into a rootless sandbox.
     pub async fn connect_port(&self, port: u16) -> Result<std::net::TcpStream, ClientError> {
-        let (answer, mut fds) = self
-            .request(Request::Connect { port }, &[], REQUEST_LIMIT)
-            .await?;
+        let (answer, mut fds) = self.request(Request::Connect { port }, &[], REQUEST_LIMIT).await?;
         match fds.pop() {
             Some(fd) => Ok(fd.into()),
             None => Err(unexpected(&answer)),
@@ -279,8 +234,7 @@ impl InitClient {
     /// TERM to everything, after the grace KILL, then the sandbox is gone. Answered before it begins.
     pub async fn shutdown(&self, grace: Duration) -> Result<(), ClientError> {
         let grace_ms = grace.as_millis() as u64;
-        self.done(Request::Shutdown { grace_ms }, REQUEST_LIMIT)
-            .await
+        self.done(Request::Shutdown { grace_ms }, REQUEST_LIMIT).await
     }
 
     async fn done(&self, request: Request, limit: Duration) -> Result<(), ClientError> {
@@ -299,10 +253,7 @@ impl InitClient {
     ) -> Result<(Answer, Vec<OwnedFd>), ClientError> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
-        let _forget = ForgetOnDrop {
-            shared: &self.shared,
-            id,
-        };
+        let _forget = ForgetOnDrop { shared: &self.shared, id };
         {
             let mut state = self.shared.lock();
             if state.closed {
@@ -313,16 +264,12 @@ impl InitClient {
         let bytes = serde_json::to_vec(&RequestFrame { id, request })
             .map_err(|error| ClientError::Unexpected(error.to_string()))?;
         let exchange = async {
-            self.shared
-                .socket
-                .send(&bytes, fds)
-                .await
-                .map_err(|error| match error.kind() {
-                    io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::NotConnected => ClientError::Closed,
-                    _ => ClientError::Io(error),
-                })?;
+            self.shared.socket.send(&bytes, fds).await.map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected => {
+                    ClientError::Closed
+                }
+                _ => ClientError::Io(error),
+            })?;
             receiver.await.map_err(|_| ClientError::Closed)
         };
         match tokio::time::timeout(limit, exchange).await {
@@ -374,9 +321,7 @@ impl Shared {
                 }
             }
             ServerFrame::Event(event) => {
-                state
-                    .subscribers
-                    .retain(|subscriber| subscriber.send(event.clone()).is_ok());
+                state.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
             }
         }
     }

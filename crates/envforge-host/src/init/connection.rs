@@ -12,9 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::protocol::{
-    Answer, Refusal, RefusalCode, Request, RequestFrame, SandboxState, ServerFrame,
-};
+use super::protocol::{Answer, Refusal, RefusalCode, Request, RequestFrame, SandboxState, ServerFrame};
 use super::server::{Outgoing, Shared, outgoing};
 use super::wire::PacketSocket;
 
@@ -54,12 +52,7 @@ pub(super) async fn serve(shared: Rc<Shared>, socket: PacketSocket) {
     writing.abort();
 }
 
-async fn take(
-    shared: &Rc<Shared>,
-    frame: RequestFrame,
-    fds: Vec<OwnedFd>,
-    sender: &mpsc::Sender<Outgoing>,
-) {
+async fn take(shared: &Rc<Shared>, frame: RequestFrame, fds: Vec<OwnedFd>, sender: &mpsc::Sender<Outgoing>) {
     let RequestFrame { id, request } = frame;
     let outcome = match request {
         Request::Stop { name, grace_ms } => {
@@ -94,22 +87,13 @@ async fn take(
 
 async fn answer(sender: &mpsc::Sender<Outgoing>, id: u64, outcome: Outcome) {
     let message = match outcome {
-        Ok((answer, fds)) => Outgoing {
-            frame: ServerFrame::Answer { id, answer },
-            fds,
-        },
-        Err(refusal) => Outgoing {
-            frame: ServerFrame::Refused { id, refusal },
-            fds: Vec::new(),
-        },
+        Ok((answer, fds)) => Outgoing { frame: ServerFrame::Answer { id, answer }, fds },
+        Err(refusal) => Outgoing { frame: ServerFrame::Refused { id, refusal }, fds: Vec::new() },
     };
     let _ = sender.send(message).await;
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "stands where other requests may be refused"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "stands where other requests may be refused")]
 fn done() -> Outcome {
     Ok((Answer::Done, Vec::new()))
 }
@@ -118,24 +102,14 @@ fn carry_out(shared: &Rc<Shared>, request: Request, fds: Vec<OwnedFd>) -> Outcom
     match request {
         Request::Spawn(spawn) => {
             if shared.is_shutting_down() {
-                return Err(Refusal::new(
-                    RefusalCode::ShuttingDown,
-                    "the sandbox is ending",
-                ));
+                return Err(Refusal::new(RefusalCode::ShuttingDown, "the sandbox is ending"));
             }
-            let started = shared
-                .processes
-                .borrow_mut()
-                .spawn(&spawn, fds, &shared.logs)?;
+            let started = shared.processes.borrow_mut().spawn(&spawn, fds, &shared.logs)?;
             let mut fds = vec![started.pidfd];
             fds.extend(started.terminal);
             Ok((Answer::Spawned { pid: started.pid }, fds))
         }
-        Request::Signal {
-            name,
-            signal,
-            whole_session,
-        } => send_signal(shared, &name, signal, whole_session),
+        Request::Signal { name, signal, whole_session } => send_signal(shared, &name, signal, whole_session),
         Request::List => Ok((
             Answer::State(SandboxState {
                 processes: shared.processes.borrow().records(),
@@ -153,9 +127,7 @@ fn carry_out(shared: &Rc<Shared>, request: Request, fds: Vec<OwnedFd>) -> Outcom
             let pidfd = Pid::from_raw(pid)
                 .ok_or(rustix::io::Errno::SRCH)
                 .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
-                .map_err(|error| {
-                    Refusal::new(RefusalCode::NoSuchProcess, format!("{name}: {error}"))
-                })?;
+                .map_err(|error| Refusal::new(RefusalCode::NoSuchProcess, format!("{name}: {error}")))?;
             Ok((Answer::Located { pid }, vec![pidfd]))
         }
         Request::Forward { listen, to } => {
@@ -178,11 +150,7 @@ fn send_signal(shared: &Shared, name: &str, signal: i32, whole_session: bool) ->
     let number = nix::sys::signal::Signal::try_from(signal)
         .map_err(|_| Refusal::new(RefusalCode::BadRequest, format!("{signal} is not a signal")))?;
     let leader = shared.processes.borrow().running(name)?;
-    let targets = if whole_session {
-        shared.processes.borrow().family(name)?.members()
-    } else {
-        vec![leader]
-    };
+    let targets = if whole_session { shared.processes.borrow().family(name)?.members() } else { vec![leader] };
     for pid in targets {
         // One that ended just now needs no signal.
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), number);
@@ -213,18 +181,12 @@ async fn stop(shared: &Shared, name: &str, grace: Duration) -> Outcome {
         if waited >= grace {
             send_all(&members, Signal::KILL);
         }
-        let pause = Duration::from_millis(20)
-            .min(grace.saturating_sub(waited).max(Duration::from_millis(2)));
+        let pause = Duration::from_millis(20).min(grace.saturating_sub(waited).max(Duration::from_millis(2)));
         let _ = tokio::time::timeout(pause, shared.reaped.notified()).await;
         members = family.members();
     }
     // The leader's end is noted before the answer: who lists next sees it.
-    while shared
-        .processes
-        .borrow()
-        .running(name)
-        .is_ok_and(|pid| pid == family.leader)
-    {
+    while shared.processes.borrow().running(name).is_ok_and(|pid| pid == family.leader) {
         let _ = tokio::time::timeout(Duration::from_millis(20), shared.reaped.notified()).await;
     }
     done()
@@ -238,10 +200,7 @@ fn send_all(pids: &[i32], signal: Signal) {
 
 async fn connect(port: u16) -> Outcome {
     let mut said = String::from("nothing listens");
-    for address in [
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
-    ] {
+    for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))] {
         match tokio::time::timeout(CONNECT_LIMIT, tokio::net::TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 let fd = stream.into_std().map(OwnedFd::from);
@@ -254,8 +213,5 @@ async fn connect(port: u16) -> Outcome {
             Err(_) => "it does not accept".clone_into(&mut said),
         }
     }
-    Err(Refusal::new(
-        RefusalCode::ConnectFailed,
-        format!("port {port}: {said}"),
-    ))
+    Err(Refusal::new(RefusalCode::ConnectFailed, format!("port {port}: {said}")))
 }

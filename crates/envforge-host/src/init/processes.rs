@@ -17,8 +17,7 @@ use tokio::net::unix::pipe;
 
 use super::log::{LogFile, Logs, Stream};
 use super::protocol::{
-    Event, Exit, ProcessRecord, ProcessState, Program, Refusal, RefusalCode, Spawn, TerminalSize,
-    is_valid_name,
+    Event, Exit, ProcessRecord, ProcessState, Program, Refusal, RefusalCode, Spawn, TerminalSize, is_valid_name,
 };
 use crate::sys::process::{Stat, all_pids};
 use crate::sys::sandbox::SandboxSpec;
@@ -57,39 +56,25 @@ impl Processes {
             ("USER", "dev"),
             ("LOGNAME", "dev"),
             ("SHELL", "/bin/bash"),
-            (
-                "PATH",
-                "/home/dev/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            ),
+            ("PATH", "/home/dev/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
             ("LANG", "C.UTF-8"),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
         environment.extend(spec.environment.clone());
-        Self {
-            environment,
-            table: BTreeMap::new(),
-        }
+        Self { environment, table: BTreeMap::new() }
     }
 
     /// Starts a process. `passed` are its streams if it asked to bring them.
-    pub(super) fn spawn(
-        &mut self,
-        spawn: &Spawn,
-        passed: Vec<OwnedFd>,
-        logs: &Logs,
-    ) -> Result<Started, Refusal> {
+    pub(super) fn spawn(&mut self, spawn: &Spawn, passed: Vec<OwnedFd>, logs: &Logs) -> Result<Started, Refusal> {
         self.check(spawn, passed.len())?;
         let argv = match &spawn.program {
             Program::Argv(argv) => argv.clone(),
             Program::Shell(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
         };
         let refuse = |what: &str, error: &dyn std::fmt::Display| {
-            Refusal::new(
-                RefusalCode::SpawnFailed,
-                format!("{}: {what}: {error}", spawn.name),
-            )
+            Refusal::new(RefusalCode::SpawnFailed, format!("{}: {what}: {error}", spawn.name))
         };
         let outlet = outlet(spawn, passed, logs).map_err(|error| refuse("streams", &error))?;
         let mut env = self.environment.clone();
@@ -123,41 +108,26 @@ impl Processes {
             tokio::task::spawn_local(super::log::capture(Rc::clone(&log), Stream::Stdout, stdout));
             tokio::task::spawn_local(super::log::capture(log, Stream::Stderr, stderr));
         }
-        Ok(Started {
-            pid,
-            pidfd,
-            terminal: outlet.terminal,
-        })
+        Ok(Started { pid, pidfd, terminal: outlet.terminal })
     }
 
     fn check(&self, spawn: &Spawn, passed: usize) -> Result<(), Refusal> {
         let bad = |message: String| Err(Refusal::new(RefusalCode::BadRequest, message));
         let name = &spawn.name;
         if !is_valid_name(name) {
-            return bad(format!(
-                "{name:?} can't name a process: use letters, digits, dot, _ and -"
-            ));
+            return bad(format!("{name:?} can't name a process: use letters, digits, dot, _ and -"));
         }
         if let Some(log) = spawn.log.as_deref().filter(|log| !is_valid_name(log)) {
-            return bad(format!(
-                "{log:?} can't name a log: use letters, digits, dot, _ and -"
-            ));
+            return bad(format!("{log:?} can't name a log: use letters, digits, dot, _ and -"));
         }
         if passed != if spawn.pass_stdio { 3 } else { 0 } {
-            return bad(format!(
-                "{name}: {passed} descriptors came with the request"
-            ));
+            return bad(format!("{name}: {passed} descriptors came with the request"));
         }
         if spawn.pass_stdio && (spawn.tty.is_some() || spawn.log.is_some()) {
-            return bad(format!(
-                "{name}: streams can't be passed together with a terminal or a log"
-            ));
+            return bad(format!("{name}: streams can't be passed together with a terminal or a log"));
         }
         if !spawn.cwd.is_absolute() || !spawn.cwd.is_dir() {
-            return bad(format!(
-                "{name}: {} is not a directory in the sandbox",
-                spawn.cwd.display()
-            ));
+            return bad(format!("{name}: {} is not a directory in the sandbox", spawn.cwd.display()));
         }
         match self.table.get(name) {
             Some(entry) if entry.record.state == ProcessState::Running => Err(Refusal::new(
@@ -169,12 +139,7 @@ impl Processes {
     }
 
     /// Notes the end of a process; an event if it was a named one.
-    pub(super) fn ended(
-        &mut self,
-        pid: i32,
-        code: Option<i32>,
-        signal: Option<i32>,
-    ) -> Option<Event> {
+    pub(super) fn ended(&mut self, pid: i32, code: Option<i32>, signal: Option<i32>) -> Option<Event> {
         let at = super::log::now();
         let entry = self
             .table
@@ -200,19 +165,12 @@ impl Processes {
     }
 
     pub(super) fn records(&self) -> Vec<ProcessRecord> {
-        self.table
-            .values()
-            .map(|entry| entry.record.clone())
-            .collect()
+        self.table.values().map(|entry| entry.record.clone()).collect()
     }
 
     /// Forgets an exit; a running process and an unknown name are left alone.
     pub(super) fn forget(&mut self, name: &str) {
-        if self
-            .table
-            .get(name)
-            .is_some_and(|entry| entry.record.state != ProcessState::Running)
-        {
+        if self.table.get(name).is_some_and(|entry| entry.record.state != ProcessState::Running) {
             self.table.remove(name);
         }
     }
@@ -221,10 +179,7 @@ impl Processes {
     pub(super) fn running(&self, name: &str) -> Result<i32, Refusal> {
         match self.table.get(name) {
             Some(entry) if entry.record.state == ProcessState::Running => Ok(entry.record.pid),
-            _ => Err(Refusal::new(
-                RefusalCode::NoSuchProcess,
-                format!("no process {name} runs"),
-            )),
+            _ => Err(Refusal::new(RefusalCode::NoSuchProcess, format!("no process {name} runs"))),
         }
     }
 
@@ -234,14 +189,9 @@ impl Processes {
             Some(entry) => Ok(Family {
                 leader: entry.record.pid,
                 start_ticks: entry.start_ticks,
-                mark: entry
-                    .whole_tree
-                    .then(|| format!("{MARK}={name}").into_bytes()),
+                mark: entry.whole_tree.then(|| format!("{MARK}={name}").into_bytes()),
             }),
-            None => Err(Refusal::new(
-                RefusalCode::NoSuchProcess,
-                format!("no process {name} is known"),
-            )),
+            None => Err(Refusal::new(RefusalCode::NoSuchProcess, format!("no process {name} is known"))),
         }
     }
 }
@@ -257,8 +207,7 @@ impl Family {
     /// The pids of those that still run.
     pub(super) fn members(&self) -> Vec<i32> {
         // Somebody else has the leader's pid by now: the session of that number is not ours.
-        let session_is_ours =
-            Stat::read(self.leader).map_or(true, |stat| stat.start_ticks == self.start_ticks);
+        let session_is_ours = Stat::read(self.leader).map_or(true, |stat| stat.start_ticks == self.start_ticks);
         all_pids()
             .into_iter()
             .filter(|pid| *pid != 1)
@@ -273,11 +222,8 @@ impl Family {
 
     fn is_marked(&self, pid: i32) -> bool {
         self.mark.as_ref().is_some_and(|mark| {
-            std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
-                environ
-                    .split(|byte| *byte == 0)
-                    .any(|entry| entry == mark.as_slice())
-            })
+            std::fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_slice()))
         })
     }
 }
@@ -297,12 +243,7 @@ fn outlet(spawn: &Spawn, mut passed: Vec<OwnedFd>, logs: &Logs) -> std::io::Resu
         (spawn.pass_stdio, passed.pop(), passed.pop(), passed.pop())
     {
         return Ok(Outlet {
-            streams: Streams {
-                stdin,
-                stdout,
-                stderr,
-                terminal: false,
-            },
+            streams: Streams { stdin, stdout, stderr, terminal: false },
             terminal: None,
             capture: None,
         });
@@ -313,12 +254,7 @@ fn outlet(spawn: &Spawn, mut passed: Vec<OwnedFd>, logs: &Logs) -> std::io::Resu
         let stdout = null(OFlags::WRONLY)?;
         let stderr = stdout.try_clone()?;
         return Ok(Outlet {
-            streams: Streams {
-                stdin,
-                stdout,
-                stderr,
-                terminal: false,
-            },
+            streams: Streams { stdin, stdout, stderr, terminal: false },
             terminal: None,
             capture: None,
         });
@@ -330,12 +266,7 @@ fn outlet(spawn: &Spawn, mut passed: Vec<OwnedFd>, logs: &Logs) -> std::io::Resu
         rustix::io::ioctl_fionbio(end, true)?;
     }
     Ok(Outlet {
-        streams: Streams {
-            stdin,
-            stdout,
-            stderr,
-            terminal: false,
-        },
+        streams: Streams { stdin, stdout, stderr, terminal: false },
         terminal: None,
         capture: Some((
             logs.file(name),
@@ -349,27 +280,13 @@ fn outlet(spawn: &Spawn, mut passed: Vec<OwnedFd>, logs: &Logs) -> std::io::Resu
 fn terminal(size: TerminalSize) -> std::io::Result<Outlet> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let path = Path::new("/dev/ptmx");
-    let master = rustix::fs::open(
-        path,
-        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let master = rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::pty::unlockpt(&master)?;
-    let size = Winsize {
-        ws_col: size.cols,
-        ws_row: size.rows,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let size = Winsize { ws_col: size.cols, ws_row: size.rows, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(master.as_fd(), size)?;
     let peer = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
     Ok(Outlet {
-        streams: Streams {
-            stdin: peer.try_clone()?,
-            stdout: peer.try_clone()?,
-            stderr: peer,
-            terminal: true,
-        },
+        streams: Streams { stdin: peer.try_clone()?, stdout: peer.try_clone()?, stderr: peer, terminal: true },
         terminal: Some(master),
         capture: None,
     })

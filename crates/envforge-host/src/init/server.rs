@@ -66,12 +66,7 @@ impl Shared {
     pub(super) fn tell(&self, event: &Event) {
         self.subscribers.borrow_mut().retain(|subscriber| {
             let frame = ServerFrame::Event(event.clone());
-            subscriber
-                .try_send(Outgoing {
-                    frame,
-                    fds: Vec::new(),
-                })
-                .is_ok()
+            subscriber.try_send(Outgoing { frame, fds: Vec::new() }).is_ok()
         });
     }
 }
@@ -83,11 +78,7 @@ pub(super) fn outgoing() -> (mpsc::Sender<Outgoing>, mpsc::Receiver<Outgoing>) {
 
 /// Serves until the sandbox is to end.
 pub(super) async fn serve(entered: Entered) -> io::Result<()> {
-    let Entered {
-        spec,
-        listener,
-        log_dir,
-    } = entered;
+    let Entered { spec, listener, log_dir } = entered;
     let listener = PacketListener::new(listener)?;
     let mut child_ended = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -160,7 +151,5 @@ fn reap(shared: &Shared) {
 }
 
 fn others_run() -> bool {
-    all_pids()
-        .into_iter()
-        .any(|pid| pid != 1 && Stat::read(pid).is_ok_and(|stat| !stat.ended))
+    all_pids().into_iter().any(|pid| pid != 1 && Stat::read(pid).is_ok_and(|stat| !stat.ended))
 }

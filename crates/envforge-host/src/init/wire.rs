@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
@@ -35,9 +35,7 @@ pub(crate) struct Packet {
 impl PacketSocket {
     /// Takes a connected, non-blocking socket.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            fd: watch(fd, Interest::READABLE | Interest::WRITABLE)?,
-        })
+        Ok(Self { fd: watch(fd, Interest::READABLE | Interest::WRITABLE)? })
     }
 
     /// Connects to a listener. A Unix socket connects at once or not at all.
@@ -57,10 +55,7 @@ impl PacketSocket {
         if bytes.len() > MAX_MESSAGE {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!(
-                    "a message of {} bytes is over the limit of {MAX_MESSAGE}",
-                    bytes.len()
-                ),
+                format!("a message of {} bytes is over the limit of {MAX_MESSAGE}", bytes.len()),
             ));
         }
         loop {
@@ -97,22 +92,13 @@ impl PacketSocket {
     }
 }
 
-fn send_now(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    fds: &[BorrowedFd<'_>],
-) -> rustix::io::Result<()> {
+fn send_now(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(rustix::io::Errno::TOOBIG);
     }
-    rustix::net::sendmsg(
-        socket,
-        &[IoSlice::new(bytes)],
-        &mut ancillary,
-        SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-    )?;
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
     Ok(())
 }
 
@@ -134,9 +120,7 @@ fn receive_now(socket: BorrowedFd<'_>) -> rustix::io::Result<(Packet, bool)> {
     }
     bytes.truncate(message.bytes);
     bytes.shrink_to_fit();
-    let cut = message
-        .flags
-        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
+    let cut = message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
     Ok((Packet { bytes, fds }, cut))
 }
 
@@ -148,19 +132,14 @@ pub(crate) struct PacketListener {
 impl PacketListener {
     /// Takes a listening, non-blocking socket.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            fd: watch(fd, Interest::READABLE)?,
-        })
+        Ok(Self { fd: watch(fd, Interest::READABLE)? })
     }
 
     /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<PacketSocket> {
         loop {
             let mut guard = self.fd.readable().await?;
-            match rustix::net::accept_with(
-                guard.get_inner(),
-                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            ) {
+            match rustix::net::accept_with(guard.get_inner(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}
                 Err(error) => return Err(error.into()),

@@ -25,17 +25,11 @@ pub struct NotPermitted(pub String);
 pub fn probe() -> Result<Isolation, NotPermitted> {
     if has_admin() {
         if !netns::is_permitted() {
-            return Err(NotPermitted(
-                "the kernel refuses network namespaces to this container".to_owned(),
-            ));
+            return Err(NotPermitted("the kernel refuses network namespaces to this container".to_owned()));
         }
         let mut reductions = cgroup::detect().missing_limits();
         reductions.extend(egress::missing_programs());
-        return Ok(Isolation {
-            full: reductions.is_empty(),
-            rootless: false,
-            reductions,
-        });
+        return Ok(Isolation { full: reductions.is_empty(), rootless: false, reductions });
     }
     if !user_namespaces_work() {
         return Err(NotPermitted(
@@ -70,10 +64,5 @@ fn has_admin() -> bool {
 
 /// A user namespace can only be made by a process of one thread, so another process tries.
 fn user_namespaces_work() -> bool {
-    crate::sys::command::run(
-        "unshare",
-        &["--user", "--map-root-user", "--mount", "--net", "true"],
-        "",
-    )
-    .is_ok()
+    crate::sys::command::run("unshare", &["--user", "--map-root-user", "--mount", "--net", "true"], "").is_ok()
 }

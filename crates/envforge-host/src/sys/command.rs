@@ -38,10 +38,7 @@ pub enum CommandError {
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn std_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command
-        .env_clear()
-        .env("PATH", SYSTEM_PATH)
-        .env("LC_ALL", "C.UTF-8");
+    command.env_clear().env("PATH", SYSTEM_PATH).env("LC_ALL", "C.UTF-8");
     command
 }
 
@@ -54,21 +51,11 @@ pub fn tokio_command(program: impl AsRef<OsStr>) -> tokio::process::Command {
 pub fn run(program: &str, args: &[&str], input: &str) -> Result<String, CommandError> {
     let io_error = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => CommandError::Missing(program.to_owned()),
-        _ => CommandError::Io {
-            program: program.to_owned(),
-            source,
-        },
+        _ => CommandError::Io { program: program.to_owned(), source },
     };
     let mut command = std_command(program);
-    command
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command.stdin(if input.is_empty() {
-        Stdio::null()
-    } else {
-        Stdio::piped()
-    });
+    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
     let mut child = command.spawn().map_err(io_error)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that fails early closes its end; its own message is worth more than ours.
@@ -78,10 +65,7 @@ pub fn run(program: &str, args: &[&str], input: &str) -> Result<String, CommandE
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(CommandError::Failed {
-            line: format!("{program} {}", args.join(" ")),
-            said: said(&output),
-        })
+        Err(CommandError::Failed { line: format!("{program} {}", args.join(" ")), said: said(&output) })
     }
 }
 

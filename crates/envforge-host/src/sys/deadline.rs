@@ -23,10 +23,7 @@ impl Deadline {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a real duration is measured, on threads without a runtime"
-)]
+#[expect(clippy::disallowed_methods, reason = "a real duration is measured, on threads without a runtime")]
 fn now() -> Instant {
     Instant::now()
 }

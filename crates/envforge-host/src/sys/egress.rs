@@ -72,36 +72,21 @@ impl Egress {
     pub fn new(config: EgressConfig) -> io::Result<Self> {
         let bad = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
         let instance = &config.instance;
-        if instance.is_empty()
-            || !instance
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        {
-            return Err(bad(format!(
-                "egress: instance {instance:?} is not lower-case letters, digits and _"
-            )));
+        if instance.is_empty() || !instance.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+            return Err(bad(format!("egress: instance {instance:?} is not lower-case letters, digits and _")));
         }
         if let Some(network) = config.closed.iter().find(|network| !is_network(network)) {
-            return Err(bad(format!(
-                "egress: {network:?} is not an IPv4 network like 10.0.0.0/8"
-            )));
+            return Err(bad(format!("egress: {network:?} is not an IPv4 network like 10.0.0.0/8")));
         }
         let prefix = format!("ef{:04x}", short_hash(instance));
-        Ok(Self {
-            config,
-            prefix,
-            loaded: Mutex::new(false),
-        })
+        Ok(Self { config, prefix, loaded: Mutex::new(false) })
     }
 
     /// Gives the namespace its way out. May be repeated. `index` is below [`POOL_SIZE`] and unique among the daemon's
     /// workspaces. Runs programs: not for an async thread.
     pub fn open(&self, ns_path: &Path, index: u32) -> EgressState {
         match self.try_open(ns_path, index) {
-            Ok(cable) => EgressState::Open {
-                address: cable.address,
-                gateway: cable.gateway,
-            },
+            Ok(cable) => EgressState::Open { address: cable.address, gateway: cable.gateway },
             Err(error) => EgressState::Unavailable(format!("workspaces have no way out: {error}")),
         }
     }
@@ -109,9 +94,7 @@ impl Egress {
     fn try_open(&self, ns_path: &Path, index: u32) -> Result<Cable, CommandError> {
         let cable = self.cable(index)?;
         self.load()?;
-        if !Path::new("/sys/class/net").join(&cable.interface).exists()
-            && !link_exists(&cable.interface)
-        {
+        if !Path::new("/sys/class/net").join(&cable.interface).exists() && !link_exists(&cable.interface) {
             plug(ns_path, &cable)?;
         }
         Ok(cable)
@@ -132,12 +115,7 @@ impl Egress {
         *loaded = false;
         // Declaring first makes the deletion of a table that is not there no error.
         let table = self.table();
-        run(
-            "nft",
-            &["-f", "-"],
-            &format!("table inet {table}\ndelete table inet {table}\n"),
-        )
-        .map(drop)
+        run("nft", &["-f", "-"], &format!("table inet {table}\ndelete table inet {table}\n")).map(drop)
     }
 
     fn load(&self) -> Result<(), CommandError> {
@@ -146,12 +124,8 @@ impl Egress {
             return Ok(());
         }
         run("nft", &["-f", "-"], &self.rules())?;
-        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").map_err(|source| {
-            CommandError::Io {
-                program: "ip_forward".to_owned(),
-                source,
-            }
-        })?;
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
+            .map_err(|source| CommandError::Io { program: "ip_forward".to_owned(), source })?;
         *loaded = true;
         Ok(())
     }
@@ -169,20 +143,11 @@ impl Egress {
         let from = format!("iifname \"{}*\"", self.prefix);
         let to = format!("oifname \"{}*\"", self.prefix);
         let pool = format!("{}.{}.0.0/16", self.config.pool[0], self.config.pool[1]);
-        let mut closed = vec![
-            "169.254.0.0/16".to_owned(),
-            "127.0.0.0/8".to_owned(),
-            pool.clone(),
-        ];
+        let mut closed = vec!["169.254.0.0/16".to_owned(), "127.0.0.0/8".to_owned(), pool.clone()];
         closed.extend(self.config.closed.iter().cloned());
         let closed = closed.join(", ");
-        let resolvers: Vec<String> = self
-            .config
-            .resolvers
-            .iter()
-            .filter(|address| address.is_ipv4())
-            .map(ToString::to_string)
-            .collect();
+        let resolvers: Vec<String> =
+            self.config.resolvers.iter().filter(|address| address.is_ipv4()).map(ToString::to_string).collect();
         let dns = if resolvers.is_empty() {
             String::new()
         } else {
@@ -223,12 +188,7 @@ impl Egress {
                 said: format!("index {index} is not below {POOL_SIZE}"),
             });
         }
-        let base = u32::from(Ipv4Addr::new(
-            self.config.pool[0],
-            self.config.pool[1],
-            0,
-            0,
-        )) + index * 4;
+        let base = u32::from(Ipv4Addr::new(self.config.pool[0], self.config.pool[1], 0, 0)) + index * 4;
         Ok(Cable {
             // 2 + 4 + 4 characters, and an i: within the kernel's 15.
             interface: format!("{}{index:04x}", self.prefix),
@@ -244,25 +204,16 @@ fn plug(ns_path: &Path, cable: &Cable) -> Result<(), CommandError> {
     let host = cable.interface.as_str();
     let inside = format!("{host}i");
     // Both ends get their names before one moves; a left-over inside end went with its other end.
-    run(
-        "ip",
-        &["link", "add", host, "type", "veth", "peer", "name", &inside],
-        "",
-    )?;
+    run("ip", &["link", "add", host, "type", "veth", "peer", "name", &inside], "")?;
     let rest = || -> Result<(), CommandError> {
         run("ip", &["link", "set", &inside, "netns", &ns], "")?;
-        let outside = format!(
-            "addr add {}/30 dev {host}\nlink set {host} up\n",
-            cable.gateway
-        );
+        let outside = format!("addr add {}/30 dev {host}\nlink set {host} up\n", cable.gateway);
         run("ip", &["-batch", "-"], &outside)?;
         let within = format!(
             "link set {inside} name eth0\naddr add {}/30 dev eth0\nlink set eth0 up\nroute add default via {}\n",
             cable.address, cable.gateway
         );
-        in_namespace(ns_path, move || {
-            run("ip", &["-batch", "-"], &within).map(drop)
-        })
+        in_namespace(ns_path, move || run("ip", &["-batch", "-"], &within).map(drop))
     };
     rest().inspect_err(|_| {
         let _ = run("ip", &["link", "del", host], "");
@@ -278,18 +229,12 @@ fn in_namespace(
     ns_path: &Path,
     work: impl FnOnce() -> Result<(), CommandError> + Send + 'static,
 ) -> Result<(), CommandError> {
-    let io_error = |source: io::Error| CommandError::Io {
-        program: "setns".to_owned(),
-        source,
-    };
+    let io_error = |source: io::Error| CommandError::Io { program: "setns".to_owned(), source };
     let namespace = std::fs::File::open(ns_path).map_err(io_error)?;
-    let thread = std::thread::Builder::new()
-        .name("netns-setup".to_owned())
-        .spawn(move || {
-            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
-                .map_err(|error| io_error(error.into()))?;
-            work()
-        });
+    let thread = std::thread::Builder::new().name("netns-setup".to_owned()).spawn(move || {
+        nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).map_err(|error| io_error(error.into()))?;
+        work()
+    });
     let joined = thread.map_err(io_error)?.join();
     joined.unwrap_or_else(|_| Err(io_error(io::Error::other("panicked"))))
 }
@@ -303,9 +248,7 @@ fn is_network(text: &str) -> bool {
 
 /// FNV-1a folded to 16 bits: enough to keep a handful of instances on one machine apart.
 fn short_hash(text: &str) -> u16 {
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (hash ^ (hash >> 16)) as u16
 }
 
@@ -315,12 +258,7 @@ pub fn missing_programs() -> Option<String> {
         .into_iter()
         .filter(|program| matches!(run(program, &["-V"], ""), Err(CommandError::Missing(_))))
         .collect();
-    (!missing.is_empty()).then(|| {
-        format!(
-            "workspaces have no way out: {} not installed",
-            missing.join(" and ")
-        )
-    })
+    (!missing.is_empty()).then(|| format!("workspaces have no way out: {} not installed", missing.join(" and ")))
 }
 
 #[cfg(test)]
@@ -331,10 +269,7 @@ mod tests {
         Egress::new(EgressConfig {
             instance: instance.to_owned(),
             pool: [10, 213],
-            resolvers: vec![
-                "10.0.0.2".parse().expect("address"),
-                "::1".parse().expect("address"),
-            ],
+            resolvers: vec!["10.0.0.2".parse().expect("address"), "::1".parse().expect("address")],
             closed: vec!["192.168.0.0/16".to_owned()],
         })
         .expect("valid")
@@ -344,14 +279,8 @@ mod tests {
     fn addresses_do_not_overlap_and_stay_in_the_pool() {
         let egress = egress("default");
         let last = egress.cable(POOL_SIZE - 1).expect("last");
-        assert_eq!(
-            egress.cable(0).expect("first").address,
-            Ipv4Addr::new(10, 213, 0, 2)
-        );
-        assert_eq!(
-            egress.cable(1).expect("second").gateway,
-            Ipv4Addr::new(10, 213, 0, 5)
-        );
+        assert_eq!(egress.cable(0).expect("first").address, Ipv4Addr::new(10, 213, 0, 2));
+        assert_eq!(egress.cable(1).expect("second").gateway, Ipv4Addr::new(10, 213, 0, 5));
         assert_eq!(last.address, Ipv4Addr::new(10, 213, 255, 254));
         assert!(last.interface.len() < 15);
         assert!(egress.cable(POOL_SIZE).is_err());

@@ -74,9 +74,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 /// Which of these processes (the host's pids) has the socket open. Several may; the first in the order given wins.
 pub fn owner_of(inode: u64, pids: &[i32]) -> Option<i32> {
     let wanted = format!("socket:[{inode}]");
-    pids.iter()
-        .copied()
-        .find(|pid| open_files(*pid).any(|name| name == wanted))
+    pids.iter().copied().find(|pid| open_files(*pid).any(|name| name == wanted))
 }
 
 /// The owners of many sockets in one pass over the processes.
@@ -84,9 +82,7 @@ pub fn owners_of(inodes: &[u64], pids: &[i32]) -> HashMap<u64, i32> {
     let mut owners = HashMap::new();
     for pid in pids {
         for name in open_files(*pid) {
-            let inode = name
-                .strip_prefix("socket:[")
-                .and_then(|rest| rest.strip_suffix(']'));
+            let inode = name.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
             if let Some(inode) = inode.and_then(|text| text.parse().ok())
                 && inodes.contains(&inode)
             {
@@ -123,13 +119,7 @@ fn open_files(pid: i32) -> impl Iterator<Item = String> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| {
-            std::fs::read_link(entry.path())
-                .ok()?
-                .into_os_string()
-                .into_string()
-                .ok()
-        })
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok())
 }
 
 #[cfg(test)]
@@ -143,21 +133,12 @@ mod tests {
              1: 0100007F:0BB8 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 4712 1 0 100 0\n";
         let found = parse(table);
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            (found[0].port, found[0].inode, found[0].is_loopback()),
-            (3000, 4711, true)
-        );
+        assert_eq!((found[0].port, found[0].inode, found[0].is_loopback()), (3000, 4711, true));
     }
 
     #[test]
     fn an_ipv4_address_in_the_ipv6_table_is_seen_for_what_it_is() {
-        assert_eq!(
-            parse_address("00000000000000000000000001000000"),
-            Some(Ipv6Addr::LOCALHOST.into())
-        );
-        assert_eq!(
-            parse_address("0000000000000000FFFF00000100007F"),
-            Some(Ipv4Addr::LOCALHOST.into())
-        );
+        assert_eq!(parse_address("00000000000000000000000001000000"), Some(Ipv6Addr::LOCALHOST.into()));
+        assert_eq!(parse_address("0000000000000000FFFF00000100007F"), Some(Ipv4Addr::LOCALHOST.into()));
     }
 }

@@ -29,20 +29,14 @@ impl BootId {
     /// The current boot.
     pub fn current() -> io::Result<Self> {
         let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        uuid::Uuid::parse_str(text.trim())
-            .map(Self)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        uuid::Uuid::parse_str(text.trim()).map(Self).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }
 
 impl ProcessIdentity {
     /// The identity of the process that has this pid now.
     pub fn of(pid: i32) -> io::Result<Self> {
-        Ok(Self {
-            pid,
-            start_ticks: Stat::read(pid)?.start_ticks,
-            boot_id: BootId::current()?,
-        })
+        Ok(Self { pid, start_ticks: Stat::read(pid)?.start_ticks, boot_id: BootId::current()? })
     }
 
     /// A descriptor for exactly this process, if it still runs; readable when it has ended.
@@ -53,18 +47,14 @@ impl ProcessIdentity {
         if self.is_running() {
             Ok(pidfd)
         } else {
-            Err(io::Error::from_raw_os_error(
-                rustix::io::Errno::SRCH.raw_os_error(),
-            ))
+            Err(io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error()))
         }
     }
 
     /// Whether exactly this process runs (one that ended and was not reaped does not).
     pub fn is_running(&self) -> bool {
         let same_boot = BootId::current().is_ok_and(|boot| boot == self.boot_id);
-        same_boot
-            && Stat::read(self.pid)
-                .is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.ended)
+        same_boot && Stat::read(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.ended)
     }
 }
 
@@ -113,10 +103,7 @@ pub fn all_pids() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -125,27 +112,17 @@ mod tests {
 
     #[test]
     fn a_name_full_of_parentheses_does_not_shift_the_fields() {
-        let stat = Stat::parse("7 (a) S (b) 9) Z 1 2 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 4242 0")
-            .expect("parses");
-        assert_eq!(
-            (stat.parent, stat.session, stat.start_ticks, stat.ended),
-            (1, 3, 4242, true)
-        );
+        let stat = Stat::parse("7 (a) S (b) 9) Z 1 2 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 4242 0").expect("parses");
+        assert_eq!((stat.parent, stat.session, stat.start_ticks, stat.ended), (1, 3, 4242, true));
     }
 
     #[test]
     fn a_process_started_at_another_time_is_a_stranger() {
         let me = ProcessIdentity::of(std::process::id() as i32).expect("own stat");
         assert!(me.is_running() && me.open().is_ok());
-        let stranger = ProcessIdentity {
-            start_ticks: me.start_ticks + 1,
-            ..me
-        };
+        let stranger = ProcessIdentity { start_ticks: me.start_ticks + 1, ..me };
         assert!(!stranger.is_running() && stranger.open().is_err());
-        let other_boot = ProcessIdentity {
-            boot_id: BootId(uuid::Uuid::nil()),
-            ..me
-        };
+        let other_boot = ProcessIdentity { boot_id: BootId(uuid::Uuid::nil()), ..me };
         assert!(!other_boot.is_running());
     }
 }

@@ -19,10 +19,7 @@ pub(crate) struct Streams {
 
 /// Starts `argv` with exactly this environment in a new session, with ordinary signals; returns its pid. Reaping it is the
 /// caller's business.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a workspace's own program, inside its sandbox"
-)]
+#[expect(clippy::disallowed_methods, reason = "a workspace's own program, inside its sandbox")]
 pub(crate) fn in_new_session(
     argv: &[String],
     env: &BTreeMap<String, String>,
@@ -30,10 +27,7 @@ pub(crate) fn in_new_session(
     streams: Streams,
 ) -> io::Result<i32> {
     let Some((program, arguments)) = argv.split_first() else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "nothing to run",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "nothing to run"));
     };
     let terminal = streams.terminal;
     let mut command = Command::new(program);

@@ -1,8 +1,5 @@
 //! Waiting for a descriptor on the async runtime.
-#![expect(
-    unsafe_code,
-    reason = "tokio can't see that an owned descriptor stays open"
-)]
+#![expect(unsafe_code, reason = "tokio can't see that an owned descriptor stays open")]
 
 use std::io;
 use std::os::fd::OwnedFd;

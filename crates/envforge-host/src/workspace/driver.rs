@@ -13,12 +13,13 @@ use crate::engines::Layer;
 use crate::files::Durability;
 use crate::journal::{Intent, Journal, WorkspaceState};
 use crate::place::Place;
+use crate::tasks::Owned;
 use crate::trouble::{Blocked, unwritable};
 use envforge_api::host::{FromHost, HEARTBEAT_SECONDS, HostCommand, Order, Outcome};
 use envforge_core::id::CommandId;
+use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -26,7 +27,7 @@ use tokio::sync::mpsc;
 /// A command that is being carried out and answered at its end.
 pub(crate) struct Operation {
     pub(crate) command: HostCommand,
-    pub(crate) work: Pin<Box<dyn Future<Output = Finished> + Send>>,
+    pub(crate) _task: Owned,
 }
 
 /// The one writer of a workspace.
@@ -52,6 +53,8 @@ pub(crate) struct Driver {
     /// The disk may not have the journal yet.
     pub(crate) unsynced: bool,
     pub(crate) manifest_stamp: Option<FileStamp>,
+    /// The setup hook ended, and its last words are being read.
+    pub(crate) setup_is_ending: bool,
     /// The workspace is destroyed; the driver ends.
     pub(crate) gone: bool,
 }
@@ -84,6 +87,7 @@ impl Driver {
             unsaved: false,
             unsynced: false,
             manifest_stamp: None,
+            setup_is_ending: false,
             gone: false,
         }
     }
@@ -100,7 +104,6 @@ impl Driver {
                 biased;
                 () = tasks.cancelled() => break,
                 Some(event) = events.recv() => self.handle(event).await,
-                finished = finish(&mut self.operation) => self.finished(finished).await,
                 () = tokio::time::sleep(pause) => self.tick().await,
                 _ = beat.tick() => self.beat().await,
             }
@@ -113,6 +116,7 @@ impl Driver {
     async fn handle(&mut self, event: Event) {
         match event {
             Event::Command(command) => self.command(*command).await,
+            Event::Finished(command, finished) => self.finished(command, *finished).await,
             Event::Acknowledge(sequence) => {
                 self.state.reports.acknowledge(sequence);
                 self.unsynced = true;
@@ -127,6 +131,7 @@ impl Driver {
             Event::Listening(listeners) => self.listening(listeners).await,
             Event::Probed(service, pid, result) => self.probed(&service, pid, result).await,
             Event::Provisioned(kind, init, result) => self.provisioned(kind, init, result).await,
+            Event::RedisStarted(started) => self.redis_started(started).await,
             Event::RedisReady(pid) => self.redis_ready(pid).await,
             Event::Checked(check, pid, result) => self.checked(&check, pid, result),
             Event::SetupEnded(exit, lines) => self.setup_ended(exit, &lines).await,
@@ -157,8 +162,8 @@ impl Driver {
         commands::obey(self, command).await;
     }
 
-    async fn finished(&mut self, finished: Finished) {
-        let Some(operation) = self.operation.take() else { return };
+    async fn finished(&mut self, command: CommandId, finished: Finished) {
+        let Some(operation) = self.operation.take_if(|operation| operation.command.id == command) else { return };
         commands::finished(self, operation.command, finished).await;
         while self.operation.is_none() && !self.gone {
             let Some(command) = self.deferred.pop_front() else { return };
@@ -222,6 +227,36 @@ impl Driver {
         }
     }
 
+    /// The workspace is not, or no longer, on this host.
+    pub(crate) fn abandon(&mut self) {
+        self.gone = true;
+        self.workspaces.forget(self.place.workspace);
+        drop(crate::files::remove_tree(self.place.root()));
+    }
+
+    /// Time since then did not pass for what was paused.
+    pub(crate) fn skip_time(&mut self, since: Timestamp) {
+        let paused = self.ctx.now().duration_since(since);
+        let redis = self.runtime.redis.iter_mut().map(|redis| &mut redis.supervisor);
+        for supervisor in self.runtime.units.values_mut().map(|unit| &mut unit.supervisor).chain(redis) {
+            supervisor.shift(paused);
+        }
+    }
+
+    /// Asks an init that answers what it knows, if it was paused when it should have been asked.
+    pub(crate) fn reconcile_if_needed(&self) {
+        let (Some(client), Some(pid)) = (self.layer.client.clone(), self.layer.pid()) else { return };
+        if self.runtime.reconciled {
+            return;
+        }
+        let queue = self.queue.clone();
+        self.ctx.tasks.spawn_loose("reconcile", async move {
+            if let Ok(known) = client.list().await {
+                drop(queue.send(Event::Attached(Layer::Runtime, pid, client, known)));
+            }
+        });
+    }
+
     /// Whether the runtime is paused.
     pub(crate) fn is_frozen(&self) -> bool {
         matches!(self.state.intent, Intent::Frozen { .. })
@@ -238,13 +273,5 @@ impl Driver {
             Layer::Shell => &mut self.shell,
             Layer::Runtime => &mut self.layer,
         }
-    }
-}
-
-/// Resolves when the operation under way has finished; never without one.
-async fn finish(operation: &mut Option<Operation>) -> Finished {
-    match operation {
-        Some(operation) => operation.work.as_mut().await,
-        None => std::future::pending().await,
     }
 }

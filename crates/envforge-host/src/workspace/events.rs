@@ -1,10 +1,12 @@
 //! What a workspace's driver is told, all through one queue.
 
+use crate::commands::Finished;
 use crate::engines::Layer;
 use crate::init::client::InitClient;
 use crate::init::protocol::{Exit, SandboxState};
 use crate::trouble::Blocked;
 use envforge_api::host::HostCommand;
+use envforge_core::id::CommandId;
 use envforge_core::manifest::ResourceKind;
 use envforge_core::secret::Secret;
 
@@ -12,6 +14,8 @@ use envforge_core::secret::Secret;
 pub(crate) enum Event {
     /// The server orders something.
     Command(Box<HostCommand>),
+    /// The operation for this command has come to its end.
+    Finished(CommandId, Box<Finished>),
     /// The server has the reports up to this sequence.
     Acknowledge(u64),
     /// There is a new connection to the server.
@@ -34,6 +38,8 @@ pub(crate) enum Event {
     Probed(String, i32, Result<(), String>),
     /// A resource was made, or not. The pid is that of the runtime's init it was made for.
     Provisioned(ResourceKind, i32, Result<Secret, Blocked>),
+    /// Redis was started, or not.
+    RedisStarted(Result<i32, String>),
     /// Redis answers. The pid is that of its process.
     RedisReady(i32),
     /// A smoke check passed or failed. The pid is that of the service's process it asked.

@@ -26,6 +26,7 @@ pub(crate) mod jobs;
 pub(crate) mod layers;
 pub(crate) mod manifest;
 mod probes;
+mod provisioning;
 mod proof;
 pub(crate) mod publish;
 pub(crate) mod readiness;

@@ -69,7 +69,7 @@ impl Driver {
     fn blocked_by(&self, name: &str, unit: &Unit) -> Option<Blocked> {
         match unit.supervisor.state() {
             State::Blocked { code, cause, fix } => Some(blocked(code, cause.clone(), fix.clone())),
-            State::Waiting => match self.hold(name, 0) {
+            State::Waiting => match self.held_by(name, 0) {
                 Some(Hold::Blocked(block)) => Some(block),
                 _ => None,
             },
@@ -89,7 +89,7 @@ impl Driver {
     }
 
     /// What keeps a waiting service from starting.
-    pub(crate) fn hold(&self, service: &str, depth: usize) -> Option<Hold> {
+    pub(crate) fn held_by(&self, service: &str, depth: usize) -> Option<Hold> {
         if let Some(hold) = self.setup_hold() {
             return Some(hold);
         }
@@ -124,7 +124,7 @@ impl Driver {
                 let provider = self.runtime.units.get(service).filter(|_| depth < CHAIN_MAX);
                 let block = provider.and_then(|unit| match unit.supervisor.state() {
                     State::Blocked { code, cause, fix } => Some(blocked(code, cause.clone(), fix.clone())),
-                    State::Waiting => match self.hold(service, depth + 1) {
+                    State::Waiting => match self.held_by(service, depth + 1) {
                         Some(Hold::Blocked(block)) => Some(block),
                         _ => None,
                     },
@@ -196,7 +196,7 @@ impl Driver {
         };
         let waking = |cause: Option<String>| Part { cause, ..new(ReadinessState::Waking) };
         match unit.supervisor.state() {
-            State::Waiting => match self.hold(name, 0) {
+            State::Waiting => match self.held_by(name, 0) {
                 Some(Hold::Blocked(block)) => block.part(PartKind::Service, name),
                 Some(Hold::Waits(cause)) => waking(Some(cause)),
                 None => waking(None),

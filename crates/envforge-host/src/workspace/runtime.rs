@@ -364,8 +364,13 @@ impl Driver {
             return;
         }
         match record.map(|record| (&record.state, record.pid)) {
-            Some((ProcessState::Running, pid)) => {
-                unit.pid = Some(pid);
+            Some((ProcessState::Running, pid)) if unit.pid != Some(pid) => {
+                // Not the process the journal knows: of another declaration, perhaps. It makes way.
+                (unit.pid, unit.ending) = (None, true);
+                let grace = grace(&unit.declared);
+                self.end_process(name.to_owned(), grace);
+            }
+            Some((ProcessState::Running, _)) => {
                 let located = match &self.layer.client {
                     Some(client) => client.locate(&format!("{SERVICE}{name}")).await.ok(),
                     None => None,

@@ -29,24 +29,16 @@ async fn a_frozen_service_accepts_and_answers_after_the_thaw() {
 
     let during = netns::connect_tcp(&ws.netns, 3000).expect("the kernel accepts");
     std::io::Write::write_all(&mut &during, b"2\n").expect("send");
-    during
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .expect("timeout");
+    during.set_read_timeout(Some(Duration::from_millis(100))).expect("timeout");
     let silence = std::io::Read::read(&mut &during, &mut [0; 8]).expect_err("no answer");
-    assert!(
-        matches!(silence.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-        "{silence}"
-    );
+    assert!(matches!(silence.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silence}");
     running.group.reclaim().expect("reclaim");
 
     running.group.thaw().expect("thaw");
     running.group.thaw().expect("twice");
     assert!(!running.group.is_frozen().expect("state"));
     assert_eq!(ask(&during, "").expect("answer"), "awake 2");
-    assert_eq!(
-        ask(&before, "3").expect("the old connection lives"),
-        "awake 3"
-    );
+    assert_eq!(ask(&before, "3").expect("the old connection lives"), "awake 3");
 }
 
 // proves RUN-4
@@ -58,23 +50,15 @@ async fn a_kill_leaves_nothing_frozen_or_not() {
     for frozen in [false, true] {
         let ws = Workspace::new();
         let running = ws.start(Layer::Runtime).await;
-        running
-            .run("for i in 1 2 3; do (setsid setsid sleep 1000 > /dev/null 2>&1 &); done")
-            .await;
-        wait_until("all there", async || {
-            running.group.pids().expect("pids").len() == 4
-        })
-        .await;
+        running.run("for i in 1 2 3; do (setsid setsid sleep 1000 > /dev/null 2>&1 &); done").await;
+        wait_until("all there", async || running.group.pids().expect("pids").len() == 4).await;
         if frozen {
             running.group.freeze(LIMIT).expect("freeze");
         }
         running.group.kill(LIMIT).expect("kill");
         assert_eq!(running.group.pids().expect("pids"), Vec::<i32>::new());
+        tokio::time::timeout(LIMIT, running.sandbox.ended()).await.expect("in time").expect("ended");
         assert!(!running.sandbox.is_running());
-        tokio::time::timeout(LIMIT, running.sandbox.ended())
-            .await
-            .expect("in time")
-            .expect("ended");
         running.group.kill(LIMIT).expect("twice");
         running.group.remove(LIMIT).expect("remove");
         running.group.remove(LIMIT).expect("twice");
@@ -91,37 +75,18 @@ async fn memory_has_a_limit_and_its_breach_is_reported() {
     }
     let ws = Workspace::new();
     let running = ws.start(Layer::Runtime).await;
-    let limits = Limits {
-        memory_max_bytes: Some(64 * 1024 * 1024),
-        ..Limits::default()
-    };
+    let limits = Limits { memory_max_bytes: Some(64 * 1024 * 1024), ..Limits::default() };
     running.group.apply(&limits).expect("apply");
     let small = running.run_spawn(inside("small", &["eat", "16"])).await;
     assert_eq!(small.text, "ate 16\n");
     assert_eq!(running.group.stats().expect("stats").oom_kills, 0);
-    running
-        .client
-        .spawn(inside("big", &["eat", "200"]))
-        .await
-        .expect("spawn");
-    wait_until("killed", async || {
-        running
-            .exit("big")
-            .await
-            .is_some_and(|exit| exit.signal == Some(9))
-    })
-    .await;
+    running.client.spawn(inside("big", &["eat", "200"])).await.expect("spawn");
+    wait_until("killed", async || running.exit("big").await.is_some_and(|exit| exit.signal == Some(9))).await;
     assert_eq!(running.group.stats().expect("stats").oom_kills, 1);
     running.client.ping().await.expect("the init lives");
     // The limit can be lifted while it runs.
     running.group.apply(&Limits::default()).expect("apply");
-    assert_eq!(
-        running
-            .run_spawn(inside("more", &["eat", "100"]))
-            .await
-            .text,
-        "ate 100\n"
-    );
+    assert_eq!(running.run_spawn(inside("more", &["eat", "100"])).await.text, "ate 100\n");
 }
 
 // proves RUN-2
@@ -132,18 +97,10 @@ async fn processes_have_a_limit() {
     }
     let ws = Workspace::new();
     let running = ws.start(Layer::Runtime).await;
-    let limits = Limits {
-        pids_max: Some(12),
-        ..Limits::default()
-    };
+    let limits = Limits { pids_max: Some(12), ..Limits::default() };
     running.group.apply(&limits).expect("apply");
-    let ran = running
-        .run("for i in $(seq 1 40); do sleep 1000 > /dev/null 2>&1 & done")
-        .await;
-    assert!(
-        ran.text.contains("Cannot fork") || ran.text.contains("fork"),
-        "{ran:?}"
-    );
+    let ran = running.run("for i in $(seq 1 40); do sleep 1000 > /dev/null 2>&1 & done").await;
+    assert!(ran.text.contains("Cannot fork") || ran.text.contains("fork"), "{ran:?}");
     assert!(running.group.stats().expect("stats").pids <= 12);
 }
 
@@ -155,23 +112,12 @@ async fn cpu_has_a_limit_and_is_measured() {
     }
     let ws = Workspace::new();
     let running = ws.start(Layer::Runtime).await;
-    let limits = Limits {
-        cpu_max_milli: Some(200),
-        cpu_weight: Some(50),
-        ..Limits::default()
-    };
+    let limits = Limits { cpu_max_milli: Some(200), cpu_weight: Some(50), ..Limits::default() };
     running.group.apply(&limits).expect("apply");
     let before = running.group.stats().expect("stats").cpu_usage_us;
     let start = tokio::time::Instant::now();
-    running
-        .client
-        .spawn(shell("while :; do :; done"))
-        .await
-        .expect("spawn");
-    wait_until("busy", async || {
-        running.group.stats().expect("stats").cpu_usage_us - before > 200_000
-    })
-    .await;
+    running.client.spawn(shell("while :; do :; done")).await.expect("spawn");
+    wait_until("busy", async || running.group.stats().expect("stats").cpu_usage_us - before > 200_000).await;
     let share = 200_000.0 / start.elapsed().as_micros() as f64;
     assert!(share < 0.35, "used {share} of a CPU where 0.2 is allowed");
 }
@@ -184,12 +130,7 @@ async fn the_group_of_an_adopted_sandbox_is_found_where_it_is() {
     }
     let ws = Workspace::new();
     let running = ws.start(Layer::Runtime).await;
-    let name = GroupName::new(
-        &format!("test{}", std::process::id()),
-        &ws.name,
-        Layer::Runtime,
-    )
-    .expect("name");
+    let name = GroupName::new(&format!("test{}", std::process::id()), &ws.name, Layer::Runtime).expect("name");
     let found = cgroup::detect().group_of(&name, running.sandbox.pid());
     assert_eq!(found.join_files(), running.group.join_files());
     assert_eq!(found.pids().expect("pids"), [running.sandbox.pid()]);

@@ -30,10 +30,7 @@ fn listen(ns: &Path, address: &str) {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             // Who came, as seen from here.
-            let peer = stream
-                .peer_addr()
-                .map(|peer| peer.ip().to_string())
-                .unwrap_or_default();
+            let peer = stream.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
             let _ = stream.write_all(peer.as_bytes());
         }
     });
@@ -42,12 +39,10 @@ fn listen(ns: &Path, address: &str) {
 fn reach(ns: &Path, address: &str) -> Result<String, ErrorKind> {
     let address: SocketAddr = address.parse().expect("address");
     within(ns, move || {
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(300))
-            .map_err(|error| error.kind())?;
+        let mut stream =
+            TcpStream::connect_timeout(&address, Duration::from_millis(300)).map_err(|error| error.kind())?;
         let mut text = String::new();
-        stream
-            .read_to_string(&mut text)
-            .map_err(|error| error.kind())?;
+        stream.read_to_string(&mut text).map_err(|error| error.kind())?;
         Ok(text)
     })
 }
@@ -76,21 +71,14 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
     if !is_root() || missing_programs().is_some() {
         return;
     }
-    let net = Net {
-        dir: tempfile::tempdir().expect("directory"),
-    };
+    let net = Net { dir: tempfile::tempdir().expect("directory") };
     for name in ["host", "internet", "a", "b"] {
         netns::create(&net.path(name)).expect("namespace");
     }
     let internet = net.path("internet");
     within(&net.path("host"), move || {
         let ns = internet.to_string_lossy().into_owned();
-        run(
-            "ip",
-            &["link", "add", "up0", "type", "veth", "peer", "name", "in0"],
-            "",
-        )
-        .expect("cable");
+        run("ip", &["link", "add", "up0", "type", "veth", "peer", "name", "in0"], "").expect("cable");
         run("ip", &["link", "set", "in0", "netns", &ns], "").expect("cable");
         run(
             "ip",
@@ -105,22 +93,13 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
                      addr add 9.9.9.9/32 dev lo\n";
         run("ip", &["-batch", "-"], lines).expect("internet");
     });
-    for address in [
-        "198.51.100.7:443",
-        "169.254.169.254:80",
-        "192.168.7.7:80",
-        "9.9.9.9:53",
-        "9.9.9.9:80",
-    ] {
+    for address in ["198.51.100.7:443", "169.254.169.254:80", "192.168.7.7:80", "9.9.9.9:53", "9.9.9.9:80"] {
         listen(&net.path("internet"), address);
     }
     let config = EgressConfig {
         instance: "t1".to_owned(),
         pool: [10, 213],
-        resolvers: vec![
-            Ipv4Addr::new(203, 0, 113, 1).into(),
-            Ipv4Addr::new(9, 9, 9, 9).into(),
-        ],
+        resolvers: vec![Ipv4Addr::new(203, 0, 113, 1).into(), Ipv4Addr::new(9, 9, 9, 9).into()],
         closed: vec!["192.168.0.0/16".to_owned(), "9.9.9.0/24".to_owned()],
     };
     let (a, b) = (net.path("a"), net.path("b"));
@@ -137,21 +116,9 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
     listen(&net.path("b"), "0.0.0.0:3000");
     let a = net.path("a");
 
-    assert_eq!(
-        reach(&a, "198.51.100.7:443").as_deref(),
-        Ok("203.0.113.1"),
-        "out, under the host's address"
-    );
-    assert_eq!(
-        reach(&a, "203.0.113.1:53").as_deref(),
-        Ok("10.213.0.2"),
-        "DNS on the host"
-    );
-    assert_eq!(
-        reach(&a, "9.9.9.9:53").as_deref(),
-        Ok("203.0.113.1"),
-        "DNS in a closed network"
-    );
+    assert_eq!(reach(&a, "198.51.100.7:443").as_deref(), Ok("203.0.113.1"), "out, under the host's address");
+    assert_eq!(reach(&a, "203.0.113.1:53").as_deref(), Ok("10.213.0.2"), "DNS on the host");
+    assert_eq!(reach(&a, "9.9.9.9:53").as_deref(), Ok("203.0.113.1"), "DNS in a closed network");
     for closed in [
         "203.0.113.1:22",
         "10.213.0.1:22",
@@ -170,13 +137,7 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
     assert!(reach(&net.path("b"), "10.213.0.6:3000").is_ok());
     // Nothing comes in from outside, even with a route.
     within(&net.path("internet"), || {
-        run(
-            "ip",
-            &["route", "add", "10.213.0.0/16", "via", "203.0.113.1"],
-            "",
-        )
-        .map(drop)
-        .expect("route")
+        run("ip", &["route", "add", "10.213.0.0/16", "via", "203.0.113.1"], "").map(drop).expect("route")
     });
     assert!(reach(&net.path("internet"), "10.213.0.6:3000").is_err());
 
@@ -187,12 +148,7 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
         egress.unload().expect("unload");
         egress.unload().expect("twice");
         assert_eq!(run("nft", &["list", "tables"], "").expect("tables"), "");
-        assert!(
-            !run("ip", &["-o", "link"], "")
-                .expect("links")
-                .contains(": ef"),
-            "no cable is left"
-        );
+        assert!(!run("ip", &["-o", "link"], "").expect("links").contains(": ef"), "no cable is left");
     });
     assert!(reach(&a, "198.51.100.7:443").is_err());
 }
@@ -202,33 +158,15 @@ fn no_way_out_is_said_in_words() {
     if !is_root() {
         return;
     }
-    let config = EgressConfig {
-        instance: "t2".to_owned(),
-        pool: [10, 214],
-        resolvers: Vec::new(),
-        closed: Vec::new(),
-    };
-    let net = Net {
-        dir: tempfile::tempdir().expect("directory"),
-    };
+    let config = EgressConfig { instance: "t2".to_owned(), pool: [10, 214], resolvers: Vec::new(), closed: Vec::new() };
+    let net = Net { dir: tempfile::tempdir().expect("directory") };
     netns::create(&net.path("host")).expect("namespace");
-    let state = within(&net.path("host"), move || {
-        Egress::new(config)
-            .expect("config")
-            .open(Path::new("/nowhere/net"), 0)
-    });
-    let EgressState::Unavailable(reason) = state else {
-        panic!("{state:?}")
-    };
-    assert!(
-        reason.starts_with("workspaces have no way out: "),
-        "{reason}"
-    );
+    let state =
+        within(&net.path("host"), move || Egress::new(config).expect("config").open(Path::new("/nowhere/net"), 0));
+    let EgressState::Unavailable(reason) = state else { panic!("{state:?}") };
+    assert!(reason.starts_with("workspaces have no way out: "), "{reason}");
     let links = within(&net.path("host"), || run("ip", &["-o", "link"], ""));
     if let Ok(links) = links {
-        assert!(
-            !links.contains(": ef"),
-            "nothing half made is left: {links}"
-        );
+        assert!(!links.contains(": ef"), "nothing half made is left: {links}");
     }
 }

@@ -65,75 +65,30 @@ fn attempts() {
     use nix::libc;
     use nix::sched::{CloneFlags, unshare};
     let show = |what: &str, outcome: Result<(), String>| {
-        println!(
-            "{what}: {}",
-            outcome.err().unwrap_or_else(|| "ALLOWED".to_owned())
-        );
+        println!("{what}: {}", outcome.err().unwrap_or_else(|| "ALLOWED".to_owned()));
     };
     let word = |error: nix::errno::Errno| format!("{error:?}");
     let raw = |outcome: i64| {
-        if outcome >= 0 {
-            Ok(())
-        } else {
-            Err(format!("{:?}", nix::errno::Errno::last()))
-        }
+        if outcome >= 0 { Ok(()) } else { Err(format!("{:?}", nix::errno::Errno::last())) }
     };
-    show(
-        "setuid",
-        nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).map_err(word),
-    );
+    show("setuid", nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).map_err(word));
     show(
         "mount",
-        nix::mount::mount(
-            Some("none"),
-            "/tmp",
-            Some("tmpfs"),
-            nix::mount::MsFlags::empty(),
-            None::<&str>,
-        )
-        .map_err(word),
+        nix::mount::mount(Some("none"), "/tmp", Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>)
+            .map_err(word),
     );
-    show(
-        "unshare user",
-        unshare(CloneFlags::CLONE_NEWUSER).map_err(word),
-    );
-    show(
-        "unshare net",
-        unshare(CloneFlags::CLONE_NEWNET).map_err(word),
-    );
+    show("unshare user", unshare(CloneFlags::CLONE_NEWUSER).map_err(word));
+    show("unshare net", unshare(CloneFlags::CLONE_NEWNET).map_err(word));
     show("chroot", nix::unistd::chroot("/tmp").map_err(word));
     // SAFETY: the calls below are refused before they look at their arguments, which are null or numbers.
     unsafe {
         show("clone3", raw(libc::syscall(libc::SYS_clone3, 0, 0)));
-        show(
-            "clone user",
-            raw(libc::syscall(
-                libc::SYS_clone,
-                libc::CLONE_NEWUSER | libc::SIGCHLD,
-                0,
-                0,
-                0,
-                0,
-            )),
-        );
-        show(
-            "x32 getpid",
-            raw(libc::syscall(0x4000_0000 + libc::SYS_getpid)),
-        );
-        show(
-            "vsock",
-            raw(i64::from(libc::socket(
-                libc::AF_VSOCK,
-                libc::SOCK_STREAM,
-                0,
-            ))),
-        );
+        show("clone user", raw(libc::syscall(libc::SYS_clone, libc::CLONE_NEWUSER | libc::SIGCHLD, 0, 0, 0, 0)));
+        show("x32 getpid", raw(libc::syscall(0x4000_0000 + libc::SYS_getpid)));
+        show("vsock", raw(i64::from(libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0))));
         show("bpf", raw(libc::syscall(libc::SYS_bpf, 0, 0, 0)));
         show("keyctl", raw(libc::syscall(libc::SYS_keyctl, 0, 0, 0)));
-        show(
-            "personality",
-            raw(libc::syscall(libc::SYS_personality, 0x0400_0000)),
-        );
+        show("personality", raw(libc::syscall(libc::SYS_personality, 0x0400_0000)));
         show("reboot", raw(libc::syscall(libc::SYS_reboot, 0, 0, 0, 0)));
     }
 }

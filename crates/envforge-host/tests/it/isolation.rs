@@ -15,22 +15,11 @@ async fn every_workspace_uses_the_same_port() {
         return;
     }
     let (one, two) = (Workspace::new(), Workspace::new());
-    let (first, second) = (
-        one.start(Layer::Runtime).await,
-        two.start(Layer::Runtime).await,
-    );
+    let (first, second) = (one.start(Layer::Runtime).await, two.start(Layer::Runtime).await);
     first.serve(&one, 3000, "one").await;
     second.serve(&two, 3000, "two").await;
-    let one_says = ask(
-        &netns::connect_tcp(&one.netns, 3000).expect("connect"),
-        "hi",
-    )
-    .expect("answer");
-    let two_says = ask(
-        &netns::connect_tcp(&two.netns, 3000).expect("connect"),
-        "hi",
-    )
-    .expect("answer");
+    let one_says = ask(&netns::connect_tcp(&one.netns, 3000).expect("connect"), "hi").expect("answer");
+    let two_says = ask(&netns::connect_tcp(&two.netns, 3000).expect("connect"), "hi").expect("answer");
     assert_eq!((one_says.as_str(), two_says.as_str()), ("one hi", "two hi"));
     // And through the init, without entering the namespace.
     let stream = first.client.connect_port(3000).await.expect("connect");
@@ -45,36 +34,20 @@ async fn one_workspace_sees_nothing_of_another() {
         return;
     }
     let (one, two) = (Workspace::new(), Workspace::new());
-    let (first, second) = (
-        one.start(Layer::Runtime).await,
-        two.start(Layer::Runtime).await,
-    );
+    let (first, second) = (one.start(Layer::Runtime).await, two.start(Layer::Runtime).await);
     first.serve(&one, 3000, "one").await;
     std::fs::write(one.path("checkout/secret.txt"), "of one").expect("write");
-    first
-        .client
-        .spawn(shell("exec sleep 4242"))
-        .await
-        .expect("spawn");
+    first.client.spawn(shell("exec sleep 4242")).await.expect("spawn");
 
-    let ran = second
-        .run("ls -A /workspace; ls /proc | grep -c '^[0-9]'")
-        .await;
+    let ran = second.run("ls -A /workspace; ls /proc | grep -c '^[0-9]'").await;
     assert!(!ran.text.contains("secret"), "{ran:?}");
     let all = second.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").await;
     assert!(!all.text.contains("sleep 4242"), "{all:?}");
     let own = first.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").await;
-    assert!(
-        own.text.contains("sleep 4242"),
-        "the test looks at the right place: {own:?}"
-    );
-    let connected = second
-        .run_spawn(inside("c", &["connect", "127.0.0.1:3000"]))
-        .await;
+    assert!(own.text.contains("sleep 4242"), "the test looks at the right place: {own:?}");
+    let connected = second.run_spawn(inside("c", &["connect", "127.0.0.1:3000"])).await;
     assert_eq!(connected.text, "ConnectionRefused\n");
-    let connected = first
-        .run_spawn(inside("c", &["connect", "127.0.0.1:3000"]))
-        .await;
+    let connected = first.run_spawn(inside("c", &["connect", "127.0.0.1:3000"])).await;
     assert_eq!(connected.text, "connected\n");
 }
 
@@ -87,22 +60,16 @@ async fn shell_and_runtime_share_network_and_checkout_only() {
     let ws = Workspace::new();
     let (shell_box, runtime) = (ws.start(Layer::Shell).await, ws.start(Layer::Runtime).await);
     runtime.serve(&ws, 3000, "api").await;
-    let connected = shell_box
-        .run_spawn(inside("c", &["connect", "localhost:3000"]))
-        .await;
+    let connected = shell_box.run_spawn(inside("c", &["connect", "localhost:3000"])).await;
     assert_eq!(connected.text, "connected\n");
-    assert_eq!(
-        shell_box.run("echo text > file; cat file").await.text,
-        "text\n"
-    );
+    assert_eq!(shell_box.run("echo text > file; cat file").await.text, "text\n");
     assert_eq!(runtime.run("cat file").await.text, "text\n");
-    runtime
-        .run("echo x > /tmp/mine; echo x > /dev/shm/mine")
-        .await;
-    assert_eq!(
-        shell_box.run("ls /tmp /dev/shm").await.text,
-        "/dev/shm:\n\n/tmp:\n"
-    );
+    let namespaces = "for n in mnt pid ipc uts cgroup user net; do readlink /proc/self/ns/$n; done";
+    let (of_shell, of_runtime) = (shell_box.run(namespaces).await.text, runtime.run(namespaces).await.text);
+    let shared: Vec<&str> = of_shell.lines().filter(|line| of_runtime.contains(*line)).collect();
+    assert!(matches!(shared[..], [user, net] if user.starts_with("user:") && net.starts_with("net:")), "{shared:?}");
+    runtime.run("echo x > /tmp/mine; echo x > /dev/shm/mine").await;
+    assert_eq!(shell_box.run("ls /tmp /dev/shm").await.text, "/dev/shm:\n\n/tmp:\n");
 }
 
 // proves ORG-5
@@ -115,33 +82,19 @@ async fn secrets_of_a_service_are_out_of_the_shells_reach() {
     let (shell_box, runtime) = (ws.start(Layer::Shell).await, ws.start(Layer::Runtime).await);
     let mut service = shell("exec sleep 1000");
     service.env = BTreeMap::from([("DATABASE_URL".to_owned(), "hunter2".to_owned())]);
-    assert!(
-        !format!("{service:?}").contains("hunter2"),
-        "a secret is never printed"
-    );
+    assert!(!format!("{service:?}").contains("hunter2"), "a secret is never printed");
     let service = runtime.client.spawn(service).await.expect("spawn");
     let read = "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c hunter2";
     wait_until("exec", async || runtime.run(read).await.text.trim() != "0").await;
     assert_eq!(shell_box.run(read).await.text, "0\n");
     // Not through the host's numbering either.
     let pid = service.host_pid.expect("host pid");
-    let ran = shell_box
-        .run(&format!("cat /proc/{pid}/environ; kill -0 {pid}"))
-        .await;
+    let ran = shell_box.run(&format!("cat /proc/{pid}/environ; kill -0 {pid}")).await;
     assert_ne!(ran.code, Some(0), "{ran:?}");
     // And the init, which had it in memory, is closed even to the runtime's own processes.
-    for look in [
-        "cat /proc/1/environ",
-        "cat /proc/1/mem",
-        "cat /proc/1/maps",
-        "ls /proc/1/fd",
-        "ls /proc/1/root/",
-    ] {
+    for look in ["cat /proc/1/environ", "cat /proc/1/mem", "cat /proc/1/maps", "ls /proc/1/fd", "ls /proc/1/root/"] {
         let ran = runtime.run(look).await;
-        assert!(
-            ran.text.contains("Permission denied") && ran.code != Some(0),
-            "{look}: {ran:?}"
-        );
+        assert!(ran.text.contains("Permission denied") && ran.code != Some(0), "{look}: {ran:?}");
     }
 }
 
@@ -162,32 +115,16 @@ async fn the_host_is_not_visible() {
         .await;
     assert_eq!(ran.text, "", "each is missing");
     assert_eq!(
-        running
-            .run("cat /proc/1/comm; ls /proc | grep -c '^[0-9]'")
-            .await
-            .text
-            .lines()
-            .next(),
+        running.run("cat /proc/1/comm; ls /proc | grep -c '^[0-9]'").await.text.lines().next(),
         Some("envforge-init")
     );
-    assert_eq!(
-        running.run("hostname; id -un; pwd; umask").await.text,
-        format!("{}\ndev\n/workspace\n0022\n", ws.name)
-    );
-    let ran = running
-        .run("touch /usr/x /etc/x /x /proc/sys/kernel/x 2>&1; echo y > /usr/bin/env")
-        .await;
+    assert_eq!(running.run("hostname; id -un; pwd; umask").await.text, format!("{}\ndev\n/workspace\n0022\n", ws.name));
+    let ran = running.run("touch /usr/x /etc/x /x /proc/sys/kernel/x 2>&1; echo y > /usr/bin/env").await;
     assert_eq!(ran.text.matches("touch:").count(), 4, "{ran:?}");
     // Besides its own three streams a process finds nothing open (4 is `ls` reading the directory).
-    assert_eq!(
-        running.run("exec ls /proc/self/fd").await.text,
-        "0\n1\n2\n3\n"
-    );
+    assert_eq!(running.run("exec ls /proc/self/fd").await.text, "0\n1\n2\n3\n");
     let mounts = running.run("cat /proc/self/mountinfo").await.text;
-    assert!(
-        mounts.lines().all(|line| line.contains("nosuid")),
-        "{mounts}"
-    );
+    assert!(mounts.lines().all(|line| line.contains("nosuid")), "{mounts}");
     assert!(!mounts.contains("/old"), "{mounts}");
 }
 
@@ -200,19 +137,13 @@ async fn nothing_in_a_sandbox_has_or_gets_a_privilege() {
     let running = ws.start(Layer::Runtime).await;
     let status = running.run("cat /proc/self/status").await.text;
     let field = |name: &str| {
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
         assert_eq!(field(set), "0000000000000000", "{set}");
     }
-    assert_eq!(
-        (field("NoNewPrivs:"), field("Seccomp:"), field("Groups:")),
-        ("1".into(), "2".into(), String::new())
-    );
+    assert_eq!((field("NoNewPrivs:"), field("Seccomp:"), field("Groups:")), ("1".into(), "2".into(), String::new()));
     let uid = ws.uid;
     assert_eq!(field("Uid:"), format!("{uid} {uid} {uid} {uid}"));
     assert_eq!(field("SigBlk:"), "0000000000000000");
@@ -238,24 +169,12 @@ async fn a_link_planted_in_a_checkout_is_not_followed_by_a_mount() {
     std::fs::create_dir(&victim).expect("directory");
     std::os::unix::fs::symlink(&victim, ws.path("checkout/link")).expect("link");
     std::os::unix::fs::symlink("/etc", ws.path("checkout/etc")).expect("link");
-    for target in [
-        "/workspace/link/made",
-        "/workspace/etc",
-        "/workspace/etc/made",
-    ] {
+    for target in ["/workspace/link/made", "/workspace/etc", "/workspace/etc/made"] {
         let mut spec = ws.spec(Layer::Shell);
         spec.binds.push(Bind::read_only(ws.path("home"), target));
-        let started = envforge_host::sys::sandbox::start(
-            std::path::Path::new("/proc/self/exe"),
-            &spec,
-            LIMIT,
-        )
-        .await;
+        let started = envforge_host::sys::sandbox::start(std::path::Path::new("/proc/self/exe"), &spec, LIMIT).await;
         let error = started.expect_err("refused").to_string();
-        assert!(
-            error.starts_with(&format!("sandbox: make {target} in the sandbox: ")),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("sandbox: make {target} in the sandbox: ")), "{error}");
     }
     assert_eq!(std::fs::read_dir(&victim).expect("read").count(), 0);
     assert!(!std::path::Path::new("/etc/made").exists());

@@ -25,10 +25,7 @@ async fn output_is_kept_line_by_line_with_time_and_stream() {
     wait_until("three lines", async || read(&path).lines().count() == 3).await;
     let text = read(&path);
     for wanted in [" stdout one", " stderr two", " stdout unfinished"] {
-        let line = text
-            .lines()
-            .find(|line| line.ends_with(wanted))
-            .unwrap_or_else(|| panic!("{wanted}: {text}"));
+        let line = text.lines().find(|line| line.ends_with(wanted)).unwrap_or_else(|| panic!("{wanted}: {text}"));
         let stamp = line.split(' ').next().expect("stamp");
         assert_eq!(stamp.len(), "2025-11-21T06:30:00.123Z".len(), "{line}");
         stamp.parse::<jiff::Timestamp>().expect("a time");
@@ -52,30 +49,16 @@ async fn a_log_is_rotated_and_nothing_of_the_newest_is_lost() {
     spawn.log = Some("web".to_owned());
     running.client.spawn(spawn).await.expect("spawn");
     let logs = ws.path("logs");
-    wait_until("the last line", async || {
-        read(&logs.join("web.log")).ends_with(" stdout 20000\n")
-    })
-    .await;
+    wait_until("the last line", async || read(&logs.join("web.log")).ends_with(" stdout 20000\n")).await;
     let all = ["web.log.2", "web.log.1", "web.log"].map(|name| read(&logs.join(name)));
-    assert!(
-        all.iter()
-            .all(|text| !text.is_empty() && text.len() <= 64 * 1024)
-    );
+    assert!(all.iter().all(|text| !text.is_empty() && text.len() <= 64 * 1024));
     assert!(!logs.join("web.log.3").exists());
     let numbers: Vec<u32> = all
         .iter()
         .flat_map(|text| text.lines())
-        .map(|line| {
-            line.rsplit(' ')
-                .next()
-                .and_then(|n| n.parse().ok())
-                .unwrap_or_else(|| panic!("{line}"))
-        })
+        .map(|line| line.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{line}")))
         .collect();
-    assert!(
-        numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
-        "no gap"
-    );
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "no gap");
     assert_eq!(numbers.last(), Some(&20_000));
 }
 
@@ -93,35 +76,19 @@ async fn a_full_disk_costs_lines_and_nothing_else() {
     let mut spec = ws.spec(Layer::Runtime);
     spec.log_dir = Some(disk.clone());
     let running = ws.start_with(Layer::Runtime, spec).await;
-    let mut spawn = shell(
-        "seq 1 20000; echo filled > filled; while [ ! -e room ]; do sleep 0.02; done; echo after",
-    );
+    let mut spawn = shell("seq 1 20000; echo filled > filled; while [ ! -e room ]; do sleep 0.02; done; echo after");
     spawn.log = Some("web".to_owned());
     let name = spawn.name.clone();
     running.client.spawn(spawn).await.expect("spawn");
-    wait_until("the service is not held up", async || {
-        ws.path("checkout/filled").exists()
-    })
-    .await;
-    wait_until("counted", async || {
-        running.client.list().await.expect("list").dropped_log_lines > 0
-    })
-    .await;
+    wait_until("the service is not held up", async || ws.path("checkout/filled").exists()).await;
+    wait_until("counted", async || running.client.list().await.expect("list").dropped_log_lines > 0).await;
     std::fs::write(disk.join("web.log"), "").expect("truncate");
     std::fs::write(ws.path("checkout/room"), "").expect("write");
     assert_eq!(running.exit_code(&name).await, Some(0));
-    wait_until("resumed", async || {
-        read(&disk.join("web.log")).contains(" stdout after\n")
-    })
-    .await;
+    wait_until("resumed", async || read(&disk.join("web.log")).contains(" stdout after\n")).await;
     let text = read(&disk.join("web.log"));
     let dropped = running.client.list().await.expect("list").dropped_log_lines;
-    assert!(
-        text.contains(&format!(
-            " stderr {dropped} lines were lost: the disk was full\n"
-        )),
-        "{text}"
-    );
+    assert!(text.contains(&format!(" stderr {dropped} lines were lost: the disk was full\n")), "{text}");
 }
 
 /// A file system of 128 KiB.
@@ -129,14 +96,8 @@ struct Mounted<'a>(&'a Path);
 
 impl<'a> Mounted<'a> {
     fn small_disk(path: &'a Path) -> Self {
-        rustix::mount::mount(
-            "tmpfs",
-            path,
-            "tmpfs",
-            rustix::mount::MountFlags::empty(),
-            Some(c"size=128k"),
-        )
-        .expect("mount");
+        rustix::mount::mount("tmpfs", path, "tmpfs", rustix::mount::MountFlags::empty(), Some(c"size=128k"))
+            .expect("mount");
         Self(path)
     }
 }

@@ -16,9 +16,7 @@ fn a_namespace_can_be_made_and_removed_twice() {
     let path = dir.path().join("net");
     let own = std::fs::read_link("/proc/thread-self/ns/net").expect("own");
     netns::create(&path).expect("create");
-    let inode = |path: &std::path::Path| {
-        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).expect("stat"))
-    };
+    let inode = |path: &std::path::Path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).expect("stat"));
     let first = inode(&path);
     netns::create(&path).expect("twice");
     assert_eq!(inode(&path), first, "the same one");
@@ -30,10 +28,7 @@ fn a_namespace_can_be_made_and_removed_twice() {
     assert!(!path.exists());
     let gone = netns::connect_tcp(&path, 9).expect_err("gone");
     assert_eq!(gone.kind(), ErrorKind::NotFound, "{gone}");
-    assert_eq!(
-        std::fs::read_link("/proc/thread-self/ns/net").expect("own"),
-        own
-    );
+    assert_eq!(std::fs::read_link("/proc/thread-self/ns/net").expect("own"), own);
 }
 
 // proves RUN-7
@@ -44,19 +39,9 @@ async fn a_port_is_found_with_its_owner_and_reached_on_either_loopback() {
     }
     let ws = Workspace::new();
     let running = ws.start(Layer::Runtime).await;
-    let six = running
-        .client
-        .spawn(inside("six", &["serve", "[::1]:80", "six"]))
-        .await
-        .expect("spawn");
-    wait_until("server", async || {
-        netns::connect(&ws.netns, 80).await.is_ok()
-    })
-    .await;
-    assert_eq!(
-        ask(&netns::connect_tcp(&ws.netns, 80).expect("connect"), "x").expect("answer"),
-        "six x"
-    );
+    let six = running.client.spawn(inside("six", &["serve", "[::1]:80", "six"])).await.expect("spawn");
+    wait_until("server", async || netns::connect(&ws.netns, 80).await.is_ok()).await;
+    assert_eq!(ask(&netns::connect_tcp(&ws.netns, 80).expect("connect"), "x").expect("answer"), "six x");
     running.serve(&ws, 3000, "four").await;
 
     let found = ports::listening_ports(running.sandbox.pid()).expect("ports");
@@ -75,10 +60,7 @@ async fn a_port_is_found_with_its_owner_and_reached_on_either_loopback() {
 
     // No thread of this program is in the workspace's namespace, save the one for sockets.
     let host = std::fs::read_link("/proc/self/ns/net").expect("host");
-    for task in std::fs::read_dir("/proc/self/task")
-        .expect("tasks")
-        .flatten()
-    {
+    for task in std::fs::read_dir("/proc/self/task").expect("tasks").flatten() {
         let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         if let Ok(namespace) = std::fs::read_link(task.path().join("ns/net"))
             && !name.starts_with("netns-")

@@ -14,10 +14,7 @@ use super::support::{LIMIT, is_root};
 /// What the unprivileged copy of this program does: the daemon's part.
 #[expect(clippy::print_stdout, reason = "a program of its own")]
 pub(crate) fn inside(spec: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     runtime.block_on(async {
         match capability::probe() {
             Ok(isolation) => println!("rootless {} full {}", isolation.rootless, isolation.full),
@@ -27,28 +24,19 @@ pub(crate) fn inside(spec: &str) {
             }
         }
         let spec: SandboxSpec = serde_json::from_str(spec).expect("specification");
-        let sandbox = start(Path::new("/proc/self/exe"), &spec, LIMIT)
-            .await
-            .expect("sandbox");
+        let sandbox = start(Path::new("/proc/self/exe"), &spec, LIMIT).await.expect("sandbox");
         let client = sandbox.connect().await.expect("client");
         let spawn = Spawn::new(
             "whoami",
             Program::Shell(
-                "id -un; id -u; ls -A /proc | grep -c '^[0-9]'; cat /proc/self/uid_map; ls /root"
-                    .to_owned(),
+                "id -un; id -u; ls -A /proc | grep -c '^[0-9]'; cat /proc/self/uid_map; ls /root".to_owned(),
             ),
         );
-        let spawn = Spawn {
-            log: Some("who".to_owned()),
-            ..spawn
-        };
+        let spawn = Spawn { log: Some("who".to_owned()), ..spawn };
         client.spawn(spawn).await.expect("spawn");
         super::support::wait_until("exit", async || {
             let state = client.list().await.expect("list");
-            state
-                .processes
-                .iter()
-                .any(|p| p.state != envforge_host::init::protocol::ProcessState::Running)
+            state.processes.iter().any(|p| p.state != envforge_host::init::protocol::ProcessState::Running)
         })
         .await;
         sandbox.kill().expect("kill");
@@ -74,39 +62,21 @@ fn a_sandbox_works_without_root() {
     spec.log_dir = Some(dir.path().join("logs"));
     spec.binds = vec![Bind::writable(dir.path().join("checkout"), "/workspace")];
     let output = std_command(std::env::current_exe().expect("own path"))
-        .args([
-            INSIDE,
-            "rootless",
-            &serde_json::to_string(&spec).expect("json"),
-        ])
+        .args([INSIDE, "rootless", &serde_json::to_string(&spec).expect("json")])
         .uid(user)
         .gid(user)
         .output()
         .expect("runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     if text.starts_with("refused: this machine can't run native sandboxes: ") {
         return;
     }
     assert_eq!(text, "rootless true full false\ndone\n");
     let log = std::fs::read_to_string(dir.path().join("logs/who.log")).expect("log");
-    let lines: Vec<&str> = log
-        .lines()
-        .filter_map(|line| line.splitn(3, ' ').nth(2))
-        .collect();
+    let lines: Vec<&str> = log.lines().filter_map(|line| line.splitn(3, ' ').nth(2)).collect();
     assert_eq!(&lines[..2], ["dev", "1000"], "{log}");
-    assert!(
-        lines[3]
-            .split_whitespace()
-            .eq(["1000", &user.to_string(), "1"]),
-        "{log}"
-    );
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.contains("cannot access '/root'")),
-        "{log}"
-    );
+    assert!(lines[3].split_whitespace().eq(["1000", &user.to_string(), "1"]), "{log}");
+    assert!(lines.iter().any(|line| line.contains("cannot access '/root'")), "{log}");
 }
 
 #[test]
@@ -116,9 +86,5 @@ fn the_probe_agrees_with_the_machine() {
     }
     let isolation = capability::probe().expect("root can");
     assert!(!isolation.rootless);
-    assert_eq!(
-        isolation.full,
-        isolation.reductions.is_empty(),
-        "{isolation:?}"
-    );
+    assert_eq!(isolation.full, isolation.reductions.is_empty(), "{isolation:?}");
 }

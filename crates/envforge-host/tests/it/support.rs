@@ -61,29 +61,16 @@ pub(crate) struct Workspace {
 impl Workspace {
     pub(crate) fn new() -> Self {
         let number = unique();
-        let dir = tempfile::Builder::new()
-            .prefix("envforge-test-")
-            .tempdir()
-            .expect("directory");
+        let dir = tempfile::Builder::new().prefix("envforge-test-").tempdir().expect("directory");
         let uid = 100_000 + number;
-        for (name, owner) in [
-            ("checkout", uid),
-            ("home", uid),
-            ("logs", uid),
-            ("control", 0),
-        ] {
+        for (name, owner) in [("checkout", uid), ("home", uid), ("logs", uid), ("control", 0)] {
             let path = dir.path().join(name);
             std::fs::create_dir(&path).expect("directory");
             std::os::unix::fs::chown(&path, Some(owner), Some(owner)).expect("owner");
         }
         let netns = dir.path().join("net");
         netns::create(&netns).expect("network namespace");
-        Self {
-            name: format!("w{number}"),
-            uid,
-            dir,
-            netns,
-        }
+        Self { name: format!("w{number}"), uid, dir, netns }
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -91,8 +78,7 @@ impl Workspace {
     }
 
     pub(crate) fn group(&self, layer: Layer) -> Group {
-        let name = GroupName::new(&format!("test{}", std::process::id()), &self.name, layer)
-            .expect("name");
+        let name = GroupName::new(&format!("test{}", std::process::id()), &self.name, layer).expect("name");
         cgroup::detect().group(&name)
     }
 
@@ -100,22 +86,14 @@ impl Workspace {
     pub(crate) fn spec(&self, layer: Layer) -> SandboxSpec {
         let group = self.group(layer);
         group.create().expect("cgroup");
-        let mut spec = SandboxSpec::new(
-            &self.name,
-            self.uid,
-            self.uid,
-            self.path(&format!("control/{layer}")),
-        );
+        let mut spec = SandboxSpec::new(&self.name, self.uid, self.uid, self.path(&format!("control/{layer}")));
         spec.netns = Some(self.netns.clone());
         spec.cgroup_procs = group.join_files();
         spec.log_dir = Some(self.path("logs"));
         spec.binds = vec![
             Bind::writable(self.path("checkout"), "/workspace"),
             Bind::writable(self.path("home"), "/home/dev"),
-            Bind::read_only(
-                std::env::current_exe().expect("own path"),
-                "/run/envforge/inside",
-            ),
+            Bind::read_only(std::env::current_exe().expect("own path"), "/run/envforge/inside"),
         ];
         spec
     }
@@ -125,15 +103,9 @@ impl Workspace {
     }
 
     pub(crate) async fn start_with(&self, layer: Layer, spec: SandboxSpec) -> Running {
-        let sandbox = sandbox::start(Path::new("/proc/self/exe"), &spec, LIMIT)
-            .await
-            .expect("sandbox");
+        let sandbox = sandbox::start(Path::new("/proc/self/exe"), &spec, LIMIT).await.expect("sandbox");
         let client = sandbox.connect().await.expect("client");
-        Running {
-            sandbox,
-            client,
-            group: self.group(layer),
-        }
+        Running { sandbox, client, group: self.group(layer) }
     }
 }
 
@@ -184,10 +156,7 @@ impl Running {
         let name = spawn.name.clone();
         let (reader, writer) = std::io::pipe().expect("pipe");
         let null = std::fs::File::open("/dev/null").expect("null");
-        self.client
-            .spawn_with_stdio(spawn, null.as_fd(), writer.as_fd(), writer.as_fd())
-            .await
-            .expect("spawn");
+        self.client.spawn_with_stdio(spawn, null.as_fd(), writer.as_fd(), writer.as_fd()).await.expect("spawn");
         drop(writer);
         let text = tokio::task::spawn_blocking(move || {
             let mut text = String::new();
@@ -217,10 +186,7 @@ impl Running {
 
     pub(crate) async fn exit(&self, name: &str) -> Option<envforge_host::init::protocol::Exit> {
         let state = self.client.list().await.expect("list");
-        let record = state
-            .processes
-            .into_iter()
-            .find(|record| record.name == name)?;
+        let record = state.processes.into_iter().find(|record| record.name == name)?;
         match record.state {
             envforge_host::init::protocol::ProcessState::Exited(exit) => Some(exit),
             envforge_host::init::protocol::ProcessState::Running => None,
@@ -229,15 +195,9 @@ impl Running {
 
     /// Starts a server that answers lines with `text`, and waits until it listens.
     pub(crate) async fn serve(&self, ws: &Workspace, port: u16, text: &str) -> Spawned {
-        let spawn = inside(
-            &format!("serve-{port}"),
-            &["serve", &format!("127.0.0.1:{port}"), text],
-        );
+        let spawn = inside(&format!("serve-{port}"), &["serve", &format!("127.0.0.1:{port}"), text]);
         let spawned = self.client.spawn(spawn).await.expect("spawn");
-        wait_until("server", async || {
-            netns::connect(&ws.netns, port).await.is_ok()
-        })
-        .await;
+        wait_until("server", async || netns::connect(&ws.netns, port).await.is_ok()).await;
         spawned
     }
 }

@@ -1,2 +1,4 @@
 //! stub
-pub(crate) fn run(_: &crate::args::DoctorArguments) -> anyhow::Result<std::process::ExitCode> { anyhow::bail!("x") }
+pub(crate) fn run(_: &crate::args::DoctorArguments) -> anyhow::Result<std::process::ExitCode> {
+    anyhow::bail!("x")
+}

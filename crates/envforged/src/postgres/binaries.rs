@@ -60,7 +60,8 @@ impl Binaries {
         let output = Command::new(dir.join("postgres")).arg("--version").stdin(Stdio::null()).output();
         let output = output.with_context(|| format!("{}/postgres could not be run", dir.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let version = major(&text).with_context(|| format!("{}/postgres --version said `{}`", dir.display(), text.trim()))?;
+        let version =
+            major(&text).with_context(|| format!("{}/postgres --version said `{}`", dir.display(), text.trim()))?;
         Ok(Self { dir: dir.to_owned(), version })
     }
 
@@ -81,7 +82,8 @@ fn major(text: &str) -> Option<u32> {
 fn on_path() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     // Resolved, because the others lie beside what a link on PATH points to.
-    let dirs = std::env::split_paths(&path).filter_map(|dir| Some(fs_err::canonicalize(dir.join("initdb")).ok()?.parent()?.to_owned()));
+    let dirs = std::env::split_paths(&path)
+        .filter_map(|dir| Some(fs_err::canonicalize(dir.join("initdb")).ok()?.parent()?.to_owned()));
     dirs.into_iter().find(|dir| NEEDED.iter().all(|program| dir.join(program).exists()))
 }
 

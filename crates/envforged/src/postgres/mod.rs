@@ -113,7 +113,12 @@ impl How {
 
 impl Cluster {
     /// A cluster in `home`. Finds the programs, preferring the version that made the data.
-    pub(crate) fn find(home: PathBuf, sockets: PathBuf, account: Option<Account>, chosen: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn find(
+        home: PathBuf,
+        sockets: PathBuf,
+        account: Option<Account>,
+        chosen: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let made_by = data_version(&home.join("data"))?;
         let binaries = Binaries::find(chosen, made_by)?;
         if let Some(made_by) = made_by
@@ -126,7 +131,10 @@ impl Cluster {
                     binaries.dir.display(),
                     binaries.version
                 ),
-                format!("apt-get install postgresql-{made_by}, or move the data to version {} with pg_upgrade", binaries.version),
+                format!(
+                    "apt-get install postgresql-{made_by}, or move the data to version {} with pg_upgrade",
+                    binaries.version
+                ),
             ));
         }
         Ok(Self { home, sockets, account, binaries })
@@ -169,10 +177,14 @@ impl Cluster {
             fs_err::rename(self.log(), self.log().with_extension("log.1"))?;
         }
         let (data, log, limit) = (self.data(), self.log(), START.as_secs().to_string());
-        let output = self.run("pg_ctl", &["start", "-w", "-s", "-t", &limit, "-D", text(&data)?, "-l", text(&log)?], "").await?;
+        let output =
+            self.run("pg_ctl", &["start", "-w", "-s", "-t", &limit, "-D", text(&data)?, "-l", text(&log)?], "").await?;
         if !output.status.success() {
             let last = last_lines(&log, 5);
-            bail!(advised(format!("PostgreSQL did not start; its log ends with:\n{last}"), format!("see {}", log.display())));
+            bail!(advised(
+                format!("PostgreSQL did not start; its log ends with:\n{last}"),
+                format!("see {}", log.display())
+            ));
         }
         self.wait_until_ready().await?;
         Postmaster::find(&data).context("PostgreSQL started and is not there")
@@ -181,7 +193,8 @@ impl Cluster {
     /// Stops the cluster: open transactions are rolled back, everything committed is kept.
     pub(crate) async fn stop(&self) -> anyhow::Result<()> {
         let data = self.data();
-        let output = self.run("pg_ctl", &["stop", "-w", "-s", "-m", "fast", "-t", "30", "-D", text(&data)?], "").await?;
+        let output =
+            self.run("pg_ctl", &["stop", "-w", "-s", "-m", "fast", "-t", "30", "-D", text(&data)?], "").await?;
         if !output.status.success() && Postmaster::find(&data).is_some() {
             bail!("pg_ctl stop: {}", said(&output));
         }
@@ -192,7 +205,8 @@ impl Cluster {
         let end = Instant::now() + START;
         let port = PORT.to_string();
         loop {
-            let output = self.run("pg_isready", &["-q", "-h", text(&self.sockets)?, "-p", &port, "-t", "5"], "").await?;
+            let output =
+                self.run("pg_isready", &["-q", "-h", text(&self.sockets)?, "-p", &port, "-t", "5"], "").await?;
             if output.status.success() {
                 return Ok(());
             }
@@ -209,7 +223,13 @@ impl Cluster {
         let path = self.binaries.dir.join(program);
         #[expect(clippy::disallowed_methods, reason = "the one place that runs PostgreSQL's programs")]
         let mut command = tokio::process::Command::new(&path);
-        command.args(arguments).current_dir("/").env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
+        command
+            .args(arguments)
+            .current_dir("/")
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C")
+            .env("TZ", "UTC");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);

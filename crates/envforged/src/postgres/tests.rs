@@ -84,5 +84,9 @@ fn data_of_a_version_that_is_not_installed_are_refused() {
     fs_err::write(home.join("data/PG_VERSION"), "9\n").unwrap();
     let error = Cluster::find(home, dir.path().join("sockets"), None, None).unwrap_err();
     let text = crate::advice::render(&error);
-    assert!(text.contains("were made by PostgreSQL 9, the programs in ") && text.contains("fix: apt-get install postgresql-9"), "{text}");
+    assert!(
+        text.contains("were made by PostgreSQL 9, the programs in ")
+            && text.contains("fix: apt-get install postgresql-9"),
+        "{text}"
+    );
 }

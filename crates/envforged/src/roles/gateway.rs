@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
     super::run("gateway", &arguments.supervised, async |token| {
         let running = Gateway::start(config, token).await.context("the gateway did not start")?;
         tracing::info!(address = %running.local_addr, "gateway: listening");
-        running.wait().await;
+        running.join.await.context("the gateway broke down")?;
         Ok(())
     })
 }

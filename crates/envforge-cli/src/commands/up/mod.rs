@@ -25,6 +25,7 @@ use envforge_core::name::Slug;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use serde::Serialize;
+use std::time::Duration;
 
 /// What `up` answers when it does not attach.
 #[derive(Serialize)]
@@ -52,7 +53,8 @@ async fn find_or_make(ctx: &Context<'_>, up: &Up) -> Result<Workspace, Refusal> 
     let is_fully_named = up.project.is_some() && up.branch.is_some();
     if let (Some(slug), false) = (&named, is_fully_named) {
         match get(ctx, slug).await {
-            Err(refusal) if refusal.kind == RefusalKind::NotFound && (ctx.repository().is_some() || up.project.is_some()) => {}
+            Err(refusal)
+                if refusal.kind == RefusalKind::NotFound && (ctx.repository().is_some() || up.project.is_some()) => {}
             answer => return answer,
         }
     }
@@ -90,64 +92,88 @@ async fn choose(ctx: &Context<'_>) -> Result<Workspace, Refusal> {
     }
     let workspaces = workspace::all(ctx).await?.workspaces;
     if workspaces.is_empty() {
-        return Err(
-            Refusal::not_found("workspace.none", "there is no workspace yet").hint("run `envforge up` inside a Git repository")
-        );
+        return Err(Refusal::not_found("workspace.none", "there is no workspace yet")
+            .hint("run `envforge up` inside a Git repository"));
     }
     let names: Vec<_> = workspaces.iter().map(|workspace| workspace.slug.to_string()).collect();
     let chosen = ask::choose("Workspace:", names)?;
     workspaces.into_iter().find(|workspace| workspace.slug.as_str() == chosen).ok_or_else(no_workspace)
 }
 
+/// How long the answer to a wake is waited for once the shell is ready.
+const WAKE_PATIENCE: Duration = Duration::from_millis(200);
+
 /// Wakes, and attaches as soon as the shell is ready.
 async fn open_shell(ctx: &mut Context<'_>, up: &Up, org: Slug, found: Workspace) -> Result<ExitCode, Refusal> {
     let slug = found.slug.clone();
     let mut reporter = Reporter::default();
-    let wake = async {
-        if up.no_wake {
-            return None;
+    let ctx = &*ctx;
+    // Ordered at once and answered meanwhile; a wake that is refused, by a cap or for want of room, keeps no shell shut.
+    let mut wake =
+        std::pin::pin!(async { if up.no_wake { None } else { wake::post(ctx, &slug, up.size).await.err() } });
+    let mut answer: Option<Option<Refusal>> = None;
+    let workspace = {
+        let mut shell = std::pin::pin!(shell_ready(ctx, found, &mut reporter));
+        loop {
+            tokio::select! {
+                workspace = &mut shell => break workspace?,
+                refused = &mut wake, if answer.is_none() => answer = Some(refused),
+            }
         }
-        wake::post(ctx, &slug, up.size).await.err()
     };
-    let shell = async {
-        if found.shell.state == ReadinessState::Ready {
-            return Ok(found.clone());
-        }
-        let shell_settled = |workspace: &Workspace| {
-            matches!(workspace.shell.state, ReadinessState::Ready | ReadinessState::Blocked).then_some(())
-        };
-        readiness::wait(ctx, &slug, Some(&mut reporter), "preparing the shell", shell_settled)
-            .await
-            .map(|(workspace, ())| workspace)
-    };
-    // The order to wake leaves together with the first look at the shell; neither waits for the runtime.
-    let (refused, ready) = tokio::join!(wake, shell);
-    let workspace = ready?;
-    if let Some(refusal) = refused {
-        // A cap or a full host keeps the runtime asleep; the shell opens all the same, and says so.
-        ctx.printer.note(&format!("the runtime stays asleep: {}", refusal.message));
-        if let Some(hint) = refusal.hint {
-            ctx.printer.note(&format!("  hint: {hint}"));
-        }
-    }
-    if workspace.shell.state == ReadinessState::Blocked {
-        let cause = workspace.shell.cause.clone().unwrap_or_else(|| "no cause is known".to_owned());
-        let refusal = Refusal::conflict(
-            workspace.shell.code.as_deref().unwrap_or("shell.blocked"),
-            format!("the shell is blocked: {cause}"),
-        );
-        return Err(match workspace.shell.fix.clone() {
-            Some(fix) => refusal.hint(fix),
-            None => refusal,
-        });
-    }
     for line in reporter.news(&workspace) {
         ctx.printer.note(&line);
     }
     for host in &workspace.dev_hosts {
         ctx.printer.note(&format!("{}: {}", host.service, host.url));
     }
-    Box::pin(attach::attach(ctx, &Shell::new(ctx, org, slug)?)).await
+    if answer.is_none() {
+        answer = tokio::time::timeout(WAKE_PATIENCE, &mut wake).await.ok();
+    }
+    let was_answered = answer.is_some();
+    say_refused(ctx, answer.take().flatten());
+    let shell = Shell::new(ctx, org, slug.clone())?;
+    let mut attached = Box::pin(attach::attach(ctx, &shell));
+    let end = loop {
+        tokio::select! {
+            end = &mut attached => break end,
+            refused = &mut wake, if !was_answered && answer.is_none() => answer = Some(refused),
+        }
+    };
+    // What came while someone's screen was up is said once it is theirs again.
+    say_refused(ctx, answer.flatten());
+    end
+}
+
+fn say_refused(ctx: &Context<'_>, refused: Option<Refusal>) {
+    if let Some(refusal) = refused {
+        ctx.printer.note(&format!("the runtime stays asleep: {}", refusal.message));
+        if let Some(hint) = &refusal.hint {
+            ctx.printer.note(&format!("  hint: {hint}"));
+        }
+    }
+}
+
+/// Waits for the shell, and for nothing else.
+async fn shell_ready(ctx: &Context<'_>, found: Workspace, reporter: &mut Reporter) -> Result<Workspace, Refusal> {
+    let workspace = if found.shell.state == ReadinessState::Ready {
+        found
+    } else {
+        let is_settled = |workspace: &Workspace| {
+            matches!(workspace.shell.state, ReadinessState::Ready | ReadinessState::Blocked).then_some(())
+        };
+        readiness::wait(ctx, &found.slug, Some(reporter), "preparing the shell", is_settled).await?.0
+    };
+    if workspace.shell.state != ReadinessState::Blocked {
+        return Ok(workspace);
+    }
+    let cause = workspace.shell.cause.as_deref().unwrap_or("no cause is known");
+    let code = workspace.shell.code.as_deref().unwrap_or("shell.blocked");
+    let refusal = Refusal::conflict(code, format!("the shell is blocked: {cause}"));
+    Err(match &workspace.shell.fix {
+        Some(fix) => refusal.hint(fix.clone()),
+        None => refusal,
+    })
 }
 
 /// Without a terminal: wakes, waits for the services, and makes a link.

@@ -5,7 +5,9 @@ use crate::repository::{Repository, without_credentials};
 use envforge_api::http::projects::{CreateProject, Project, Projects};
 use envforge_api::http::workspaces::{CreateWorkspace, Workspace};
 use envforge_core::name::Slug;
-use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::refusal::Refusal;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The project of the repository one stands in, made when missing. `from` is where the server should clone from.
 pub(crate) async fn of_repository(ctx: &Context<'_>, from: Option<String>) -> Result<Slug, Refusal> {
@@ -15,8 +17,9 @@ pub(crate) async fn of_repository(ctx: &Context<'_>, from: Option<String>) -> Re
     })?;
     let path = ctx.org_path("/projects").await?;
     let known: Projects = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
-    let is_known =
-        |source: &str| known.projects.iter().find(|project| project.repository == source).map(|project| project.slug.clone());
+    let is_known = |source: &str| {
+        known.projects.iter().find(|project| project.repository == source).map(|project| project.slug.clone())
+    };
     let root = repository.root.to_string_lossy();
     if let Some(slug) = is_known(from.as_deref().unwrap_or(&root)) {
         return Ok(slug);
@@ -43,7 +46,12 @@ fn short_digest(text: &str) -> String {
 }
 
 /// Where the server clones from: as asked, else this checkout where the server can see it, else the origin.
-fn source(ctx: &Context<'_>, repository: &Repository, origin: Option<&str>, from: Option<String>) -> Result<String, Refusal> {
+fn source(
+    ctx: &Context<'_>,
+    repository: &Repository,
+    origin: Option<&str>,
+    from: Option<String>,
+) -> Result<String, Refusal> {
     if let Some(from) = from {
         return Ok(from);
     }
@@ -59,18 +67,27 @@ fn source(ctx: &Context<'_>, repository: &Repository, origin: Option<&str>, from
     })
 }
 
-/// Makes a workspace, or finds the one of this branch. A slug that another project's branch has taken gets the
-/// project's name in front.
-pub(crate) async fn create_workspace(ctx: &Context<'_>, body: CreateWorkspace) -> Result<Workspace, Refusal> {
+/// How long a workspace of the same name may take to be gone.
+const DELETING_MAX: Duration = Duration::from_secs(30);
+
+/// Makes a workspace, or finds the one of this branch. A name that another project's branch has taken gets the
+/// project's name in front; one that is just being deleted is waited for.
+pub(crate) async fn create_workspace(ctx: &Context<'_>, mut body: CreateWorkspace) -> Result<Workspace, Refusal> {
     let path = ctx.org_path("/workspaces").await?;
-    match ctx.client()?.post(&path, &body).await.map_err(|error| ctx.refusal(error)) {
-        Err(refusal)
-            if refusal.kind == RefusalKind::Conflict && refusal.code == "workspace.slug_taken" && body.slug.is_none() =>
-        {
-            let slug = Slug::from_text(&format!("{}-{}", body.project, body.branch));
-            let body = CreateWorkspace { slug: Some(slug), ..body };
-            ctx.client()?.post(&path, &body).await.map_err(|error| ctx.refusal(error))
+    let begun = Instant::now();
+    loop {
+        let refusal = match ctx.client()?.post(&path, &body).await {
+            Ok(workspace) => return Ok(workspace),
+            Err(error) => ctx.refusal(error),
+        };
+        match refusal.code.as_str() {
+            "workspace.name_taken" if body.slug.is_none() => {
+                body.slug = Some(Slug::from_text(&format!("{}-{}", body.project, body.branch)));
+            }
+            "workspace.deleting" if begun.elapsed() < DELETING_MAX => {
+                tokio::time::sleep(Duration::from_secs(u64::from(refusal.retry_after.unwrap_or(1)))).await;
+            }
+            _ => return Err(refusal),
         }
-        answer => answer,
     }
 }

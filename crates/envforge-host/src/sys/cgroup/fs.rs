@@ -21,9 +21,7 @@ pub(super) struct Mount {
 
 /// Every cgroup hierarchy mounted here.
 pub(super) fn mounts() -> io::Result<Vec<Mount>> {
-    Ok(parse_mounts(&std::fs::read_to_string(
-        "/proc/self/mountinfo",
-    )?))
+    Ok(parse_mounts(&std::fs::read_to_string("/proc/self/mountinfo")?))
 }
 
 pub(super) fn parse_mounts(mountinfo: &str) -> Vec<Mount> {
@@ -43,12 +41,7 @@ fn parse_mount(line: &str) -> Option<Mount> {
         _ => return None,
     };
     let options = right.nth(1)?;
-    Some(Mount {
-        path,
-        v2,
-        controllers: options.split(',').map(str::to_owned).collect(),
-        root,
-    })
+    Some(Mount { path, v2, controllers: options.split(',').map(str::to_owned).collect(), root })
 }
 
 /// The group a process is in: `None` for v2, else the hierarchy with this controller.
@@ -102,26 +95,14 @@ pub(super) fn read_key(path: &Path, key: &str) -> io::Result<u64> {
 }
 
 fn key_of(text: &str, key: &str) -> u64 {
-    text.lines()
-        .find_map(|line| {
-            line.strip_prefix(key)?
-                .strip_prefix(' ')?
-                .trim()
-                .parse()
-                .ok()
-        })
-        .unwrap_or(0)
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The processes in a group; none if it does not exist.
 pub(super) fn pids(dir: &Path) -> io::Result<Vec<i32>> {
     match read(&dir.join("cgroup.procs")) {
         // 0 stands for a process that this pid namespace can't name.
-        Ok(text) => Ok(text
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .filter(|pid| *pid > 0)
-            .collect()),
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
@@ -148,9 +129,7 @@ pub(super) fn remove(dir: &Path, deadline: Duration) -> io::Result<()> {
     let mut above = dir.parent();
     while let Some(parent) = above {
         // Not empty, or somebody else's: stop.
-        if std::fs::remove_dir(parent).is_err()
-            || parent.file_name().is_some_and(|name| name == "envforge")
-        {
+        if std::fs::remove_dir(parent).is_err() || parent.file_name().is_some_and(|name| name == "envforge") {
             break;
         }
         above = parent.parent();
@@ -159,11 +138,7 @@ pub(super) fn remove(dir: &Path, deadline: Duration) -> io::Result<()> {
 }
 
 /// Asks again and again until `done`, at first without a pause: what is waited for takes microseconds as a rule.
-pub(super) fn wait_until(
-    what: &str,
-    deadline: Duration,
-    mut done: impl FnMut() -> io::Result<bool>,
-) -> io::Result<()> {
+pub(super) fn wait_until(what: &str, deadline: Duration, mut done: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let until = Deadline::after(deadline);
     let mut pause = Duration::from_micros(20);
     loop {
@@ -171,10 +146,7 @@ pub(super) fn wait_until(
             return Ok(());
         }
         if until.is_over() {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("{what}: not within {deadline:?}"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what}: not within {deadline:?}")));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(5));

@@ -17,12 +17,7 @@ pub(super) fn by_switch(dir: &v2::Dir, deadline: Duration) -> io::Result<()> {
         return Ok(());
     }
     if !dir.has_kill() {
-        return by_signals(
-            deadline,
-            || dir.freeze(Duration::from_millis(200)),
-            || dir.thaw(),
-            || pids(dir.path()),
-        );
+        return by_signals(deadline, || dir.freeze(Duration::from_millis(200)), || dir.thaw(), || pids(dir.path()));
     }
     dir.kill()?;
     wait_until("kill", deadline, || Ok(!dir.is_populated()?))?;
@@ -35,20 +30,10 @@ pub(super) fn v1(dirs: &v1::GroupDirs, deadline: Duration) -> io::Result<()> {
     {
         return by_switch(unified, deadline);
     }
-    let Some(first) = dirs
-        .directories()
-        .into_iter()
-        .next()
-        .filter(|dir| dir.exists())
-    else {
+    let Some(first) = dirs.directories().into_iter().next().filter(|dir| dir.exists()) else {
         return Ok(());
     };
-    by_signals(
-        deadline,
-        || dirs.freeze(Duration::from_millis(200)),
-        || dirs.thaw(),
-        || pids(&first),
-    )
+    by_signals(deadline, || dirs.freeze(Duration::from_millis(200)), || dirs.thaw(), || pids(&first))
 }
 
 fn by_signals(
@@ -72,10 +57,7 @@ fn by_signals(
         if until.is_over() {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!(
-                    "kill: processes {:?} did not end within {deadline:?}",
-                    list()?
-                ),
+                format!("kill: processes {:?} did not end within {deadline:?}", list()?),
             ));
         }
     }

@@ -59,9 +59,7 @@ impl GroupName {
         for part in [instance, workspace] {
             let fits = !part.is_empty()
                 && part.len() <= 100
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
             if !fits {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
@@ -69,18 +67,11 @@ impl GroupName {
                 ));
             }
         }
-        Ok(Self {
-            instance: instance.to_owned(),
-            workspace: workspace.to_owned(),
-            layer,
-        })
+        Ok(Self { instance: instance.to_owned(), workspace: workspace.to_owned(), layer })
     }
 
     fn path(&self) -> PathBuf {
-        PathBuf::from(format!(
-            "envforge/{}/{}/{}",
-            self.instance, self.workspace, self.layer
-        ))
+        PathBuf::from(format!("envforge/{}/{}/{}", self.instance, self.workspace, self.layer))
     }
 }
 
@@ -165,12 +156,8 @@ impl Cgroups {
     pub fn backend(&self) -> Backend {
         match &self.layout {
             Layout::V2(_) => Backend::V2,
-            Layout::V1(trees) => Backend::V1 {
-                unified: trees.unified.is_some(),
-            },
-            Layout::None(reason) => Backend::None {
-                reason: reason.clone(),
-            },
+            Layout::V1(trees) => Backend::V1 { unified: trees.unified.is_some() },
+            Layout::None(reason) => Backend::None { reason: reason.clone() },
         }
     }
 
@@ -234,10 +221,7 @@ impl Group {
 
     /// The files a process writes `0` into to join; for `SandboxSpec::cgroup_procs`.
     pub fn join_files(&self) -> Vec<PathBuf> {
-        self.directories()
-            .iter()
-            .map(|dir| dir.join("cgroup.procs"))
-            .collect()
+        self.directories().iter().map(|dir| dir.join("cgroup.procs")).collect()
     }
 
     /// Puts a process in it, with what it starts from now on.

@@ -15,15 +15,8 @@ fn v1_group(workspace: &str) -> Option<Group> {
     let Layout::V1(trees) = detect().layout else {
         return None;
     };
-    let name = GroupName::new(
-        &format!("unit{}", std::process::id()),
-        workspace,
-        Layer::Runtime,
-    )
-    .expect("name");
-    let group = Group {
-        dirs: Dirs::V1(trees.group(&name.path()).v1_only()),
-    };
+    let name = GroupName::new(&format!("unit{}", std::process::id()), workspace, Layer::Runtime).expect("name");
+    let group = Group { dirs: Dirs::V1(trees.group(&name.path()).v1_only()) };
     group.create().ok().map(|()| group)
 }
 
@@ -39,19 +32,9 @@ fn v1_alone_freezes_thaws_and_kills() {
         .spawn()
         .expect("spawn");
     group.add(child.id() as i32).expect("add");
-    child
-        .stdin
-        .take()
-        .expect("stdin")
-        .write_all(b"go\n")
-        .expect("go");
+    child.stdin.take().expect("stdin").write_all(b"go\n").expect("go");
     let mut up = [0; 3];
-    child
-        .stdout
-        .take()
-        .expect("stdout")
-        .read_exact(&mut up)
-        .expect("up");
+    child.stdout.take().expect("stdout").read_exact(&mut up).expect("up");
     assert_eq!(group.pids().expect("pids").len(), 3);
     group.freeze(LIMIT).expect("freeze");
     assert!(group.is_frozen().expect("state"));

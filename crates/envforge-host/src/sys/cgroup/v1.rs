@@ -25,10 +25,7 @@ impl Trees {
     /// `None` if no controller is on v1.
     pub(super) fn find(mounts: &[Mount]) -> Option<Self> {
         let base = |controller: &str| base_for(mounts, controller, "self");
-        let unified = mounts
-            .iter()
-            .find(|mount| mount.v2)
-            .map(|mount| mount.path.clone());
+        let unified = mounts.iter().find(|mount| mount.v2).map(|mount| mount.path.clone());
         let trees = Self {
             cpu: base("cpu"),
             cpuacct: base("cpuacct"),
@@ -68,29 +65,21 @@ impl Trees {
             memory: below(&self.memory),
             pids: below(&self.pids),
             freezer: below(&self.freezer),
-            unified: self
-                .unified
-                .as_ref()
-                .map(|root| v2::Dir::without_limits(root.join(path))),
+            unified: self.unified.as_ref().map(|root| v2::Dir::without_limits(root.join(path))),
         }
     }
 
     /// The directories a process of such a group is really in: a daemon started elsewhere has other bases now.
     pub(super) fn group_of(&self, path: &Path, pid: i32) -> Option<GroupDirs> {
         let pid = pid.to_string();
-        let actual = |controller: &str| {
-            base_for(&self.mounts, controller, &pid).filter(|dir| dir.ends_with(path))
-        };
+        let actual = |controller: &str| base_for(&self.mounts, controller, &pid).filter(|dir| dir.ends_with(path));
         let dirs = GroupDirs {
             cpu: actual("cpu"),
             cpuacct: actual("cpuacct"),
             memory: actual("memory"),
             pids: actual("pids"),
             freezer: actual("freezer"),
-            unified: self
-                .unified
-                .as_ref()
-                .map(|root| v2::Dir::without_limits(root.join(path))),
+            unified: self.unified.as_ref().map(|root| v2::Dir::without_limits(root.join(path))),
         };
         dirs.freezer.is_some().then_some(dirs)
     }
@@ -98,9 +87,7 @@ impl Trees {
 
 /// The directory, in the hierarchy with this controller, of the group a process is in.
 fn base_for(mounts: &[Mount], controller: &str, pid: &str) -> Option<PathBuf> {
-    let mount = mounts
-        .iter()
-        .find(|mount| !mount.v2 && mount.controllers.iter().any(|c| c == controller))?;
+    let mount = mounts.iter().find(|mount| !mount.v2 && mount.controllers.iter().any(|c| c == controller))?;
     let own = group_path(pid, Some(controller))?;
     let below = own.strip_prefix(&mount.root).unwrap_or(Path::new(""));
     let below = below.strip_prefix("/").unwrap_or(below);
@@ -133,13 +120,7 @@ impl GroupDirs {
     pub(super) fn directories(&self) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> = Vec::new();
         let unified = self.unified.as_ref().map(|dir| dir.path().to_owned());
-        let v1 = [
-            &self.freezer,
-            &self.cpu,
-            &self.cpuacct,
-            &self.memory,
-            &self.pids,
-        ];
+        let v1 = [&self.freezer, &self.cpu, &self.cpuacct, &self.memory, &self.pids];
         for dir in unified.into_iter().chain(v1.into_iter().flatten().cloned()) {
             if !all.contains(&dir) {
                 all.push(dir);
@@ -157,9 +138,7 @@ impl GroupDirs {
 
     pub(super) fn apply(&self, limits: &Limits) -> io::Result<()> {
         if let Some(cpu) = &self.cpu {
-            let quota = limits
-                .cpu_max_milli
-                .map_or(-1, |milli| i64::from(milli) * 100);
+            let quota = limits.cpu_max_milli.map_or(-1, |milli| i64::from(milli) * 100);
             fs::write(&cpu.join("cpu.cfs_period_us"), "100000")?;
             fs::write(&cpu.join("cpu.cfs_quota_us"), &quota.to_string())?;
             // v2's 100 is v1's 1024.
@@ -167,15 +146,11 @@ impl GroupDirs {
             fs::write(&cpu.join("cpu.shares"), &shares.max(2).to_string())?;
         }
         if let Some(memory) = &self.memory {
-            let max = limits
-                .memory_max_bytes
-                .map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
+            let max = limits.memory_max_bytes.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
             fs::write(&memory.join("memory.limit_in_bytes"), &max)?;
         }
         if let Some(pids) = &self.pids {
-            let max = limits
-                .pids_max
-                .map_or_else(|| "max".to_owned(), |count| count.to_string());
+            let max = limits.pids_max.map_or_else(|| "max".to_owned(), |count| count.to_string());
             fs::write(&pids.join("pids.max"), &max)?;
         }
         Ok(())
@@ -187,9 +162,7 @@ impl GroupDirs {
         }
         let state = self.freezer_state()?;
         fs::write(&state, "FROZEN")?;
-        wait_until("freeze", deadline, || {
-            Ok(fs::read(&state)?.trim() == "FROZEN")
-        })
+        wait_until("freeze", deadline, || Ok(fs::read(&state)?.trim() == "FROZEN"))
     }
 
     pub(super) fn thaw(&self) -> io::Result<()> {
@@ -214,16 +187,14 @@ impl GroupDirs {
     }
 
     pub(super) fn stats(&self) -> io::Result<Stats> {
-        let number = |dir: &Option<PathBuf>, file: &str| {
-            dir.as_ref()
-                .map_or(Ok(0), |dir| read_number(&dir.join(file)))
-        };
+        let number = |dir: &Option<PathBuf>, file: &str| dir.as_ref().map_or(Ok(0), |dir| read_number(&dir.join(file)));
         Ok(Stats {
             cpu_usage_us: number(&self.cpuacct, "cpuacct.usage")? / 1000,
             memory_bytes: number(&self.memory, "memory.usage_in_bytes")?,
-            oom_kills: self.memory.as_ref().map_or(Ok(0), |dir| {
-                read_key(&dir.join("memory.oom_control"), "oom_kill")
-            })?,
+            oom_kills: self
+                .memory
+                .as_ref()
+                .map_or(Ok(0), |dir| read_key(&dir.join("memory.oom_control"), "oom_kill"))?,
             pids: number(&self.pids, "pids.current")?,
         })
     }

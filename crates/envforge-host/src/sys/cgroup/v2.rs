@@ -9,11 +9,7 @@ use super::fs::{self, read_key, read_number, wait_until};
 use super::{Limits, Stats};
 
 /// What limits need.
-const CONTROLLERS: [(&str, &str); 3] = [
-    ("cpu", "CPU limits"),
-    ("memory", "memory limits"),
-    ("pids", "process limits"),
-];
+const CONTROLLERS: [(&str, &str); 3] = [("cpu", "CPU limits"), ("memory", "memory limits"), ("pids", "process limits")];
 
 /// The mounted tree.
 #[derive(Clone, Debug)]
@@ -26,20 +22,14 @@ impl Tree {
     /// Takes the tree and hands its controllers down to `envforge/`; says why if it can't be used.
     pub(super) fn open(root: &Path) -> Result<Self, String> {
         let base = root.join("envforge");
-        std::fs::create_dir_all(&base)
-            .map_err(|error| format!("{} can't be made: {error}", base.display()))?;
+        std::fs::create_dir_all(&base).map_err(|error| format!("{} can't be made: {error}", base.display()))?;
         let mut missing = Vec::new();
         for (controller, limit) in CONTROLLERS {
             if let Err(error) = enable(root, controller) {
-                missing.push(format!(
-                    "no {limit}: cgroup controller {controller} can't be used ({error})"
-                ));
+                missing.push(format!("no {limit}: cgroup controller {controller} can't be used ({error})"));
             }
         }
-        Ok(Self {
-            root: root.to_owned(),
-            missing,
-        })
+        Ok(Self { root: root.to_owned(), missing })
     }
 
     pub(super) fn missing_limits(&self) -> Vec<String> {
@@ -47,18 +37,12 @@ impl Tree {
     }
 
     pub(super) fn group(&self, path: &Path) -> Dir {
-        Dir {
-            root: Some(self.root.clone()),
-            path: self.root.join(path),
-        }
+        Dir { root: Some(self.root.clone()), path: self.root.join(path) }
     }
 }
 
 fn enable(dir: &Path, controller: &str) -> io::Result<()> {
-    fs::write(
-        &dir.join("cgroup.subtree_control"),
-        &format!("+{controller}"),
-    )
+    fs::write(&dir.join("cgroup.subtree_control"), &format!("+{controller}"))
 }
 
 /// One group's directory.
@@ -100,19 +84,11 @@ impl Dir {
 
     pub(super) fn apply(&self, limits: &Limits) -> io::Result<()> {
         let or_max = |value: Option<u64>| value.map_or_else(|| "max".to_owned(), |v| v.to_string());
-        let cpu_max = limits.cpu_max_milli.map_or_else(
-            || "max 100000".to_owned(),
-            |milli| format!("{} 100000", u64::from(milli) * 100),
-        );
+        let cpu_max = limits
+            .cpu_max_milli
+            .map_or_else(|| "max 100000".to_owned(), |milli| format!("{} 100000", u64::from(milli) * 100));
         self.set("cpu.max", &cpu_max)?;
-        self.set(
-            "cpu.weight",
-            &limits
-                .cpu_weight
-                .unwrap_or(100)
-                .clamp(1, 10_000)
-                .to_string(),
-        )?;
+        self.set("cpu.weight", &limits.cpu_weight.unwrap_or(100).clamp(1, 10_000).to_string())?;
         self.set("memory.max", &or_max(limits.memory_max_bytes))?;
         self.set("pids.max", &or_max(limits.pids_max))
     }
@@ -120,11 +96,7 @@ impl Dir {
     /// A file that is not there belongs to a controller that is not.
     fn set(&self, file: &str, value: &str) -> io::Result<()> {
         let path = self.path.join(file);
-        if path.exists() {
-            fs::write(&path, value)
-        } else {
-            Ok(())
-        }
+        if path.exists() { fs::write(&path, value) } else { Ok(()) }
     }
 
     pub(super) fn freeze(&self, deadline: Duration) -> io::Result<()> {

@@ -16,12 +16,7 @@ const LOOPBACK_INDEX: i32 = 1;
 /// Brings loopback of the calling thread's namespace up.
 pub(crate) fn loopback_up() -> io::Result<()> {
     // Protocol 0 is NETLINK_ROUTE.
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     let kernel = SocketAddrNetlink::new(0, 0);
     rustix::net::sendto(&socket, &link_up_message(), SendFlags::empty(), &kernel)?;
     let mut answer = [0u8; 256];
@@ -29,10 +24,7 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     match acknowledged(&answer[..length.min(256)]) {
         Some(0) => Ok(()),
         Some(errno) => Err(io::Error::from_raw_os_error(-errno)),
-        None => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "netlink sent no acknowledgement",
-        )),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "netlink sent no acknowledgement")),
     }
 }
 

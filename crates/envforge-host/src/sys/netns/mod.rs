@@ -44,10 +44,7 @@ pub fn create(path: &Path) -> io::Result<()> {
     drop(file);
     let target = path.to_owned();
     // A thread that ends afterwards, so that its changed namespace is nobody's surprise.
-    let made = std::thread::Builder::new()
-        .name("netns-create".to_owned())
-        .spawn(move || create_here(&target))?
-        .join();
+    let made = std::thread::Builder::new().name("netns-create".to_owned()).spawn(move || create_here(&target))?.join();
     let made = made.unwrap_or_else(|_| Err(io::Error::other("the thread that makes it panicked")));
     if made.is_err() {
         let _ = std::fs::remove_file(path);
@@ -79,13 +76,10 @@ pub fn exists(path: &Path) -> bool {
 /// Removes the pin; the namespace ends when its last process does. Does nothing if it is gone.
 pub fn destroy(path: &Path) -> io::Result<()> {
     while exists(path) {
-        rustix::mount::unmount(path, UnmountFlags::DETACH)
-            .map_err(|error| in_words("unpin", path, &error.into()))?;
+        rustix::mount::unmount(path, UnmountFlags::DETACH).map_err(|error| in_words("unpin", path, &error.into()))?;
     }
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(in_words("unpin", path, &error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(in_words("unpin", path, &error)),
         _ => Ok(()),
     }
 }
@@ -121,19 +115,12 @@ pub async fn connect(ns_path: &Path, port: u16) -> io::Result<tokio::net::TcpStr
 }
 
 fn loopback(port: u16) -> [SocketAddr; 2] {
-    [
-        (Ipv4Addr::LOCALHOST, port).into(),
-        (Ipv6Addr::LOCALHOST, port).into(),
-    ]
+    [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
 /// A refusal says least: keep what says more.
 fn prefer(last: io::Error, error: io::Error) -> io::Error {
-    if last.kind() == io::ErrorKind::ConnectionRefused {
-        error
-    } else {
-        last
-    }
+    if last.kind() == io::ErrorKind::ConnectionRefused { error } else { last }
 }
 
 fn connect_by(socket: &TcpStream, address: SocketAddr) -> io::Result<()> {
@@ -142,14 +129,8 @@ fn connect_by(socket: &TcpStream, address: SocketAddr) -> io::Result<()> {
         Err(rustix::io::Errno::INPROGRESS) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut wait = [rustix::event::PollFd::new(
-        socket,
-        rustix::event::PollFlags::OUT,
-    )];
-    let limit = rustix::event::Timespec {
-        tv_sec: CONNECT_LIMIT.as_secs() as i64,
-        tv_nsec: 0,
-    };
+    let mut wait = [rustix::event::PollFd::new(socket, rustix::event::PollFlags::OUT)];
+    let limit = rustix::event::Timespec { tv_sec: CONNECT_LIMIT.as_secs() as i64, tv_nsec: 0 };
     if rustix::event::poll(&mut wait, Some(&limit))? == 0 {
         return Err(io::ErrorKind::TimedOut.into());
     }

@@ -25,18 +25,12 @@ fn order(ns_path: &Path, ipv6: bool) -> io::Result<oneshot::Receiver<io::Result<
         orders
     } else {
         let (sender, receiver) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("netns-sockets".to_owned())
-            .spawn(move || work(&receiver))?;
+        std::thread::Builder::new().name("netns-sockets".to_owned()).spawn(move || work(&receiver))?;
         // A second thread started at the same instant ends when its sender is dropped here.
         ORDERS.get_or_init(|| sender)
     };
     let (reply, answer) = oneshot::channel();
-    let order = Order {
-        ns_path: ns_path.to_owned(),
-        ipv6,
-        reply,
-    };
+    let order = Order { ns_path: ns_path.to_owned(), ipv6, reply };
     orders.send(order).map_err(|_| gone())?;
     Ok(answer)
 }
@@ -70,18 +64,10 @@ fn work(orders: &mpsc::Receiver<Order>) {
 }
 
 fn open_in(ns_path: &Path, ipv6: bool) -> io::Result<TcpStream> {
-    let namespace = std::fs::File::open(ns_path).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("network namespace {}: {error}", ns_path.display()),
-        )
-    })?;
+    let namespace = std::fs::File::open(ns_path)
+        .map_err(|error| io::Error::new(error.kind(), format!("network namespace {}: {error}", ns_path.display())))?;
     setns(&namespace, CloneFlags::CLONE_NEWNET)?;
-    let family = if ipv6 {
-        AddressFamily::INET6
-    } else {
-        AddressFamily::INET
-    };
+    let family = if ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?.into())
 }

@@ -40,10 +40,7 @@ pub(crate) trait Step<T> {
 
 impl<T, E: fmt::Display> Step<T> for Result<T, E> {
     fn step(self, step: impl fmt::Display) -> Result<T, StepError> {
-        self.map_err(|error| StepError {
-            step: step.to_string(),
-            reason: error.to_string(),
-        })
+        self.map_err(|error| StepError { step: step.to_string(), reason: error.to_string() })
     }
 }
 
@@ -59,19 +56,15 @@ pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     for file in &spec.cgroup_procs {
         std::fs::write(file, "0").step(format_args!("join cgroup {}", file.display()))?;
     }
-    let listener = wire::listen(&spec.control_socket).step(format_args!(
-        "control socket {}",
-        spec.control_socket.display()
-    ))?;
+    let listener =
+        wire::listen(&spec.control_socket).step(format_args!("control socket {}", spec.control_socket.display()))?;
     join_namespaces(&spec)?;
     let log_dir = spec.log_dir.as_deref().map(open_log_dir).transpose()?;
 
     // SAFETY: this process has one thread, so the child's copy of the heap and of every lock is consistent.
     match unsafe { nix::unistd::fork() }.step("fork")? {
         ForkResult::Parent { child } => {
-            report(&Report::Forked {
-                pid: child.as_raw(),
-            });
+            report(&Report::Forked { pid: child.as_raw() });
             return Ok(None);
         }
         ForkResult::Child => {}
@@ -79,22 +72,14 @@ pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     rustix::system::sethostname(spec.hostname.as_bytes()).step("sethostname")?;
     mounts::build(&spec)?;
     privileges::give_up(&spec)?;
-    Ok(Some(Entered {
-        spec,
-        listener,
-        log_dir,
-    }))
+    Ok(Some(Entered { spec, listener, log_dir }))
 }
 
 /// The daemon's own descriptors are close-on-exec; what the daemon was started with may not be.
 fn close_strays() -> io::Result<()> {
     // SAFETY: nothing in this process owns a descriptor above 2 yet.
     let done = unsafe { nix::libc::close_range(3, nix::libc::c_uint::MAX, 0) };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A daemon started with `nohup`, say, must not hand its deafness on: what is ignored stays so through fork and exec.
@@ -117,11 +102,8 @@ fn read_spec() -> Result<SandboxSpec, StepError> {
 /// As a mount of its own, so that the descriptor leads to this directory and, even through `..`, to nothing else. Only a
 /// mount of this process's own namespace can be copied, so this comes after that was made.
 fn open_log_dir(path: &Path) -> Result<OwnedFd, StepError> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    rustix::mount::open_tree(CWD, path, flags)
-        .step(format_args!("log directory {}", path.display()))
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    rustix::mount::open_tree(CWD, path, flags).step(format_args!("log directory {}", path.display()))
 }
 
 fn join_namespaces(spec: &SandboxSpec) -> Result<(), StepError> {
@@ -132,10 +114,8 @@ fn join_namespaces(spec: &SandboxSpec) -> Result<(), StepError> {
         | CloneFlags::CLONE_NEWCGROUP;
     match &spec.netns {
         Some(path) if !spec.rootless => {
-            let file = std::fs::File::open(path)
-                .step(format_args!("network namespace {}", path.display()))?;
-            setns(&file, CloneFlags::CLONE_NEWNET)
-                .step(format_args!("setns {}", path.display()))?;
+            let file = std::fs::File::open(path).step(format_args!("network namespace {}", path.display()))?;
+            setns(&file, CloneFlags::CLONE_NEWNET).step(format_args!("setns {}", path.display()))?;
         }
         _ => fresh |= CloneFlags::CLONE_NEWNET,
     }

@@ -18,9 +18,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::libc;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::SandboxSpec;
 use super::enter::{Step, StepError};
@@ -49,29 +47,18 @@ struct Access {
     devices: bool,
 }
 
-const READ_ONLY: Access = Access {
-    read_only: true,
-    devices: false,
-};
+const READ_ONLY: Access = Access { read_only: true, devices: false };
 
 /// Builds the root and enters it.
 pub(super) fn build(spec: &SandboxSpec) -> Result<(), StepError> {
-    rustix::mount::mount_change(
-        "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-    )
-    .step("make mounts private")?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .step("make mounts private")?;
     let resolv_conf = spec.resolv_conf.clone().unwrap_or_else(host_resolv_conf);
     let system = open_system(spec)?;
     let devices = open_devices()?;
     let binds = open_binds(spec)?;
 
-    mount_new(
-        "tmpfs",
-        Path::new(BASE),
-        "mode=0755,size=16m,nr_inodes=4096",
-        MountFlags::empty(),
-    )?;
+    mount_new("tmpfs", Path::new(BASE), "mode=0755,size=16m,nr_inodes=4096", MountFlags::empty())?;
     rustix::process::chdir(BASE).step("enter new root")?;
     let root = Root::open()?;
     for piece in system {
@@ -102,10 +89,7 @@ fn open_system(spec: &SandboxSpec) -> Result<Vec<Piece>, StepError> {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if name
-            .to_str()
-            .is_some_and(|name| spec.etc.iter().any(|pattern| matches(pattern, name)))
-        {
+        if name.to_str().is_some_and(|name| spec.etc.iter().any(|pattern| matches(pattern, name))) {
             pieces.extend(open_if_present(&entry.path(), &entry.path())?);
         }
     }
@@ -126,9 +110,7 @@ fn open_if_present(source: &Path, target: &Path) -> Result<Option<Piece>, StepEr
     };
     let target = target.to_owned();
     let kind = if metadata.is_symlink() {
-        PieceKind::Link(
-            std::fs::read_link(source).step(format_args!("read link {}", source.display()))?,
-        )
+        PieceKind::Link(std::fs::read_link(source).step(format_args!("read link {}", source.display()))?)
     } else if metadata.is_dir() {
         PieceKind::Directory(clone_tree(source, READ_ONLY)?)
     } else if metadata.is_file() {
@@ -140,18 +122,12 @@ fn open_if_present(source: &Path, target: &Path) -> Result<Option<Piece>, StepEr
 }
 
 fn open_devices() -> Result<Vec<Piece>, StepError> {
-    let access = Access {
-        read_only: false,
-        devices: true,
-    };
+    let access = Access { read_only: false, devices: true };
     DEVICES
         .iter()
         .map(|name| {
             let path = Path::new("/dev").join(name);
-            Ok(Piece {
-                kind: PieceKind::File(clone_tree(&path, access)?),
-                target: path,
-            })
+            Ok(Piece { kind: PieceKind::File(clone_tree(&path, access)?), target: path })
         })
         .collect()
 }
@@ -160,13 +136,9 @@ fn open_binds(spec: &SandboxSpec) -> Result<Vec<Piece>, StepError> {
     spec.binds
         .iter()
         .map(|bind| {
-            let access = Access {
-                read_only: bind.read_only,
-                devices: false,
-            };
+            let access = Access { read_only: bind.read_only, devices: false };
             let tree = clone_tree(&bind.source, access)?;
-            let stat =
-                rustix::fs::fstat(&tree).step(format_args!("bind {}", bind.source.display()))?;
+            let stat = rustix::fs::fstat(&tree).step(format_args!("bind {}", bind.source.display()))?;
             Ok(Piece {
                 target: bind.target.clone(),
                 kind: match FileType::from_raw_mode(stat.st_mode) {
@@ -180,11 +152,8 @@ fn open_binds(spec: &SandboxSpec) -> Result<Vec<Piece>, StepError> {
 
 /// A detached copy of what is mounted at `source`, restricted.
 fn clone_tree(source: &Path, access: Access) -> Result<OwnedFd, StepError> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    let tree = rustix::mount::open_tree(CWD, source, flags)
-        .step(format_args!("bind {}", source.display()))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = rustix::mount::open_tree(CWD, source, flags).step(format_args!("bind {}", source.display()))?;
     let mut attributes = libc::MOUNT_ATTR_NOSUID;
     if access.read_only {
         attributes |= libc::MOUNT_ATTR_RDONLY;
@@ -192,8 +161,7 @@ fn clone_tree(source: &Path, access: Access) -> Result<OwnedFd, StepError> {
     if !access.devices {
         attributes |= libc::MOUNT_ATTR_NODEV;
     }
-    set_attributes(tree.as_fd(), attributes, true)
-        .step(format_args!("restrict {}", source.display()))?;
+    set_attributes(tree.as_fd(), attributes, true).step(format_args!("restrict {}", source.display()))?;
     Ok(tree)
 }
 
@@ -207,12 +175,7 @@ fn set_attributes(tree: BorrowedFd<'_>, attributes: u64, recursive: bool) -> io:
         propagation: u64,
         userns_fd: u64,
     }
-    let attr = MountAttr {
-        set: attributes,
-        clear: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let attr = MountAttr { set: attributes, clear: 0, propagation: 0, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string, `attr` is the kernel's struct mount_attr, alive for the call, and its exact size is given.
     let done = unsafe {
@@ -225,11 +188,7 @@ fn set_attributes(tree: BorrowedFd<'_>, attributes: u64, recursive: bool) -> io:
             size_of::<MountAttr>(),
         )
     };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn mount_new(kind: &str, at: &Path, options: &str, more: MountFlags) -> Result<(), StepError> {
@@ -247,11 +206,7 @@ fn host_resolv_conf() -> String {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("nameserver"))
         .all(|server| server.trim().starts_with("127.") || server.trim() == "::1");
-    let behind = if is_stub {
-        read("/run/systemd/resolve/resolv.conf")
-    } else {
-        String::new()
-    };
+    let behind = if is_stub { read("/run/systemd/resolve/resolv.conf") } else { String::new() };
     if behind.is_empty() { own } else { behind }
 }
 
@@ -260,10 +215,7 @@ struct Root {
     fd: OwnedFd,
 }
 
-const DIRECTORY: OFlags = OFlags::PATH
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Root {
     fn open() -> Result<Self, StepError> {
@@ -287,10 +239,7 @@ impl Root {
     /// The directory a path is in, and its last part.
     fn place<'path>(&self, path: &'path Path) -> Result<(OwnedFd, &'path OsStr), StepError> {
         let name = path.file_name().ok_or(Errno::INVAL).step(path.display())?;
-        Ok((
-            self.directory(path.parent().unwrap_or(Path::new("/")))?,
-            name,
-        ))
+        Ok((self.directory(path.parent().unwrap_or(Path::new("/")))?, name))
     }
 
     fn attach(&self, piece: Piece) -> Result<(), StepError> {
@@ -303,14 +252,9 @@ impl Root {
             }
             PieceKind::File(tree) => {
                 let (parent, name) = self.place(&piece.target)?;
-                let create = OFlags::CREATE
-                    | OFlags::RDONLY
-                    | OFlags::NOFOLLOW
-                    | OFlags::CLOEXEC
-                    | OFlags::NONBLOCK;
+                let create = OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
                 // Made if it is missing, then opened as a place; a link is neither.
-                if let Err(error) =
-                    rustix::fs::openat(&parent, name, create, Mode::from_raw_mode(0o644))
+                if let Err(error) = rustix::fs::openat(&parent, name, create, Mode::from_raw_mode(0o644))
                     && !matches!(error, Errno::ROFS | Errno::ACCESS | Errno::NXIO)
                 {
                     return Err(error).step(step);
@@ -330,10 +274,8 @@ impl Root {
     fn write(&self, path: &Path, content: &str) -> Result<(), StepError> {
         let step = || format!("write {} in the sandbox", path.display());
         let (parent, name) = self.place(path)?;
-        let flags =
-            OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd =
-            rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).step(step())?;
+        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).step(step())?;
         io::Write::write_all(&mut std::fs::File::from(fd), content.as_bytes()).step(step())
     }
 
@@ -345,8 +287,7 @@ impl Root {
              nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
         );
         let group = format!("root:x:0:\ntty:x:5:\ndev:x:{gid}:\nnogroup:x:65534:\n");
-        let mut hosts =
-            format!("127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n");
+        let mut hosts = format!("127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n");
         for (address, name) in &spec.hosts {
             let _ = writeln!(hosts, "{address} {name}");
         }
@@ -371,12 +312,7 @@ impl Root {
 
     fn mount_dev(&self, spec: &SandboxSpec, devices: Vec<Piece>) -> Result<(), StepError> {
         self.directory(Path::new("/dev"))?;
-        mount_new(
-            "tmpfs",
-            Path::new("dev"),
-            "mode=0755,size=64k,nr_inodes=64",
-            MountFlags::NOEXEC,
-        )?;
+        mount_new("tmpfs", Path::new("dev"), "mode=0755,size=64k,nr_inodes=64", MountFlags::NOEXEC)?;
         for device in devices {
             self.attach(device)?;
         }
@@ -384,21 +320,9 @@ impl Root {
         let options = format!("newinstance,ptmxmode=0666,mode=0620,gid={}", spec.gid);
         let options = std::ffi::CString::new(options).step("mount options")?;
         let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-        rustix::mount::mount(
-            "devpts",
-            "dev/pts",
-            "devpts",
-            flags,
-            Some(options.as_c_str()),
-        )
-        .step("mount devpts")?;
+        rustix::mount::mount("devpts", "dev/pts", "devpts", flags, Some(options.as_c_str())).step("mount devpts")?;
         self.directory(Path::new("/dev/shm"))?;
-        mount_new(
-            "tmpfs",
-            Path::new("dev/shm"),
-            &format!("mode=1777,size={}", spec.tmp_bytes),
-            MountFlags::empty(),
-        )?;
+        mount_new("tmpfs", Path::new("dev/shm"), &format!("mode=1777,size={}", spec.tmp_bytes), MountFlags::empty())?;
         for (to, at) in [
             ("pts/ptmx", "/dev/ptmx"),
             ("/proc/self/fd", "/dev/fd"),
@@ -413,30 +337,17 @@ impl Root {
 
     /// What may be written and is gone with the sandbox.
     fn mount_scratch(&self, spec: &SandboxSpec) -> Result<(), StepError> {
-        for (path, options) in [
-            ("tmp", format!("mode=1777,size={}", spec.tmp_bytes)),
-            ("run", "mode=0755,size=64m".to_owned()),
-        ] {
+        for (path, options) in
+            [("tmp", format!("mode=1777,size={}", spec.tmp_bytes)), ("run", "mode=0755,size=64m".to_owned())]
+        {
             self.directory(&Path::new("/").join(path))?;
             mount_new("tmpfs", Path::new(path), &options, MountFlags::empty())?;
         }
         self.directory(Path::new("/run/envforge"))?;
         let user = self.directory(&PathBuf::from(format!("/run/user/{}", spec.uid)))?;
-        let owner = (
-            rustix::fs::Uid::from_raw(spec.uid),
-            rustix::fs::Gid::from_raw(spec.gid),
-        );
-        rustix::fs::chownat(&user, "", Some(owner.0), Some(owner.1), AtFlags::EMPTY_PATH)
-            .step("own /run/user")?;
-        for path in [
-            "/home",
-            "/workspace",
-            "/var/lib",
-            "/var/cache",
-            "/var/log",
-            "/mnt",
-            "/srv",
-        ] {
+        let owner = (rustix::fs::Uid::from_raw(spec.uid), rustix::fs::Gid::from_raw(spec.gid));
+        rustix::fs::chownat(&user, "", Some(owner.0), Some(owner.1), AtFlags::EMPTY_PATH).step("own /run/user")?;
+        for path in ["/home", "/workspace", "/var/lib", "/var/cache", "/var/log", "/mnt", "/srv"] {
             self.directory(Path::new(path))?;
         }
         self.link(Path::new("/run"), Path::new("/var/run"))?;

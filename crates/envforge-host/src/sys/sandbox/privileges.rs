@@ -48,19 +48,12 @@ fn empty_bounding_set() -> Result<(), StepError> {
 
 /// Trust nothing of the above.
 fn check(spec: &SandboxSpec) -> Result<(), StepError> {
-    let refuse = |reason: &str| {
-        Err(StepError {
-            step: "give up privileges".to_owned(),
-            reason: reason.to_owned(),
-        })
-    };
+    let refuse = |reason: &str| Err(StepError { step: "give up privileges".to_owned(), reason: reason.to_owned() });
     let left = rustix::thread::capabilities(None).step("capabilities")?;
     if !(left.effective.is_empty() && left.permitted.is_empty() && left.inheritable.is_empty()) {
         return refuse("capabilities are left");
     }
-    if rustix::process::getuid().as_raw() != spec.uid
-        || rustix::process::getgid().as_raw() != spec.gid
-    {
+    if rustix::process::getuid().as_raw() != spec.uid || rustix::process::getgid().as_raw() != spec.gid {
         return refuse("the user was not changed");
     }
     if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {

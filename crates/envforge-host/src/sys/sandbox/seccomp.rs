@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use nix::libc;
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
-    SeccompFilter, SeccompRule, sock_filter,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, sock_filter,
 };
 
 /// Refused whatever their arguments are.
@@ -80,38 +80,22 @@ const PERSONALITIES: [u64; 4] = [0, 0x0008, 0x0004_0000, 0xffff_ffff];
 
 /// Installs the filters on the calling thread and all it will start.
 pub(super) fn install() -> Result<(), String> {
-    for filter in [
-        refusals().map_err(|error| error.to_string())?,
-        missing_calls(),
-    ] {
+    for filter in [refusals().map_err(|error| error.to_string())?, missing_calls()] {
         seccompiler::apply_filter(&filter).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
 
 fn refusals() -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     rules.insert(libc::SYS_unshare, any_bit(&NAMESPACES)?);
     rules.insert(libc::SYS_clone, any_bit(&NAMESPACES[..7])?);
-    let families: Result<Vec<_>, _> = FAMILIES
-        .iter()
-        .map(|family| SeccompRule::new(vec![argument(0, SeccompCmpOp::Eq, *family as u64)?]))
-        .collect();
+    let families: Result<Vec<_>, _> =
+        FAMILIES.iter().map(|family| SeccompRule::new(vec![argument(0, SeccompCmpOp::Eq, *family as u64)?])).collect();
     rules.insert(libc::SYS_socket, families?);
-    let other: Result<Vec<_>, _> = PERSONALITIES
-        .iter()
-        .map(|known| argument(0, SeccompCmpOp::Ne, *known))
-        .collect();
+    let other: Result<Vec<_>, _> = PERSONALITIES.iter().map(|known| argument(0, SeccompCmpOp::Ne, *known)).collect();
     rules.insert(libc::SYS_personality, vec![SeccompRule::new(other?)?]);
-    rules.insert(
-        libc::SYS_ioctl,
-        vec![SeccompRule::new(vec![argument(
-            1,
-            SeccompCmpOp::Eq,
-            libc::TIOCSTI,
-        )?])?],
-    );
+    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![argument(1, SeccompCmpOp::Eq, libc::TIOCSTI)?])?]);
     let arch = std::env::consts::ARCH.try_into()?;
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)?.try_into()
@@ -127,11 +111,7 @@ fn any_bit(bits: &[libc::c_int]) -> Result<Vec<SeccompRule>, BackendError> {
 }
 
 /// The kernel looks at the low half of these arguments only, so the filter does too.
-fn argument(
-    index: u8,
-    compare: SeccompCmpOp,
-    value: u64,
-) -> Result<SeccompCondition, BackendError> {
+fn argument(index: u8, compare: SeccompCmpOp, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, compare, value)
 }
 

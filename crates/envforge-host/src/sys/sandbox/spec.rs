@@ -83,20 +83,12 @@ pub struct Bind {
 impl Bind {
     /// A writable bind.
     pub fn writable(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
-        Self {
-            source: source.into(),
-            target: target.into(),
-            read_only: false,
-        }
+        Self { source: source.into(), target: target.into(), read_only: false }
     }
 
     /// A read-only bind.
     pub fn read_only(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
-        Self {
-            source: source.into(),
-            target: target.into(),
-            read_only: true,
-        }
+        Self { source: source.into(), target: target.into(), read_only: true }
     }
 }
 
@@ -132,12 +124,7 @@ fn default_tmp_bytes() -> u64 {
 }
 
 fn default_system() -> Vec<PathBuf> {
-    [
-        "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt",
-    ]
-    .into_iter()
-    .map(PathBuf::from)
-    .collect()
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt"].into_iter().map(PathBuf::from).collect()
 }
 
 /// Nothing here may hold a secret of the host: no shadow, no keys under ssh or ssl/private (that one is readable by
@@ -212,90 +199,49 @@ impl SandboxSpec {
 
     /// Refuses what could not work or would not be safe, naming the field.
     pub fn validate(&self) -> Result<(), SpecError> {
-        let refuse = |field: &str, problem: String| {
-            Err(SpecError {
-                field: field.to_owned(),
-                problem,
-            })
-        };
+        let refuse = |field: &str, problem: String| Err(SpecError { field: field.to_owned(), problem });
         if self.uid == 0 || self.gid == 0 {
-            return refuse(
-                "uid",
-                "a sandbox never runs as root; give the workspace's own user and group".into(),
-            );
+            return refuse("uid", "a sandbox never runs as root; give the workspace's own user and group".into());
         }
         let hostname_fits = !self.hostname.is_empty()
             && self.hostname.len() <= 63
-            && self
-                .hostname
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            && self.hostname.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !hostname_fits {
-            return refuse(
-                "hostname",
-                format!(
-                    "{:?} is not 1 to 63 letters, digits or hyphens",
-                    self.hostname
-                ),
-            );
+            return refuse("hostname", format!("{:?} is not 1 to 63 letters, digits or hyphens", self.hostname));
         }
         if !self.control_socket.is_absolute() || self.control_socket.as_os_str().len() > 107 {
             return refuse(
                 "control_socket",
-                format!(
-                    "{} must be an absolute path of at most 107 bytes",
-                    self.control_socket.display()
-                ),
+                format!("{} must be an absolute path of at most 107 bytes", self.control_socket.display()),
             );
         }
         if self.rootless && self.netns.is_some() {
-            return refuse(
-                "netns",
-                "a rootless sandbox can't join a network namespace; it gets one of its own".into(),
-            );
+            return refuse("netns", "a rootless sandbox can't join a network namespace; it gets one of its own".into());
         }
         for bind in &self.binds {
             if !is_plain_absolute(&bind.source) {
-                return refuse(
-                    "binds",
-                    format!(
-                        "source {} must be absolute, without ..",
-                        bind.source.display()
-                    ),
-                );
+                return refuse("binds", format!("source {} must be absolute, without ..", bind.source.display()));
             }
             if !is_plain_absolute(&bind.target) || bind.target == Path::new("/") {
                 return refuse(
                     "binds",
-                    format!(
-                        "target {} must be absolute, without .., and not /",
-                        bind.target.display()
-                    ),
+                    format!("target {} must be absolute, without .., and not /", bind.target.display()),
                 );
             }
         }
         for path in &self.system {
             if !is_plain_absolute(path) || path == Path::new("/") {
-                return refuse(
-                    "system",
-                    format!("{} must be absolute, without .., and not /", path.display()),
-                );
+                return refuse("system", format!("{} must be absolute, without .., and not /", path.display()));
             }
         }
         for entry in &self.etc {
             if entry.is_empty() || entry.contains('/') || entry == "*" || entry.starts_with('.') {
-                return refuse(
-                    "etc",
-                    format!("{entry:?} is not the name of one entry of /etc"),
-                );
+                return refuse("etc", format!("{entry:?} is not the name of one entry of /etc"));
             }
         }
         for file in &self.files {
             if !is_plain_absolute(&file.path) || file.path == Path::new("/") {
-                return refuse(
-                    "files",
-                    format!("{} must be absolute, without ..", file.path.display()),
-                );
+                return refuse("files", format!("{} must be absolute, without ..", file.path.display()));
             }
         }
         Ok(())
@@ -303,8 +249,5 @@ impl SandboxSpec {
 }
 
 fn is_plain_absolute(path: &Path) -> bool {
-    path.is_absolute()
-        && path
-            .components()
-            .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+    path.is_absolute() && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }

@@ -81,11 +81,7 @@ pub(crate) fn report(report: &Report) {
 ///
 /// `program` is the executable whose `main` begins with `envforge_host::init::main`; the daemon passes
 /// `/proc/self/exe`, so that after an upgrade on disk it still starts the init it was built with.
-pub async fn start(
-    program: &Path,
-    spec: &SandboxSpec,
-    limit: Duration,
-) -> Result<Sandbox, SandboxError> {
+pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Result<Sandbox, SandboxError> {
     spec.validate()?;
     let io_error = |step| move |source| SandboxError::Io { step, source };
     let input = spec_file(spec).map_err(io_error("specification"))?;
@@ -98,10 +94,7 @@ pub async fn start(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(io_error("start of the init"))?;
-    let stdout = child
-        .stdout
-        .take()
-        .ok_or_else(|| io_error("stdout")(io::ErrorKind::BrokenPipe.into()))?;
+    let stdout = child.stdout.take().ok_or_else(|| io_error("stdout")(io::ErrorKind::BrokenPipe.into()))?;
     let mut lines = BufReader::new(stdout).lines();
 
     let mut forked = None;
@@ -128,8 +121,7 @@ pub async fn start(
     .unwrap_or(Err(SandboxError::TimedOut(limit)));
 
     let ready = outcome.and_then(|()| {
-        let identity =
-            forked.ok_or_else(|| SandboxError::Died("it never said its pid".to_owned()))?;
+        let identity = forked.ok_or_else(|| SandboxError::Died("it never said its pid".to_owned()))?;
         Sandbox::adopt(identity, &spec.control_socket)
     });
     match ready {
@@ -148,9 +140,7 @@ pub async fn start(
                 _ => String::new(),
             };
             match error {
-                SandboxError::Died(text) if !said.is_empty() => {
-                    Err(SandboxError::Died(format!("{text}{said}")))
-                }
+                SandboxError::Died(text) if !said.is_empty() => Err(SandboxError::Died(format!("{text}{said}"))),
                 error => Err(error),
             }
         }
@@ -174,14 +164,8 @@ fn kill(identity: &ProcessIdentity) {
 impl Sandbox {
     /// Takes up a sandbox that an earlier daemon started, if that very process still runs.
     pub fn adopt(identity: ProcessIdentity, control_socket: &Path) -> Result<Self, SandboxError> {
-        let pidfd = identity
-            .open()
-            .map_err(|_| SandboxError::Gone(identity.pid))?;
-        Ok(Self {
-            identity,
-            control_socket: control_socket.to_owned(),
-            pidfd,
-        })
+        let pidfd = identity.open().map_err(|_| SandboxError::Gone(identity.pid))?;
+        Ok(Self { identity, control_socket: control_socket.to_owned(), pidfd })
     }
 
     /// Who the init is; for the journal.

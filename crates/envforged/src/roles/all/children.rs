@@ -99,7 +99,8 @@ impl Roster {
         let text = serde_json::to_vec(&*running).expect("plain data");
         let partial = self.path.with_extension("partial");
         let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
-        let written = written.and_then(|mut file| file.write_all(&text)).and_then(|()| fs_err::rename(&partial, &self.path));
+        let written =
+            written.and_then(|mut file| file.write_all(&text)).and_then(|()| fs_err::rename(&partial, &self.path));
         if let Err(error) = written {
             tracing::warn!(%error, "the list of children was not written");
         }

@@ -21,7 +21,11 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The managed cluster; `None` with a database of one's own.
-pub(crate) fn cluster(arguments: &AllArguments, layout: &Layout, accounts: &Accounts) -> anyhow::Result<Option<Cluster>> {
+pub(crate) fn cluster(
+    arguments: &AllArguments,
+    layout: &Layout,
+    accounts: &Accounts,
+) -> anyhow::Result<Option<Cluster>> {
     if arguments.database_url.is_some() {
         return Ok(None);
     }
@@ -46,7 +50,8 @@ pub(crate) async fn ensure(
                 owner: private::kept(&layout.database_owner_password(), account)?,
             };
             let (how, postmaster) = cluster.ensure(&passwords).await?;
-            let detail = format!("{}, version {}, process {}", how.as_str(), cluster.binaries.version, postmaster.identity.pid);
+            let detail =
+                format!("{}, version {}, process {}", how.as_str(), cluster.binaries.version, postmaster.identity.pid);
             steps.done("postgres", &detail);
             let sockets = layout.database_sockets();
             (url(OWNER, &passwords.owner, &sockets), url(APP, &app_password, &sockets), Some(postmaster))
@@ -66,7 +71,10 @@ pub(crate) async fn migrate(layout: &Layout, accounts: &Accounts) -> anyhow::Res
     if status.success() {
         return Ok(());
     }
-    Err(advised(format!("the database could not be migrated ({status})"), "its own words are above; nothing was changed half-way"))
+    Err(advised(
+        format!("the database could not be migrated ({status})"),
+        "its own words are above; nothing was changed half-way",
+    ))
 }
 
 /// Starts the managed cluster again whenever it dies, until `stop`.

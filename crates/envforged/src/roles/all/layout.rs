@@ -80,11 +80,13 @@ impl Layout {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '@');
         let fix = "give another directory with --data-dir";
         let Some(text) = root.to_str().filter(|text| text.chars().all(plain)) else {
-            let cause = format!("the path {} has characters other than letters, digits and / . _ - + @", root.display());
+            let cause =
+                format!("the path {} has characters other than letters, digits and / . _ - + @", root.display());
             return Err(advised(cause, fix));
         };
         if text.len() + BEHIND > SOCKET_PATH_MAX {
-            let cause = format!("the path {text} is too long: sockets in it allow {} characters", SOCKET_PATH_MAX - BEHIND);
+            let cause =
+                format!("the path {text} is too long: sockets in it allow {} characters", SOCKET_PATH_MAX - BEHIND);
             return Err(advised(cause, fix));
         }
         Ok(Self { root })
@@ -166,7 +168,10 @@ impl Layout {
     /// Makes what is missing, and sets owner and mode of what is there.
     pub(crate) fn prepare(&self, accounts: &Accounts) -> anyhow::Result<()> {
         fs_err::create_dir_all(&self.root).map_err(|error| {
-            advised(format!("the box's directory can't be made: {error}"), "run as root, or give another with --data-dir")
+            advised(
+                format!("the box's directory can't be made: {error}"),
+                "run as root, or give another with --data-dir",
+            )
         })?;
         if is_root() {
             self.check_reachable()?;

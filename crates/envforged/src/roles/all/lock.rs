@@ -34,7 +34,9 @@ pub(crate) fn take(layout: &Layout) -> anyhow::Result<Lock> {
                 format!("use it, stop it with `envforged admin stop --data-dir {root}`, or give another --data-dir"),
             ))
         }
-        Err(TryLockError::Error(error)) => Err(anyhow::Error::new(error).context(format!("locking {}", path.display()))),
+        Err(TryLockError::Error(error)) => {
+            Err(anyhow::Error::new(error).context(format!("locking {}", path.display())))
+        }
     }
 }
 

@@ -77,7 +77,8 @@ async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
         );
     }
     let (keeper, mut hopeless) = Keeper::new(&layout);
-    let mut running = Running { layout, accounts, keeper, stops: Stops::default(), front: JoinSet::new(), back: JoinSet::new() };
+    let mut running =
+        Running { layout, accounts, keeper, stops: Stops::default(), front: JoinSet::new(), back: JoinSet::new() };
     let started = tokio::select! {
         started = running.start(arguments, cluster.as_ref(), &mut hopeless, &mut steps) => started.map(|()| true),
         () = signals.next() => Ok(false),
@@ -241,7 +242,11 @@ impl Running {
 }
 
 /// Waits until a role answers what is asked of it.
-async fn answer<T>(role: &str, hopeless: &mut mpsc::Receiver<String>, mut ask: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
+async fn answer<T>(
+    role: &str,
+    hopeless: &mut mpsc::Receiver<String>,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> anyhow::Result<T> {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {

@@ -13,8 +13,17 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// What any program needs.
-const PLAIN: [&str; 9] =
-    ["PATH", "LANG", "LC_ALL", "TZ", "RUST_BACKTRACE", "SSL_CERT_FILE", "SSL_CERT_DIR", "ENVFORGE_LOG", "ENVFORGE_LOG_FORMAT"];
+const PLAIN: [&str; 9] = [
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "RUST_BACKTRACE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "ENVFORGE_LOG",
+    "ENVFORGE_LOG_FORMAT",
+];
 /// Names that belong to the server alone, whatever follows them.
 const SERVERS: [&str; 5] = ["DATABASE_URL", "SECRET_KEY_BASE", "TOKEN_SIGNING_SECRET", "AUTH0_", "ANTHROPIC_API_KEY"];
 /// Names that are the supervisor's own.
@@ -106,7 +115,8 @@ pub(crate) fn migrate(url: &Path, app_password: &Path, accounts: &Accounts) -> S
 
 /// The URL of somebody's own database, as the application's role.
 pub(crate) fn as_app(owner_url: &str, role: &str, password: &Secret) -> anyhow::Result<Secret> {
-    let invalid = || crate::advice::advised("the database's URL is not one", "give `postgres://owner:password@host/database`");
+    let invalid =
+        || crate::advice::advised("the database's URL is not one", "give `postgres://owner:password@host/database`");
     let (scheme, rest) = owner_url.split_once("://").ok_or_else(invalid)?;
     anyhow::ensure!(matches!(scheme, "postgres" | "postgresql"), invalid());
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -114,7 +124,10 @@ pub(crate) fn as_app(owner_url: &str, role: &str, password: &Secret) -> anyhow::
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     // A role or password in the query would win over the one in front.
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("user=") && !pair.starts_with("password=")).collect();
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("user=") && !pair.starts_with("password="))
+        .collect();
     let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
     Ok(Secret::new(format!("{scheme}://{role}:{}@{host}{path}{query}", password.expose())))
 }
@@ -151,8 +164,14 @@ mod tests {
         let password = Secret::new("0123".to_owned());
         for (owner, app) in [
             ("postgres://own:secret@db.example:5433/envforge", "postgres://envforge_app:0123@db.example:5433/envforge"),
-            ("postgresql://db.example/envforge?sslmode=require", "postgresql://envforge_app:0123@db.example/envforge?sslmode=require"),
-            ("postgres://own:p%40ss@h/db?user=x&host=/run/pg&password=y", "postgres://envforge_app:0123@h/db?host=/run/pg"),
+            (
+                "postgresql://db.example/envforge?sslmode=require",
+                "postgresql://envforge_app:0123@db.example/envforge?sslmode=require",
+            ),
+            (
+                "postgres://own:p%40ss@h/db?user=x&host=/run/pg&password=y",
+                "postgres://envforge_app:0123@h/db?host=/run/pg",
+            ),
         ] {
             assert_eq!(as_app(owner, "envforge_app", &password).unwrap().expose(), app);
         }

@@ -43,7 +43,8 @@ impl Steps {
     pub(crate) fn up(&self, facts: &[(&str, String)]) {
         let elapsed = self.begun.elapsed();
         if self.is_json {
-            let facts: serde_json::Map<_, _> = facts.iter().map(|(name, fact)| ((*name).to_owned(), fact.clone().into())).collect();
+            let facts: serde_json::Map<_, _> =
+                facts.iter().map(|(name, fact)| ((*name).to_owned(), fact.clone().into())).collect();
             tracing::info!(elapsed_ms = elapsed.as_millis() as u64, facts = %serde_json::Value::Object(facts), "EnvForge is up");
             return;
         }

@@ -1,0 +1,133 @@
+//! Starting the daemon, and ending it.
+
+use crate::config::HostConfig;
+use crate::ctx::HostContext;
+use crate::engines::{Engine, native::Native};
+use crate::journal::{self, Gravestone};
+use crate::place::DataDir;
+use crate::registration::{RegistrationError, identify};
+use crate::resources::postgres::Cluster;
+use crate::stream::{Stream, heartbeats, outbox::Outbox};
+use crate::sys::capability::NotPermitted;
+use crate::tasks::Tasks;
+use crate::uplink::Uplinks;
+use crate::workspace::registry::Workspaces;
+use envforge_api::ambient::{SystemClock, SystemEntropy};
+use envforge_api::host::Machine;
+use envforge_core::clock::Clock as _;
+use envforge_core::id::{HostId, OrgId};
+use jiff::SignedDuration;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// How long deleted workspaces are remembered.
+const STONES_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another daemon has the data directory.
+    #[error("another host daemon uses {0}")]
+    InUse(String),
+    /// A file or directory of its own could not be made or read.
+    #[error("the host's data directory: {0}")]
+    Data(#[from] io::Error),
+    /// It has no identity.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The machine can't run sandboxes.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
+}
+
+/// The host daemon.
+#[derive(Debug)]
+pub struct Host;
+
+/// A daemon that runs.
+#[derive(Debug)]
+pub struct RunningHost {
+    host: HostId,
+    org: OrgId,
+    tasks: Tasks,
+    /// Held as long as the daemon lives: two never share a data directory.
+    _lock: std::fs::File,
+}
+
+impl Host {
+    /// Starts the daemon: registers if it must, takes up what an earlier daemon left, and dials the server. Returns when
+    /// it runs; it ends when `cancel` is cancelled, and ends nothing it runs.
+    pub async fn start(config: HostConfig, cancel: CancellationToken) -> Result<RunningHost, StartError> {
+        let data = DataDir::new(&config.data_dir);
+        data.create()?;
+        let lock = lock(&config.data_dir)?;
+        let engine: Arc<dyn Engine> = Arc::new(Native::new(&config)?);
+        let identity = identify(&config, &cancel).await?;
+        let postgres = Cluster::new(&config, &data);
+        postgres.prepare()?;
+        let tasks = Tasks::new(cancel);
+        let (host, org) = (identity.host, identity.org);
+        let ctx = Arc::new(HostContext {
+            config,
+            data,
+            identity,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            engine,
+            postgres,
+            outbox: Outbox::default(),
+            tasks: tasks.clone(),
+        });
+        Gravestone::prune(&ctx.data, SystemClock.now().checked_sub(STONES_KEPT).unwrap_or_default())?;
+        let workspaces = Workspaces::new(Arc::clone(&ctx));
+        workspaces.take_up(journal::read_all(&ctx.data)?);
+        let uplinks = Uplinks::new(Arc::clone(&ctx), Arc::clone(&workspaces))?;
+        let stream = Stream { machine: machine(&ctx), ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces), uplinks };
+        tasks.spawn("stream", stream.hold());
+        tasks.spawn("heartbeats", heartbeats(ctx, workspaces));
+        Ok(RunningHost { host, org, tasks, _lock: lock })
+    }
+}
+
+impl RunningHost {
+    /// The host's id.
+    pub fn host(&self) -> HostId {
+        self.host
+    }
+
+    /// The org it obeys.
+    pub fn org(&self) -> OrgId {
+        self.org
+    }
+
+    /// Waits until the daemon was cancelled and has ended.
+    pub async fn wait(self) {
+        self.tasks.cancelled().await;
+        self.tasks.wait().await;
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<std::fs::File, StartError> {
+    let path = data_dir.join("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse(data_dir.display().to_string())),
+        Err(error) => Err(StartError::Data(error.into())),
+    }
+}
+
+fn machine(ctx: &HostContext) -> Machine {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    Machine { milli_cpu: cores * 1_000, memory: memory().unwrap_or(0), reductions: ctx.engine.reductions() }
+}
+
+/// The machine's memory in bytes.
+fn memory() -> Option<u64> {
+    let text = fs_err::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
+}

@@ -1,0 +1,291 @@
+//! Asking, beside the driver: who listens, who is healthy, which checks pass.
+//!
+//! A probe belongs to one process and ends with it; all of them are dropped before a freeze and made again after the
+//! thaw. They only ever put what they found into the driver's queue.
+
+use super::driver::Driver;
+use super::events::Event;
+use crate::ctx::HostContext;
+use crate::engines::{Layer, inside};
+use crate::init::client::InitClient;
+use crate::init::protocol::{Program, Spawn};
+use crate::place::Place;
+use crate::script::run_to_end;
+use crate::services::health::{self, Mode};
+use crate::services::log_file::Cursor;
+use crate::services::supervisor::State;
+use crate::tasks::Owned;
+use envforge_core::manifest::Check;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// The first pause of whatever is asked again and again.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// The longest pause while something is on its way.
+const WAKING_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between two failed health checks.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at the ports when all is well.
+const CALM_PAUSE: Duration = Duration::from_secs(2);
+/// Between two health checks of a service that works.
+const HEALTHY_PAUSE: Duration = Duration::from_secs(10);
+/// The same for a command, which costs a process.
+const COMMAND_PAUSE: Duration = Duration::from_secs(30);
+/// How long a health command may take.
+const COMMAND_LIMIT: Duration = Duration::from_secs(20);
+/// How long a worker must run to be taken for running.
+const RUNS_AFTER: Duration = Duration::from_millis(300);
+/// Between two tries of a check that fails.
+const CHECK_PAUSE: Duration = Duration::from_secs(5);
+
+/// The task that looks who listens, and what it looks for.
+pub(super) struct PortsProbe {
+    aim: watch::Sender<Aim>,
+    _task: Owned,
+}
+
+/// Whose ports are wanted, and how soon.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Aim {
+    /// Services' processes on the host.
+    leaders: BTreeMap<i32, String>,
+    urgent: bool,
+}
+
+impl Driver {
+    /// Has somebody look who listens, for the processes that run now.
+    pub(super) fn aim_ports_probe(&mut self) {
+        let units = &self.runtime.units;
+        let aim = Aim {
+            leaders: units.iter().filter_map(|(name, unit)| Some((unit.host_pid?, name.clone()))).collect(),
+            urgent: units.values().any(|unit| unit.host_pid.is_some() && !matches!(unit.supervisor.state(), State::Ready { .. })),
+        };
+        match &self.runtime.ports_probe {
+            Some(probe) => {
+                probe.aim.send_if_modified(|current| {
+                    let changed = *current != aim;
+                    *current = aim;
+                    changed
+                });
+            }
+            None if aim.leaders.is_empty() => {}
+            None => {
+                let Some(init) = self.layer.pid() else { return };
+                let (sender, receiver) = watch::channel(aim);
+                let look = look_at_ports(Arc::clone(&self.ctx), self.place.clone(), init, self.queue.clone(), receiver);
+                let task = self.ctx.tasks.spawn_owned("ports", look);
+                self.runtime.ports_probe = Some(PortsProbe { aim: sender, _task: task });
+            }
+        }
+    }
+
+    /// Begins to ask for a service's health.
+    pub(super) fn start_probe(&mut self, name: &str, log: Cursor) {
+        let (Some(client), Some(unit)) = (self.layer.client.clone(), self.runtime.units.get_mut(name)) else { return };
+        let Some(pid) = unit.pid else { return };
+        let probe = Probe {
+            ctx: Arc::clone(&self.ctx),
+            place: self.place.clone(),
+            client,
+            service: name.to_owned(),
+            pid,
+            port: unit.port_seen.subscribe(),
+            queue: self.queue.clone(),
+        };
+        unit.port_seen.send_replace(unit.port);
+        let was_ready = matches!(unit.supervisor.state(), State::Ready { .. });
+        unit.probe = match unit.mode.clone() {
+            Mode::Bound => None,
+            Mode::Running | Mode::Log(_) if was_ready => None,
+            Mode::Running => Some(self.ctx.tasks.spawn_owned("health", async move {
+                tokio::time::sleep(RUNS_AFTER).await;
+                probe.tell(Ok(()));
+            })),
+            Mode::Log(text) => Some(self.ctx.tasks.spawn_owned("health", probe.watch_log(log, text))),
+            Mode::Tcp => Some(self.ctx.tasks.spawn_owned("health", probe.ask_port(None))),
+            Mode::Http(path) => Some(self.ctx.tasks.spawn_owned("health", probe.ask_port(Some(path)))),
+            Mode::Command(line) => {
+                let environment = self.runtime.wiring.as_ref().and_then(|wiring| wiring.resolve(name, &self.runtime.values(self.order())).ok());
+                let command = self.ctx.tasks.spawn_owned("health", probe.ask_command(line, environment.unwrap_or_default()));
+                if let Some(unit) = self.runtime.units.get_mut(name) {
+                    unit.probe = Some(command);
+                }
+                return;
+            }
+        };
+    }
+
+    /// Asks nothing any more, until [`Driver::resume_probes`].
+    pub(crate) fn drop_probes(&mut self) {
+        self.runtime.ports_probe = None;
+        for unit in self.runtime.units.values_mut() {
+            unit.probe = None;
+        }
+        if let Some(redis) = &mut self.runtime.redis {
+            redis.probe = None;
+        }
+        for check in self.runtime.checks.values_mut() {
+            match check {
+                super::runtime::CheckState::Asking(_) => *check = super::runtime::CheckState::Waiting,
+                super::runtime::CheckState::Failed { asking, .. } => *asking = None,
+                super::runtime::CheckState::Waiting | super::runtime::CheckState::Passed => {}
+            }
+        }
+    }
+
+    /// Asks again what was asked before a freeze.
+    pub(crate) fn resume_probes(&mut self) {
+        let names: Vec<String> = self.runtime.units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.start_probe(&name, Cursor::start(&self.place.logs(), &name));
+        }
+        for check in self.runtime.checks.values_mut() {
+            if matches!(check, super::runtime::CheckState::Failed { asking: None, .. }) {
+                *check = super::runtime::CheckState::Waiting;
+            }
+        }
+        self.watch_redis();
+    }
+}
+
+/// Looks who listens, quickly while something is on its way, and tells when it changed.
+async fn look_at_ports(ctx: Arc<HostContext>, place: Place, init: i32, queue: mpsc::UnboundedSender<Event>, mut aim: watch::Receiver<Aim>) {
+    let mut last = None;
+    loop {
+        let Aim { leaders, urgent } = aim.borrow_and_update().clone();
+        let longest = if urgent { WAKING_PAUSE } else { CALM_PAUSE };
+        let mut pause = if urgent { FIRST_PAUSE } else { CALM_PAUSE };
+        loop {
+            let (engine, at, pids) = (Arc::clone(&ctx.engine), place.clone(), leaders.keys().copied().collect::<Vec<i32>>());
+            let looked = tokio::task::spawn_blocking(move || engine.listeners(&at, Layer::Runtime, init, &pids)).await;
+            if let Ok(Ok(found)) = looked {
+                let owner = |leader: Option<i32>| leader.and_then(|leader| leaders.get(&leader).cloned());
+                let found: Vec<(u16, Option<String>)> = found.iter().map(|listener| (listener.port, owner(listener.leader))).collect();
+                if last.as_ref() != Some(&found) {
+                    drop(queue.send(Event::Listening(found.clone())));
+                    last = Some(found);
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                changed = aim.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+}
+
+/// What asks for one process's health.
+struct Probe {
+    ctx: Arc<HostContext>,
+    place: Place,
+    client: InitClient,
+    service: String,
+    pid: i32,
+    port: watch::Receiver<Option<u16>>,
+    queue: mpsc::UnboundedSender<Event>,
+}
+
+impl Probe {
+    fn tell(&self, result: Result<(), String>) {
+        drop(self.queue.send(Event::Probed(self.service.clone(), self.pid, result)));
+    }
+
+    /// Asks the port, by a GET of the path or by a mere connection.
+    async fn ask_port(mut self, path: Option<String>) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Ok(port) = self.port.wait_for(Option::is_some).await.map(|port| *port) else { return };
+            let Some(port) = port else { continue };
+            let result = match &path {
+                Some(path) => match health::status_of(&self.ctx, &self.place, port, path).await {
+                    Ok(status) if status < 400 => Ok(()),
+                    Ok(status) => Err(format!("GET {path} answered {status}")),
+                    Err(cause) => Err(cause),
+                },
+                None => health::accepts(&self.ctx, &self.place, port).await,
+            };
+            let next = if result.is_ok() { HEALTHY_PAUSE } else { pause };
+            pause = if result.is_ok() { WAKING_PAUSE } else { (pause * 2).min(FAILED_PAUSE) };
+            self.tell(result);
+            tokio::time::sleep(next).await;
+        }
+    }
+
+    /// Runs a command with the service's own environment.
+    async fn ask_command(self, line: String, environment: BTreeMap<String, String>) {
+        let mut pause = WAKING_PAUSE;
+        loop {
+            let mut spawn = Spawn::new(&format!("health.{}", self.service), Program::Shell(line.clone()));
+            spawn.env.clone_from(&environment);
+            spawn.cwd = inside::CHECKOUT.into();
+            spawn.whole_tree = true;
+            let result = match run_to_end(&self.client, spawn, COMMAND_LIMIT).await {
+                Ok(Some(0)) => Ok(()),
+                Ok(Some(code)) => Err(format!("`{line}` exited with code {code}")),
+                Ok(None) => Err(format!("`{line}` did not end within {} s", COMMAND_LIMIT.as_secs())),
+                Err(error) => Err(format!("`{line}`: {error}")),
+            };
+            let next = if result.is_ok() { COMMAND_PAUSE } else { pause };
+            pause = (pause * 2).min(FAILED_PAUSE);
+            self.tell(result);
+            tokio::time::sleep(next).await;
+        }
+    }
+
+    /// Waits for a text in the log.
+    async fn watch_log(self, mut log: Cursor, text: String) {
+        let mut line = Vec::new();
+        loop {
+            match log.read() {
+                Ok(new) if new.is_empty() => tokio::time::sleep(WAKING_PAUSE).await,
+                Ok(new) => {
+                    line.extend(new);
+                    if String::from_utf8_lossy(&line).contains(&text) {
+                        return self.tell(Ok(()));
+                    }
+                    // What is left of a line may be the beginning of the text.
+                    let kept = line.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                    line.drain(..kept);
+                }
+                Err(error) => {
+                    self.tell(Err(format!("its log can't be read: {error}")));
+                    tokio::time::sleep(FAILED_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Asks until a check passes.
+pub(super) fn ask_check(
+    ctx: &Arc<HostContext>,
+    place: &Place,
+    queue: &mpsc::UnboundedSender<Event>,
+    name: &str,
+    check: &Check,
+    pid: i32,
+    port: u16,
+) -> Owned {
+    let (context, place, queue, name, check) = (Arc::clone(ctx), place.clone(), queue.clone(), name.to_owned(), check.clone());
+    ctx.tasks.spawn_owned("check", async move {
+        loop {
+            let result = match health::status_of(&context, &place, port, &check.path).await {
+                Ok(status) if status == check.status => Ok(()),
+                Ok(status) => Err(format!("GET {} of service {} answered {status}, not {}", check.path, check.service, check.status)),
+                Err(cause) => Err(format!("service {}: {cause}", check.service)),
+            };
+            let passed = result.is_ok();
+            drop(queue.send(Event::Checked(name.clone(), pid, result)));
+            if passed {
+                return;
+            }
+            tokio::time::sleep(CHECK_PAUSE).await;
+        }
+    })
+}

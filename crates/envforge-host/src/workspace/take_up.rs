@@ -1,0 +1,79 @@
+//! Taking a workspace up again: after a restart of the daemon, or of the machine.
+//!
+//! The journal says what was started; the kernel says what of it still runs. A layer that runs is held again and its init
+//! asked what happened meanwhile. A runtime that is gone ended at an instant nobody saw: the report says so, with the
+//! last proof that it ran. A shell that is gone is started again.
+
+use super::driver::Driver;
+use super::proof;
+use super::runtime::Unit;
+use crate::engines::Layer;
+use crate::journal::Intent;
+use crate::services::health::Mode;
+use std::sync::Arc;
+
+impl Driver {
+    /// Finds what still runs and tells what is.
+    pub(super) async fn take_up(&mut self) {
+        if self.state.prepared.is_none() {
+            return;
+        }
+        if let Some(identity) = self.state.shell {
+            match self.ctx.engine.adopt(&self.place, Layer::Shell, identity) {
+                Some(sandbox) => self.hold(Layer::Shell, Arc::new(sandbox)),
+                None => self.let_go(Layer::Shell),
+            }
+        }
+        self.take_up_runtime().await;
+        self.keep_shell().await;
+        self.look_at_manifest().await;
+        self.publish();
+    }
+
+    async fn take_up_runtime(&mut self) {
+        let Some(identity) = self.state.runtime else {
+            if !matches!(self.state.intent, Intent::Asleep) && self.state.last.as_ref().is_none_or(|last| !last.process_runs) {
+                // It was to be started, and was not.
+                self.state.intent = Intent::Asleep;
+            }
+            return;
+        };
+        let Some(sandbox) = self.ctx.engine.adopt(&self.place, Layer::Runtime, identity) else {
+            tracing::warn!(workspace = %self.place.workspace, "the runtime ended while the daemon was away");
+            if self.state.process_started && matches!(self.state.intent, Intent::Awake { .. }) {
+                self.news.last_proof = proof::read(&self.place.proof());
+            }
+            if let Err(error) = self.ctx.engine.end(&self.place, Layer::Runtime).await {
+                tracing::warn!(workspace = %self.place.workspace, %error, "runtime: not cleared away");
+            }
+            return self.runtime_is_gone("the runtime ended while the host daemon was away");
+        };
+        self.restore_units();
+        self.agree_with_freezer();
+        self.hold(Layer::Runtime, Arc::new(sandbox));
+    }
+
+    /// Services as the journal knows them; their processes are looked for once the init answers.
+    fn restore_units(&mut self) {
+        let Some(manifest) = self.state.running.clone() else { return };
+        drop(self.runtime.load(&manifest));
+        for (name, record) in &self.state.services {
+            if let Some(unit) = self.runtime.units.get_mut(name) {
+                let restored = Unit::new(unit.declared.clone(), unit.mode.clone());
+                let port = record.port.filter(|_| !matches!(restored.mode, Mode::Running));
+                *unit = Unit { supervisor: record.supervisor.clone(), pid: record.pid, port, ..restored };
+            }
+        }
+    }
+
+    /// A thaw or a freeze that was carried out and not noted.
+    fn agree_with_freezer(&mut self) {
+        let frozen = self.ctx.engine.is_frozen(&self.place, Layer::Runtime);
+        let now = self.ctx.now();
+        match (&self.state.intent, frozen) {
+            (Intent::Awake { order }, true) => self.state.intent = Intent::Frozen { order: order.clone(), since: now },
+            (Intent::Frozen { order, .. }, false) => self.state.intent = Intent::Awake { order: order.clone() },
+            _ => {}
+        }
+    }
+}

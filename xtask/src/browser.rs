@@ -1,0 +1,129 @@
+//! A reviewer's browser, as far as the loop needs one: opens a link, keeps the cookie, speaks HTTP and WebSocket.
+//!
+//! Dev hosts need no DNS: connections go to the gateway's address with the dev host in the `Host` header, as any tool does
+//! that does not resolve `*.localhost`. The URL a link has names the port.
+
+use anyhow::{Context as _, bail, ensure};
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::header::{ACCEPT, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use http::{HeaderValue, StatusCode};
+use reqwest::{Method, RequestBuilder, Response};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Longer than the gateway holds a request while a runtime wakes.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A browser on one dev host.
+#[derive(Debug, Clone)]
+pub(crate) struct Browser {
+    http: reqwest::Client,
+    /// `label.localhost:7081`.
+    host: String,
+    gateway: SocketAddr,
+    cookie: Option<String>,
+}
+
+impl Browser {
+    /// A browser for the dev host of `url`, without a session.
+    pub(crate) fn at(url: &str) -> anyhow::Result<Self> {
+        let rest =
+            url.strip_prefix("http://").with_context(|| format!("{url}: the loop speaks plain HTTP to the one box"))?;
+        let host = rest.split('/').next().unwrap_or_default().to_owned();
+        let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
+        let gateway = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        #[expect(clippy::disallowed_methods, reason = "this is a browser, not a client of the product's API")]
+        let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        let name = host.split(':').next().unwrap_or_default();
+        let http = builder.redirect(reqwest::redirect::Policy::none()).resolve(name, gateway).build()?;
+        Ok(Self { http, host, gateway, cookie: None })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("http://{}{path}", self.host)).header(HOST, &self.host);
+        match &self.cookie {
+            Some(cookie) => request.header(COOKIE, cookie),
+            None => request,
+        }
+    }
+
+    /// Opens a link: the card, its button, the cookie.
+    pub(crate) async fn open(&mut self, link: &str) -> anyhow::Result<()> {
+        let path = link.split_once(self.host.as_str()).map(|(_, path)| path).context("a link of this dev host")?;
+        let card = self.request(Method::GET, path).header(ACCEPT, "text/html").send().await?;
+        ensure!(card.status() == StatusCode::OK, "the card of the link: {}", describe(card).await);
+        ensure!(card.headers().get(SET_COOKIE).is_none(), "the card set a cookie: GET must have no effect");
+        let opened = self.request(Method::POST, path).header(ORIGIN, "null").send().await?;
+        ensure!(opened.status() == StatusCode::SEE_OTHER, "the card's button: {}", describe(opened).await);
+        let place = opened.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        ensure!(!place.contains("/share/"), "the token stays in the address bar: {place}");
+        let cookie =
+            opened.headers().get(SET_COOKIE).and_then(|value| value.to_str().ok()).context("no cookie was set")?;
+        self.cookie = cookie.split(';').next().map(str::to_owned);
+        Ok(())
+    }
+
+    /// Gets a path, as a program would: held while the runtime wakes. The body, if it is a success.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<String> {
+        success(self.request(Method::GET, path).header(ACCEPT, "*/*").send().await?).await
+    }
+
+    /// The status a path answers with.
+    pub(crate) async fn status(&self, path: &str) -> anyhow::Result<StatusCode> {
+        Ok(self.request(Method::GET, path).header(ACCEPT, "*/*").send().await?.status())
+    }
+
+    /// Posts JSON; the body, if it is a success.
+    pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<String> {
+        let origin = format!("http://{}", self.host);
+        success(self.request(Method::POST, path).header(ORIGIN, origin).json(body).send().await?).await
+    }
+
+    /// Opens a WebSocket.
+    pub(crate) async fn websocket(&self, path: &str) -> anyhow::Result<WebSocketStream<TcpStream>> {
+        let mut request = format!("ws://{}{path}", self.host).into_client_request()?;
+        let headers = request.headers_mut();
+        headers.insert(ORIGIN, HeaderValue::try_from(format!("http://{}", self.host))?);
+        if let Some(cookie) = &self.cookie {
+            headers.insert(COOKIE, HeaderValue::try_from(cookie)?);
+        }
+        let stream = TcpStream::connect(self.gateway).await?;
+        stream.set_nodelay(true)?;
+        let connected =
+            tokio::time::timeout(PATIENCE, client_async(request, stream)).await.context("no answer in time")?;
+        Ok(connected?.0)
+    }
+
+    /// Sends a text over a WebSocket and waits until `wanted` comes back.
+    pub(crate) async fn echo(socket: &mut WebSocketStream<TcpStream>, text: &str, wanted: &str) -> anyhow::Result<()> {
+        socket.send(Message::text(text)).await?;
+        let coming = async {
+            while let Some(message) = socket.next().await {
+                if message?.to_text().is_ok_and(|text| text.contains(wanted)) {
+                    return Ok(());
+                }
+            }
+            bail!("the WebSocket was closed")
+        };
+        tokio::time::timeout(PATIENCE, coming).await.context("the message did not come back")?
+    }
+}
+
+async fn success(response: Response) -> anyhow::Result<String> {
+    if response.status().is_success() {
+        return Ok(response.text().await?);
+    }
+    bail!("{}", describe(response).await)
+}
+
+/// Status, where, and the beginning of the body.
+async fn describe(response: Response) -> String {
+    let (status, path) = (response.status(), response.url().path().to_owned());
+    let path = if path.starts_with("/share/") { "/share/…".to_owned() } else { path };
+    let body: String = response.text().await.unwrap_or_default().chars().take(400).collect();
+    format!("{path} answered {status}: {body}")
+}

@@ -1,0 +1,205 @@
+//! A box to work against: one that runs on the data directory given, or one started here and ended with this.
+//!
+//! Everything is done as a person would: by the two programs, over their public surface. The box's own words go to
+//! `envforged.log` in its data directory, which failures point at.
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use envforge_api::client::{Address, Client};
+use envforge_api::http::Health;
+use envforge_core::secret::Secret;
+use serde::de::DeserializeOwned;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+/// The first start makes a database.
+const START: Duration = Duration::from_mins(1);
+/// A stop drains.
+const STOP: Duration = Duration::from_secs(45);
+
+/// Which box.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Which {
+    /// The box's data directory; one that runs there is used, else one is started; a throw-away one when absent
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where `envforge` and `envforged` are; beside this program when absent
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bin_dir: Option<PathBuf>,
+}
+
+/// A box that answers.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    /// Its data directory.
+    pub(crate) data_dir: PathBuf,
+    /// Base URL of its server.
+    pub(crate) url: String,
+    /// The owner's key.
+    pub(crate) key: Secret,
+    bin_dir: PathBuf,
+    arguments: Vec<String>,
+    started: Option<Child>,
+    throw_away: Option<tempfile::TempDir>,
+}
+
+impl Installation {
+    /// The box meant: used if it runs, else started.
+    pub(crate) async fn ensure(which: &Which) -> anyhow::Result<Self> {
+        let bin_dir = match &which.bin_dir {
+            Some(dir) => dir.clone(),
+            None => std::env::current_exe()?.parent().context("a program is in a folder")?.to_owned(),
+        };
+        for program in ["envforge", "envforged"] {
+            ensure!(
+                bin_dir.join(program).exists(),
+                "there is no {program} in {}: build it, or give --bin-dir",
+                bin_dir.display()
+            );
+        }
+        let throw_away = which.data_dir.is_none().then(|| envforge_testkit::temp_dir("box"));
+        let data_dir = match (&which.data_dir, &throw_away) {
+            (None, Some(dir)) => dir.path().join("box"),
+            (chosen, _) => std::path::absolute(chosen.as_deref().unwrap_or(Path::new(".")))?,
+        };
+        let mut arguments = Vec::new();
+        if throw_away.is_some() {
+            // Beside whatever box this machine has.
+            let [server, gateway] = [envforge_testkit::free_port(), envforge_testkit::free_port()];
+            arguments.extend(["--listen".to_owned(), format!("127.0.0.1:{server}")]);
+            arguments.extend(["--gateway-listen".to_owned(), format!("127.0.0.1:{gateway}")]);
+            let number = std::process::id() % 40;
+            arguments.extend(["--instance".to_owned(), format!("x{number}")]);
+            arguments.extend(["--uid-base".to_owned(), (300_000 + number * 1_000).to_string()]);
+            arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
+        }
+        let (url, key) = (String::new(), Secret::new(String::new()));
+        let mut it = Self { data_dir, url, key, bin_dir, arguments, started: None, throw_away };
+        if !it.answers().await {
+            it.start().await?;
+        }
+        Ok(it)
+    }
+
+    /// Whether this process started it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// Starts the supervisor and waits until the box answers.
+    pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
+        fs_err::create_dir_all(&self.data_dir)?;
+        let log = fs_err::OpenOptions::new().create(true).append(true).open(self.log())?.into_parts().0;
+        let mut command = command(&self.bin_dir.join("envforged"));
+        command.arg("all").arg("--data-dir").arg(&self.data_dir).args(&self.arguments);
+        let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?;
+        let end = Instant::now() + START;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                bail!("the box ended while it started ({status}):\n{}", self.last_words());
+            }
+            if self.answers().await {
+                self.started = Some(child);
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "the box did not answer within {START:?}:\n{}", self.last_words());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The supervisor's process, if it is ours.
+    pub(crate) fn supervisor(&self) -> Option<i32> {
+        self.started.as_ref()?.id().map(u32::cast_signed)
+    }
+
+    /// Forgets a supervisor that was killed.
+    pub(crate) async fn reap(&mut self) {
+        if let Some(mut child) = self.started.take() {
+            let _ = child.wait().await;
+        }
+    }
+
+    async fn answers(&mut self) -> bool {
+        let read =
+            |name: &str| fs_err::read_to_string(self.data_dir.join(name)).ok().map(|text| text.trim().to_owned());
+        let (Some(url), Some(key)) = (read("run/server.url"), read("owner.key")) else { return false };
+        (self.url, self.key) = (url, Secret::new(key));
+        let Ok(client) = self.client() else { return false };
+        client.get::<Health>("/v1/health").await.is_ok()
+    }
+
+    /// A client of its API, as the owner.
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::new(&Address::Url(self.url.clone()), Some(self.key.clone()))?)
+    }
+
+    /// The box's own words.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.data_dir.join("envforged.log")
+    }
+
+    /// The end of them.
+    pub(crate) fn last_words(&self) -> String {
+        let text = fs_err::read(self.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    /// `envforge …` in `folder`; its output, whatever its exit code.
+    pub(crate) async fn envforge<A: AsRef<OsStr>>(&self, folder: &Path, arguments: &[A]) -> anyhow::Result<Output> {
+        let mut command = command(&self.bin_dir.join("envforge"));
+        command.args(arguments).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
+        // Nothing of whoever runs this, and nothing left behind in their home.
+        command.env("XDG_CONFIG_HOME", self.data_dir.join("once/config")).env("ENVFORGE_DATA_DIR", &self.data_dir);
+        command.env("ENVFORGE_SERVER", &self.url).env("ENVFORGE_KEY", self.key.expose());
+        command.env_remove("ENVFORGE_ORG").env_remove("ENVFORGE_WORKSPACE");
+        Ok(command.output().await?)
+    }
+
+    /// `envforge … --json`, which must end well, and what it answered.
+    pub(crate) async fn envforge_json<T: DeserializeOwned>(
+        &self,
+        folder: &Path,
+        arguments: &[&str],
+    ) -> anyhow::Result<T> {
+        let output = self.envforge(folder, &[arguments, &["--json"]].concat()).await?;
+        let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "`envforge {}` ended with {}:\n{}",
+            arguments.join(" "),
+            output.status,
+            said().trim()
+        );
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("`envforge {}` answered:\n{}", arguments.join(" "), said().trim()))
+    }
+
+    /// Ends a box started here; sandboxes that live on are ended with a throw-away one.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let Some(mut child) = self.started.take() else { return Ok(()) };
+        if let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        }
+        let ended = tokio::time::timeout(STOP, child.wait()).await;
+        if ended.is_err() {
+            child.kill().await?;
+            bail!("the box did not end within {STOP:?}:\n{}", self.last_words());
+        }
+        if self.throw_away.take().is_some() {
+            envforge_testkit::end_leftovers(&self.data_dir);
+        }
+        Ok(())
+    }
+}
+
+/// A program to run.
+pub(crate) fn command(program: &Path) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "a task runner runs programs")]
+    Command::new(program)
+}
