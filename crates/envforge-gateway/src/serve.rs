@@ -73,8 +73,7 @@ fn builder(limits: &Limits) -> Builder {
         .header_read_timeout(limits.header_time)
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.headers)
-        .half_close(false)
-        .pipeline_flush(true);
+        .half_close(false);
     http
 }
 

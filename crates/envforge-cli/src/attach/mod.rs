@@ -47,6 +47,8 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const DEAD_AFTER: Duration = Duration::from_secs(25);
 /// How long a shell that is being prepared is waited for at first.
 const PREPARE_MAX: Duration = Duration::from_mins(2);
+/// How long anything else that passes is waited for at first.
+const HOST_MAX: Duration = Duration::from_secs(10);
 /// Ctrl-C, as it arrives in raw mode.
 const CTRL_C: u8 = 3;
 
@@ -75,17 +77,24 @@ impl Shell {
         let begun = Instant::now();
         loop {
             match self.connect(terminal.size()).await {
-                Err(refusal)
-                    if refusal.kind == RefusalKind::Unavailable
-                        && refusal.code != UNREACHABLE
-                        && begun.elapsed() < PREPARE_MAX =>
-                {
+                Err(refusal) if begun.elapsed() < patience(&refusal) => {
                     let pause = Duration::from_secs(u64::from(refusal.retry_after.unwrap_or(1).clamp(1, 5)));
                     tokio::time::sleep(pause).await;
                 }
                 answer => return answer,
             }
         }
+    }
+}
+
+/// How long a first refusal is met by asking again: preparing a shell may clone a repository, a host that is just
+/// coming back takes seconds, and nobody waits for a server that does not answer.
+fn patience(refusal: &Refusal) -> Duration {
+    match (refusal.code.as_str(), refusal.kind) {
+        ("shell.waking", _) => PREPARE_MAX,
+        (UNREACHABLE, _) => Duration::ZERO,
+        (_, RefusalKind::Unavailable) => HOST_MAX,
+        _ => Duration::ZERO,
     }
 }
 

@@ -53,21 +53,28 @@ impl Frames {
         self.seen == self.passed && self.ping.is_none()
     }
 
-    /// Follows bytes that are passed on as they are.
-    pub(crate) fn follow(&mut self, bytes: &[u8]) {
+    /// Follows bytes that are passed on as they are, and tells how many of them belong to data: pings and pongs keep
+    /// nothing awake.
+    pub(crate) fn follow(&mut self, bytes: &[u8]) -> usize {
+        let mut data = 0;
         let mut rest = bytes;
         while !rest.is_empty() {
             if self.left > 0 {
-                rest = &rest[self.skip(rest.len())..];
+                let taken = self.skip(rest.len());
+                data += if self.is_data { taken } else { 0 };
+                rest = &rest[taken..];
             } else {
                 self.push(rest[0]);
                 self.passed = self.seen;
                 rest = &rest[1..];
                 if self.is_header_whole() {
+                    let length = self.seen;
                     self.begin_payload();
+                    data += if self.is_data { length } else { 0 };
                 }
             }
         }
+        data
     }
 
     /// Takes bytes apart: pings are answered if `is_frozen`, all else is passed on.
@@ -220,6 +227,8 @@ mod tests {
         let sifted = frames.sift(&frame(9, b"x"), true);
         assert!(sifted.pass.is_empty() && !sifted.is_data);
         assert!(!frames.sift(&frame(10, b"x"), true).is_data, "nor is a pong");
+        assert_eq!(frames.follow(&[frame(9, b"x"), frame(10, b"y")].concat()), 0);
+        assert_eq!(frames.follow(&[frame(9, b"x"), frame(1, b"abc")].concat()), 9);
         assert!(frames.sift(&frame(0, b"x"), true).is_data, "a continuation is");
     }
 

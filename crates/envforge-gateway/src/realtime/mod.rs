@@ -199,8 +199,8 @@ impl Tunnel {
                 }
                 let is_frozen = self.is_frozen();
                 if !is_frozen && self.client.says.is_clear() {
-                    self.client.says.follow(bytes);
-                    self.joined.visit.moved(bytes.len());
+                    let data = self.client.says.follow(bytes);
+                    self.joined.visit.moved(data);
                     self.service.tell(context, bytes)?;
                 } else {
                     self.sift(context, bytes, is_frozen)?;
@@ -257,8 +257,8 @@ impl Tunnel {
                     self.service.has_ended = true;
                     continue;
                 }
-                self.service.says.follow(bytes);
-                self.joined.visit.moved(bytes.len());
+                let data = self.service.says.follow(bytes);
+                self.joined.visit.moved(data);
                 self.client.tell(context, bytes)?;
             }
         })

@@ -15,6 +15,7 @@ const WITHIN: Duration = Duration::from_secs(7);
 pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
     // Nothing it makes is for others; the host, which dials its socket, is root or the same user.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    super::use_open_files_limit();
     let key = private::read(&arguments.key_file)?;
     let one_box = GatewayConfig::one_box(arguments.server_socket, arguments.uplink, key);
     let config = GatewayConfig {

@@ -63,6 +63,26 @@ where
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
+/// Open files a gateway with tens of thousands of connections needs.
+const OPEN_FILES: u64 = 1 << 20;
+
+/// Lets this process's children raise how many files they hold open; without root, as far as the limit goes. What they
+/// begin with stays as it is: programs in workspaces are not used to more.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    if crate::account::is_root() && now.maximum.is_some_and(|maximum| maximum < OPEN_FILES) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { maximum: Some(OPEN_FILES), ..now });
+    }
+}
+
+/// Uses all of the limit, for roles that hold connections.
+fn use_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now });
+}
+
 /// Ends this process when its supervisor does.
 fn follow(supervised: &Supervised) -> anyhow::Result<()> {
     let Some(supervisor) = supervised.supervisor else { return Ok(()) };

@@ -13,6 +13,7 @@ pub(crate) fn run(arguments: &ServerArguments) -> anyhow::Result<ExitCode> {
     // What it makes is for its user and its group: the internal socket's directory hands its own group down, and the
     // gateway is in that one.
     rustix::process::umask(Mode::RWXO);
+    super::use_open_files_limit();
     let config = configuration(arguments)?;
     super::run("server", &arguments.supervised, async |token| {
         let running = Server::start(config, token).await.context("the server did not start")?;

@@ -173,9 +173,7 @@ impl Layout {
                 "run as root, or give another with --data-dir",
             )
         })?;
-        if is_root() {
-            self.check_reachable()?;
-        }
+        self.check_reachable()?;
         let group = |owner: Option<Account>, group: Option<Account>| {
             owner.map(|owner| Account { gid: group.map_or(owner.gid, |group| group.gid), ..owner })
         };
@@ -208,8 +206,11 @@ impl Layout {
     }
 
     /// Server, gateway and workspaces run as users of their own, and must be able to walk here.
-    fn check_reachable(&self) -> anyhow::Result<()> {
-        for above in self.root.ancestors().skip(1) {
+    pub(crate) fn check_reachable(&self) -> anyhow::Result<()> {
+        if !is_root() {
+            return Ok(());
+        }
+        for above in self.root.ancestors().skip(1).filter(|above| above.exists()) {
             if fs_err::metadata(above)?.permissions().mode() & 0o001 == 0 {
                 return Err(advised(
                     format!(

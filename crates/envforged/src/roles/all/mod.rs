@@ -61,6 +61,7 @@ pub(crate) fn run(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
 
 async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
     let mut signals = StopSignals::new()?;
+    super::raise_open_files_limit();
     let mut steps = Steps::new();
     let accounts = Accounts::resolve(arguments)?;
     let layout = Layout::of(&arguments.place)?;
