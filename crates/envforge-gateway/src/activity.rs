@@ -44,7 +44,8 @@ impl Traffic {
             in_flight: self.in_flight.load(Ordering::Relaxed),
             realtime: self.realtime.load(Ordering::Relaxed),
             realtime_bytes: 0,
-            last_activity: Timestamp::from_microsecond(self.last.load(Ordering::Relaxed)).unwrap_or(Timestamp::UNIX_EPOCH),
+            last_activity: Timestamp::from_microsecond(self.last.load(Ordering::Relaxed))
+                .unwrap_or(Timestamp::UNIX_EPOCH),
         };
         let mut told = self.told.lock().expect("no panic while held");
         let bytes = self.realtime_bytes.swap(0, Ordering::Relaxed);

@@ -6,8 +6,8 @@
 
 use crate::body::AnswerBody;
 use crate::phase::refused::Refused;
-use crate::phase::wake::{self, Step};
 use crate::phase::route;
+use crate::phase::wake::{self, Step};
 use crate::routes::{LabelRoute, Status};
 use crate::sessions::Admitted;
 use crate::shared::Shared;
@@ -64,7 +64,9 @@ fn asked_path(query: &str) -> String {
     let mut rest = value.as_bytes();
     while let [first, tail @ ..] = rest {
         let decoded = match (first, tail) {
-            (b'%', [high, low, ..]) => std::str::from_utf8(&[*high, *low]).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok()),
+            (b'%', [high, low, ..]) => {
+                std::str::from_utf8(&[*high, *low]).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            }
             _ => None,
         };
         bytes.push(decoded.unwrap_or(*first));
@@ -84,10 +86,8 @@ fn readiness(route: &LabelRoute, status: &Status, path: &str) -> String {
         Step::Blocked => "blocked",
         Step::Thaw | Step::Wake => "asleep",
     };
-    let parts: Vec<_> = wake::visible_parts(runtime)
-        .into_iter()
-        .map(|(name, state)| json!({"name": name, "state": state}))
-        .collect();
+    let parts: Vec<_> =
+        wake::visible_parts(runtime).into_iter().map(|(name, state)| json!({"name": name, "state": state})).collect();
     json!({"state": state, "ready": step == Step::Forward, "parts": parts}).to_string()
 }
 

@@ -71,13 +71,20 @@ fn builder(limits: &Limits) -> Builder {
     let mut http = Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
+        .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.headers)
         .half_close(false);
     http
 }
 
-async fn serve(shared: Arc<Shared>, http: Builder, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+async fn serve(
+    shared: Arc<Shared>,
+    http: Builder,
+    stream: TcpStream,
+    address: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "serve: a connection ended before it began");
     }

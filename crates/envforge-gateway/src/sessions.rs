@@ -152,7 +152,12 @@ impl Sessions {
     }
 
     /// Remembers a session whose signature was just found good.
-    pub(crate) fn admit(&self, digest: Digest, claims: SessionClaims, token: String) -> Result<Arc<Admitted>, Unverified> {
+    pub(crate) fn admit(
+        &self,
+        digest: Digest,
+        claims: SessionClaims,
+        token: String,
+    ) -> Result<Arc<Admitted>, Unverified> {
         let mut known = self.known();
         if known.revoked.contains(&claims.link) {
             return Err(Unverified::Revoked);

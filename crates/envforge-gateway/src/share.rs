@@ -80,7 +80,8 @@ fn is_from_elsewhere(request: &Request<Incoming>) -> bool {
     match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
         Some(site) => !matches!(site, b"same-origin" | b"none"),
         None => {
-            headers.get("origin").is_some_and(|origin| origin != "null") && policy::is_own_origin(headers) == Some(false)
+            headers.get("origin").is_some_and(|origin| origin != "null")
+                && policy::is_own_origin(headers) == Some(false)
         }
     }
 }
@@ -110,7 +111,15 @@ mod tests {
     #[test]
     fn only_tokens_are_taken_from_the_app() {
         assert_eq!(token_of("/share/efl1.a.b"), Some("efl1.a.b"));
-        for own in ["/share", "/share/", "/share/efl1", "/share/efl1.a/b", "/share/photo", "/x/share/efl1.a.b", "/share/efl2.a.b"] {
+        for own in [
+            "/share",
+            "/share/",
+            "/share/efl1",
+            "/share/efl1.a/b",
+            "/share/photo",
+            "/x/share/efl1.a.b",
+            "/share/efl2.a.b",
+        ] {
             assert_eq!(token_of(own), None, "{own}");
         }
     }

@@ -2,13 +2,12 @@
 
 use crate::config::HostConfig;
 use crate::engines::Engine;
-use crate::place::{DataDir, Place};
+use crate::place::DataDir;
 use crate::registration::Identity;
 use crate::resources::postgres::Cluster;
 use crate::stream::outbox::Outbox;
 use crate::tasks::Tasks;
 use envforge_core::clock::{Clock, Entropy};
-use envforge_core::id::WorkspaceId;
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -28,9 +27,5 @@ pub(crate) struct HostContext {
 impl HostContext {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-
-    pub(crate) fn place(&self, workspace: WorkspaceId, index: u32) -> Place {
-        self.data.place(workspace, index, self.config.uid_base + index)
     }
 }

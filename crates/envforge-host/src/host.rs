@@ -86,6 +86,8 @@ impl Host {
         let uplinks = Uplinks::new(Arc::clone(&ctx), Arc::clone(&workspaces))?;
         let stream = Stream { machine: machine(&ctx), ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces), uplinks };
         tasks.spawn("stream", stream.hold());
+        let cluster = Arc::clone(&ctx);
+        tasks.spawn_loose("postgres-watch", async move { cluster.postgres.watch().await });
         tasks.spawn("heartbeats", heartbeats(ctx, workspaces));
         Ok(RunningHost { host, org, tasks, _lock: lock })
     }

@@ -69,11 +69,6 @@ impl Tasks {
         self.cancel.cancelled().await;
     }
 
-    /// Whether the daemon is to end.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancel.is_cancelled()
-    }
-
     /// Waits until every task has ended.
     pub(crate) async fn wait(&self) {
         self.tracker.close();

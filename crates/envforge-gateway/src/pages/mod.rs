@@ -97,9 +97,11 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
     let simple = |kind, title: &str, text: &str| card(kind, title, &html! { p { (text) } });
     match refused {
         Refused::WaitingPage(waiting) => self::waiting(waiting),
-        Refused::Unverified(Unverified::UnknownLabel) | Refused::NoPreview => {
-            simple(Mark::Shut, "No preview here", "There is no preview at this address. Check the link, or ask whoever sent it.")
-        }
+        Refused::Unverified(Unverified::UnknownLabel) | Refused::NoPreview => simple(
+            Mark::Shut,
+            "No preview here",
+            "There is no preview at this address. Check the link, or ask whoever sent it.",
+        ),
         Refused::Unverified(_) => simple(
             Mark::Shut,
             "This preview opens with its link",
@@ -122,17 +124,21 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
         Refused::Unreachable | Refused::NoHost => {
             again("The preview does not answer", "It is running, but did not take the request. It may be restarting.")
         }
-        Refused::LeaseOver => again("Previews are paused for a moment", "EnvForge is reconnecting and lets nobody in until it has."),
+        Refused::LeaseOver => {
+            again("Previews are paused for a moment", "EnvForge is reconnecting and lets nobody in until it has.")
+        }
         Refused::NoPath => simple(Mark::Shut, "Nothing at this path", "No service of this preview answers here."),
         Refused::Server(refusal) => said(refusal),
-        Refused::BadRequest(_) | Refused::Method | Refused::CrossOrigin | Refused::BodyTooLarge | Refused::Fault => card(
-            Mark::Shut,
-            "That did not work",
-            &html! {
-                p { (sentence(&refusal.message)) }
-                p.fine { code { (refusal.code) } }
-            },
-        ),
+        Refused::BadRequest(_) | Refused::Method | Refused::CrossOrigin | Refused::BodyTooLarge | Refused::Fault => {
+            card(
+                Mark::Shut,
+                "That did not work",
+                &html! {
+                    p { (sentence(&refusal.message)) }
+                    p.fine { code { (refusal.code) } }
+                },
+            )
+        }
     }
 }
 
@@ -147,9 +153,10 @@ fn again(title: &str, text: &str) -> String {
 /// What the server said no to. Limits are told in its words; faults are nobody's business here.
 fn said(refusal: &Refusal) -> String {
     match refusal.kind {
-        RefusalKind::Internal | RefusalKind::Unavailable => {
-            again("The preview can’t be opened right now", "Something did not work on our side. Try again in a little while.")
-        }
+        RefusalKind::Internal | RefusalKind::Unavailable => again(
+            "The preview can’t be opened right now",
+            "Something did not work on our side. Try again in a little while.",
+        ),
         _ => card(
             Mark::Shut,
             "This preview can’t be opened now",
@@ -222,6 +229,9 @@ mod tests {
         let secret = Refusal::new(RefusalKind::Internal, "server.fault", "disk /dev/sda1 on host-7 is full");
         assert!(!said(&secret).contains("host-7"));
         let cap = Refusal::new(RefusalKind::Limit, "usage.cap", "the org's awake minutes are used up");
-        assert!(said(&cap).contains("The org&#39;s awake minutes are used up.") || said(&cap).contains("The org's awake minutes are used up."));
+        assert!(
+            said(&cap).contains("The org&#39;s awake minutes are used up.")
+                || said(&cap).contains("The org's awake minutes are used up.")
+        );
     }
 }

@@ -11,8 +11,8 @@ use crate::sessions::Unverified;
 use envforge_api::http::ErrorBody;
 use envforge_core::link::HEADER;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, UPGRADE,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use std::sync::LazyLock;
@@ -37,7 +37,8 @@ impl Audience {
         let accept = text(ACCEPT).unwrap_or("*/*");
         let mode = text(HeaderName::from_static("sec-fetch-mode"));
         let headers = request.headers();
-        if headers.contains_key(HEADER) || headers.contains_key(UPGRADE) || mode.is_some_and(|mode| mode != "navigate") {
+        if headers.contains_key(HEADER) || headers.contains_key(UPGRADE) || mode.is_some_and(|mode| mode != "navigate")
+        {
             return Self::Program;
         }
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);

@@ -8,8 +8,8 @@ use crate::activity::Visit;
 use crate::body::AnswerBody;
 use crate::phase::forward::{self, Failure, Outgoing};
 use crate::phase::refused::Refused;
-use crate::phase::wake::{self, Hold, Step};
 use crate::phase::route;
+use crate::phase::wake::{self, Hold, Step};
 use crate::routes::{LabelRoute, Rule, Status};
 use crate::sessions::Admitted;
 use crate::shared::Shared;
@@ -49,19 +49,21 @@ impl Delivery<'_> {
                     route = route::find(self.shared, self.label, self.admitted).await?;
                     continue;
                 }
-                Step::Forward => match forward::send(self.shared, self.admitted, &current, rule, &mut self.outgoing).await {
-                    Ok(response) => return Ok(response),
-                    // It is said to answer, or will soon: look again, once.
-                    Err(failure) if self.outgoing.is_whole() && may_refresh => {
-                        tracing::debug!(label = %self.label, ?failure, "deliver: a service did not answer; asking again");
-                        may_refresh = false;
-                        self.shared.routes.drop_label(self.label);
-                        route = route::find(self.shared, self.label, self.admitted).await?;
-                        continue;
+                Step::Forward => {
+                    match forward::send(self.shared, self.admitted, &current, rule, &mut self.outgoing).await {
+                        Ok(response) => return Ok(response),
+                        // It is said to answer, or will soon: look again, once.
+                        Err(failure) if self.outgoing.is_whole() && may_refresh => {
+                            tracing::debug!(label = %self.label, ?failure, "deliver: a service did not answer; asking again");
+                            may_refresh = false;
+                            self.shared.routes.drop_label(self.label);
+                            route = route::find(self.shared, self.label, self.admitted).await?;
+                            continue;
+                        }
+                        Err(_) if self.outgoing.is_whole() && runtime.state == RuntimeState::Waking => {}
+                        Err(failure) => return Err(failure.into()),
                     }
-                    Err(_) if self.outgoing.is_whole() && runtime.state == RuntimeState::Waking => {}
-                    Err(failure) => return Err(failure.into()),
-                },
+                }
                 Step::Thaw => {
                     if let Some(response) = self.thaw(&current, rule).await? {
                         return Ok(response);

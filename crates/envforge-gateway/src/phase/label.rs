@@ -30,7 +30,8 @@ pub(crate) fn of<B>(request: &mut Request<B>, dev_domain: &str) -> Result<String
             return Err(Refused::BadRequest("the target names a user"));
         }
         let label = label_of_host(authority.as_str(), dev_domain);
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Refused::BadRequest("the target is not readable"))?;
+        let host =
+            HeaderValue::from_str(authority.as_str()).map_err(|_| Refused::BadRequest("the target is not readable"))?;
         if request.method() != Method::CONNECT {
             let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
             *request.uri_mut() = Uri::from(path);

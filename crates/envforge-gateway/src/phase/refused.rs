@@ -15,9 +15,7 @@ pub(crate) enum Refused {
     /// No verified session.
     Unverified(Unverified),
     /// A share link that does not open; `was_good` says that it did once.
-    DeadLink {
-        was_good: bool,
-    },
+    DeadLink { was_good: bool },
     /// The gateway has not heard from the server for too long.
     LeaseOver,
     /// A method that no dev host answers.
@@ -66,7 +64,9 @@ impl Refused {
             Self::Unverified(Unverified::UnknownLabel) => {
                 Refusal::not_found("preview.not_found", "there is no preview at this address")
             }
-            Self::Unverified(Unverified::NoSession) => unauthenticated("link.required", "this preview opens with a link"),
+            Self::Unverified(Unverified::NoSession) => {
+                unauthenticated("link.required", "this preview opens with a link")
+            }
             Self::Unverified(Unverified::Forged) => unauthenticated("link.invalid", "the link or session is not valid"),
             Self::Unverified(Unverified::WrongHost) => {
                 unauthenticated("link.wrong_host", "the link or session is for another address")
@@ -76,9 +76,10 @@ impl Refused {
             }
             Self::Unverified(Unverified::Revoked) => unauthenticated("link.revoked", "the link was revoked"),
             Self::DeadLink { was_good: false } => Refusal::not_found("link.invalid", "this link does not open"),
-            Self::LeaseOver => {
-                Refusal::unavailable("gateway.lease_over", "the gateway has lost its server and lets nobody in until it is back")
-            }
+            Self::LeaseOver => Refusal::unavailable(
+                "gateway.lease_over",
+                "the gateway has lost its server and lets nobody in until it is back",
+            ),
             Self::Method => Refusal::invalid("request.method", "this method is not answered here"),
             Self::CrossOrigin => Refusal::new(
                 RefusalKind::Forbidden,
@@ -86,15 +87,21 @@ impl Refused {
                 "another site may not use this preview's session",
             ),
             Self::BodyTooLarge => Refusal::invalid("request.body_too_large", "the body is larger than wanted here"),
-            Self::NoPreview => Refusal::not_found("preview.not_found", "there is no preview at this address (any more)"),
+            Self::NoPreview => {
+                Refusal::not_found("preview.not_found", "there is no preview at this address (any more)")
+            }
             Self::NoPath => Refusal::not_found("preview.no_such_path", "no service answers this path"),
             Self::WaitingPage(_) | Self::Waking => {
                 Refusal::unavailable("runtime.waking", "the preview is waking up").hint("try again in a second")
             }
-            Self::Blocked => Refusal::unavailable("runtime.blocked", "this preview can't start right now; the team can see why")
-                .retry_after(10),
+            Self::Blocked => {
+                Refusal::unavailable("runtime.blocked", "this preview can't start right now; the team can see why")
+                    .retry_after(10)
+            }
             Self::Server(refusal) => Refusal { hint: None, ..refusal.clone() },
-            Self::NoHost => Refusal::unavailable("host.unreachable", "the machine of this preview is not connected").retry_after(3),
+            Self::NoHost => {
+                Refusal::unavailable("host.unreachable", "the machine of this preview is not connected").retry_after(3)
+            }
             Self::Unreachable => Refusal::unavailable("service.unreachable", "the service does not answer"),
             Self::Fault => Refusal::new(RefusalKind::Internal, "gateway.fault", "something broke in the gateway"),
         }

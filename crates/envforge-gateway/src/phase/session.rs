@@ -104,7 +104,12 @@ pub(crate) fn verify_link(shared: &Shared, label: &str, token: &str) -> Result<L
     Ok(claims)
 }
 
-async fn by_link(shared: &Arc<Shared>, label: &str, token: &str, headers: &HeaderMap) -> Result<Arc<Admitted>, Refused> {
+async fn by_link(
+    shared: &Arc<Shared>,
+    label: &str,
+    token: &str,
+    headers: &HeaderMap,
+) -> Result<Arc<Admitted>, Refused> {
     let digest = Digest::of_link(token);
     if let Some(admitted) = shared.sessions.find(&digest) {
         if admitted.claims.label != label {
@@ -158,7 +163,9 @@ pub(crate) async fn exchange(
     let session: Result<SessionClaims, _> = shared.sessions.keyring().verify(&made.session, shared.now());
     match session {
         Ok(session)
-            if session.label == claims.label && session.link == claims.link && session.workspace == claims.workspace =>
+            if session.label == claims.label
+                && session.link == claims.link
+                && session.workspace == claims.workspace =>
         {
             Ok((made, session))
         }

@@ -60,12 +60,7 @@ impl Joined {
         self.shared.stats.tunnels.add();
         let ends = self.admitted.ends().clone();
         let stop = self.shared.stop.clone();
-        let mut tunnel = Tunnel {
-            joined: self,
-            client: Side::new(client),
-            service: Side::new(service),
-            waking: None,
-        };
+        let mut tunnel = Tunnel { joined: self, client: Side::new(client), service: Side::new(service), waking: None };
         let (mut ends, mut stop) = (pin!(ends.cancelled()), pin!(stop.cancelled()));
         let over = poll_fn(|context| {
             if ends.as_mut().poll(context).is_ready() {

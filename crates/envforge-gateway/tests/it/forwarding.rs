@@ -20,7 +20,8 @@ async fn what_is_ours_stays_ours() {
     assert_eq!(seen["x-forwarded-proto"], "http");
     assert_eq!(seen["x-forwarded-host"], HOST);
     assert!(!seen.contains_key("proxy-connection") && !format!("{seen:?}").contains(COOKIE));
-    let set: Vec<&str> = answer.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("text")).collect();
+    let set: Vec<&str> =
+        answer.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("text")).collect();
     assert_eq!(set, ["theme=dark; Path=/", "plain=1"]);
     assert!(!answer.headers.contains_key("keep-alive"));
 }
@@ -69,7 +70,11 @@ async fn a_request_without_effect_is_sent_again_and_one_with_effect_is_not() {
     assert_eq!(world.gateway.stats().retried, 1);
     let cookie = world.cookie(1);
     let post = world.ask("POST", "/3", &[("cookie", &cookie)], "pay").await;
-    assert_eq!((post.status.as_u16(), post.code().as_str()), (502, "service.unreachable"), "it may have had its effect");
+    assert_eq!(
+        (post.status.as_u16(), post.code().as_str()),
+        (502, "service.unreachable"),
+        "it may have had its effect"
+    );
 }
 
 // proves LINK-5
@@ -92,7 +97,10 @@ async fn a_large_upload_streams() {
     let world = World::awake().await;
     let mut stream = world.connect().await;
     let size = 8_000_000;
-    let head = format!("POST /upload HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\nContent-Length: {size}\r\n\r\n", world.cookie(1));
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\nContent-Length: {size}\r\n\r\n",
+        world.cookie(1)
+    );
     stream.write_all(head.as_bytes()).await.expect("written");
     stream.write_all(&vec![b'u'; size / 2]).await.expect("written");
     until("half of it has arrived before the rest was sent", || world.web.uploaded() == size / 2).await;
@@ -169,7 +177,6 @@ async fn a_request_can_not_hide_another() {
     ];
     for shape in shapes {
         let request = format!("POST /x HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\n{shape}");
-        eprintln!("=> {shape:?}");
         let answer = world.raw(&request, |_| false).await;
         assert!(answer.matches("HTTP/1.1").count() == 1, "one answer, then the end: {shape:?} {answer}");
         assert!(answer.starts_with("HTTP/1.1 400") || answer.contains("web:POST:/x:"), "{shape:?} {answer}");

@@ -110,7 +110,12 @@ async fn a_refused_upgrade_is_passed_on_as_it_is() {
     let headers = [("cookie", cookie.as_str()), ("connection", "upgrade"), ("upgrade", "websocket")];
     let answer = world.get("/ws", &headers).await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (400, "a WebSocket is wanted"));
-    let h2c = [("cookie", cookie.as_str()), ("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "AA")];
+    let h2c = [
+        ("cookie", cookie.as_str()),
+        ("connection", "upgrade, http2-settings"),
+        ("upgrade", "h2c"),
+        ("http2-settings", "AA"),
+    ];
     assert_eq!(world.get("/x", &h2c).await.body, "web:GET:/x:");
     let seen = world.web.seen();
     let last = &seen.last().expect("a request").headers;

@@ -9,7 +9,9 @@ use jiff::SignedDuration;
 #[tokio::test]
 async fn paths_go_to_their_services() {
     let world = World::awake().await;
-    for (path, service) in [("/", "web"), ("/api", "api"), ("/api/users?x=/", "api"), ("/apiary", "web"), ("/assets/app.js", "web")] {
+    for (path, service) in
+        [("/", "web"), ("/api", "api"), ("/api/users?x=/", "api"), ("/apiary", "web"), ("/assets/app.js", "web")]
+    {
         assert_eq!(world.visit(path).await.body, format!("{service}:GET:{path}:"));
     }
     assert_eq!(world.server.calls().len(), 1, "the route is asked for once");

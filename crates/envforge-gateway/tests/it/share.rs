@@ -86,7 +86,8 @@ async fn over_tls_the_cookie_is_bound_to_its_host() {
 #[tokio::test]
 async fn a_link_that_does_not_open_says_no_more_than_that() {
     let world = World::awake().await;
-    let (expired, revoked, foreign) = (world.link_for(1, LABEL, 60), world.link(2), world.link_for(3, "web--x--acme", 3600));
+    let (expired, revoked, foreign) =
+        (world.link_for(1, LABEL, 60), world.link(2), world.link_for(3, "web--x--acme", 3600));
     let forged = world.link(4).replace("efl1.ey", "efl1.eY");
     world.clock.advance(SignedDuration::from_secs(60));
     world.server.feed(FeedItem::Revoked { link: id(2) });
@@ -114,7 +115,8 @@ async fn a_link_that_does_not_open_says_no_more_than_that() {
 #[tokio::test]
 async fn what_the_server_refuses_becomes_a_card() {
     let world = World::awake().await;
-    let spent = Refusal::new(RefusalKind::Limit, "link.visits_spent", "this link's visits are used up").hint("for members");
+    let spent =
+        Refusal::new(RefusalKind::Limit, "link.visits_spent", "this link's visits are used up").hint("for members");
     world.server.set_exchange(Err(spent));
     let path = format!("/share/{}", world.link(1));
     let answer = world.ask("POST", &path, &[NAVIGATES, ("sec-fetch-mode", "navigate")], "").await;
@@ -129,7 +131,9 @@ async fn another_site_can_not_press_the_button() {
     let world = World::awake().await;
     world.exchanges_to(1);
     let path = format!("/share/{}", world.link(1));
-    for header in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "http://evil.localhost")] {
+    for header in
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "http://evil.localhost")]
+    {
         assert_eq!(world.ask("POST", &path, &[header], "").await.status, 403, "{header:?}");
     }
     let large = "x".repeat(10_000);

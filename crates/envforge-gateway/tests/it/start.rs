@@ -48,7 +48,8 @@ async fn what_is_under_way_is_finished_before_the_end() {
         let conduct = async {
             until("the app has it", || world.web.seen().len() == 2).await;
             world.stop.cancel();
-            until("nobody is let in any more", || std::net::TcpStream::connect(world.gateway.local_addr).is_err()).await;
+            until("nobody is let in any more", || std::net::TcpStream::connect(world.gateway.local_addr).is_err())
+                .await;
             world.web.finish();
         };
         let (answer, ()) = tokio::join!(slow, conduct);

@@ -17,7 +17,10 @@ async fn no_session_is_a_card_and_a_count() {
         assert!(answer.body.contains("opens with its link"), "{}", answer.body);
         assert_eq!(answer.header("cache-control"), "no-store");
         assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
-        assert!(!answer.body.contains("fix") && !answer.body.contains("acme"), "the card says nothing about what is behind it");
+        assert!(
+            !answer.body.contains("fix") && !answer.body.contains("acme"),
+            "the card says nothing about what is behind it"
+        );
     }
     let crawler = world.get("/", &[("user-agent", "Slackbot-LinkExpanding 1.0")]).await;
     assert_eq!(crawler.status, 401);

@@ -12,11 +12,8 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
 fn short(hold: u64, patience: u64) -> Plan {
-    let limits = Limits {
-        hold: Duration::from_millis(hold),
-        patience: Duration::from_millis(patience),
-        ..Limits::default()
-    };
+    let limits =
+        Limits { hold: Duration::from_millis(hold), patience: Duration::from_millis(patience), ..Limits::default() };
     Plan { runtime: asleep(), limits, ..Plan::default() }
 }
 
@@ -67,7 +64,12 @@ async fn a_browser_gets_the_page_that_becomes_the_app() {
     assert_eq!(world.get("/.envforge/readiness", &[]).await.status, 401);
     assert_eq!(world.get("/.envforge/secrets", &[("cookie", &cookie)]).await.status, 404);
 
-    let events = World::request("GET", "/.envforge/readiness?path=%2Fapi", &[("cookie", &cookie), ("accept", "text/event-stream")], "");
+    let events = World::request(
+        "GET",
+        "/.envforge/readiness?path=%2Fapi",
+        &[("cookie", &cookie), ("accept", "text/event-stream")],
+        "",
+    );
     let mut events = world.open(events).await.into_body();
     let mut next = async || {
         let frame = http_body_util::BodyExt::frame(&mut events).await.expect("an event").expect("a frame");

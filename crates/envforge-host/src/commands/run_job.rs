@@ -18,7 +18,9 @@ pub(super) async fn obey(driver: &mut Driver, command: HostCommand, job: RunJob)
     }
     let record = JobRecord { argv: job.argv, state: RunState::Pending, exit_code: None, cause: None };
     // A job that came before, under another command or before a crash, is the same job.
-    if !journaled(driver, &command, Durability::Process, |state| drop(state.jobs.entry(job.job).or_insert(record))) {
+    if !journaled(driver, &command, Durability::Process, |state| {
+        state.jobs.entry(job.job).or_insert(record);
+    }) {
         return;
     }
     driver.news.jobs.insert(job.job);

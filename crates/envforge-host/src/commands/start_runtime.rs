@@ -34,10 +34,11 @@ pub(super) async fn obey(driver: &mut Driver, command: HostCommand, order: Start
         Ok(()) => Outcome::Done,
         Err(block) => {
             driver.fail_pending_jobs(&block.cause);
+            // What runs already goes on as it was.
             if driver.layer.sandbox.is_none() {
                 driver.state.intent = Intent::Asleep;
+                driver.runtime.trouble = Some(block.clone());
             }
-            driver.runtime.trouble = Some(block.clone());
             Outcome::Failed(block.into())
         }
     };
@@ -79,6 +80,10 @@ async fn thaw(driver: &mut Driver, command: HostCommand, order: StartRuntime, be
 
 /// Brings the runtime up from whatever is there.
 async fn start(driver: &mut Driver, order: &StartRuntime) -> Result<(), Blocked> {
+    if driver.layer.sandbox.as_ref().is_some_and(|sandbox| !sandbox.is_running()) {
+        driver.runtime_is_gone("the runtime ended while it ran");
+        driver.state.intent = Intent::Awake { order: order.clone() };
+    }
     let manifest = usable(&driver.read_manifest())?;
     let to_end = driver.runtime.load(&manifest);
     for (name, grace) in to_end {
@@ -87,10 +92,10 @@ async fn start(driver: &mut Driver, order: &StartRuntime) -> Result<(), Blocked>
     driver.state.running = Some(manifest.clone());
     driver.ensure_setup(&manifest).await;
     driver.refresh_context();
-    if driver.layer.sandbox.as_ref().is_some_and(|sandbox| sandbox.is_running()) {
+    if driver.layer.sandbox.is_some() {
         set_limits(driver, order);
         if driver.is_active() && driver.runtime.reconciled {
-            driver.begin_resources();
+            driver.begin_resources().await;
         }
         return Ok(());
     }

@@ -12,6 +12,7 @@ use crate::init::protocol::ProcessState;
 use crate::journal::Intent;
 use crate::place::Place;
 use crate::resources::redis;
+use crate::services::supervisor::Event as Change;
 use crate::sys::sandbox::Sandbox;
 use crate::trouble::{Blocked, blocked};
 use crate::workspace::driver::Driver;
@@ -67,10 +68,10 @@ impl Driver {
         let now = self.ctx.now();
         for (name, unit) in &mut self.runtime.units {
             graces.insert(format!("service.{name}"), grace(&unit.declared));
-            drop(unit.supervisor.handle(crate::services::supervisor::Event::Stop, now));
+            unit.supervisor.handle(Change::Stop, now);
         }
         if let Some(unit) = &mut self.runtime.redis {
-            drop(unit.supervisor.handle(crate::services::supervisor::Event::Stop, now));
+            unit.supervisor.handle(Change::Stop, now);
         }
         let frozen = matches!(self.state.intent, Intent::Frozen { .. });
         let (ctx, place) = (Arc::clone(&self.ctx), self.place.clone());

@@ -18,6 +18,7 @@ use envforge_core::secret::Secret;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Mutex;
@@ -28,6 +29,8 @@ pub(crate) const PORT: u16 = 5432;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long one statement may take.
 const SQL_LIMIT: Duration = Duration::from_secs(30);
+/// How often a cluster in use is looked at.
+const LOOK: Duration = Duration::from_secs(2);
 const INSTALL: &str = "install PostgreSQL on the host: apt-get install postgresql";
 
 /// The host's cluster.
@@ -37,6 +40,8 @@ pub(crate) struct Cluster {
     user: String,
     /// Held while the cluster is made or started: one at a time.
     starting: Mutex<()>,
+    /// A workspace was given a database since the daemon started.
+    is_needed: AtomicBool,
 }
 
 /// The Linux user the cluster runs as.
@@ -53,6 +58,7 @@ impl Cluster {
             configured_bin: config.postgres_bin.clone(),
             user: config.resource_user.clone(),
             starting: Mutex::default(),
+            is_needed: AtomicBool::new(false),
         }
     }
 
@@ -140,20 +146,24 @@ impl Cluster {
             .map(drop)
     }
 
-    /// Stops the cluster; for tests and for removing a host.
-    pub(crate) async fn stop(&self) -> Result<(), Blocked> {
-        let _one = self.starting.lock().await;
-        if !self.answers().await {
-            return Ok(());
+    /// Starts the cluster again if it ends while somebody needs it.
+    pub(crate) async fn watch(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if self.is_needed.load(Ordering::Relaxed)
+                && !self.answers().await
+                && let Err(block) = self.ensure_running().await
+            {
+                tracing::warn!(cause = block.cause, "postgres: the resource cluster is down and does not start");
+            }
         }
-        let data = self.data_dir().to_string_lossy().into_owned();
-        self.program(&self.bin()?, self.user()?, "pg_ctl", &["stop", "--silent", "--mode", "fast", "--pgdata", &data], "").await.map(drop)
     }
 
     /// The workspace's database and role, made if they are missing; the address services use. `known` says that the journal
     /// remembers them.
     pub(crate) async fn provision(&self, place: &Place, known: bool, entropy: &dyn Entropy) -> Result<Secret, Blocked> {
         self.ensure_running().await?;
+        self.is_needed.store(true, Ordering::Relaxed);
         let name = name_of(place.workspace);
         let saved = password(place, entropy).map_err(|error| disk(&error))?;
         if !(known && saved.was_there) {

@@ -7,12 +7,14 @@
 
 use crate::ctx::HostContext;
 use crate::engines::inside;
+use crate::init::client::InitClient;
 use crate::init::protocol::{Program, Spawn, TerminalSize};
 use crate::workspace::view::View;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The session everybody attaches to, unless the ticket names another.
 pub(crate) const MAIN_SESSION: &str = "main";
@@ -36,6 +38,11 @@ set -g set-titles on
 set -g set-clipboard on
 if-shell '[ -r ~/.tmux.conf ]' 'source-file ~/.tmux.conf'
 ";
+
+/// How long a shell may take to answer.
+const SHELL_LIMIT: Duration = Duration::from_secs(3);
+/// Between two looks whether it does.
+const SHELL_PAUSE: Duration = Duration::from_millis(3);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -62,6 +69,18 @@ pub(crate) fn prepare(uid: u32) -> Spawn {
     spawn
 }
 
+/// The shell's init; one that was started a moment ago, or is taken up by a new daemon, is waited for.
+async fn shell_of(view: &View) -> Option<InitClient> {
+    let until = tokio::time::Instant::now() + SHELL_LIMIT;
+    loop {
+        let shell = view.get().shell.clone();
+        if shell.is_some() || tokio::time::Instant::now() >= until {
+            return shell;
+        }
+        tokio::time::sleep(SHELL_PAUSE).await;
+    }
+}
+
 /// Opens a terminal.
 pub(crate) async fn open(ctx: &HostContext, view: &View, subject: &str, cols: u16, rows: u16) -> Result<OwnedFd, Refusal> {
     let session = if subject.is_empty() { MAIN_SESSION } else { subject };
@@ -69,11 +88,8 @@ pub(crate) async fn open(ctx: &HostContext, view: &View, subject: &str, cols: u1
     if !fits {
         return Err(Refusal::invalid("terminal.bad_name", "a terminal's name is at most 32 letters, digits, - and _"));
     }
-    let (shell, uid) = {
-        let now = view.get();
-        (now.shell.clone(), now.place.uid)
-    };
-    let shell = shell.ok_or_else(|| {
+    let uid = view.get().place.uid;
+    let shell = shell_of(view).await.ok_or_else(|| {
         Refusal::unavailable("shell.not_ready", "the workspace's shell is not ready").hint("its readiness says what is missing")
     })?;
     let mut argv = tmux(uid);

@@ -131,7 +131,6 @@ impl Driver {
             Event::Listening(listeners) => self.listening(listeners).await,
             Event::Probed(service, pid, result) => self.probed(&service, pid, result).await,
             Event::Provisioned(kind, init, result) => self.provisioned(kind, init, result).await,
-            Event::RedisStarted(started) => self.redis_started(started).await,
             Event::RedisReady(pid) => self.redis_ready(pid).await,
             Event::Checked(check, pid, result) => self.checked(&check, pid, result),
             Event::SetupEnded(exit, lines) => self.setup_ended(exit, &lines).await,

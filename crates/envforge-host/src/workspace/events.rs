@@ -38,8 +38,6 @@ pub(crate) enum Event {
     Probed(String, i32, Result<(), String>),
     /// A resource was made, or not. The pid is that of the runtime's init it was made for.
     Provisioned(ResourceKind, i32, Result<Secret, Blocked>),
-    /// Redis was started, or not.
-    RedisStarted(Result<i32, String>),
     /// Redis answers. The pid is that of its process.
     RedisReady(i32),
     /// A smoke check passed or failed. The pid is that of the service's process it asked.

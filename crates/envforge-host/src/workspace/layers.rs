@@ -7,6 +7,7 @@ use super::driver::Driver;
 use super::events::Event;
 use crate::context::Context;
 use crate::ctx::HostContext;
+use crate::files::Durability;
 use crate::engines::{Bind, Layer, LayerLimits, LayerPlan, inside};
 use crate::init::client::{ClientError, Events, InitClient};
 use crate::init::protocol::{Event as InitEvent, ProcessState, SandboxState};
@@ -34,7 +35,8 @@ pub(crate) struct LayerSlot {
     pub(crate) sandbox: Option<Arc<Sandbox>>,
     /// The way to its init, while the connection holds.
     pub(crate) client: Option<InitClient>,
-    tasks: Vec<Owned>,
+    /// They end with the slot.
+    _tasks: Vec<Owned>,
 }
 
 impl LayerSlot {
@@ -110,7 +112,8 @@ pub(crate) async fn start_shell(ctx: &HostContext, place: &Place, prepared: &Pre
     let failed = |cause: String| blocked("shell.not_started", format!("the shell could not be started: {cause}"), "see the host daemon's log");
     let sandbox = ctx.engine.start(place, &shell_plan(ctx, place, prepared)).await.map_err(|error| failed(error.to_string()))?;
     let client = sandbox.connect().await.map_err(|error| failed(error.to_string()))?;
-    let context = Context { prepared, manifest: None, public_urls: &BTreeMap::new() };
+    let manifest = super::manifest::read(place);
+    let context = Context { prepared, manifest: Some(&manifest), public_urls: &BTreeMap::new() };
     let script = context.script();
     let (written, session) = tokio::join!(script.run(&client), client.spawn(terminal::prepare(place.uid)));
     if let Err(error) = written {
@@ -158,11 +161,13 @@ impl Driver {
             }
         });
         let identity = sandbox.identity();
-        *self.slot(layer) = LayerSlot { sandbox: Some(sandbox), client: None, tasks: vec![end, events] };
+        *self.slot(layer) = LayerSlot { sandbox: Some(sandbox), client: None, _tasks: vec![end, events] };
         match layer {
             Layer::Shell => self.state.shell = Some(identity),
             Layer::Runtime => self.state.runtime = Some(identity),
         }
+        // Whoever comes after a crash must find it.
+        drop(self.save(Durability::Process));
         self.show();
     }
 

@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(5);
 
 impl Driver {
     /// Makes what the manifest asks for and is not there, or could not be had before.
-    pub(crate) fn begin_resources(&mut self) {
+    pub(crate) async fn begin_resources(&mut self) {
         let Some(manifest) = &self.state.running else { return };
         let wanted: Vec<ResourceKind> = manifest
             .resources
@@ -37,7 +37,7 @@ impl Driver {
             self.runtime.resources.insert(kind, Provision::Pending);
             match kind {
                 ResourceKind::Postgres => self.begin_postgres(),
-                ResourceKind::Redis => self.begin_redis(),
+                ResourceKind::Redis => self.begin_redis().await,
             }
         }
     }
@@ -77,45 +77,33 @@ impl Driver {
         client.forward((Ipv4Addr::LOCALHOST, postgres::PORT).into(), &socket).await.map_err(|error| failed(error.to_string()))
     }
 
-    fn begin_redis(&mut self) {
+    async fn begin_redis(&mut self) {
         if let Err(block) = redis::check(&self.ctx.config) {
             self.runtime.resources.insert(ResourceKind::Redis, Provision::Blocked(block));
             return;
         }
         let mut supervisor = Supervisor::new(RestartPolicy::Always);
-        let running = self.runtime.redis.as_ref().and_then(|redis| redis.pid);
-        supervisor.handle(Change::InputsKnown, self.ctx.now());
-        self.runtime.redis = Some(RedisUnit { supervisor, pid: running, probe: None });
-        if running.is_some() {
-            self.watch_redis();
-            return;
+        let pid = self.runtime.redis.as_ref().and_then(|redis| redis.pid);
+        if pid.is_some() {
+            // An earlier daemon started it.
+            supervisor.handle(Change::InputsKnown, self.ctx.now());
         }
-        let (ctx, client, queue) = (Arc::clone(&self.ctx), self.layer.client.clone(), self.queue.clone());
-        let Some(client) = client else { return };
-        self.ctx.tasks.spawn_loose("redis", async move {
-            let mut started = client.spawn(redis::spawn(&ctx.config)).await;
-            if started.as_ref().is_err_and(|error| error.refusal() == Some(RefusalCode::NameTaken)) {
-                drop(client.stop(redis::PROCESS, Duration::from_secs(5)).await);
-                started = client.spawn(redis::spawn(&ctx.config)).await;
-            }
-            drop(queue.send(Event::RedisStarted(started.map(|spawned| spawned.pid).map_err(|error| error.to_string()))));
-        });
+        self.runtime.redis = Some(RedisUnit { supervisor, pid, probe: None });
+        if pid.is_some() {
+            self.watch_redis();
+        } else {
+            self.change_redis(Change::InputsKnown).await;
+        }
     }
 
-    pub(super) async fn redis_started(&mut self, started: Result<i32, String>) {
-        let now = self.ctx.now();
-        let Some(unit) = &mut self.runtime.redis else { return };
-        match started {
-            Ok(pid) => {
-                unit.pid = Some(pid);
-                self.watch_redis();
-            }
-            Err(cause) => {
-                unit.supervisor.handle(Change::NotStarted { cause }, now);
-                self.note_redis();
-                self.settle().await;
-            }
+    async fn spawn_redis(&self) -> Result<i32, String> {
+        let client = self.layer.client.clone().ok_or("the runtime's init does not answer")?;
+        let mut started = client.spawn(redis::spawn(&self.ctx.config)).await;
+        if started.as_ref().is_err_and(|error| error.refusal() == Some(RefusalCode::NameTaken)) {
+            drop(client.stop(redis::PROCESS, Duration::from_secs(5)).await);
+            started = client.spawn(redis::spawn(&self.ctx.config)).await;
         }
+        started.map(|spawned| spawned.pid).map_err(|error| error.to_string())
     }
 
     /// Asks Redis until it answers, unless it has.
@@ -155,14 +143,13 @@ impl Driver {
         let Some(unit) = &mut self.runtime.redis else { return };
         match unit.supervisor.handle(change, now) {
             Some(Effect::Start) => {
-                let started = match self.layer.client.clone() {
-                    Some(client) => client.spawn(redis::spawn(&self.ctx.config)).await.map(|spawned| spawned.pid).map_err(|error| error.to_string()),
-                    None => Err("the runtime's init does not answer".to_owned()),
-                };
+                let started = self.spawn_redis().await;
                 let Some(unit) = &mut self.runtime.redis else { return };
                 match started {
                     Ok(pid) => unit.pid = Some(pid),
-                    Err(cause) => drop(unit.supervisor.handle(Change::NotStarted { cause }, now)),
+                    Err(cause) => {
+                        unit.supervisor.handle(Change::NotStarted { cause }, now);
+                    }
                 }
                 self.watch_redis();
             }

@@ -36,6 +36,10 @@ impl Driver {
         let report = self.report();
         let same = self.news.is_empty() && self.state.last.as_ref().is_some_and(|last| is_same(last, &report));
         if same {
+            // Which processes run may have changed without anything to tell.
+            if self.runtime.records() != self.state.services {
+                drop(self.save(Durability::Process));
+            }
             return;
         }
         let previous = self.state.last.take();

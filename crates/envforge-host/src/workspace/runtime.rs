@@ -355,7 +355,7 @@ impl Driver {
         self.reconcile_jobs(known);
         self.reconcile_redis(record(crate::resources::redis::PROCESS));
         self.runtime.reconciled = true;
-        self.begin_resources();
+        self.begin_resources().await;
     }
 
     async fn reconcile_service(&mut self, name: &str, record: Option<&ProcessRecord>) {

@@ -16,7 +16,8 @@ pub(super) fn checks() -> Vec<Check> {
 }
 
 fn namespaces() -> Check {
-    let wanted = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    let wanted =
+        CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
     let wanted = if is_root() { wanted } else { wanted | CloneFlags::CLONE_NEWUSER };
     // Only the thread that asks gets them, and it ends with the answer. A user namespace is refused to a process with
     // threads, which says nothing about the machine: there the kernel's own switches are read.
@@ -35,7 +36,9 @@ fn namespaces() -> Check {
         .into_iter()
         .find(|path| number(path) == Some(0));
     match denied {
-        Some(path) => Check::warning("namespaces", format!("{path} is 0: without root nothing is isolated"), "run it as root"),
+        Some(path) => {
+            Check::warning("namespaces", format!("{path} is 0: without root nothing is isolated"), "run it as root")
+        }
         None => Check::ok("namespaces", "user namespaces are allowed"),
     }
 }
@@ -44,14 +47,16 @@ fn control_groups() -> Check {
     let fix = "run it as root, outside of a container or in one with its own writable control groups";
     let root = Path::new("/sys/fs/cgroup");
     if let Ok(text) = std::fs::read_to_string(root.join("cgroup.controllers")) {
-        let missing: Vec<&str> = CONTROLLERS.into_iter().filter(|wanted| !text.split_whitespace().any(|have| have == *wanted)).collect();
+        let missing: Vec<&str> =
+            CONTROLLERS.into_iter().filter(|wanted| !text.split_whitespace().any(|have| have == *wanted)).collect();
         if !missing.is_empty() {
             let cause = format!("version 2 without {}: sizes of runtimes are not enforced", missing.join(", "));
             return Check::warning("control groups", cause, fix);
         }
         return writable("control groups", root, "version 2", fix);
     }
-    let missing: Vec<&str> = CONTROLLERS.into_iter().chain(["freezer"]).filter(|name| !root.join(name).is_dir()).collect();
+    let missing: Vec<&str> =
+        CONTROLLERS.into_iter().chain(["freezer"]).filter(|name| !root.join(name).is_dir()).collect();
     if missing.len() > CONTROLLERS.len() {
         return Check::warning("control groups", "none are mounted: runtimes have no limits and can't be frozen", fix);
     }
@@ -65,7 +70,11 @@ fn writable(name: &'static str, path: &Path, version: &str, fix: &str) -> Check 
     if rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok() {
         return Check::ok(name, format!("{version}, with {}", CONTROLLERS.join(", ")));
     }
-    Check::warning(name, format!("{version}, not writable: sizes of runtimes are not enforced, sleep can't freeze"), fix)
+    Check::warning(
+        name,
+        format!("{version}, not writable: sizes of runtimes are not enforced, sleep can't freeze"),
+        fix,
+    )
 }
 
 fn swap() -> Check {
@@ -82,8 +91,13 @@ fn watchers() -> Check {
     let of = |name: &str| number(&format!("/proc/sys/fs/inotify/{name}")).unwrap_or(u64::MAX);
     let (watches, instances) = (of("max_user_watches"), of("max_user_instances"));
     if watches < WATCHES || instances < INSTANCES {
-        let cause = format!("{watches} files and {instances} watchers per user: development servers of larger checkouts fail");
-        let fix = format!("sysctl -w fs.inotify.max_user_watches={} fs.inotify.max_user_instances={}", WATCHES * 8, INSTANCES * 2);
+        let cause =
+            format!("{watches} files and {instances} watchers per user: development servers of larger checkouts fail");
+        let fix = format!(
+            "sysctl -w fs.inotify.max_user_watches={} fs.inotify.max_user_instances={}",
+            WATCHES * 8,
+            INSTANCES * 2
+        );
         return Check::warning("file watching", cause, fix);
     }
     Check::ok("file watching", format!("{watches} files and {instances} watchers per user"))
@@ -94,7 +108,11 @@ fn open_files() -> Check {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
     if limit < WANTED && !is_root() {
         let cause = format!("at most {limit}: the gateway holds that many connections and no more");
-        return Check::warning("open files", cause, format!("raise the hard limit to {WANTED} (`ulimit -Hn`, LimitNOFILE=)"));
+        return Check::warning(
+            "open files",
+            cause,
+            format!("raise the hard limit to {WANTED} (`ulimit -Hn`, LimitNOFILE=)"),
+        );
     }
     let limit = if limit == u64::MAX { "no limit".to_owned() } else { limit.to_string() };
     Check::ok("open files", limit)

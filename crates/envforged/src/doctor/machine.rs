@@ -42,7 +42,8 @@ fn user() -> Check {
     if is_root() {
         return Check::ok("user", "root: each role gets a user of its own");
     }
-    let cause = "not root: roles and workspaces share one user, and limits, networks and users of workspaces are reduced";
+    let cause =
+        "not root: roles and workspaces share one user, and limits, networks and users of workspaces are reduced";
     Check::warning("user", cause, "run it as root")
 }
 
@@ -70,22 +71,30 @@ fn disk(directory: &Path) -> Vec<Check> {
     let fix = "free some, or give another directory with --data-dir";
     let space = match free {
         0..GB => Check::failed("disk", format!("{said}: databases and checkouts would fail"), fix),
-        GB..5_000_000_000 => Check::warning("disk", format!("{said}: a few checkouts with their packages fill it"), fix),
+        GB..5_000_000_000 => {
+            Check::warning("disk", format!("{said}: a few checkouts with their packages fill it"), fix)
+        }
         _ => Check::ok("disk", said),
     };
     // Some file systems have no fixed number.
-    let inodes = (disk.f_files > 0 && disk.f_favail < 100_000)
-        .then(|| Check::warning("inodes", format!("{} files can still be made at {}", disk.f_favail, existing.display()), fix));
+    let inodes = (disk.f_files > 0 && disk.f_favail < 100_000).then(|| {
+        Check::warning("inodes", format!("{} files can still be made at {}", disk.f_favail, existing.display()), fix)
+    });
     [Some(space), inodes].into_iter().flatten().collect()
 }
 
 fn memory() -> Check {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let kilobytes =
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     let bytes = kilobytes.unwrap_or_default() * 1024;
     let said = format!("{:.1} GB", bytes as f64 / GB as f64);
     if bytes < 2 * GB {
-        return Check::warning("memory", format!("{said}: less than one small runtime"), "use a machine with 4 GB or more");
+        return Check::warning(
+            "memory",
+            format!("{said}: less than one small runtime"),
+            "use a machine with 4 GB or more",
+        );
     }
     Check::ok("memory", said)
 }

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn what_is_not_content_says_what_helps() {
-        let checks = vec![Check::ok("git", "2.39"), Check::failed("tmux", "shells would not survive", "apt-get install tmux")];
+        let checks =
+            vec![Check::ok("git", "2.39"), Check::failed("tmux", "shells would not survive", "apt-get install tmux")];
         expect_test::expect![[r"
             ✓ git              2.39
             ✗ tmux             shells would not survive

@@ -27,9 +27,10 @@ pub(super) fn checks(arguments: &DoctorArguments, layout: &Layout) -> anyhow::Re
             Check::failed("gateway", format!("does not answer on {}", arguments.gateway_listen), fix)
         });
     } else {
-        for (name, address, flag) in
-            [("server port", arguments.listen, "--listen"), ("gateway port", arguments.gateway_listen, "--gateway-listen")]
-        {
+        for (name, address, flag) in [
+            ("server port", arguments.listen, "--listen"),
+            ("gateway port", arguments.gateway_listen, "--gateway-listen"),
+        ] {
             checks.push(match check_free(address, flag) {
                 Ok(()) => Check::ok(name, format!("{address} is free")),
                 Err(error) => Check::of_error(name, &error),
@@ -62,14 +63,19 @@ fn database(arguments: &DoctorArguments, layout: &Layout, is_up: bool) -> Check 
             None if is_up => {
                 Check::failed(name, "does not run although the box does", format!("see {}", cluster.log().display()))
             }
-            None => Check::ok(name, format!("made by version {}, does not run, and neither does the box", cluster.binaries.version)),
+            None => Check::ok(
+                name,
+                format!("made by version {}, does not run, and neither does the box", cluster.binaries.version),
+            ),
         },
     }
 }
 
 fn names() -> Check {
     let name = "*.localhost";
-    let is_here = ("web--a--b.localhost", 80).to_socket_addrs().is_ok_and(|mut found| found.any(|address| address.ip().is_loopback()));
+    let is_here = ("web--a--b.localhost", 80)
+        .to_socket_addrs()
+        .is_ok_and(|mut found| found.any(|address| address.ip().is_loopback()));
     if is_here {
         return Check::ok(name, "resolves to this machine");
     }

@@ -3,9 +3,11 @@
 use crate::args::{GatewayArguments, Scheme};
 use crate::private;
 use anyhow::Context as _;
+use envforge_api::ambient::SystemClock;
 use envforge_gateway::{Gateway, GatewayConfig, Limits};
 use rustix::fs::Mode;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long open requests may take at the end: within the time a role has for it.
@@ -30,7 +32,8 @@ pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
         ..one_box
     };
     super::run("gateway", &arguments.supervised, async |token| {
-        let running = Gateway::start(config, token).await.context("the gateway did not start")?;
+        let running =
+            Gateway::start(config, Arc::new(SystemClock), token).await.context("the gateway did not start")?;
         tracing::info!(address = %running.local_addr, "gateway: listening");
         running.join.await.context("the gateway broke down")?;
         Ok(())

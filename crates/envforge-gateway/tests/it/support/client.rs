@@ -65,7 +65,8 @@ impl World {
     pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let response = self.open(Self::request(method, path, headers, body)).await;
         let (parts, body) = response.into_parts();
-        let body = timeout(PATIENCE * 4, body.collect()).await.expect("a body in time").expect("a whole body").to_bytes();
+        let body =
+            timeout(PATIENCE * 4, body.collect()).await.expect("a body in time").expect("a whole body").to_bytes();
         let body = String::from_utf8_lossy(&body).into_owned();
         Answer { status: parts.status, headers: parts.headers, body }
     }

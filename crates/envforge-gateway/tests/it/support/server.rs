@@ -89,7 +89,8 @@ impl Server {
                         let server = Arc::clone(&server);
                         async move { server.answer(request).await }
                     });
-                    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                    let served =
+                        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                     drop(served.await);
                 });
             }

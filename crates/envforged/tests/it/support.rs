@@ -1,0 +1,228 @@
+//! A box for a test: the real programs, on free ports, in a directory that is gone afterwards.
+//!
+//! [`TestBox`] starts `envforged all` as an operator would and waits as the CLI does: for `run/server.url`, `owner.key`
+//! and a healthy answer. Dropping it kills the supervisor and whatever belongs to its directory, the sandboxes that are
+//! meant to outlive it included, so a failed test leaves nothing either.
+#![allow(dead_code, reason = "a test kit: not every method has a test at every moment")]
+
+use envforge_api::client::{Address, Client};
+use envforge_api::http::Health;
+use envforge_core::secret::Secret;
+use envforge_testkit::{end_leftovers, free_port, temp_dir, wait_for, wait_until_within};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::process::Child;
+
+/// The first start makes a database cluster.
+const START: Duration = Duration::from_mins(1);
+const STOP: Duration = Duration::from_secs(40);
+
+static BOXES: AtomicU32 = AtomicU32::new(0);
+
+/// A box for a test; see the module.
+pub(crate) struct TestBox {
+    dir: tempfile::TempDir,
+    pub(crate) listen: SocketAddr,
+    pub(crate) gateway: SocketAddr,
+    arguments: Vec<String>,
+    supervisor: Option<Child>,
+}
+
+impl TestBox {
+    /// A box that does not run yet.
+    pub(crate) fn new() -> Self {
+        let address = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let number = (std::process::id() + BOXES.fetch_add(1, Ordering::Relaxed)) % 40;
+        let arguments = ["--instance", &format!("t{number}"), "--uid-base", &(400_000 + number * 1_000).to_string()];
+        let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
+        Self { dir: temp_dir("box"), listen: address(), gateway: address(), arguments, supervisor: None }
+    }
+
+    /// A box that answers.
+    pub(crate) async fn started() -> Self {
+        let mut it = Self::new();
+        it.start().await;
+        it
+    }
+
+    /// The box's directory.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("box")
+    }
+
+    /// A folder for the test itself; everybody may read it.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs_err::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// What the supervisor and its children said so far.
+    pub(crate) fn words(&self) -> String {
+        fs_err::read_to_string(self.dir.path().join("words")).unwrap_or_default()
+    }
+
+    /// The command that runs this box.
+    pub(crate) fn command(&self) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "the program under test")]
+        let mut command = Command::new(env!("CARGO_BIN_EXE_envforged"));
+        command.args(["all", "--data-dir"]).arg(self.path());
+        command.args(["--listen", &self.listen.to_string(), "--gateway-listen", &self.gateway.to_string()]);
+        command.args(&self.arguments).stdin(Stdio::null());
+        command.env_remove("NOTIFY_SOCKET").env_remove("DATABASE_URL").env("RUST_BACKTRACE", "1");
+        command
+    }
+
+    /// Starts the supervisor, and waits for nothing.
+    pub(crate) fn launch(&mut self) {
+        let words = fs_err::OpenOptions::new().create(true).append(true).open(self.dir.path().join("words")).unwrap();
+        let words = words.into_parts().0;
+        let mut command = tokio::process::Command::from(self.command());
+        self.supervisor = Some(command.stdout(words.try_clone().unwrap()).stderr(words).spawn().unwrap());
+    }
+
+    /// Starts the supervisor and waits until the box says that it is up.
+    pub(crate) async fn start(&mut self) {
+        let said_before = self.words().matches("EnvForge is up").count();
+        self.launch();
+        let end = tokio::time::Instant::now() + START;
+        loop {
+            if self.words().matches("EnvForge is up").count() > said_before && self.is_healthy().await {
+                return;
+            }
+            let supervisor = self.supervisor.as_mut().expect("just launched");
+            let ended = supervisor.try_wait().expect("our own child");
+            assert!(ended.is_none(), "the supervisor ended with {ended:?}; its words:\n{}", self.words());
+            assert!(tokio::time::Instant::now() < end, "not up within {START:?}; its words:\n{}", self.words());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Whether the server and its database answer.
+    pub(crate) async fn is_healthy(&self) -> bool {
+        let client = Client::new(&Address::Url(format!("http://{}", self.listen)), None).expect("a client");
+        client.get::<Health>("/v1/health").await.is_ok()
+    }
+
+    /// The owner's key.
+    pub(crate) fn key(&self) -> Secret {
+        Secret::new(fs_err::read_to_string(self.path().join("owner.key")).unwrap().trim().to_owned())
+    }
+
+    /// A client of the API, as the owner.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&Address::Url(format!("http://{}", self.listen)), Some(self.key())).expect("a client")
+    }
+
+    /// `envforge …` in `folder`, as the owner; its output, whatever its exit code.
+    pub(crate) async fn envforge<A: AsRef<OsStr>>(&self, folder: &Path, arguments: &[A]) -> Output {
+        let program = Path::new(env!("CARGO_BIN_EXE_envforged")).with_file_name("envforge");
+        assert!(program.exists(), "{} is not built: `cargo build --workspace`", program.display());
+        #[expect(clippy::disallowed_methods, reason = "the program under test")]
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
+        command.env("XDG_CONFIG_HOME", self.scratch("config")).env("ENVFORGE_DATA_DIR", self.path());
+        for name in ["ENVFORGE_SERVER", "ENVFORGE_KEY", "ENVFORGE_ORG", "ENVFORGE_WORKSPACE"] {
+            command.env_remove(name);
+        }
+        command.output().await.unwrap()
+    }
+
+    /// `envforge … --json`, which must end well, and what it answered.
+    pub(crate) async fn json(&self, folder: &Path, arguments: &[&str]) -> serde_json::Value {
+        let output = self.envforge(folder, &[arguments, &["--json"]].concat()).await;
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "`envforge {}`: {}\n{said}\n{}",
+            arguments.join(" "),
+            output.status,
+            self.words()
+        );
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+
+    /// The supervisor's process.
+    pub(crate) fn supervisor(&self) -> i32 {
+        self.supervisor.as_ref().and_then(Child::id).expect("a supervisor that runs").cast_signed()
+    }
+
+    /// The role processes that run now, by name.
+    pub(crate) fn children(&self) -> BTreeMap<String, i32> {
+        let text = fs_err::read(self.path().join("run/children.json")).unwrap();
+        let roster: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let children = roster["children"].as_object().unwrap();
+        children.iter().map(|(role, child)| (role.clone(), child["pid"].as_i64().unwrap() as i32)).collect()
+    }
+
+    /// The process of a role that is not `before`, once there is one.
+    pub(crate) async fn successor(&self, role: &str, before: i32) -> i32 {
+        let other = async || self.children().get(role).copied().filter(|pid| *pid != before && is_alive(*pid));
+        wait_for(&format!("another {role} than process {before}"), other).await
+    }
+
+    /// PostgreSQL's process.
+    pub(crate) fn postgres(&self) -> i32 {
+        let text = fs_err::read_to_string(self.path().join("postgres/data/postmaster.pid")).unwrap();
+        text.lines().next().unwrap().trim().parse().unwrap()
+    }
+
+    /// `kill -9` of the supervisor, and its end.
+    pub(crate) async fn kill_supervisor(&mut self) {
+        let mut supervisor = self.supervisor.take().expect("a supervisor that runs");
+        supervisor.kill().await.unwrap();
+    }
+
+    /// `SIGTERM` to the supervisor, and how it ended.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        signal(self.supervisor(), rustix::process::Signal::TERM);
+        let mut supervisor = self.supervisor.take().expect("a supervisor that runs");
+        let ended = tokio::time::timeout(STOP, supervisor.wait()).await;
+        ended.unwrap_or_else(|_| panic!("it did not end within {STOP:?}; its words:\n{}", self.words())).unwrap()
+    }
+}
+
+impl Drop for TestBox {
+    fn drop(&mut self) {
+        if let Some(supervisor) = &mut self.supervisor {
+            let _ = supervisor.start_kill();
+        }
+        end_leftovers(self.dir.path());
+        if std::thread::panicking() {
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("the box said:\n{}\n", self.words()).as_bytes(),
+            );
+        }
+    }
+}
+
+/// Sends a signal; to nobody, if the process is gone.
+pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// `kill -9`.
+pub(crate) fn kill(pid: i32) {
+    signal(pid, rustix::process::Signal::KILL);
+}
+
+/// Whether a process runs; one that ended and was not waited for does not.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Waits until a process is gone.
+pub(crate) async fn gone(what: &str, pid: i32) {
+    wait_until_within(&format!("{what} (process {pid}) is gone"), Duration::from_secs(15), async || !is_alive(pid))
+        .await;
+}
