@@ -1,10 +1,8 @@
 //! Repository checks, the product's loop without a person, benchmarks, and chaos. For developers and CI only.
 
-mod browser;
 mod installation;
 mod once;
 mod sample;
-mod shell;
 mod tidy;
 
 use clap::{Parser, Subcommand};

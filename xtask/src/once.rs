@@ -8,10 +8,8 @@
 //! Each step is *seen*, never assumed: the next begins when the one before was observed from outside. It exits 0
 //! only if all were; the step that fails says its cause and where to look.
 
-use crate::browser::Browser;
 use crate::installation::{Installation, Which};
 use crate::sample;
-use crate::shell::Shell;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use envforge_api::ambient::SystemClock;
@@ -22,11 +20,16 @@ use envforge_core::clock::Clock as _;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::RuntimeState;
 use envforge_core::usage::Receipt;
+use envforge_testkit::{Browser, Shell};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// `up` waits for services; checks follow them.
+const READY: Duration = Duration::from_secs(30);
 
 /// `xtask once`.
 #[derive(Debug, Args)]
@@ -61,10 +64,13 @@ struct Slept {
 pub(crate) async fn run(once: &Once) -> anyhow::Result<()> {
     let mut steps = Steps::begin();
     let installation = steps.step("box up", async { Installation::ensure(&once.which).await }).await?;
-    let log = installation.log();
     let sample = once.sample.clone().unwrap_or_else(|| crate::tidy::repository().join("examples/scheduler"));
     let branch = format!("once-{}", SystemClock.now().as_second());
     let outcome = walk(&installation, &sample, &branch, &mut steps).await;
+    let outcome = outcome.with_context(|| {
+        let words = installation.last_words();
+        format!("see `envforge status -w {branch}`; {} ends with:\n{words}\n", installation.log().display())
+    });
     if !once.keep {
         let folder = installation.data_dir.clone();
         let deleted = installation.envforge(&folder, &["workspace", "delete", &branch, "--yes"]).await;
@@ -79,7 +85,7 @@ pub(crate) async fn run(once: &Once) -> anyhow::Result<()> {
             installation.stop().await?;
         }
     }
-    outcome.with_context(|| format!("look at {}, and at `envforge status -w {branch}`", log.display()))?;
+    outcome?;
     steps.end()
 }
 
@@ -90,8 +96,9 @@ async fn walk(installation: &Installation, sample: &Path, branch: &str, steps: &
     let opening = async { installation.envforge_json::<Opened>(&repository, &["up", "--yes", "--no-attach"]).await };
     let Opened { workspace, link } = steps.step("envforge up", opening).await?;
     let (org, slug) = (workspace.org_slug.to_string(), workspace.slug.to_string());
-    steps.step("shell answers", async { Shell::attach(installation, &org, &slug).await?.answers().await }).await?;
-    steps.step("services ready", async { all_ready(&workspace) }).await?;
+    let (url, key) = (&installation.url, installation.key.expose());
+    steps.step("shell answers", async { Shell::attach(url, key, &org, &slug).await?.answers().await }).await?;
+    steps.step("services ready", all_ready(installation, &org, &slug)).await?;
 
     let link = link.context("`envforge up` made no link")?;
     let mut browser = Browser::at(&link.url)?;
@@ -138,14 +145,21 @@ async fn walk(installation: &Installation, sample: &Path, branch: &str, steps: &
     steps.step("receipt", async { is_right(installation, &org, &slug, &receipt).await }).await
 }
 
-fn all_ready(workspace: &Workspace) -> anyhow::Result<()> {
-    ensure!(!workspace.parts.is_empty(), "the workspace has no parts");
-    for part in &workspace.parts {
-        let fix = part.fix.as_deref().unwrap_or("none known");
-        let cause = part.cause.as_deref().unwrap_or("none known");
-        ensure!(part.state == ReadinessState::Ready, "{} is {:?}: {cause}; fix: {fix}", part.name, part.state);
+/// Waits until services, resources and checks are all ready; a blocked one ends the wait with its cause.
+async fn all_ready(installation: &Installation, org: &str, slug: &str) -> anyhow::Result<()> {
+    let client = installation.client()?;
+    let end = Instant::now() + READY;
+    loop {
+        let path = format!("/v1/orgs/{org}/workspaces/{slug}");
+        let workspace: Workspace = client.get(&path).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        ensure!(!workspace.parts.is_empty(), "the workspace has no parts");
+        let Some(part) = workspace.parts.iter().find(|part| part.state != ReadinessState::Ready) else { return Ok(()) };
+        let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "none known".to_owned());
+        let state =
+            || format!("{} is {:?}; cause: {}; fix: {}", part.name, part.state, told(&part.cause), told(&part.fix));
+        ensure!(part.state != ReadinessState::Blocked && Instant::now() < end, "{}", state());
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Ok(())
 }
 
 fn is_page(text: &str) -> anyhow::Result<()> {

@@ -208,6 +208,21 @@ impl<'a> Context<'a> {
         self.org = Some(org.clone());
     }
 
+    /// Makes this server the one used from now on, with the key that opened it, when none was used before: after the
+    /// first `up` nothing more need be said, in any shell.
+    pub(crate) fn remember_server(&self) {
+        if self.config.server.is_some() || self.key_override.is_some() {
+            return;
+        }
+        let key = self.key();
+        let _ = config::update(|config| {
+            config.server.get_or_insert_with(|| self.server.clone());
+            if let Some(key) = &key {
+                config.servers.entry(self.server.clone()).or_default().set_key(key);
+            }
+        });
+    }
+
     /// Remembers which workspace a branch of a repository belongs to, where its slug does not already say so.
     pub(crate) fn remember_workspace(&self, repository: &Repository, branch: &str, workspace: &Slug) {
         let key = branch_key(&repository.root, branch);

@@ -1,4 +1,4 @@
-//! What traffic does to a workspace, told to the server once a second.
+//! What traffic does to a workspace, told to the server every second.
 //!
 //! The idle rule counts requests in flight, realtime bytes and the last activity; nothing else here decides. A
 //! [`Visit`] is one open request or realtime connection; dropping it is its end, whichever way it ended. Numbers
@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How often activity is told.
-const EVERY: Duration = Duration::from_secs(1);
+/// A socket that said something so lately counts as busy when its runtime is found frozen.
+const LATELY: Duration = Duration::from_secs(2);
 /// Labels counted apart between two calls; a stranger can make up any number of them.
 const UNVERIFIED_LABELS: usize = 1000;
 
@@ -74,7 +74,7 @@ impl Traffic {
     pub(crate) fn is_busy(&self, now: Timestamp) -> bool {
         let silent = now.as_microsecond() - self.last.load(Ordering::Relaxed);
         self.in_flight.load(Ordering::Relaxed) > 0
-            || (self.realtime.load(Ordering::Relaxed) > 0 && silent < 2 * EVERY.as_micros() as i64)
+            || (self.realtime.load(Ordering::Relaxed) > 0 && silent < LATELY.as_micros() as i64)
     }
 
     /// Whether nothing is open and everything was told.
@@ -179,11 +179,11 @@ impl UnverifiedCounts {
     }
 }
 
-/// Tells the server once a second, and one last time when the gateway stops.
+/// Tells the server every second, and one last time when the gateway stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         let stopped = tokio::select! {
-            () = tokio::time::sleep(EVERY) => false,
+            () = tokio::time::sleep(shared.config.limits.tell) => false,
             () = shared.stop.cancelled() => true,
         };
         tell(&shared).await;

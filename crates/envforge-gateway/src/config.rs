@@ -26,14 +26,6 @@ impl Scheme {
             Self::Https => "https",
         }
     }
-
-    /// The port that goes without saying.
-    pub const fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
 }
 
 /// What a gateway is told at its start.
@@ -45,7 +37,7 @@ pub struct GatewayConfig {
     pub dev_domain: String,
     /// How browsers reach it; decides the cookie's name and flags.
     pub external_scheme: Scheme,
-    /// The port browsers use; `None` is the one of `listen`.
+    /// The port browsers use, for services that make absolute links; `None` is the one it listens on.
     pub external_port: Option<u16>,
     /// The server's local socket.
     pub server_socket: PathBuf,
@@ -92,6 +84,8 @@ pub struct Limits {
     pub headers: usize,
     /// How long a client may take for its headers, and how long a kept connection may rest.
     pub header_time: Duration,
+    /// How often the server is told of traffic.
+    pub tell: Duration,
     /// How long requests may go on after the gateway is told to stop.
     pub drain: Duration,
     /// How long a connection to a service may rest. Below the five seconds after which Node's server closes its
@@ -116,6 +110,7 @@ impl Default for Limits {
             header_bytes: 64 * 1024,
             headers: 128,
             header_time: Duration::from_secs(30),
+            tell: Duration::from_secs(1),
             drain: Duration::from_secs(10),
             upstream_rest: Duration::from_secs(4),
             upstream_resting: 128,

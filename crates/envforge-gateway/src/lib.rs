@@ -57,6 +57,7 @@ use envforge_api::client::{Address, CallError, Client};
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::Clock;
 use futures_util::future::poll_immediate;
+use http::HeaderValue;
 use shared::Shared;
 use std::io;
 use std::net::SocketAddr;
@@ -168,7 +169,9 @@ impl Gateway {
         let limits = config.limits.clone();
         // A child, so that the gateway may stop itself without stopping its program.
         let stop = stop.child_token();
+        let external_port = HeaderValue::from(config.external_port.unwrap_or(local_addr.port()));
         let shared = Arc::new(Shared {
+            external_port,
             clock,
             server,
             uplinks: Arc::new(Uplinks::default()),

@@ -11,6 +11,7 @@ use crate::stats::Counters;
 use envforge_api::client::Client;
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::Clock;
+use http::HeaderValue;
 use jiff::Timestamp;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ use tokio_util::task::TaskTracker;
 /// What every phase is given.
 pub(crate) struct Shared {
     pub(crate) config: GatewayConfig,
+    /// The port browsers use, as services are told it.
+    pub(crate) external_port: HeaderValue,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) server: Client,
     pub(crate) uplinks: Arc<Uplinks>,

@@ -6,23 +6,28 @@
 //! - [`Wire`]: a line between two programs that can be cut, delayed and restored.
 //! - [`redact`]: ids, tokens and times out of snapshots.
 //! - [`temp_dir`]: a directory whose path is short enough for Unix sockets and reachable by unprivileged roles.
+//! - [`Browser`], [`Shell`]: a reviewer and a member of a real box, as far as its stories need them.
 //! - [`end_leftovers`]: ends what is meant to outlive a box, after a test of a whole one.
 //!
 //! The kit knows nothing of the programs it tests: what migrates a database is a closure its user passes.
 //! A failure here is a failure of the machine, so its functions panic with a sentence instead of returning errors.
 #![warn(missing_docs)]
 
+mod browser;
 mod cluster;
 mod database;
 mod dirs;
 mod leftovers;
 mod redact;
+mod shell;
 mod wait;
 mod wire;
 
+pub use browser::Browser;
 pub use database::TestDatabase;
 pub use dirs::{free_port, temp_dir};
 pub use leftovers::end_leftovers;
 pub use redact::redact;
+pub use shell::Shell;
 pub use wait::{LIMIT, wait_for, wait_until, wait_until_within};
 pub use wire::Wire;

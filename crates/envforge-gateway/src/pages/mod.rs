@@ -39,7 +39,7 @@ fn mark(mark: Mark) -> Markup {
     html! {
         div class=(class) aria-hidden="true" {
             svg viewBox="0 0 48 48" width="44" height="44" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round" stroke-linejoin="round" {
-                path class="branch" d="M15 10v28M15 28c0-8 18-4 18-14" {}
+                path class="branch" d="M15 12v24M15 29c0-9 18-5 18-15" {}
                 circle cx="15" cy="8" r="4" {}
                 circle cx="15" cy="40" r="4" {}
                 circle class="tip" cx="33" cy="10" r="4" {}
@@ -128,7 +128,7 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
             again("Previews are paused for a moment", "EnvForge is reconnecting and lets nobody in until it has.")
         }
         Refused::NoPath => simple(Mark::Shut, "Nothing at this path", "No service of this preview answers here."),
-        Refused::Server(refusal) => said(refusal),
+        Refused::Server(_) => said(refusal),
         Refused::BadRequest(_) | Refused::Method | Refused::CrossOrigin | Refused::BodyTooLarge | Refused::Fault => {
             card(
                 Mark::Shut,

@@ -24,6 +24,6 @@ addEventListener("DOMContentLoaded",function(){
     again.hidden=!slept;
     if(slept)text.textContent="It went back to sleep before it was ready.";
   };
-  source.onerror=function(){if(source.readyState===2){again.hidden=false;text.textContent="The connection was lost.";}};
+  source.onerror=function(){if(source.readyState===2){again.hidden=false;again.textContent="Try again";text.textContent="The connection was lost.";}};
 });
 "#;

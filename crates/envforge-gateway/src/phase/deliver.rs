@@ -116,12 +116,13 @@ impl Delivery<'_> {
                     result = &mut answer, if early.is_none() => early = Some(result),
                 }
             }
-            match early {
-                Some(result) => result,
-                None => tokio::select! {
+            if let Some(result) = early {
+                result
+            } else {
+                tokio::select! {
                     result = answer => result,
                     refused = self.hold.gives_up(route) => return Err(refused),
-                },
+                }
             }
         };
         match result {

@@ -52,7 +52,7 @@ impl Outgoing {
         let (mut parts, body) = request.into_parts();
         let upgrade = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
         parts.extensions.clear();
-        headers::clean_request(&mut parts.headers, peer, shared.config.external_scheme);
+        headers::clean_request(&mut parts.headers, peer, shared.config.external_scheme, &shared.external_port);
         if upgrade.is_some() {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -18,6 +18,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const LINK: HeaderName = HeaderName::from_static(HEADER);
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Of one hop only, whatever `Connection` says.
@@ -55,7 +56,7 @@ fn end_hop(headers: &mut HeaderMap) {
 }
 
 /// What a service gets to see of a request.
-pub(crate) fn clean_request(headers: &mut HeaderMap, peer: &Peer, scheme: Scheme) {
+pub(crate) fn clean_request(headers: &mut HeaderMap, peer: &Peer, scheme: Scheme, port: &HeaderValue) {
     end_hop(headers);
     headers.remove(LINK);
     headers.remove(FORWARDED);
@@ -70,6 +71,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, peer: &Peer, scheme: Scheme
         }
     };
     headers.insert(FORWARDED_FOR, chain);
+    headers.insert(FORWARDED_PORT, port.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()));
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);
@@ -165,7 +167,7 @@ mod tests {
     fn cleaned(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = map(pairs);
         let peer = Peer { address: HeaderValue::from_static("10.0.0.9") };
-        clean_request(&mut headers, &peer, Scheme::Https);
+        clean_request(&mut headers, &peer, Scheme::Https, &HeaderValue::from_static("443"));
         headers
     }
 
@@ -198,10 +200,11 @@ mod tests {
             ("x-forwarded-host", "evil.example"),
             ("x-forwarded-proto", "gopher"),
         ]);
-        assert_eq!(headers.len(), 4, "{headers:?}");
+        assert_eq!(headers.len(), 5, "{headers:?}");
         assert_eq!(all(&headers, "host"), ["web--a--b.localhost:7081"]);
         assert_eq!(all(&headers, "x-forwarded-for"), ["1.1.1.1, 10.0.0.9"]);
         assert_eq!(all(&headers, "x-forwarded-host"), ["web--a--b.localhost:7081"]);
+        assert_eq!(all(&headers, "x-forwarded-port"), ["443"]);
         assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
     }
 

@@ -98,7 +98,7 @@ impl Refused {
                 Refusal::unavailable("runtime.blocked", "this preview can't start right now; the team can see why")
                     .retry_after(10)
             }
-            Self::Server(refusal) => Refusal { hint: None, ..refusal.clone() },
+            Self::Server(refusal) => told(refusal),
             Self::NoHost => {
                 Refusal::unavailable("host.unreachable", "the machine of this preview is not connected").retry_after(3)
             }
@@ -117,5 +117,31 @@ impl Refused {
             Self::Fault => 500,
             other => other.refusal().kind.http_status(),
         }
+    }
+}
+
+/// A refusal of the server as a link holder may see it: limits in its words, faults without them. Hints are for members.
+fn told(refusal: &Refusal) -> Refusal {
+    let message = match refusal.kind {
+        RefusalKind::Internal | RefusalKind::Unavailable => "the preview can't be opened right now".to_owned(),
+        _ => refusal.message.clone(),
+    };
+    Refusal { message, hint: None, ..refusal.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // proves LINK-6
+    #[test]
+    fn faults_of_the_server_are_not_told_to_link_holders() {
+        let fault =
+            Refusal::new(RefusalKind::Internal, "server.fault", "disk /dev/sda1 of host-7 is full").hint("buy one");
+        let told = Refused::Server(fault).refusal();
+        assert_eq!((told.code.as_str(), told.hint), ("server.fault", None));
+        assert!(!told.message.contains("host-7"));
+        let cap = Refusal::new(RefusalKind::Limit, "usage.cap", "the org's awake minutes are used up");
+        assert_eq!(Refused::Server(cap.clone()).refusal(), cap);
     }
 }

@@ -56,16 +56,19 @@ pub(crate) enum Step {
 pub(crate) fn decide(runtime: &RouteRuntime, service: &str) -> Step {
     let part = runtime.parts.iter().find(|part| part.kind == PartKind::Service && part.name == service);
     let part = part.map(|part| part.state);
-    match (runtime.state, part) {
-        (RuntimeState::Blocked, _) => Step::Blocked,
-        (RuntimeState::Frozen, _) => Step::Thaw,
-        (RuntimeState::Asleep | RuntimeState::Stopping, _) => Step::Wake,
-        (RuntimeState::Awake | RuntimeState::Waking, Some(ReadinessState::Ready)) => Step::Forward,
-        (RuntimeState::Waking, _) | (RuntimeState::Awake, Some(ReadinessState::Waking)) => Step::Wait,
-        // Stopped by hand, or failed, beside services that run.
-        (RuntimeState::Awake, Some(ReadinessState::Blocked | ReadinessState::Asleep)) => Step::Blocked,
-        // Nobody reports on it; the attempt will tell.
-        (RuntimeState::Awake, None) => Step::Forward,
+    match runtime.state {
+        RuntimeState::Blocked => Step::Blocked,
+        RuntimeState::Frozen => Step::Thaw,
+        RuntimeState::Asleep | RuntimeState::Stopping => Step::Wake,
+        RuntimeState::Waking if part == Some(ReadinessState::Ready) => Step::Forward,
+        RuntimeState::Waking => Step::Wait,
+        RuntimeState::Awake => match part {
+            // When nobody reports on it, the attempt will tell.
+            Some(ReadinessState::Ready) | None => Step::Forward,
+            Some(ReadinessState::Waking) => Step::Wait,
+            // Stopped by hand, or failed, beside services that run.
+            Some(ReadinessState::Blocked | ReadinessState::Asleep) => Step::Blocked,
+        },
     }
 }
 

@@ -84,12 +84,11 @@ impl Frames {
         while !rest.is_empty() {
             if self.left > 0 {
                 let taken = self.skip(rest.len());
-                match &mut self.ping {
-                    Some((_, payload)) => payload.extend_from_slice(&rest[..taken]),
-                    None => {
-                        sifted.is_data |= self.is_data;
-                        sifted.pass.extend_from_slice(&rest[..taken]);
-                    }
+                if let Some((_, payload)) = &mut self.ping {
+                    payload.extend_from_slice(&rest[..taken]);
+                } else {
+                    sifted.is_data |= self.is_data;
+                    sifted.pass.extend_from_slice(&rest[..taken]);
                 }
                 rest = &rest[taken..];
             } else {
@@ -185,11 +184,11 @@ mod tests {
         match payload.len() {
             short @ 0..126 => frame.push(0x80 | short as u8),
             middle @ 126..65_536 => {
-                frame.push(0x80 | 126);
+                frame.push(0xFE);
                 frame.extend_from_slice(&(middle as u16).to_be_bytes());
             }
             long => {
-                frame.push(0x80 | 127);
+                frame.push(0xFF);
                 frame.extend_from_slice(&(long as u64).to_be_bytes());
             }
         }

@@ -45,7 +45,7 @@ async fn a_new_feed_replaces_what_was_known() {
     until("it is gone", || world.server.feeds_open() == 0).await;
     assert_eq!(world.visit("/").await.status, 200, "within the lease, what is known goes on");
     // Revoked and moved while the gateway could not hear it.
-    world.server.feed(envforge_api::gateway::FeedItem::Revoked { link: crate::support::id(2) });
+    world.server.feed(&envforge_api::gateway::FeedItem::Revoked { link: crate::support::id(2) });
     world.server.set_route(world.route(awake_again(9)));
     let calls = world.gateway.stats().route_calls;
     world.server.go_down(false);

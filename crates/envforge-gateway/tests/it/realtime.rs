@@ -43,7 +43,7 @@ async fn a_revoked_link_ends_its_sockets_within_a_second() {
     let world = World::awake().await;
     let (mut revoked, mut other) = (world.socket(1).await.expect("a socket"), world.socket(2).await.expect("a socket"));
     until("both are open", || world.web.sockets() == 2).await;
-    world.server.feed(FeedItem::Revoked { link: id(1) });
+    world.server.feed(&FeedItem::Revoked { link: id(1) });
     let close = timeout(Duration::from_secs(1), revoked.next()).await.expect("within a second");
     match close.expect("a close frame").expect("whole") {
         Message::Close(Some(frame)) => assert_eq!(u16::from(frame.code), 1008),
@@ -83,7 +83,7 @@ async fn events_flow_as_they_happen_and_stop_with_their_session() {
         activity.iter().flat_map(|one| &one.workspaces).any(|one| one.realtime == 1 && one.in_flight == 0)
     })
     .await;
-    world.server.feed(FeedItem::Revoked { link: id(1) });
+    world.server.feed(&FeedItem::Revoked { link: id(1) });
     let end = timeout(Duration::from_secs(1), events.frame()).await.expect("within a second");
     assert!(!matches!(end, Some(Ok(_))), "cut off");
     until("the app sees it end", || world.web.listeners() == 0).await;
@@ -95,7 +95,7 @@ async fn a_request_under_way_ends_with_its_session() {
     let world = World::awake().await;
     let conduct = async {
         until("the app has it", || world.web.seen().len() == 1).await;
-        world.server.feed(FeedItem::Revoked { link: id(1) });
+        world.server.feed(&FeedItem::Revoked { link: id(1) });
     };
     let (answer, ()) = tokio::join!(world.visit("/slow"), conduct);
     assert_eq!(answer.status, 401);

@@ -15,6 +15,8 @@ async fn paths_go_to_their_services() {
         assert_eq!(world.visit(path).await.body, format!("{service}:GET:{path}:"));
     }
     assert_eq!(world.server.calls().len(), 1, "the route is asked for once");
+    let at_api: Vec<String> = world.api.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(at_api, ["/api", "/api/users?x=/"]);
 }
 
 // proves LINK-4
@@ -35,7 +37,7 @@ async fn changed_rules_count_from_the_next_request_on() {
     let mut route = world.route(awake_again(2));
     route.rules[1].prefix = "/docs".to_owned();
     world.server.set_route(route);
-    world.server.feed(FeedItem::Workspace { workspace: id(1), runtime: Some(awake_again(2)) });
+    world.server.feed(&FeedItem::Workspace { workspace: id(1), runtime: Some(awake_again(2)) });
     let mut answer = world.visit("/docs").await;
     for _ in 0..1000 {
         if answer.body.starts_with("api") {
@@ -76,7 +78,7 @@ async fn a_deleted_workspace_is_gone_at_once() {
     let world = World::awake().await;
     assert_eq!(world.visit("/").await.status, 200);
     world.server.drop_route(LABEL);
-    world.server.feed(FeedItem::Workspace { workspace: id(1), runtime: None });
+    world.server.feed(&FeedItem::Workspace { workspace: id(1), runtime: None });
     let cookie = world.cookie(1);
     while world.get("/", &[("cookie", &cookie)]).await.status == 200 {}
     assert_eq!(world.visit("/").await.status, 404);

@@ -90,7 +90,7 @@ async fn a_link_that_does_not_open_says_no_more_than_that() {
         (world.link_for(1, LABEL, 60), world.link(2), world.link_for(3, "web--x--acme", 3600));
     let forged = world.link(4).replace("efl1.ey", "efl1.eY");
     world.clock.advance(SignedDuration::from_secs(60));
-    world.server.feed(FeedItem::Revoked { link: id(2) });
+    world.server.feed(&FeedItem::Revoked { link: id(2) });
     let revoked_path = format!("/share/{revoked}");
     let cookie = world.cookie(2);
     // The revocation has arrived once a session of the link is refused.
@@ -162,7 +162,7 @@ async fn a_program_shows_the_link_as_a_header_and_it_is_exchanged_once() {
     }
     assert_eq!(world.server.exchanges().len(), 1);
     assert!(world.web.seen().iter().all(|seen| !seen.headers.contains_key("envforge-link")));
-    world.server.feed(FeedItem::Revoked { link: id(1) });
+    world.server.feed(&FeedItem::Revoked { link: id(1) });
     until("the revocation arrives", || {
         world.gateway.stats().requests > 0 && logs::lines().iter().all(|line| !line.contains(&session))
     })

@@ -48,7 +48,7 @@ async fn forged_expired_foreign_and_revoked_sessions_admit_nobody() {
     let mut changed = world.session(4);
     changed.pop();
     world.clock.advance(SignedDuration::from_secs(60));
-    world.server.feed(FeedItem::Revoked { link: id(3) });
+    world.server.feed(&FeedItem::Revoked { link: id(3) });
     // A link in place of a session is no session.
     let link = world.link(5);
     for (token, reason, code) in [

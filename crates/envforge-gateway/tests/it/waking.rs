@@ -202,7 +202,7 @@ async fn a_refused_wake_is_told_in_the_servers_words() {
     assert_eq!(page.status, 429);
     assert!(page.body.contains("wakes are used up") && !page.body.contains("raise it"));
     let json = world.visit("/api").await;
-    assert_eq!(json.body.contains("raise it"), false);
+    assert!(!json.body.contains("raise it"));
     assert_eq!(world.server.wakes().len(), 1, "the same link is not asked for again at once");
     let other = world.cookie(2);
     assert_eq!(world.get("/", &[("cookie", &other)]).await.status, 200, "another link may wake it");

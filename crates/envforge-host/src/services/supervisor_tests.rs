@@ -185,6 +185,7 @@ proptest! {
                 supervisor.handle(Event::Tick, at(now));
             }
         }
-        prop_assert!(matches!(supervisor.state(), State::Blocked { code, .. } if code == "service.crash_loop"));
+        let given_up = matches!(supervisor.state(), State::Blocked { code, .. } if code == "service.crash_loop");
+        prop_assert!(given_up, "{:?}", supervisor.state());
     }
 }

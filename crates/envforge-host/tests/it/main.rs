@@ -9,6 +9,7 @@ mod support;
 
 mod cgroups;
 mod egress;
+mod host;
 mod isolation;
 mod logs;
 mod networks;

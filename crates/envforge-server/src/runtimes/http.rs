@@ -31,7 +31,7 @@ async fn wake(
     let (_, slug) = path;
     let permit = member.permit(Action::Wake)?;
     let size = body.and_then(|Json(body)| body.size);
-    ops::wake(&app, &permit, &slug, size, "asked").await?;
+    ops::wake(&app, &permit, &slug, size, "member").await?;
     Ok(Json(workspaces::ops::view(&app, permit.scope, &slug).await?))
 }
 

@@ -8,13 +8,15 @@ use crate::advice::advised;
 use crate::private;
 use anyhow::{Context as _, bail};
 
+/// What the directory of a cluster in the making is called, before what tells makers apart.
+const UNFINISHED: &str = "data.new-";
+
 /// Makes the cluster's data directory.
 pub(super) async fn initialize(cluster: &Cluster, passwords: &Passwords) -> anyhow::Result<()> {
-    let fresh = cluster.home.join("data.new");
-    if fresh.exists() {
-        // Left by a start that was killed.
-        fs_err::remove_dir_all(&fresh)?;
-    }
+    remove_unfinished(cluster)?;
+    // A name of its own: the `initdb` of a killed supervisor goes on for a moment, and clears up after itself.
+    let began = crate::process::Identity::of(std::process::id().cast_signed()).map_or(0, |own| own.began);
+    let fresh = cluster.home.join(format!("{UNFINISHED}{}-{began}", std::process::id()));
     let password_file = cluster.home.join("superuser.password");
     private::write(&password_file, &passwords.superuser, cluster.account)?;
     let made = initdb(cluster, text(&fresh)?, text(&password_file)?).await;
@@ -38,6 +40,19 @@ pub(super) async fn initialize(cluster: &Cluster, passwords: &Passwords) -> anyh
     }
     fs_err::rename(&fresh, cluster.data()).context("putting the new cluster in place")?;
     fs_err::File::open(&cluster.home)?.sync_all()?;
+    Ok(())
+}
+
+/// Removes what starts that were killed left behind, as far as nobody is writing it.
+fn remove_unfinished(cluster: &Cluster) -> anyhow::Result<()> {
+    for entry in fs_err::read_dir(&cluster.home)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED)
+            && let Err(error) = fs_err::remove_dir_all(entry.path())
+        {
+            tracing::debug!(%error, "an unfinished cluster stays for the next start to remove");
+        }
+    }
     Ok(())
 }
 

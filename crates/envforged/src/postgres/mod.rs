@@ -152,11 +152,11 @@ impl Cluster {
 
     /// Makes sure that the cluster runs and answers.
     pub(crate) async fn ensure(&self, passwords: &Passwords) -> anyhow::Result<(How, Postmaster)> {
-        let mut how = How::Started;
         if data_version(&self.data())?.is_none() {
             initialize::initialize(self, passwords).await.context("making the database cluster")?;
-            how = How::Made;
-        } else if let Some(postmaster) = Postmaster::find(&self.data()) {
+            return Ok((How::Made, self.start().await?));
+        }
+        if let Some(postmaster) = Postmaster::find(&self.data()) {
             if postmaster.sockets == self.sockets {
                 self.wait_until_ready().await?;
                 return Ok((How::Adopted, postmaster));
@@ -164,30 +164,46 @@ impl Cluster {
             // It was started when the box's directory had another name, and listens where nobody looks.
             self.stop().await?;
         }
-        let postmaster = self.start().await?;
-        Ok((how, postmaster))
+        Ok((How::Started, self.start().await?))
     }
 
     /// Starts the cluster and waits until it answers.
     pub(crate) async fn start(&self) -> anyhow::Result<Postmaster> {
-        running::clear_stale(&self.data(), &self.sockets).await?;
+        let data = self.data();
         let settings = format!("{SETTINGS}unix_socket_directories = '\"{}\"'\n", self.sockets.display());
-        self.write(&self.data().join("envforge.conf"), &settings)?;
-        if fs_err::metadata(self.log()).is_ok_and(|log| log.len() > LOG_MAX) {
-            fs_err::rename(self.log(), self.log().with_extension("log.1"))?;
+        self.write(&data.join("envforge.conf"), &settings)?;
+        let mut attempts = 0;
+        loop {
+            // A start that a killed supervisor had begun may come to its end while we look.
+            if let Some(postmaster) = running::clear_stale(&data, &self.sockets).await? {
+                self.wait_until_ready().await?;
+                return Ok(postmaster);
+            }
+            attempts += 1;
+            match self.launch().await {
+                Ok(()) => {
+                    self.wait_until_ready().await?;
+                    return Postmaster::find(&data).context("PostgreSQL started and is not there");
+                }
+                Err(error) if attempts == 3 => return Err(error),
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
         }
+    }
+
+    async fn launch(&self) -> anyhow::Result<()> {
         let (data, log, limit) = (self.data(), self.log(), START.as_secs().to_string());
-        let output =
-            self.run("pg_ctl", &["start", "-w", "-s", "-t", &limit, "-D", text(&data)?, "-l", text(&log)?], "").await?;
-        if !output.status.success() {
-            let last = last_lines(&log, 5);
-            bail!(advised(
-                format!("PostgreSQL did not start; its log ends with:\n{last}"),
-                format!("see {}", log.display())
-            ));
+        if fs_err::metadata(&log).is_ok_and(|log| log.len() > LOG_MAX) {
+            fs_err::rename(&log, log.with_extension("log.1"))?;
         }
-        self.wait_until_ready().await?;
-        Postmaster::find(&data).context("PostgreSQL started and is not there")
+        let arguments = ["start", "-w", "-s", "-t", &limit, "-D", text(&data)?, "-l", text(&log)?];
+        let output = self.run("pg_ctl", &arguments, "").await?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let last = last_lines(&log, 5);
+        let cause = format!("PostgreSQL did not start; its log ends with:\n{last}");
+        Err(advised(cause, format!("see {}", log.display())))
     }
 
     /// Stops the cluster: open transactions are rolled back, everything committed is kept.

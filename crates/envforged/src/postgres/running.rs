@@ -45,10 +45,13 @@ impl Postmaster {
     }
 }
 
-/// Removes `postmaster.pid` and the socket's lock when nobody stands behind them.
-pub(super) async fn clear_stale(data: &Path, sockets: &Path) -> anyhow::Result<()> {
+/// Removes `postmaster.pid` and the socket's lock when nobody stands behind them; the server, if one turns up.
+pub(super) async fn clear_stale(data: &Path, sockets: &Path) -> anyhow::Result<Option<Postmaster>> {
     let end = Instant::now() + ORPHANS;
     loop {
+        if let Some(postmaster) = Postmaster::find(data) {
+            return Ok(Some(postmaster));
+        }
         let workers = working_in(data);
         if workers.is_empty() {
             break;
@@ -65,5 +68,5 @@ pub(super) async fn clear_stale(data: &Path, sockets: &Path) -> anyhow::Result<(
             fs_err::remove_file(&path).context("removing a stale file")?;
         }
     }
-    Ok(())
+    Ok(None)
 }

@@ -68,7 +68,7 @@ async fn a_cluster_is_made_adopted_and_outlives_kills() {
 async fn a_cluster_that_was_not_finished_is_made_again() {
     let dir = temp_dir("pg");
     let cluster = cluster(dir.path());
-    let half = cluster.home.join("data.new");
+    let half = cluster.home.join("data.new-1-1");
     fs_err::create_dir(&half).unwrap();
     fs_err::write(half.join("PG_VERSION"), "15\n").unwrap();
     assert_eq!(cluster.ensure(&passwords()).await.unwrap().0, How::Made);

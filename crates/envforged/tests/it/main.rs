@@ -5,5 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says where")]
 
 mod doctor;
+mod stories;
 mod supervisor;
 mod support;

@@ -102,7 +102,7 @@ async fn a_killed_supervisor_takes_its_children_along_and_leaves_the_database() 
 
 #[tokio::test]
 async fn a_start_that_is_killed_anywhere_is_begun_again() {
-    for after_ms in [5, 60, 250, 600, 1_200] {
+    for after_ms in [20, 300, 1_200] {
         let mut it = TestBox::new();
         it.launch();
         tokio::time::sleep(Duration::from_millis(after_ms)).await;

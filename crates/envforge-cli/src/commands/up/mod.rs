@@ -40,6 +40,7 @@ pub(crate) async fn up(ctx: &mut Context<'_>, up: Up) -> Result<ExitCode, Refusa
     login::ensure(ctx).await?;
     let org = ctx.org().await?;
     ctx.remember_org(&org);
+    ctx.remember_server();
     let found = find_or_make(ctx, &up).await?;
     if ctx.printer.has_terminal() && !up.no_attach {
         return open_shell(ctx, &up, org, found).await;

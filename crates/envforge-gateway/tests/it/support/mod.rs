@@ -122,10 +122,12 @@ impl World {
         let signer = Arc::new(Signer::from_seed(&[7; 32]));
         let server = Server::start(&folder.path().join("server.sock"), vec![signer.public_key()]);
         let (web, api) = (App::start("web").await, App::start("api").await);
+        // So that no test waits a second to see what is told every second.
+        let limits = Limits { tell: Duration::from_millis(50), ..plan.limits };
         let config = GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             external_scheme: plan.scheme,
-            limits: plan.limits,
+            limits,
             ..GatewayConfig::one_box(
                 folder.path().join("server.sock"),
                 folder.path().join("uplink.sock"),
@@ -165,7 +167,7 @@ impl World {
     /// Tells the gateway, and whoever asks the server, that the runtime is so now.
     pub(crate) fn becomes(&self, runtime: RouteRuntime) {
         self.server.set_route(self.route(runtime.clone()));
-        self.server.feed(FeedItem::Workspace { workspace: id(1), runtime: Some(runtime) });
+        self.server.feed(&FeedItem::Workspace { workspace: id(1), runtime: Some(runtime) });
     }
 
     fn expires(&self, seconds: i64) -> i64 {

@@ -100,7 +100,7 @@ impl Server {
             loop {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 if !beating.script().is_silent {
-                    beating.feed(FeedItem::Beat);
+                    beating.feed(&FeedItem::Beat);
                 }
             }
         });
@@ -214,11 +214,11 @@ impl Server {
     }
 
     /// Says something on every open feed.
-    pub(crate) fn feed(&self, item: FeedItem) {
-        if let FeedItem::Revoked { link } = &item {
+    pub(crate) fn feed(&self, item: &FeedItem) {
+        if let FeedItem::Revoked { link } = item {
             self.script().revoked.push(*link);
         }
-        let line = line(&item);
+        let line = line(item);
         self.script().feeds.retain(|feed| feed.send(line.clone()).is_ok());
     }
 

@@ -32,7 +32,7 @@ const TICKET_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 /// How long a label without a route is remembered as such.
 const NEGATIVE: Duration = Duration::from_secs(2);
 /// How long feed items of workspaces are remembered to be compared with answers on their way; longer than any call.
-const REMEMBER: Duration = Duration::from_secs(60);
+const REMEMBER: Duration = Duration::from_mins(1);
 
 /// What is known of a runtime.
 #[derive(Debug, Clone)]
@@ -334,13 +334,10 @@ impl Heard {
     /// Takes in an answer to a question asked at `asked_at`, unless something newer is known.
     fn learn(&self, workspace: &Workspace, runtime: RouteRuntime, asked_at: u64) {
         let newer = self.items.get(&workspace.id).filter(|item| item.epoch > asked_at);
-        let runtime = match newer {
-            None => Status::Known(Arc::new(runtime)),
-            Some(Item { runtime: Some(heard), .. }) if heard.generation >= runtime.generation => {
-                Status::Known(Arc::clone(heard))
-            }
-            Some(Item { runtime: Some(_), .. }) => Status::Known(Arc::new(runtime)),
-            Some(Item { runtime: None, .. }) => Status::Deleted,
+        let runtime = match newer.map(|item| &item.runtime) {
+            Some(None) => Status::Deleted,
+            Some(Some(heard)) if heard.generation >= runtime.generation => Status::Known(Arc::clone(heard)),
+            None | Some(Some(_)) => Status::Known(Arc::new(runtime)),
         };
         workspace.status.send_if_modified(|known| {
             let same = match (&*known, &runtime) {

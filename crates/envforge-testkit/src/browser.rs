@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A browser on one dev host.
 #[derive(Debug, Clone)]
-pub(crate) struct Browser {
+pub struct Browser {
     http: reqwest::Client,
     /// `label.localhost:7081`.
     host: String,
@@ -30,7 +30,7 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// A browser for the dev host of `url`, without a session.
-    pub(crate) fn at(url: &str) -> anyhow::Result<Self> {
+    pub fn at(url: &str) -> anyhow::Result<Self> {
         let rest =
             url.strip_prefix("http://").with_context(|| format!("{url}: the loop speaks plain HTTP to the one box"))?;
         let host = rest.split('/').next().unwrap_or_default().to_owned();
@@ -51,8 +51,14 @@ impl Browser {
         }
     }
 
+    /// This browser's cookie, shown on another dev host.
+    #[must_use]
+    pub fn with_host_of(&self, other: &Self) -> Self {
+        Self { cookie: self.cookie.clone(), ..other.clone() }
+    }
+
     /// Opens a link: the card, its button, the cookie.
-    pub(crate) async fn open(&mut self, link: &str) -> anyhow::Result<()> {
+    pub async fn open(&mut self, link: &str) -> anyhow::Result<()> {
         let path = link.split_once(self.host.as_str()).map(|(_, path)| path).context("a link of this dev host")?;
         let card = self.request(Method::GET, path).header(ACCEPT, "text/html").send().await?;
         ensure!(card.status() == StatusCode::OK, "the card of the link: {}", describe(card).await);
@@ -68,23 +74,23 @@ impl Browser {
     }
 
     /// Gets a path, as a program would: held while the runtime wakes. The body, if it is a success.
-    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<String> {
+    pub async fn get(&self, path: &str) -> anyhow::Result<String> {
         success(self.request(Method::GET, path).header(ACCEPT, "*/*").send().await?).await
     }
 
     /// The status a path answers with.
-    pub(crate) async fn status(&self, path: &str) -> anyhow::Result<StatusCode> {
+    pub async fn status(&self, path: &str) -> anyhow::Result<StatusCode> {
         Ok(self.request(Method::GET, path).header(ACCEPT, "*/*").send().await?.status())
     }
 
     /// Posts JSON; the body, if it is a success.
-    pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<String> {
+    pub async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<String> {
         let origin = format!("http://{}", self.host);
         success(self.request(Method::POST, path).header(ORIGIN, origin).json(body).send().await?).await
     }
 
     /// Opens a WebSocket.
-    pub(crate) async fn websocket(&self, path: &str) -> anyhow::Result<WebSocketStream<TcpStream>> {
+    pub async fn websocket(&self, path: &str) -> anyhow::Result<WebSocketStream<TcpStream>> {
         let mut request = format!("ws://{}{path}", self.host).into_client_request()?;
         let headers = request.headers_mut();
         headers.insert(ORIGIN, HeaderValue::try_from(format!("http://{}", self.host))?);
@@ -99,7 +105,7 @@ impl Browser {
     }
 
     /// Sends a text over a WebSocket and waits until `wanted` comes back.
-    pub(crate) async fn echo(socket: &mut WebSocketStream<TcpStream>, text: &str, wanted: &str) -> anyhow::Result<()> {
+    pub async fn echo(socket: &mut WebSocketStream<TcpStream>, text: &str, wanted: &str) -> anyhow::Result<()> {
         socket.send(Message::text(text)).await?;
         let coming = async {
             while let Some(message) = socket.next().await {

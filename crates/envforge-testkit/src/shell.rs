@@ -1,6 +1,5 @@
 //! A person at a workspace's terminal, as far as the loop needs one: types, and reads what comes.
 
-use crate::installation::Installation;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -16,18 +15,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An open terminal.
 #[derive(Debug)]
-pub(crate) struct Shell {
+pub struct Shell {
     socket: WebSocketStream<TcpStream>,
     seen: String,
 }
 
 impl Shell {
     /// Attaches to the workspace's shell with the owner's key.
-    pub(crate) async fn attach(installation: &Installation, org: &str, workspace: &str) -> anyhow::Result<Self> {
-        let address = installation.url.strip_prefix("http://").context("the one box speaks plain HTTP here")?;
+    pub async fn attach(server: &str, key: &str, org: &str, workspace: &str) -> anyhow::Result<Self> {
+        let address = server.strip_prefix("http://").context("the one box speaks plain HTTP here")?;
         let url = format!("ws://{address}/v1/orgs/{org}/workspaces/{workspace}/terminal?cols=120&rows=30");
         let mut request = url.into_client_request()?;
-        let bearer = HeaderValue::try_from(format!("Bearer {}", installation.key.expose()))?;
+        let bearer = HeaderValue::try_from(format!("Bearer {key}"))?;
         request.headers_mut().insert(AUTHORIZATION, bearer);
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -37,12 +36,12 @@ impl Shell {
     }
 
     /// Types.
-    pub(crate) async fn send(&mut self, text: &str) -> anyhow::Result<()> {
+    pub async fn send(&mut self, text: &str) -> anyhow::Result<()> {
         Ok(self.socket.send(Message::Binary(Bytes::copy_from_slice(text.as_bytes()))).await?)
     }
 
     /// Reads until `wanted` was on the screen since the last call.
-    pub(crate) async fn expect(&mut self, wanted: &str) -> anyhow::Result<()> {
+    pub async fn expect(&mut self, wanted: &str) -> anyhow::Result<()> {
         let reading = async {
             while !self.seen.contains(wanted) {
                 match self.socket.next().await {
@@ -64,7 +63,7 @@ impl Shell {
     }
 
     /// Runs a sum no echo of the typed line could answer.
-    pub(crate) async fn answers(&mut self) -> anyhow::Result<()> {
+    pub async fn answers(&mut self) -> anyhow::Result<()> {
         self.send("echo ready-$((40+2))\r").await?;
         self.expect("ready-42").await
     }

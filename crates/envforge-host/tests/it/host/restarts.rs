@@ -1,0 +1,238 @@
+//! Daemons that end and come back, servers that do, and commands that come again.
+
+use super::machine::Machine;
+use super::runtime::TWO;
+use super::shell::PLAIN;
+use crate::support::{LIMIT, is_root, wait_until};
+use envforge_api::host::{Order, Outcome, Report};
+use envforge_core::readiness::ReadinessState;
+use envforge_core::runtime::ObservedPhase;
+use envforge_host::sys::cgroup::Layer;
+use envforge_host::{Host, StartError};
+use tokio_util::sync::CancellationToken;
+
+// proves OPS-2, UP-7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_daemon_finds_everything_and_answers_the_same() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(TWO, &[]).await;
+    let ws = machine.workspace().await;
+    let wake = machine.server.command(ws.id, 2, Machine::start_order(envforge_core::size::Size::Small));
+    assert_eq!(machine.server.obeyed(&wake).await, Outcome::Done);
+    machine.phase(ws, ObservedPhase::Up).await;
+    let inits = [Layer::Shell, Layer::Runtime].map(|layer| machine.init_pid(ws, layer));
+    let before = machine.server.reports(ws.id).pop().expect("a report");
+    let connection = machine.server.service(ws.id, "web").await.expect("a connection");
+
+    machine.stop().await;
+    let answer = tokio::task::spawn_blocking(move || super::server::request(connection, "/")).await.expect("asked");
+    assert_eq!(answer.expect("answered"), "web", "services do not notice that the daemon is gone");
+    machine.start().await;
+    assert_eq!([Layer::Shell, Layer::Runtime].map(|layer| machine.init_pid(ws, layer)), inits);
+    assert_eq!(machine.server.get(ws.id, "web", "/").await, "web");
+    machine.server.forget_answers();
+    assert_eq!(machine.server.obeyed(&wake).await, Outcome::Done, "the same answer");
+    assert_eq!(machine.order(ws, 1, Order::StopRuntime).await, Outcome::Stale);
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    // A crash is still noticed by the new daemon.
+    let restarts = before.parts.iter().map(|part| part.restarts).sum::<u32>();
+    assert_eq!(restarts, 0);
+    kill_service(&machine, ws, "api");
+    machine.server.report(ws.id, "a restart", |report| report.parts.iter().any(|part| part.name == "api" && part.restarts == 1)).await;
+    machine.part(ws, "api", ReadinessState::Ready).await;
+    let sequences: Vec<u64> = machine.server.reports(ws.id).iter().map(|report| report.sequence).collect();
+    assert!(sequences.is_sorted(), "sequences rise across restarts: {sequences:?}");
+}
+
+fn kill_service(machine: &Machine, ws: super::machine::Ws, name: &str) {
+    let pids = machine.group(&ws.id.to_string(), Layer::Runtime).pids().expect("pids");
+    let wanted = format!("serve.py {name}");
+    let pid = pids.into_iter().find(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ").contains(&wanted)
+    });
+    let pid = rustix::process::Pid::from_raw(pid.expect("runs")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+}
+
+// proves OPS-2, RUN-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_runtime_is_taken_up_frozen_and_thaws() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    machine.order(ws, 3, Order::FreezeRuntime).await;
+    machine.stop().await;
+    machine.start().await;
+    assert_eq!(machine.phase(ws, ObservedPhase::Frozen).await.generation, 3);
+    assert_eq!(machine.wake(ws, 4).await, Outcome::Done);
+    machine.phase(ws, ObservedPhase::Up).await;
+    assert_eq!(machine.server.get(ws.id, "web", "/").await, "web");
+    // Also when the daemon died between the thaw and its journal.
+    machine.order(ws, 5, Order::FreezeRuntime).await;
+    machine.stop().await;
+    machine.group(&ws.id.to_string(), Layer::Runtime).thaw().expect("thawed");
+    machine.start().await;
+    machine.phase(ws, ObservedPhase::Up).await;
+}
+
+// proves COST-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_that_nobody_saw_comes_with_the_last_proof() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    wait_until("a pulse", async || !machine.server.pulses().is_empty()).await;
+    machine.stop().await;
+    machine.group(&ws.id.to_string(), Layer::Runtime).kill(LIMIT).expect("killed");
+    machine.start().await;
+    let gone = machine.phase(ws, ObservedPhase::Absent).await;
+    let proof = gone.last_proof.expect("the last proof");
+    assert!(proof < gone.at && !gone.process_runs);
+    assert!(proof > machine.server.reports(ws.id)[0].at);
+}
+
+// proves COST-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edges_wait_for_a_server_that_is_away() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    machine.server.acknowledge(false);
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    machine.order(ws, 3, Order::FreezeRuntime).await;
+    let frozen = machine.phase(ws, ObservedPhase::Frozen).await;
+    let told = machine.server.reports(ws.id).len();
+    // A new daemon and a new stream: what was not acknowledged comes again, in order, with its old number and time.
+    machine.stop().await;
+    machine.server.acknowledge(true);
+    machine.start().await;
+    let again = |reports: &[Report]| reports.iter().skip(told).any(|report| report.sequence == frozen.sequence);
+    wait_until("the reports again", async || again(&machine.server.reports(ws.id))).await;
+    let repeated: Vec<Report> = machine.server.reports(ws.id).split_off(told);
+    let metered: Vec<bool> = repeated.iter().map(|report| report.phase.is_metered() && report.process_runs).collect();
+    assert!(metered.windows(2).any(|pair| pair == [true, false]), "the meter sees it open and close: {repeated:#?}");
+    assert_eq!(repeated.iter().find(|report| report.sequence == frozen.sequence), Some(&frozen));
+}
+
+// proves OPS-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_comes_again_after_a_death_half_way() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    let ws = super::machine::Ws { id: super::server::mint() };
+    let prepare = machine.server.command(ws.id, 1, machine.prepare_order("feature/login"));
+    machine.server.send(&prepare).await;
+    wait_until("it began", async || machine.place(ws).join("state.json").exists()).await;
+    machine.stop().await;
+    let half = machine.server.has_answered(prepare.id);
+    machine.start().await;
+    assert_eq!(machine.server.obeyed(&prepare).await, Outcome::Done, "answered before: {half}");
+    machine.part(ws, "shell", ReadinessState::Ready).await;
+
+    // A start that was never answered.
+    let wake = machine.server.command(ws.id, 2, Machine::start_order(envforge_core::size::Size::Small));
+    machine.server.send(&wake).await;
+    wait_until("a runtime", async || machine.init_pid(ws, Layer::Runtime).is_some()).await;
+    machine.stop().await;
+    machine.start().await;
+    assert_eq!(machine.server.obeyed(&wake).await, Outcome::Done);
+    machine.phase(ws, ObservedPhase::Up).await;
+    assert_eq!(machine.server.get(ws.id, "web", "/").await, "web");
+
+    // A stop and a deletion.
+    for (generation, order) in [(3, Order::StopRuntime), (4, Order::DestroyWorkspace)] {
+        let command = machine.server.command(ws.id, generation, order);
+        machine.server.send(&command).await;
+        tokio::task::yield_now().await;
+        machine.stop().await;
+        machine.start().await;
+        assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
+    }
+    assert!(!machine.place(ws).exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_generation_is_stale_and_a_known_command_is_not_carried_out_twice() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    let wake = machine.server.command(ws.id, 5, Machine::start_order(envforge_core::size::Size::Small));
+    assert_eq!(machine.server.obeyed(&wake).await, Outcome::Done);
+    machine.phase(ws, ObservedPhase::Up).await;
+    assert_eq!(machine.order(ws, 4, Order::StopRuntime).await, Outcome::Stale);
+    assert_eq!(machine.order(ws, 6, Order::StopRuntime).await, Outcome::Done);
+    machine.server.forget_answers();
+    assert_eq!(machine.server.obeyed(&wake).await, Outcome::Done, "as before");
+    assert_eq!(machine.phase(ws, ObservedPhase::Absent).await.generation, 6, "and nothing woke");
+}
+
+// proves OPS-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_can_not_be_journaled_changes_nothing() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    machine.order(ws, 3, Order::FreezeRuntime).await;
+    // What a full disk does to a rename-over write, without filling one.
+    let blocks = ["state.json.tmp", "state.recent.json.tmp"].map(|name| machine.place(ws).join(name));
+    for block in &blocks {
+        std::fs::create_dir(block).expect("in the way");
+    }
+    let told = machine.server.reports(ws.id).len();
+    let wake = machine.server.command(ws.id, 4, Machine::start_order(envforge_core::size::Size::Small));
+    assert!(matches!(machine.server.obeyed(&wake).await, Outcome::Failed(trouble) if trouble.code.starts_with("host.")));
+    assert!(machine.group(&ws.id.to_string(), Layer::Runtime).is_frozen().expect("known"));
+    assert_eq!(machine.server.reports(ws.id).len(), told, "nothing is told that is not journaled");
+    let destroy = machine.server.command(ws.id, 5, Order::DestroyWorkspace);
+    assert!(matches!(machine.server.obeyed(&destroy).await, Outcome::Failed(_)));
+    for block in &blocks {
+        std::fs::remove_dir(block).expect("out of the way");
+    }
+    machine.server.forget_answers();
+    assert_eq!(machine.server.obeyed(&wake).await, Outcome::Done, "the same command, once there is room");
+    machine.phase(ws, ObservedPhase::Up).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_data_directory_has_one_daemon_and_one_identity() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    let second = Host::start(machine.config.clone(), CancellationToken::new()).await;
+    assert!(matches!(second, Err(StartError::InUse(_))));
+    machine.stop().await;
+    // The token is spent and gone; the identity is there.
+    std::fs::remove_file(machine.path("token")).expect("there");
+    machine.start().await;
+    assert!(machine.server.hello().contains("reductions"));
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(machine.config.data_dir.join("host.json")).expect("there"));
+    assert_eq!(mode & 0o777, 0o600);
+    // A stream that breaks is made again.
+    let hellos = machine.server.hellos();
+    machine.server.hang_up();
+    wait_until("another hello", async || machine.server.hellos() > hellos).await;
+}

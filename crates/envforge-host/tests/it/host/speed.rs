@@ -1,0 +1,79 @@
+//! How long the host's own share takes. The limits are generous: they catch a lost order of magnitude, and print the rest.
+
+use super::machine::{Machine, Ws};
+use super::server::mint;
+use super::shell::PLAIN;
+use crate::support::is_root;
+use envforge_api::host::{Order, Outcome};
+use envforge_core::runtime::ObservedPhase;
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[expect(clippy::print_stderr, reason = "the harness shows it with --nocapture")]
+fn show(what: &str, mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    let median = times[times.len() / 2];
+    eprintln!("{what}: median {median:?}, min {:?}, max {:?}, n {}", times[0], times[times.len() - 1], times.len());
+    median
+}
+
+// proves RUN-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prepare_start_thaw() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new(PLAIN, &[]).await;
+    let mut prepared = Vec::new();
+    let mut last = None;
+    for _ in 0..5 {
+        let ws = Ws { id: mint() };
+        let command = machine.server.command(ws.id, 1, machine.prepare_order("feature/login"));
+        let began = Instant::now();
+        assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
+        prepared.push(began.elapsed());
+        last = Some(ws);
+    }
+    let ws = last.expect("one");
+    let (mut answered, mut up, mut stopped) = (Vec::new(), Vec::new(), Vec::new());
+    let mut generation = 1;
+    for _ in 0..5 {
+        generation += 1;
+        let began = Instant::now();
+        machine.wake(ws, generation).await;
+        answered.push(began.elapsed());
+        machine.phase(ws, ObservedPhase::Up).await;
+        up.push(began.elapsed());
+        generation += 1;
+        let began = Instant::now();
+        machine.order(ws, generation, Order::StopRuntime).await;
+        stopped.push(began.elapsed());
+    }
+    generation += 1;
+    machine.wake(ws, generation).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    let (mut frozen, mut thawed, mut first_byte) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..20 {
+        generation += 1;
+        let began = Instant::now();
+        machine.order(ws, generation, Order::FreezeRuntime).await;
+        frozen.push(began.elapsed());
+        generation += 1;
+        let wake = machine.server.command(ws.id, generation, Machine::start_order(envforge_core::size::Size::Small));
+        let began = Instant::now();
+        machine.server.send(&wake).await;
+        machine.server.report(ws.id, "up", |report| report.generation == generation && report.phase == ObservedPhase::Up).await;
+        thawed.push(began.elapsed());
+        machine.server.get(ws.id, "web", "/").await;
+        first_byte.push(began.elapsed());
+        machine.server.answer(wake.id).await;
+    }
+    show("prepare (local repository), to Done", prepared);
+    show("start from stopped, to Done", answered);
+    show("start from stopped, to Up (python)", up);
+    show("stop, to Done", stopped);
+    show("freeze, to Done", frozen);
+    let thawed = show("thaw, command to report (looked at every ms)", thawed);
+    show("thaw, command to the body of a GET", first_byte);
+    assert!(thawed < Duration::from_millis(50), "{thawed:?}");
+}

@@ -1,0 +1,122 @@
+//! A real browser, headless Chromium, on the sample application as a reviewer uses it.
+//!
+//! The sample is cloned with its installed packages committed, so the story needs no registry. Where Chromium, its driver
+//! or those packages are missing it says that it was skipped.
+
+use super::sample::{Member, PATIENCE, commit};
+use crate::support::TestBox;
+use envforge_testkit::{Shell, free_port, wait_until_within};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use thirtyfour::prelude::*;
+
+/// What keeps Chromium from asking the network for anything of its own.
+const FLAGS: [&str; 9] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1200,900",
+];
+
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/scheduler")
+}
+
+/// The sample in a repository of its own, packages included, so that its setup hook has nothing to fetch.
+fn repository(folder: &Path) -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "copying the sample as a person would")]
+    let copied = std::process::Command::new("cp").args(["-r", "--"]).arg(sample()).arg(folder.join("sample")).status().unwrap();
+    assert!(copied.success());
+    let repository = folder.join("sample");
+    let manifest = fs_err::read_to_string(repository.join("envforge.yml")).unwrap();
+    let without_setup: String =
+        manifest.lines().filter(|line| !line.starts_with("hooks:") && !line.contains("setup:")).map(|line| format!("{line}\n")).collect();
+    fs_err::write(repository.join("envforge.yml"), without_setup).unwrap();
+    fs_err::write(repository.join(".gitignore"), "").unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a team's own Git")]
+    let made = std::process::Command::new("git").arg("-C").arg(&repository).args(["init", "--quiet", "--initial-branch=main"]).status();
+    assert!(made.unwrap().success());
+    commit(&repository, "The scheduler, with its packages");
+    repository
+}
+
+async fn text(driver: &WebDriver) -> String {
+    match driver.find(By::Tag("body")).await {
+        Ok(body) => body.text().await.unwrap_or_default(),
+        Err(_) => String::new(),
+    }
+}
+
+async fn shows(driver: &WebDriver, wanted: &str) {
+    wait_until_within(wanted, PATIENCE, async || text(driver).await.contains(wanted)).await;
+}
+
+// proves LINK-3 LINK-5 RUN-6
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reviewer_opens_the_sample_and_sees_changes_as_they_are_made() {
+    let driver_program = Path::new("/usr/bin/chromedriver");
+    if !driver_program.exists() || !sample().join("node_modules/vite").exists() {
+        println!("skipped: needs chromium-driver, and `npm ci` in examples/scheduler");
+        return;
+    }
+    let the_box = TestBox::started().await;
+    let repository = repository(&the_box.scratch("team"));
+    let member = Member { the_box: &the_box, slug: "main".to_owned() };
+    member.workspace(&repository, "main").await;
+    member.wake().await;
+    member.all_ready().await;
+    let link = member.link("web").await;
+
+    let port = free_port();
+    #[expect(clippy::disallowed_methods, reason = "the browser's driver")]
+    let mut chromedriver = tokio::process::Command::new(driver_program)
+        .arg(format!("--port={port}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut wanted = DesiredCapabilities::chrome();
+    for flag in FLAGS {
+        wanted.add_arg(flag).unwrap();
+    }
+    wanted.add_arg(&format!("--user-data-dir={}", the_box.scratch("profile").display())).unwrap();
+    let server = format!("http://127.0.0.1:{port}");
+    let driver = envforge_testkit::wait_for("the browser's driver", async || WebDriver::new(&server, wanted.clone()).await.ok()).await;
+
+    // The card, its button, the application; the token leaves the address bar.
+    driver.goto(&link.url).await.unwrap();
+    driver.find(By::Tag("button")).await.unwrap().click().await.unwrap();
+    shows(&driver, "Scheduler").await;
+    assert!(!driver.current_url().await.unwrap().as_str().contains("/share/"));
+
+    // A row made in the page is in the branch's database.
+    let made = "const done = arguments[0]; fetch('/api/people', { method: 'POST', headers: { 'content-type': 'application/json' }, \
+        body: JSON.stringify({ name: 'Grace of the browser', color: 'teal' }) }).then((r) => done(r.status), (e) => done(String(e)))";
+    let status = driver.execute_async(made, Vec::new()).await.unwrap();
+    assert_eq!(status.json().as_i64(), Some(201), "{:?}", status.json());
+    let (code, rows) = member.run("psql \"$DATABASE_URL\" -qAtXc \"SELECT name FROM people\"").await;
+    assert!(code == 0 && rows.contains("Grace of the browser"), "{rows}");
+
+    // Hot reload through the gateway: the page changes without being loaded again.
+    driver.execute("window.stays = 42", Vec::new()).await.unwrap();
+    let mut shell =
+        Shell::attach(&format!("http://{}", the_box.listen), the_box.key().expose(), "local", "main").await.unwrap();
+    shell.send("sed -i 's/Scheduler/Planner of the story/' web/src/App.tsx; echo changed-$((1+1))\r").await.unwrap();
+    shell.expect("changed-2").await.unwrap();
+    shows(&driver, "Planner of the story").await;
+    let stays = driver.execute("return window.stays", Vec::new()).await.unwrap();
+    assert_eq!(stays.json().as_i64(), Some(42), "the page was reloaded instead of updated");
+
+    // Asleep, the same tab wakes it.
+    member.sleep("stopped").await;
+    driver.refresh().await.unwrap();
+    shows(&driver, "Planner of the story").await;
+    driver.quit().await.unwrap();
+    let _ = chromedriver.kill().await;
+}

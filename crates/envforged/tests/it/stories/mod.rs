@@ -1,0 +1,10 @@
+//! The product's stories: the real programs, a small real application, and a person who uses it.
+//!
+//! The application needs nothing but Node, so a story runs without the internet. Each story has a box of its own.
+
+mod browser;
+mod chaos;
+mod mistakes;
+mod neighbours;
+mod sample;
+mod the_loop;

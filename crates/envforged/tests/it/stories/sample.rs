@@ -1,0 +1,155 @@
+//! A team's repository with the small application, and the steps every story takes.
+
+use crate::support::TestBox;
+use envforge_api::client::{CallError, Client};
+use envforge_api::http::links::CreatedLink;
+use envforge_api::http::usage::WorkspaceUsage;
+use envforge_api::http::workspaces::Workspace;
+use envforge_core::readiness::ReadinessState;
+use envforge_core::runtime::RuntimeState;
+use envforge_testkit::wait_until_within;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Long enough for two cores that run other stories as well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+const FILES: [(&str, &str); 4] = [
+    ("envforge.yml", include_str!("app/envforge.yml")),
+    ("web.mjs", include_str!("app/web.mjs")),
+    ("api.mjs", include_str!("app/api.mjs")),
+    ("page.html", include_str!("app/page.html")),
+];
+
+/// A Git repository with the application, on branch `main`.
+pub(crate) fn repository(folder: &Path) -> PathBuf {
+    for (name, text) in FILES {
+        fs_err::write(folder.join(name), text).unwrap();
+    }
+    git(folder, &["init", "--quiet", "--initial-branch=main"]);
+    commit(folder, "The application");
+    folder.to_owned()
+}
+
+/// Commits everything in a repository.
+pub(crate) fn commit(folder: &Path, message: &str) {
+    git(folder, &["add", "--all"]);
+    let identity = ["-c", "user.name=Story", "-c", "user.email=story@envforge.invalid"];
+    git(folder, &[&identity[..], &["commit", "--quiet", "--allow-empty", "-m", message]].concat());
+}
+
+fn git(folder: &Path, arguments: &[&str]) {
+    #[expect(clippy::disallowed_methods, reason = "a team's own Git")]
+    let status = std::process::Command::new("git").arg("-C").arg(folder).args(arguments).status().unwrap();
+    assert!(status.success(), "git {arguments:?}");
+}
+
+/// A member at a box, in the workspace of one branch.
+pub(crate) struct Member<'a> {
+    pub(crate) the_box: &'a TestBox,
+    pub(crate) slug: String,
+}
+
+impl Member<'_> {
+    fn client(&self) -> Client {
+        self.the_box.client()
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/v1/orgs/local/workspaces/{}{rest}", self.slug)
+    }
+
+    /// The project and a workspace of `branch`; asked again until the server answers, as a person would.
+    pub(crate) async fn workspace(&self, repository: &Path, branch: &str) {
+        let project = json!({ "slug": "notes", "repository": repository });
+        let workspace = json!({ "project": "notes", "branch": branch, "slug": self.slug });
+        retry("a workspace", async || {
+            let client = self.client();
+            let _: serde_json::Value = client.post("/v1/orgs/local/projects", &project).await?;
+            let _: Workspace = client.post("/v1/orgs/local/workspaces", &workspace).await?;
+            Ok(())
+        })
+        .await;
+    }
+
+    pub(crate) async fn show(&self) -> Result<Workspace, CallError> {
+        self.client().get(&self.path("")).await
+    }
+
+    /// Waits until the workspace is as wanted; says how it is if that does not come.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Workspace) -> bool) {
+        let last = std::sync::Mutex::new(String::new());
+        let seen = async || match self.show().await {
+            Ok(workspace) if wanted(&workspace) => true,
+            Ok(workspace) => {
+                *last.lock().unwrap() = serde_json::to_string_pretty(&workspace).unwrap();
+                false
+            }
+            Err(_) => false,
+        };
+        let waiting = std::panic::AssertUnwindSafe(wait_until_within(what, PATIENCE, seen));
+        if let Err(panic) = futures_util::FutureExt::catch_unwind(waiting).await {
+            panic!("{what}: {:?}; the workspace is\n{}", panic.downcast_ref::<String>(), last.lock().unwrap());
+        }
+    }
+
+    pub(crate) async fn shell_ready(&self) {
+        self.until("the shell is ready", |workspace| workspace.shell.state == ReadinessState::Ready).await;
+    }
+
+    pub(crate) async fn all_ready(&self) {
+        self.until("everything is ready", |workspace| {
+            workspace.runtime.state == RuntimeState::Awake
+                && !workspace.parts.is_empty()
+                && workspace.parts.iter().all(|part| part.state == ReadinessState::Ready)
+        })
+        .await;
+    }
+
+    pub(crate) async fn wake(&self) {
+        retry("a wake", async || self.client().post::<_, Workspace>(&self.path("/wake"), &json!({})).await.map(drop)).await;
+    }
+
+    /// Puts the runtime to sleep and waits until it does.
+    pub(crate) async fn sleep(&self, tier: &str) {
+        let body = json!({ "tier": tier });
+        retry("sleep", async || self.client().post::<_, Workspace>(&self.path("/sleep"), &body).await.map(drop)).await;
+        let wanted = if tier == "frozen" { RuntimeState::Frozen } else { RuntimeState::Asleep };
+        self.until("it sleeps", |workspace| workspace.runtime.state == wanted).await;
+    }
+
+    pub(crate) async fn link(&self, service: &str) -> CreatedLink {
+        let body = json!({ "service": service });
+        retry("a link", async || self.client().post(&self.path("/links"), &body).await).await
+    }
+
+    pub(crate) async fn usage(&self) -> WorkspaceUsage {
+        retry("usage", async || self.client().get(&self.path("/usage")).await).await
+    }
+
+    /// Runs a line in the runtime, as `envforge run` does; its output.
+    pub(crate) async fn run(&self, line: &str) -> (i32, String) {
+        let output = self.the_box.envforge(&self.the_box.scratch("nowhere"), &["run", "-w", &self.slug, "--", "sh", "-c", line]).await;
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap_or(-1), said)
+    }
+}
+
+/// Tries again while the box has a part that was just killed.
+pub(crate) async fn retry<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T, CallError>) -> T {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(error) => {
+                let is_passing = match &error {
+                    CallError::Transport { .. } => true,
+                    CallError::Refused(refusal) => refusal.retry_after.is_some(),
+                };
+                assert!(is_passing && tokio::time::Instant::now() < end, "{what}: {error:?}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

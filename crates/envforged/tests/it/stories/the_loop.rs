@@ -1,0 +1,71 @@
+//! The whole product once: up, wake, link, sleep, receipt.
+
+use super::sample::{Member, repository};
+use crate::support::TestBox;
+use envforge_api::http::usage::LedgerExport;
+use envforge_core::ledger::verify;
+use envforge_core::token::Keyring;
+use envforge_testkit::{Browser, Shell};
+use serde_json::json;
+
+// proves UP-1 UP-2 UP-3 UP-5 REPO-4 RUN-1 RUN-3 RUN-6 LINK-2 LINK-3 LINK-4 COST-1 COST-2 OPS-1
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_wake_link_sleep_receipt() {
+    let the_box = TestBox::started().await;
+    let repository = repository(&the_box.scratch("notes"));
+    let opened = the_box.json(&repository, &["up", "--yes", "--no-attach"]).await;
+    let member = Member { the_box: &the_box, slug: "main".to_owned() };
+    let server = format!("http://{}", the_box.listen);
+
+    // The shell: a real terminal on the checkout, with its context, and everything in it survives a detach.
+    let mut shell = Shell::attach(&server, the_box.key().expose(), "local", "main").await.unwrap();
+    shell.answers().await.unwrap();
+    shell.send("git branch --show-current; ls .envforge; whoami; export STAYS=$((20+3))\r").await.unwrap();
+    shell.expect("context.json").await.unwrap();
+    drop(shell);
+    let mut shell = Shell::attach(&server, the_box.key().expose(), "local", "main").await.unwrap();
+    shell.send("echo kept-$STAYS\r").await.unwrap();
+    shell.expect("kept-23").await.unwrap();
+    member.all_ready().await;
+
+    // The link: a card without effect, then a session.
+    let link = opened["link"]["url"].as_str().expect("`up` makes a link").to_owned();
+    let mut browser = Browser::at(&link).unwrap();
+    assert_eq!(browser.status("/").await.unwrap(), 401);
+    browser.open(&link).await.unwrap();
+    assert!(browser.get("/").await.unwrap().contains("Notes of the story"));
+    let written = browser.post("/api/notes", &json!({ "text": "from the browser" })).await.unwrap();
+    assert!(written.contains("from the browser"));
+    assert!(browser.get("/api/count").await.unwrap().contains(":1"));
+    let (code, rows) = member.run("psql \"$DATABASE_URL\" -qAtXc 'SELECT text FROM notes'").await;
+    assert_eq!((code, rows.trim()), (0, "from the browser"), "the row is in the branch's own database");
+    assert_eq!(member.run("exit 7").await.0, 7);
+    let mut socket = browser.websocket("/api/live").await.unwrap();
+    Browser::echo(&mut socket, "hello", "hello").await.unwrap();
+
+    // A change in the shell shows through the gateway at once.
+    shell.send("sed -i 's/of the story/changed in the shell/' page.html\r").await.unwrap();
+    envforge_testkit::wait_until("the change shows", async || browser.get("/").await.unwrap().contains("changed in the shell")).await;
+
+    // Sleep by pausing: the socket survives, a request wakes.
+    member.sleep("frozen").await;
+    shell.answers().await.unwrap();
+    assert!(browser.get("/api/notes").await.unwrap().contains("from the browser"));
+    Browser::echo(&mut socket, "again", "again").await.unwrap();
+
+    // Sleep by ending: nothing runs, the link brings everything back.
+    member.sleep("stopped").await;
+    assert!(browser.get("/").await.unwrap().contains("changed in the shell"));
+    assert!(browser.get("/api/notes").await.unwrap().contains("from the browser"));
+    member.sleep("stopped").await;
+
+    let usage = member.usage().await;
+    assert!(usage.awake_since.is_none());
+    assert!(usage.receipts.len() >= 2, "{:?}", usage.receipts);
+    assert!(usage.receipts.iter().all(|receipt| receipt.is_final && receipt.unproven_seconds == 0));
+    let text = the_box.envforge(&repository, &["workspace", "usage", "main"]).await;
+    assert!(String::from_utf8_lossy(&text.stdout).contains("link visit to /"), "{}", String::from_utf8_lossy(&text.stdout));
+
+    let exported: LedgerExport = the_box.client().get("/v1/orgs/local/ledger").await.unwrap();
+    verify(&exported.events, &exported.checkpoint, &Keyring::new(&exported.keys)).unwrap();
+}

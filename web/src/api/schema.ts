@@ -1,0 +1,1877 @@
+// Made by `npm run generate` from docs/reference/openapi.json. Do not edit.
+
+export interface paths {
+    "/v1/api-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My API keys. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ApiKeys"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Make an API key of mine; its value is shown only here. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CreateApiKey"];
+                };
+            };
+            responses: {
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CreatedApiKey"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/api-keys/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke an API key of mine. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Key id */
+                    key: components["schemas"]["ApiKeyId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the server and its database answer. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Health"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who am I? */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Me"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/host-tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a one-time registration token for a host. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CreateHostToken"];
+                };
+            };
+            responses: {
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CreatedHostToken"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/hosts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Hosts of the org with their state and what their isolation lacks. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Hosts"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Export the org's ledger with a signed checkpoint. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LedgerExport"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/links/{link}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke a link; its sessions and open streams end within a second. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Link id */
+                    link: components["schemas"]["LinkId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Link"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Projects of the org. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Projects"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Create a project; the same slug and repository answer the one that exists. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CreateProject"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Project"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Workspaces of the org. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Workspaces"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Create a workspace, or get the one of this branch. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CreateWorkspace"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Workspace"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One workspace with the readiness of all its parts. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Workspace"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Delete a workspace with its checkout, databases and links. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/cap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Set the cap on awake minutes a month. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetCap"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["WorkspaceUsage"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The workspace, again each time it changes (server-sent events; the first is the present state). */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": components["schemas"]["WorkspaceChanged"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Links of a workspace, without their tokens. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Links"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Issue a signed link; its token is shown only here. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CreateLink"];
+                };
+            };
+            responses: {
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CreatedLink"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/logs/{service}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Captured log lines of a service, also while it sleeps; `setup` is the setup hook's. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Lines from the end to begin with; 200 when absent. */
+                    tail?: number;
+                    /** @description Keep sending what is appended. */
+                    follow?: boolean;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Service */
+                    service: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/plain": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run a test or job in the runtime layer, waking it. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CreateRun"];
+                };
+            };
+            responses: {
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Run"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/runs/{run}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One run with its state and exit code. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Job id */
+                    run: components["schemas"]["JobId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Run"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/runs/{run}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Captured output of a run. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Lines from the end to begin with; 200 when absent. */
+                    tail?: number;
+                    /** @description Keep sending what is appended. */
+                    follow?: boolean;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Job id */
+                    run: components["schemas"]["JobId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/plain": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/sleep": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a runtime to sleep: billing stops, the shell stays, links can wake it later. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Sleep"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Workspace"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/terminal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Attach to the workspace's shell (WebSocket: binary frames are the terminal, text frames its control). */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Columns, 80 when absent. */
+                    cols?: number;
+                    /** @description Rows, 24 when absent. */
+                    rows?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The terminal */
+                101: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Usage, cap posture, estimate and receipts. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["WorkspaceUsage"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/wake": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Wake a runtime; one that is awake or waking is left as it is. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Wake"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Workspace"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @description An API key, without its value. */
+        ApiKey: {
+            /** @description When it was made. */
+            created_at: string;
+            /** @description The key. */
+            id: components["schemas"]["ApiKeyId"];
+            /** @description When it was last used. */
+            last_used_at?: string | null;
+            /** @description What it is for. */
+            name: string;
+            /** @description Its first characters, to recognize it by. */
+            prefix: string;
+        };
+        /** @description An API key. */
+        ApiKeyId: string;
+        /** @description One's API keys. */
+        ApiKeys: {
+            /** @description Newest first. */
+            api_keys: components["schemas"]["ApiKey"][];
+        };
+        /** @description One metered interval. */
+        AwakeWindow: {
+            /** @description When it closed; absent while it is open. */
+            closed_at?: string | null;
+            /** @description Why it ended. */
+            end_cause?: string | null;
+            /** @description When it opened. */
+            opened_at: string;
+            /** @description The usage session around it. */
+            session: components["schemas"]["UsageSessionId"];
+            /** @description The size billed. */
+            size: components["schemas"]["Size"];
+            /**
+             * Format: int64
+             * @description Seconds that could not be proven and are not billed.
+             */
+            unproven_seconds: number;
+            /** @description What woke it. */
+            wake_cause: string;
+            /** @description The window. */
+            window: components["schemas"]["WindowId"];
+        };
+        /** @description A cap on awake minutes per calendar month (UTC). */
+        Cap: {
+            /**
+             * Format: int64
+             * @description Awake minutes a month.
+             */
+            minutes: number;
+            /** @description None, warn or stop. */
+            mode: components["schemas"]["CapMode"];
+        };
+        /**
+         * @description What happens at a cap.
+         * @enum {string}
+         */
+        CapMode: "none" | "warn" | "stop";
+        /** @description Where usage stands against a cap. */
+        CapPosture: {
+            /** @enum {string} */
+            posture: "none";
+        } | {
+            /**
+             * Format: int64
+             * @description Percent used.
+             */
+            percent: number;
+            /** @enum {string} */
+            posture: "within";
+        } | {
+            /**
+             * Format: int64
+             * @description Percent used.
+             */
+            percent: number;
+            /** @enum {string} */
+            posture: "warning";
+        } | {
+            /**
+             * Format: int64
+             * @description Percent used.
+             */
+            percent: number;
+            /** @enum {string} */
+            posture: "stopped";
+        };
+        /** @description A signed statement about the head of a chain. */
+        Checkpoint: {
+            /** @description When it was signed. */
+            at: string;
+            /** @description Hash of the head. */
+            hash: string;
+            /** @description The key that signed it. */
+            key: string;
+            org?: components["schemas"]["OrgId"] | null;
+            /**
+             * Format: int64
+             * @description Position of the head.
+             */
+            position: number;
+            /** @description The signature over the other fields. */
+            signature: string;
+        };
+        /** @description Asks for an API key. */
+        CreateApiKey: {
+            /** @description What it is for. */
+            name: string;
+        };
+        /** @description Asks for a one-time host registration token. */
+        CreateHostToken: {
+            /** @description Name of the host to be. */
+            name: components["schemas"]["Slug"];
+        };
+        /** @description Asks for a signed link. */
+        CreateLink: {
+            /**
+             * Format: int32
+             * @description Minutes until it expires; 60 when absent, at most 43,200 (30 days).
+             */
+            expires_in_minutes?: number | null;
+            /** @description The service. */
+            service: string;
+            /**
+             * Format: int32
+             * @description Most visits (exchanges for a browser session); no limit when absent.
+             */
+            visit_budget?: number | null;
+            /**
+             * Format: int32
+             * @description Most wakes it may cause.
+             */
+            wake_budget?: number | null;
+        };
+        /** @description Asks for a project. */
+        CreateProject: {
+            /** @description Where the repository is: a Git URL, or on the one box an absolute path. */
+            repository: string;
+            /** @description Its slug, unique in the org. */
+            slug: components["schemas"]["Slug"];
+        };
+        /** @description Asks for a run. */
+        CreateRun: {
+            /** @description Program and arguments; not interpreted by a shell. */
+            argv: string[];
+        };
+        /** @description Asks for a workspace. Asking again for the same branch of the same project answers the one that exists. */
+        CreateWorkspace: {
+            /** @description The branch; made from the repository's default branch when it does not exist. */
+            branch: string;
+            /** @description The project. */
+            project: components["schemas"]["Slug"];
+            size?: components["schemas"]["Size"] | null;
+            slug?: components["schemas"]["Slug"] | null;
+        };
+        /** @description A new API key; the only time its value is shown. */
+        CreatedApiKey: {
+            /** @description The key. */
+            id: components["schemas"]["ApiKeyId"];
+            /** @description The value to send as `Authorization: Bearer`. */
+            value: string;
+        };
+        /** @description A one-time registration token; the only time it is shown. */
+        CreatedHostToken: {
+            /** @description The host to be. */
+            host: components["schemas"]["HostId"];
+            /** @description Hand it to `envforged host --token-file`. */
+            token: string;
+        };
+        /** @description A new link; the only time its token is shown. */
+        CreatedLink: {
+            /** @description The link. */
+            link: components["schemas"]["Link"];
+            /** @description The token, for the `envforge-link` header of agents and CI. */
+            token: string;
+            /** @description What to share: `https://<dev host>/share/<token>`. */
+            url: string;
+        };
+        /** @description A dev host. */
+        DevHost: {
+            /** @description The DNS label. */
+            label: string;
+            /** @description The service. */
+            service: string;
+            /** @description The URL, without any token. */
+            url: string;
+        };
+        /** @description The body of every answer that is not a success. */
+        ErrorBody: {
+            /** @description What was refused, why, and what helps. */
+            error: components["schemas"]["Refusal"];
+        };
+        /** @description Something that happened. */
+        Event: {
+            /** @description Who: a user, link session, host or part of the product, as `kind:id`. */
+            actor: string;
+            /** @description When the change was made. */
+            at: string;
+            /** @description Why, in words. */
+            cause: string;
+            /** @description What else is known; integers, texts and booleans only, never a secret. */
+            details: Record<string, never>;
+            /** @description The event. */
+            id: components["schemas"]["EventId"];
+            org?: components["schemas"]["OrgId"] | null;
+            /** @description What it happened to, as an id. */
+            subject: string;
+            /** @description What happened, past tense: `runtime.woken`. */
+            verb: string;
+        };
+        /** @description One ledger event. */
+        EventId: string;
+        /** @description What `GET /v1/health` answers. */
+        Health: {
+            /** @description `ok` when the database answers. */
+            status: string;
+            /** @description The server's version. */
+            version: string;
+        };
+        /** @description A host. */
+        Host: {
+            /** @description The host. */
+            id: components["schemas"]["HostId"];
+            /** @description Last heartbeat. */
+            last_seen_at?: string | null;
+            /** @description Its name. */
+            name: string;
+            /** @description What its isolation lacks, in plain sentences; empty is full isolation. */
+            reductions: string[];
+            /** @description Its state. */
+            state: components["schemas"]["HostState"];
+        };
+        /** @description A host: a machine that runs one org's workspaces. */
+        HostId: string;
+        /**
+         * @description State of a host, separate from any runtime's.
+         * @enum {string}
+         */
+        HostState: "registering" | "online" | "lost";
+        /** @description Hosts of an org. */
+        Hosts: {
+            /** @description By name. */
+            hosts: components["schemas"]["Host"][];
+        };
+        /** @description Why it stays awake, or how long still. */
+        IdleVerdict: {
+            /** @description What holds it, in words. */
+            reason: string;
+            /** @enum {string} */
+            verdict: "busy";
+        } | {
+            /** @description When it will sleep. */
+            sleeps_at: string;
+            /** @enum {string} */
+            verdict: "idle";
+        } | {
+            /** @description Why, in words. */
+            reason: string;
+            /** @enum {string} */
+            verdict: "sleep";
+        };
+        /** @description A test or job run by `envforge run`. */
+        JobId: string;
+        /** @description An export of the org's chain of the ledger, verifiable offline with `envforge ledger verify`. */
+        LedgerExport: {
+            /** @description Signed statement about the head. */
+            checkpoint: components["schemas"]["Checkpoint"];
+            /** @description Sealed events, oldest first. */
+            events: components["schemas"]["SealedEvent"][];
+            /** @description Keys that sign checkpoints. */
+            keys: components["schemas"]["PublicKey"][];
+        };
+        /** @description A link, without its token. */
+        Link: {
+            /** @description When it was made. */
+            created_at: string;
+            /** @description When it expires. */
+            expires_at: string;
+            /** @description The link. */
+            id: components["schemas"]["LinkId"];
+            /** @description The dev host label. */
+            label: string;
+            /** @description The service. */
+            service: string;
+            /** @description `active`, `expired` or `revoked`. */
+            state: components["schemas"]["LinkState"];
+            /**
+             * Format: int32
+             * @description Most visits allowed.
+             */
+            visit_budget?: number | null;
+            /**
+             * Format: int32
+             * @description Visits so far.
+             */
+            visits: number;
+            /**
+             * Format: int32
+             * @description Most wakes allowed.
+             */
+            wake_budget: number;
+            /**
+             * Format: int32
+             * @description Wakes caused so far.
+             */
+            wakes: number;
+            /** @description The workspace. */
+            workspace: components["schemas"]["WorkspaceId"];
+        };
+        /** @description A signed link. */
+        LinkId: string;
+        /**
+         * @description Whether a link still opens.
+         * @enum {string}
+         */
+        LinkState: "active" | "expired" | "revoked";
+        /** @description Links of a workspace. */
+        Links: {
+            /** @description Newest first. */
+            links: components["schemas"]["Link"][];
+        };
+        /** @description The caller. */
+        Me: {
+            /** @description Display name. */
+            name: string;
+            /** @description The orgs one is a member of. */
+            orgs: components["schemas"]["Membership"][];
+            /** @description The user. */
+            user: components["schemas"]["UserId"];
+        };
+        /** @description A membership. */
+        Membership: {
+            /** @description The org. */
+            org: components["schemas"]["OrgId"];
+            /** @description One's role in it. */
+            role: components["schemas"]["Role"];
+            /** @description Its slug. */
+            slug: components["schemas"]["Slug"];
+        };
+        /** @description An organization. */
+        OrgId: string;
+        /** @description A part and its readiness. */
+        Part: {
+            /** @description Why it is blocked, or what it waits for. */
+            cause?: string | null;
+            /** @description Stable code of what blocks it, such as `service.command_not_found`. */
+            code?: string | null;
+            /** @description What helps. */
+            fix?: string | null;
+            /** @description Shell, runtime, service, resource or check. */
+            kind: components["schemas"]["PartKind"];
+            /** @description Its name: the service's, the resource's, the check's; `shell`, `runtime`. */
+            name: string;
+            /**
+             * Format: int32
+             * @description Port a service listens on inside the workspace, once known.
+             */
+            port?: number | null;
+            /**
+             * Format: int32
+             * @description Times the service was restarted since the wake.
+             */
+            restarts?: number;
+            /** @description Its state. */
+            state: components["schemas"]["ReadinessState"];
+        };
+        /**
+         * @description What kind of part it is.
+         * @enum {string}
+         */
+        PartKind: "shell" | "runtime" | "service" | "resource" | "check";
+        /** @description A project. */
+        Project: {
+            /** @description When it was made. */
+            created_at: string;
+            /** @description The project. */
+            id: components["schemas"]["ProjectId"];
+            /** @description Where the repository is. */
+            repository: string;
+            /** @description Its slug. */
+            slug: components["schemas"]["Slug"];
+        };
+        /** @description A project: one repository with one `envforge.yml`. */
+        ProjectId: string;
+        /** @description Projects of an org. */
+        Projects: {
+            /** @description By slug. */
+            projects: components["schemas"]["Project"][];
+        };
+        /** @description A public key as it travels to gateways and hosts. */
+        PublicKey: {
+            /** @description Key id, as in the tokens. */
+            id: string;
+            /** @description The 32 bytes in unpadded base64url. */
+            key: string;
+        };
+        /**
+         * @description The state of a part.
+         * @enum {string}
+         */
+        ReadinessState: "ready" | "waking" | "blocked" | "asleep";
+        /** @description What a usage session did and cost; kept after sleep. */
+        Receipt: {
+            /**
+             * Format: int64
+             * @description Metered seconds.
+             */
+            awake_seconds: number;
+            /**
+             * Format: int64
+             * @description Cost in micro-units of the currency.
+             */
+            cost_micros: number;
+            /** @description ISO 4217 code. */
+            currency: string;
+            /** @description Whether the session has ended; until then figures grow. */
+            is_final: boolean;
+            /** @description The session. */
+            session: components["schemas"]["UsageSessionId"];
+            /**
+             * Format: int64
+             * @description Seconds that could not be proven and are not billed.
+             */
+            unproven_seconds: number;
+            /** @description Its windows, oldest first. */
+            windows: components["schemas"]["AwakeWindow"][];
+        };
+        /** @description A refusal as every surface shows it. */
+        Refusal: {
+            /** @description Stable, documented, dotted: `link.expired`, `workspace.not_found`. */
+            code: string;
+            /** @description What to do about it. */
+            hint?: string | null;
+            /** @description Whose move it is. */
+            kind: components["schemas"]["RefusalKind"];
+            /** @description What is wrong, for a person. */
+            message: string;
+            /**
+             * Format: int32
+             * @description Seconds after which trying again can help; absent when it can't.
+             */
+            retry_after?: number | null;
+        };
+        /**
+         * @description Whose move it is, and hence the HTTP status.
+         * @enum {string}
+         */
+        RefusalKind: "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "limit" | "unavailable" | "internal";
+        /**
+         * @description A member's role in an org.
+         * @enum {string}
+         */
+        Role: "owner" | "admin" | "developer" | "reviewer" | "billing";
+        /** @description A run. */
+        Run: {
+            /** @description Program and arguments. */
+            argv: string[];
+            /** @description Why it failed. */
+            cause?: string | null;
+            /** @description When it was asked for. */
+            created_at: string;
+            /** @description When it ended. */
+            ended_at?: string | null;
+            /**
+             * Format: int32
+             * @description Exit code once ended; 128 + signal when killed.
+             */
+            exit_code?: number | null;
+            /** @description The job. */
+            id: components["schemas"]["JobId"];
+            /** @description Its state. */
+            state: components["schemas"]["RunState"];
+        };
+        /**
+         * @description The state of a run.
+         * @enum {string}
+         */
+        RunState: "pending" | "running" | "ended" | "failed";
+        /**
+         * @description What is, as far as the server knows.
+         * @enum {string}
+         */
+        RuntimeState: "asleep" | "waking" | "awake" | "frozen" | "stopping" | "blocked";
+        /** @description The runtime as people see it. */
+        RuntimeView: {
+            /** @description Since when the open awake window runs. */
+            awake_since?: string | null;
+            /** @description Why it is blocked. */
+            blocked_cause?: string | null;
+            /** @description Code of what blocks it. */
+            blocked_code?: string | null;
+            /** @description What helps. */
+            blocked_fix?: string | null;
+            /**
+             * Format: int64
+             * @description Raised by every wake and sleep.
+             */
+            generation: number;
+            idle?: components["schemas"]["IdleVerdict"] | null;
+            /** @description The public word: ready, waking, blocked or asleep. */
+            readiness: components["schemas"]["ReadinessState"];
+            /** @description Its size. */
+            size: components["schemas"]["Size"];
+            /** @description The exact state. */
+            state: components["schemas"]["RuntimeState"];
+            /** @description What woke it, while it is not asleep. */
+            wake_cause?: string | null;
+        };
+        /** @description An event's place in its chain. */
+        Seal: {
+            /** @description SHA-256 over the previous hash and the canonical event, hexadecimal. */
+            hash: string;
+            /**
+             * Format: int64
+             * @description 1 for the first event of the chain.
+             */
+            position: number;
+        };
+        /** @description A sealed event, as exports carry it. */
+        SealedEvent: {
+            /** @description The event. */
+            event: components["schemas"]["Event"];
+            /** @description Its place. */
+            seal: components["schemas"]["Seal"];
+        };
+        /** @description Sets a cap. */
+        SetCap: {
+            /** @description The new cap. */
+            cap: components["schemas"]["Cap"];
+        };
+        /**
+         * @description The size of a runtime.
+         * @enum {string}
+         */
+        Size: "small" | "medium" | "large";
+        /** @description Puts a runtime to sleep. */
+        Sleep: {
+            /** @description How deep. */
+            tier?: components["schemas"]["SleepTier"];
+        };
+        /**
+         * @description How deep to sleep.
+         * @enum {string}
+         */
+        SleepTier: "frozen" | "stopped";
+        /**
+         * @description A checked slug.
+         * @example fix-login
+         */
+        Slug: string;
+        /** @description A usage session: from one wake to the next full sleep. */
+        UsageSessionId: string;
+        /** @description A person or agent with an account. */
+        UserId: string;
+        /** @description Wakes a runtime. */
+        Wake: {
+            size?: components["schemas"]["Size"] | null;
+        };
+        /** @description An awake window. */
+        WindowId: string;
+        /** @description A workspace. */
+        Workspace: {
+            /** @description The branch. */
+            branch: string;
+            /** @description When it was made. */
+            created_at: string;
+            /** @description Dev hosts, one per service; a name is no promise of availability. */
+            dev_hosts: components["schemas"]["DevHost"][];
+            /** @description The workspace. */
+            id: components["schemas"]["WorkspaceId"];
+            /** @description The org. */
+            org: components["schemas"]["OrgId"];
+            /** @description The org's slug. */
+            org_slug: components["schemas"]["Slug"];
+            /** @description Services, resources and checks. */
+            parts: components["schemas"]["Part"][];
+            /** @description The project. */
+            project: components["schemas"]["Slug"];
+            /** @description Runtime layer. */
+            runtime: components["schemas"]["RuntimeView"];
+            /** @description Shell layer. */
+            shell: components["schemas"]["Part"];
+            /** @description Its slug. */
+            slug: components["schemas"]["Slug"];
+        };
+        /**
+         * @description One server-sent event of `GET …/workspaces/{workspace}/events`: the whole workspace, each time it changed.
+         *     Correct after a reconnect, because the first event is always the present state.
+         */
+        WorkspaceChanged: {
+            workspace?: components["schemas"]["Workspace"] | null;
+        };
+        /** @description A workspace: one branch of one project. */
+        WorkspaceId: string;
+        /** @description The usage panel of a workspace. */
+        WorkspaceUsage: {
+            /**
+             * Format: int64
+             * @description Metered seconds this calendar month (UTC), the open window included.
+             */
+            awake_seconds_this_month: number;
+            /** @description Since when the open awake window runs. */
+            awake_since?: string | null;
+            /** @description Resources a provider bills separately. */
+            billed_separately: string[];
+            /** @description The cap. */
+            cap: components["schemas"]["Cap"];
+            /** @description Where usage stands against it. */
+            cap_posture: components["schemas"]["CapPosture"];
+            /** @description ISO 4217 code. */
+            currency: string;
+            /**
+             * Format: int64
+             * @description Cost this month in micro-units of the currency.
+             */
+            estimate_micros: number;
+            /** @description Receipts, newest first; kept after sleep. */
+            receipts: components["schemas"]["Receipt"][];
+            /** @description Its size. */
+            size: components["schemas"]["Size"];
+            /** @description The runtime's state. */
+            state: components["schemas"]["RuntimeState"];
+            /** @description What woke it, while it is not asleep. */
+            wake_cause?: string | null;
+        };
+        /** @description Workspaces of an org. */
+        Workspaces: {
+            /** @description By slug. */
+            workspaces: components["schemas"]["Workspace"][];
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export type operations = Record<string, never>;

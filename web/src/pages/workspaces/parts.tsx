@@ -1,0 +1,92 @@
+import type { DevHost, Part, PartKind, Workspace } from "../../api/types";
+import { plural, sentence } from "../../format";
+import { Badge } from "../../ui/badge";
+import { Card } from "../../ui/card";
+
+const GROUPS: [PartKind, string][] = [
+  ["service", "Services"],
+  ["resource", "Resources"],
+  ["check", "Checks"],
+];
+
+/** Services with their dev hosts, resources and checks, each with its readiness. */
+export function PartsCard({ workspace }: { workspace: Workspace }) {
+  const { parts, dev_hosts: hosts } = workspace;
+  const groups = GROUPS.map(([kind, title]) => ({ title, parts: parts.filter((part) => part.kind === kind) }));
+  const ready = parts.filter(({ state }) => state === "ready").length;
+  return (
+    <Card title="Parts" aside={parts.length > 0 && <span className="text-sm text-quiet">{`${ready} of ${parts.length} ready`}</span>}>
+      {parts.length === 0 && (
+        <p className="text-quiet">
+          None known yet. They are those of the branch’s <code className="font-mono">envforge.yml</code>, once it is read.
+        </p>
+      )}
+      <div className="space-y-5">
+        {groups.map(
+          (group) =>
+            group.parts.length > 0 && (
+              <section key={group.title} aria-label={group.title}>
+                <h3 className="mb-1 text-sm font-medium text-quiet">{group.title}</h3>
+                <ul className="divide-y divide-line">
+                  {group.parts.map((part) => (
+                    <Row
+                      key={part.name}
+                      part={part}
+                      host={part.kind === "service" ? hosts.find(({ service }) => service === part.name) : undefined}
+                    />
+                  ))}
+                </ul>
+              </section>
+            ),
+        )}
+      </div>
+    </Card>
+  );
+}
+
+function Row({ part, host }: { part: Part; host?: DevHost }) {
+  const notes = [
+    part.port != null && `port ${part.port}`,
+    !!part.restarts && plural(part.restarts, "restart"),
+  ].filter(Boolean);
+  return (
+    <li className="py-2.5">
+      <div className="flex items-start justify-between gap-3">
+        <div className="min-w-0">
+          <p className="flex flex-wrap items-baseline gap-x-2">
+            <span className="font-medium">{part.name}</span>
+            {notes.length > 0 && <span className="text-sm text-quiet">{notes.join(" · ")}</span>}
+          </p>
+          {host && (
+            <a href={host.url} target="_blank" rel="noreferrer" className="text-link text-sm break-all">
+              {host.url.replace(/^https?:\/\//, "")}
+              <span className="sr-only"> (opens in a new tab)</span>
+            </a>
+          )}
+          {part.state !== "blocked" && part.cause && <p className="text-sm text-quiet">{sentence(part.cause)}</p>}
+        </div>
+        <Badge state={part.state} />
+      </div>
+      {part.state === "blocked" && (
+        <div className="mt-2">
+          <Trouble cause={part.cause} fix={part.fix} code={part.code} />
+        </div>
+      )}
+    </li>
+  );
+}
+
+/** Why something is blocked and what helps: the two are never shown apart. */
+export function Trouble({ cause, fix, code }: { cause?: string | null; fix?: string | null; code?: string | null }) {
+  return (
+    <div className="rounded-lg border-l-3 border-blocked bg-blocked-soft px-3 py-2 text-sm wrap-anywhere">
+      <p className="text-blocked">{sentence(cause ?? "blocked, without a cause given")}</p>
+      {fix && (
+        <p className="mt-0.5">
+          <span className="font-medium">Fix:</span> {fix}
+        </p>
+      )}
+      {code && <p className="mt-0.5 font-mono text-xs text-quiet">{code}</p>}
+    </div>
+  );
+}

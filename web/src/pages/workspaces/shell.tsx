@@ -1,0 +1,21 @@
+import type { Workspace } from "../../api/types";
+import { Badge } from "../../ui/badge";
+import { Card } from "../../ui/card";
+import { Copy } from "../../ui/copy";
+import { Trouble } from "./parts";
+
+/** The shell, which is always there and never metered, and how to get into it. */
+export function ShellCard({ workspace: { shell, slug } }: { workspace: Workspace }) {
+  return (
+    <Card title="Shell" aside={<Badge state={shell.state} />}>
+      {shell.state === "blocked" ? (
+        <Trouble cause={shell.cause} fix={shell.fix} code={shell.code} />
+      ) : (
+        <>
+          <p className="mb-3 text-quiet">Never metered, and opening it wakes nothing.</p>
+          <Copy label="Command that opens the shell" value={`envforge up ${slug}`} />
+        </>
+      )}
+    </Card>
+  );
+}
