@@ -94,8 +94,8 @@ describe("signed in", () => {
   it("shows a workspace: readiness with cause and fix, dev host, usage", async () => {
     open("/orgs/acme/workspaces/fix-login");
     const services = await screen.findByRole("region", { name: "Services" });
-    expect(services.textContent).toContain("`npm run api` ended with 127");
-    expect(services.textContent).toContain("run `npm ci` in the shell");
+    expect(services.textContent).toContain("npm run api ended with 127");
+    expect(services.textContent).toContain("Run npm ci in the shell");
     expect(within(services).getByRole("link").getAttribute("href")).toBe("https://web--fix-login--acme.dev.test");
 
     // proves COST-2b
@@ -110,7 +110,7 @@ describe("signed in", () => {
   });
 
   it("wakes on request and shows what the stream then says", async () => {
-    let say = (_: string) => {};
+    let say: (text: string) => void = () => undefined;
     const live = new ReadableStream<Uint8Array>({
       start: (controller) => {
         say = (text) => controller.enqueue(new TextEncoder().encode(text));

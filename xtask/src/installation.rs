@@ -150,15 +150,21 @@ impl Installation {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
-    /// `envforge …` in `folder`; its output, whatever its exit code.
-    pub(crate) async fn envforge<A: AsRef<OsStr>>(&self, folder: &Path, arguments: &[A]) -> anyhow::Result<Output> {
-        let mut command = command(&self.bin_dir.join("envforge"));
-        command.args(arguments).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
+    /// `envforge …` in `folder`, to be run.
+    pub(crate) fn envforge_command<A: AsRef<OsStr>>(&self, folder: &Path, arguments: &[A]) -> std::process::Command {
+        let mut command = command(&self.bin_dir.join("envforge")).into_std();
+        command.args(arguments).current_dir(folder);
         // Nothing of whoever runs this, and nothing left behind in their home.
         command.env("XDG_CONFIG_HOME", self.data_dir.join("once/config")).env("ENVFORGE_DATA_DIR", &self.data_dir);
         command.env("ENVFORGE_SERVER", &self.url).env("ENVFORGE_KEY", self.key.expose());
         command.env_remove("ENVFORGE_ORG").env_remove("ENVFORGE_WORKSPACE");
-        Ok(command.output().await?)
+        command
+    }
+
+    /// `envforge …` in `folder`; its output, whatever its exit code.
+    pub(crate) async fn envforge<A: AsRef<OsStr>>(&self, folder: &Path, arguments: &[A]) -> anyhow::Result<Output> {
+        let mut command = Command::from(self.envforge_command(folder, arguments));
+        Ok(command.stdin(Stdio::null()).kill_on_drop(true).output().await?)
     }
 
     /// `envforge … --json`, which must end well, and what it answered.

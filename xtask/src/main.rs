@@ -1,5 +1,6 @@
 //! Repository checks, the product's loop without a person, benchmarks, and chaos. For developers and CI only.
 
+mod bench;
 mod installation;
 mod once;
 mod sample;
@@ -27,6 +28,8 @@ enum Task {
     },
     /// Walk the product's whole loop once, and see each step
     Once(once::Once),
+    /// Measure the numbers to beat, beside their peers
+    Bench(bench::Bench),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,6 +37,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Tidy { root } => tidy::run(&root.unwrap_or_else(tidy::repository)),
         Task::Once(once) => once::run(&once).await,
+        Task::Bench(bench) => bench::run(&bench).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

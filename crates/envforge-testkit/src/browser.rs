@@ -43,6 +43,21 @@ impl Browser {
         Ok(Self { http, host, gateway, cookie: None })
     }
 
+    /// The dev host, as in the `Host` header.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Where the gateway listens.
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway
+    }
+
+    /// The session, as in the `Cookie` header.
+    pub fn cookie(&self) -> Option<&str> {
+        self.cookie.as_deref()
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("http://{}{path}", self.host)).header(HOST, &self.host);
         match &self.cookie {

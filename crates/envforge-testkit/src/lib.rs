@@ -25,7 +25,7 @@ mod wire;
 
 pub use browser::Browser;
 pub use database::TestDatabase;
-pub use dirs::{free_port, temp_dir};
+pub use dirs::{Slot, free_port, temp_dir};
 pub use leftovers::end_leftovers;
 pub use redact::redact;
 pub use shell::Shell;

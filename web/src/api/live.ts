@@ -53,7 +53,8 @@ export async function follow(api: Api, path: string, signal: AbortSignal, tell: 
         tell({ kind: "changed", workspace });
       }
     } catch (thrown) {
-      error = asRefused(thrown);
+      // Given up for its silence: nobody refused anything.
+      error = connection.signal.aborted ? null : asRefused(thrown);
     } finally {
       clearTimeout(silence);
       signal.removeEventListener("abort", stop);

@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 import { asRefused } from "../api/refusal";
-import { sentence } from "../format";
+import { Words } from "./words";
 
 const LOOKS = {
   plain: "border-line bg-sunken",
@@ -19,8 +19,8 @@ export function RefusalNotice({ error, children }: { error: unknown; children?: 
   return (
     <div role="alert">
       <Notice look="bad">
-        <p className="font-medium text-blocked">{sentence(refusal.message)}</p>
-        {refusal.hint && <p className="mt-0.5">{sentence(refusal.hint)}</p>}
+        <p className="font-medium text-blocked"><Words>{refusal.message}</Words></p>
+        {refusal.hint && <p className="mt-0.5"><Words>{refusal.hint}</Words></p>}
         <p className="mt-1 font-mono text-xs text-quiet">{refusal.code}</p>
         {children && <div className="mt-3">{children}</div>}
       </Notice>

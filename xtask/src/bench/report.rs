@@ -47,7 +47,18 @@ impl Record {
             })
         };
         let missed = misses(p50, target.p50) || misses(p99, target.p99);
-        Self { name, p50, p99, unit, target: target.text, peer: None, peer_p50: None, peer_p99: None, ratio: None, missed }
+        Self {
+            name,
+            p50,
+            p99,
+            unit,
+            target: target.text,
+            peer: None,
+            peer_p50: None,
+            peer_p99: None,
+            ratio: None,
+            missed,
+        }
     }
 
     /// Beside a peer measured in the same run.
@@ -110,7 +121,8 @@ mod tests {
         let target = Target { p50: Some(40.0), p99: Some(100.0), text: "< 40" };
         let times = Record::of("a", "ms", Better::Less, &samples, target);
         assert_eq!((times.p50, times.p99, times.missed), (50.0, 99.0, true));
-        let rates = Record::of("b", "req/s", Better::More, &samples, Target { p50: Some(40.0), p99: None, text: "≥ 40" });
+        let rates =
+            Record::of("b", "req/s", Better::More, &samples, Target { p50: Some(40.0), p99: None, text: "≥ 40" });
         assert_eq!((rates.p50, rates.p99, rates.missed), (51.0, 2.0, false));
         let beside = rates.beside("peer", Better::More, &[25.5]);
         assert_eq!(beside.ratio, Some(2.0));

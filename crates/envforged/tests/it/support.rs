@@ -8,21 +8,18 @@
 use envforge_api::client::{Address, Client};
 use envforge_api::http::Health;
 use envforge_core::secret::Secret;
-use envforge_testkit::{end_leftovers, free_port, temp_dir, wait_for, wait_until_within};
+use envforge_testkit::{Slot, end_leftovers, free_port, temp_dir, wait_for, wait_until_within};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::process::Child;
 
 /// The first start makes a database cluster.
 const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(40);
-
-static BOXES: AtomicU32 = AtomicU32::new(0);
 
 /// A box for a test; see the module.
 pub(crate) struct TestBox {
@@ -31,17 +28,20 @@ pub(crate) struct TestBox {
     pub(crate) gateway: SocketAddr,
     arguments: Vec<String>,
     supervisor: Option<Child>,
+    /// Its users and networks are nobody else's while it lives.
+    _slot: Slot,
 }
 
 impl TestBox {
     /// A box that does not run yet.
     pub(crate) fn new() -> Self {
         let address = || SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let number = (std::process::id() + BOXES.fetch_add(1, Ordering::Relaxed)) % 40;
+        let slot = Slot::take(40);
+        let number = slot.number;
         let arguments = ["--instance", &format!("t{number}"), "--uid-base", &(400_000 + number * 1_000).to_string()];
         let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
-        Self { dir: temp_dir("box"), listen: address(), gateway: address(), arguments, supervisor: None }
+        Self { dir: temp_dir("box"), listen: address(), gateway: address(), arguments, supervisor: None, _slot: slot }
     }
 
     /// A box that answers.

@@ -9,6 +9,8 @@ import { Copy } from "../../ui/copy";
 import { Empty, Loading, RefusalNotice } from "../../ui/notice";
 import { Time } from "../../ui/time";
 import { useTitle } from "../../ui/title";
+import { Words } from "../../ui/words";
+import { publicWord } from "./runtime";
 
 /** From so many on, a filter helps more than it is in the way. */
 const FILTER_FROM = 6;
@@ -88,7 +90,9 @@ function Row({ org, workspace }: { org: string; workspace: Workspace }) {
           {project} · {branch}
         </p>
         {runtime.readiness === "blocked" && runtime.blocked_cause && (
-          <p className="text-sm text-blocked">{runtime.blocked_cause}</p>
+          <p className="text-sm text-blocked">
+            <Words>{runtime.blocked_cause}</Words>
+          </p>
         )}
         {blocked.length > 0 && <p className="text-sm text-blocked">Blocked: {names(blocked)}</p>}
       </div>
@@ -96,11 +100,11 @@ function Row({ org, workspace }: { org: string; workspace: Workspace }) {
         <span className="text-sm text-quiet">
           {runtime.awake_since && (
             <>
-              awake since <Time at={runtime.awake_since} />
+              woke <Time at={runtime.awake_since} />
             </>
           )}
         </span>
-        <Badge state={runtime.readiness} />
+        <Badge state={runtime.readiness} label={publicWord(runtime.state)} />
       </div>
     </li>
   );

@@ -1,7 +1,8 @@
 import type { DevHost, Part, PartKind, Workspace } from "../../api/types";
-import { plural, sentence } from "../../format";
+import { plural } from "../../format";
 import { Badge } from "../../ui/badge";
 import { Card } from "../../ui/card";
+import { Words } from "../../ui/words";
 
 const GROUPS: [PartKind, string][] = [
   ["service", "Services"],
@@ -63,7 +64,7 @@ function Row({ part, host }: { part: Part; host?: DevHost }) {
               <span className="sr-only"> (opens in a new tab)</span>
             </a>
           )}
-          {part.state !== "blocked" && part.cause && <p className="text-sm text-quiet">{sentence(part.cause)}</p>}
+          {part.state !== "blocked" && part.cause && <p className="text-sm text-quiet"><Words>{part.cause}</Words></p>}
         </div>
         <Badge state={part.state} />
       </div>
@@ -80,10 +81,10 @@ function Row({ part, host }: { part: Part; host?: DevHost }) {
 export function Trouble({ cause, fix, code }: { cause?: string | null; fix?: string | null; code?: string | null }) {
   return (
     <div className="rounded-lg border-l-3 border-blocked bg-blocked-soft px-3 py-2 text-sm wrap-anywhere">
-      <p className="text-blocked">{sentence(cause ?? "blocked, without a cause given")}</p>
+      <p className="text-blocked"><Words>{cause ?? "blocked, without a cause given"}</Words></p>
       {fix && (
         <p className="mt-0.5">
-          <span className="font-medium">Fix:</span> {fix}
+          <span className="font-medium">Fix:</span> <Words>{fix}</Words>
         </p>
       )}
       {code && <p className="mt-0.5 font-mono text-xs text-quiet">{code}</p>}

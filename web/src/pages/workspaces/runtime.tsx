@@ -75,7 +75,7 @@ function Reason({ runtime }: { runtime: RuntimeView }) {
   if (idle.verdict === "idle") {
     return (
       <>
-        Nothing works; sleeps <Time at={idle.sleeps_at} /> unless something starts.
+        Idle; sleeps <Time at={idle.sleeps_at} /> unless something starts.
       </>
     );
   }

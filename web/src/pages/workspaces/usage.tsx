@@ -6,6 +6,7 @@ import { awakeMinutes, count, duration, money, sentence } from "../../format";
 import { Badge } from "../../ui/badge";
 import { Button } from "../../ui/button";
 import { Card, Fact, Facts } from "../../ui/card";
+import { Meter } from "../../ui/meter";
 import { Loading, RefusalNotice } from "../../ui/notice";
 import { Time, useNow } from "../../ui/time";
 import { publicWord } from "./runtime";
@@ -99,6 +100,7 @@ function Posture({ cap, posture }: { cap: Cap; posture: CapPosture }) {
   if (posture.posture === "none") return <p className="mt-1 text-quiet">{capInWords(cap)}</p>;
   const { percent } = posture;
   const tone = { within: "text-quiet", warning: "text-waking font-medium", stopped: "text-blocked font-medium" };
+  const look = ({ within: "good", warning: "warning", stopped: "bad" } as const)[posture.posture];
   const words = {
     within: `${percent} % of the cap used`,
     warning: `Warning: ${percent} % of the cap used`,
@@ -106,17 +108,8 @@ function Posture({ cap, posture }: { cap: Cap; posture: CapPosture }) {
   };
   return (
     <div className="mt-2">
-      <meter
-        className="posture"
-        min={0}
-        max={100}
-        value={Math.min(100, percent)}
-        data-posture={posture.posture}
-        aria-label="Share of the cap used"
-      >
-        {percent} %
-      </meter>
-      <p className={tone[posture.posture]}>{words[posture.posture]}</p>
+      <Meter label="Share of the cap used" percent={percent} look={look} />
+      <p className={`mt-1 ${tone[posture.posture]}`}>{words[posture.posture]}</p>
       <p className="text-sm text-quiet">{capInWords(cap)}</p>
     </div>
   );

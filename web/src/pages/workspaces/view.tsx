@@ -46,8 +46,8 @@ export function WorkspacePage({ org, slug }: { org: string; slug: string }) {
               <LinksCard workspace={workspace} mayWork={mayWork(role)} />
             </div>
             <div className="grid min-w-0 gap-5">
+              <ShellCard workspace={workspace} mayWork={mayWork(role)} />
               <UsageCard workspace={workspace} />
-              {mayWork(role) && <ShellCard workspace={workspace} />}
             </div>
           </div>
         </>

@@ -82,8 +82,8 @@ impl Machine {
 
     pub(crate) async fn start(&mut self) {
         let cancel = CancellationToken::new();
-        let running = Host::start(self.config.clone(), cancel.clone()).await.expect("the daemon starts");
         let hellos = self.server.hellos();
+        let running = Host::start(self.config.clone(), cancel.clone()).await.expect("the daemon starts");
         self.running = Some((running, cancel));
         wait_until("a hello", async || self.server.hellos() > hellos).await;
     }

@@ -1,0 +1,82 @@
+//! The numbers to beat, measured on a running box next to the named peer in the same run where it runs locally.
+//!
+//! Every measurement goes through the product's public surface, as a person or a visitor would: the CLI in a terminal, the
+//! API, a browser session at the gateway. A miss is printed as a miss. Run it on a release build, on a quiet machine.
+//!
+//! What is not measured here says so by being absent: `idle`, `machine` and `capacity` need sources of load of their own.
+
+mod pty;
+mod report;
+mod runtimes;
+mod shells;
+mod traffic;
+mod world;
+
+use crate::installation::Which;
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use report::Record;
+use std::io::Write as _;
+use world::World;
+
+/// What can be measured, in the order of the report.
+const NAMES: [&str; 9] = ["daemon", "create", "attach", "echo", "gateway", "websocket", "thaw", "wake", "receipt"];
+
+/// `xtask bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// What to measure; everything when absent
+    #[arg(value_name = "NAME", value_parser = NAMES)]
+    names: Vec<String>,
+    /// Answer with JSON on stdout
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Measures.
+pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
+    if cfg!(debug_assertions) {
+        say("this is a debug build: its numbers mean nothing; `./dev bench` measures a release build");
+    }
+    let wants = |name: &str| bench.names.is_empty() || bench.names.iter().any(|wanted| wanted == name);
+    let mut world = World::begin(&bench.which).await.context("the box to measure")?;
+    let mut records = Vec::new();
+    let mut failed = Vec::new();
+    for name in NAMES.into_iter().filter(|name| wants(name)) {
+        say(&format!("measuring {name}"));
+        match measure(&mut world, name).await {
+            Ok(measured) => records.extend(measured),
+            Err(error) => failed.push(format!("{name}: {error:#}")),
+        }
+    }
+    world.end().await?;
+    let mut out = std::io::stdout().lock();
+    if bench.json {
+        serde_json::to_writer_pretty(&mut out, &records)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", report::table(&records))?;
+    }
+    ensure!(failed.is_empty(), "not measured:\n{}", failed.join("\n"));
+    Ok(())
+}
+
+async fn measure(world: &mut World, name: &str) -> anyhow::Result<Vec<Record>> {
+    match name {
+        "daemon" => runtimes::daemon(world),
+        "create" => shells::create(world).await,
+        "attach" => shells::attach(world).await,
+        "echo" => shells::echo(world).await,
+        "gateway" => traffic::gateway(world).await,
+        "websocket" => traffic::websocket(world).await,
+        "thaw" => runtimes::thaw(world).await,
+        "wake" => runtimes::wake(world).await,
+        _ => runtimes::receipt(world).await,
+    }
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
