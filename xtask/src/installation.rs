@@ -197,10 +197,19 @@ impl Installation {
             child.kill().await?;
             bail!("the box did not end within {STOP:?}:\n{}", self.last_words());
         }
-        if self.throw_away.take().is_some() {
-            envforge_testkit::end_leftovers(&self.data_dir);
-        }
         Ok(())
+    }
+}
+
+impl Drop for Installation {
+    /// A box that was not stopped in order is killed; a throw-away one with everything that is meant to outlive it.
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.started {
+            let _ = child.start_kill();
+        }
+        if let Some(dir) = &self.throw_away {
+            envforge_testkit::end_leftovers(dir.path());
+        }
     }
 }
 

@@ -49,7 +49,11 @@ pub(crate) async fn ensure(place: &Place, forbidden: &Path, repository: &str, br
 }
 
 fn disk(error: &io::Error) -> Blocked {
-    blocked("shell.checkout_failed", format!("the checkout could not be made: {error}"), "see that the host's disk has room, then prepare the workspace again")
+    blocked(
+        "shell.checkout_failed",
+        format!("the checkout could not be made: {error}"),
+        "see that the host's disk has room, then prepare the workspace again",
+    )
 }
 
 async fn from_url(place: &Place, url: &str, branch: &str) -> Result<(), Blocked> {
@@ -90,7 +94,9 @@ async fn from_directory(place: &Place, forbidden: &Path, path: &Path, branch: &s
     }
     bundle(place, &path, metadata.uid(), metadata.gid()).await?;
     let bundle = place.bundle().to_string_lossy().into_owned();
-    let output = git(place, &["-c", "protocol.file.allow=always", "clone", "--quiet", "--no-checkout", "--", &bundle, "."]).await?;
+    let output =
+        git(place, &["-c", "protocol.file.allow=always", "clone", "--quiet", "--no-checkout", "--", &bundle, "."])
+            .await?;
     if !output.status.success() {
         return Err(not_a_repository(&path, &said(&output)));
     }
@@ -140,7 +146,8 @@ async fn bundle(place: &Place, path: &Path, uid: u32, gid: u32) -> Result<(), Bl
     let output = finish(command.spawn()).await?;
     if !output.status.success() {
         let said = said(&output);
-        if said.contains("empty bundle") || said.contains("ambiguous argument 'HEAD'") || said.contains("bad revision") {
+        if said.contains("empty bundle") || said.contains("ambiguous argument 'HEAD'") || said.contains("bad revision")
+        {
             return Err(blocked(
                 "shell.no_commits",
                 format!("{} has no commits yet", path.display()),
@@ -163,7 +170,8 @@ async fn switch(place: &Place, branch: &str) -> Result<(), Blocked> {
         ));
     }
     if !succeeds(place, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await?
-        && !succeeds(place, &["rev-parse", "--verify", "--quiet", &format!("refs/remotes/origin/{branch}^{{commit}}")]).await?
+        && !succeeds(place, &["rev-parse", "--verify", "--quiet", &format!("refs/remotes/origin/{branch}^{{commit}}")])
+            .await?
     {
         return Err(blocked(
             "shell.no_commits",
@@ -221,7 +229,9 @@ async fn git(place: &Place, args: &[&str]) -> Result<Output, Blocked> {
 
 async fn finish(spawned: io::Result<tokio::process::Child>) -> Result<Output, Blocked> {
     let child = spawned.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => blocked("shell.git_missing", "git is not installed on the host", "install it: apt-get install git"),
+        io::ErrorKind::NotFound => {
+            blocked("shell.git_missing", "git is not installed on the host", "install it: apt-get install git")
+        }
         _ => disk(&error),
     })?;
     match tokio::time::timeout(CLONE_LIMIT, child.wait_with_output()).await {

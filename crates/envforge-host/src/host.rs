@@ -20,8 +20,11 @@ use jiff::SignedDuration;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// How long another daemon may take to let go of the data directory.
+const LOCK_LIMIT: Duration = Duration::from_secs(2);
 /// How long deleted workspaces are remembered.
 const STONES_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -62,7 +65,7 @@ impl Host {
     pub async fn start(config: HostConfig, cancel: CancellationToken) -> Result<RunningHost, StartError> {
         let data = DataDir::new(&config.data_dir);
         data.create()?;
-        let lock = lock(&config.data_dir)?;
+        let lock = lock(&config.data_dir).await?;
         let engine: Arc<dyn Engine> = Arc::new(Native::new(&config)?);
         let identity = identify(&config, &cancel).await?;
         let postgres = Cluster::new(&config, &data);
@@ -84,7 +87,8 @@ impl Host {
         let workspaces = Workspaces::new(Arc::clone(&ctx));
         workspaces.take_up(journal::read_all(&ctx.data)?);
         let uplinks = Uplinks::new(Arc::clone(&ctx), Arc::clone(&workspaces))?;
-        let stream = Stream { machine: machine(&ctx), ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces), uplinks };
+        let stream =
+            Stream { machine: machine(&ctx), ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces), uplinks };
         tasks.spawn("stream", stream.hold());
         let cluster = Arc::clone(&ctx);
         tasks.spawn_loose("postgres-watch", async move { cluster.postgres.watch().await });
@@ -111,13 +115,20 @@ impl RunningHost {
     }
 }
 
-fn lock(data_dir: &Path) -> Result<std::fs::File, StartError> {
+/// Takes the data directory; a daemon that ends this very moment is waited for.
+async fn lock(data_dir: &Path) -> Result<std::fs::File, StartError> {
     let path = data_dir.join("lock");
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse(data_dir.display().to_string())),
-        Err(error) => Err(StartError::Data(error.into())),
+    let until = tokio::time::Instant::now() + LOCK_LIMIT;
+    loop {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StartError::InUse(data_dir.display().to_string())),
+            Err(error) => return Err(StartError::Data(error.into())),
+        }
     }
 }
 

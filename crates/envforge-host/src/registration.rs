@@ -98,7 +98,10 @@ async fn register(config: &HostConfig, token_path: &PathBuf) -> Result<Registere
                     Err(error) => Err(error),
                 }
             }
-            None => Err(CallError::Transport { message: "the registration token is not there yet".to_owned(), is_connect: true }),
+            None => Err(CallError::Transport {
+                message: "the registration token is not there yet".to_owned(),
+                is_connect: true,
+            }),
         };
         match answer {
             Ok(registered) => return Ok(registered),

@@ -29,9 +29,9 @@ impl ReportQueue {
     pub(crate) fn push(&mut self, mut report: Report, previous: Option<&Report>) -> Report {
         self.sequence += 1;
         report.sequence = self.sequence;
-        let edge = previous.is_none_or(|previous| {
-            (previous.phase, previous.process_runs) != (report.phase, report.process_runs)
-        }) || report.last_proof.is_some();
+        let edge = previous
+            .is_none_or(|previous| (previous.phase, previous.process_runs) != (report.phase, report.process_runs))
+            || report.last_proof.is_some();
         if let Some(last) = self.waiting.pop_back_if(|last| !last.edge) {
             inherit(&mut report, last.report);
         }

@@ -64,7 +64,8 @@ impl Script {
     pub(crate) async fn run(&self, client: &InitClient) -> Result<(), ClientError> {
         let name = format!("script.{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let stdin = memory_file(&self.text)?;
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from)?;
+        let null =
+            rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from)?;
         let mut spawn = Spawn::new(&name, Program::Argv(vec!["/bin/sh".to_owned(), "-s".to_owned()]));
         spawn.cwd = "/".into();
         let spawned = client.spawn_with_stdio(spawn, stdin.as_fd(), null.as_fd(), null.as_fd()).await?;

@@ -37,7 +37,11 @@ impl From<Blocked> for Trouble {
 pub(crate) fn unwritable(error: &std::io::Error) -> Blocked {
     let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
     if full {
-        blocked("host.disk_full", "the host's disk is full, so the command can't be remembered", "free space on the host, then try again")
+        blocked(
+            "host.disk_full",
+            "the host's disk is full, so the command can't be remembered",
+            "free space on the host, then try again",
+        )
     } else {
         blocked(
             "host.journal_unwritable",

@@ -11,18 +11,19 @@
 pub mod app;
 pub mod platform;
 
-pub mod accounts;
-pub mod control;
-pub mod gateways;
-pub mod hosts;
+// In the order in which they may call one another: each only those above it.
 pub mod ledger;
-pub mod links;
+pub mod accounts;
+pub mod hosts;
 pub mod projects;
-pub mod runs;
-pub mod runtimes;
-pub mod streams;
-pub mod usage;
 pub mod workspaces;
+pub mod usage;
+pub mod links;
+pub mod runtimes;
+pub mod runs;
+pub mod streams;
+pub mod gateways;
+pub mod control;
 
 mod start;
 

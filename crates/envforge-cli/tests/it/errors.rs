@@ -160,3 +160,14 @@ fn a_key_that_is_none_is_not_sent() {
     .assert_eq(&ran.text(&server));
     assert!(server.asked().is_empty());
 }
+
+/// The reference page is made from the table in the program.
+#[test]
+fn the_reference_of_exit_codes_is_as_checked_in() {
+    use std::fmt::Write as _;
+    let mut page = "# Exit codes of `envforge`\n\nMade from `crates/envforge-cli/src/exit.rs`. `envforge run` answers the code of the command it ran.\n\n| code | name | when |\n|---|---|---|\n".to_owned();
+    for (code, name, meaning) in envforge_cli::exit::ExitCode::TABLE {
+        writeln!(page, "| {code} | `{name}` | {meaning} |").unwrap();
+    }
+    expect_test::expect_file!["../../../../docs/reference/exit-codes.md"].assert_eq(&page);
+}

@@ -47,7 +47,9 @@ pub(super) fn ended(driver: &mut Driver, command: HostCommand, result: Result<()
 }
 
 async fn remove(ctx: &HostContext, place: &Place) -> Result<(), Blocked> {
-    let failed = |cause: String| blocked("workspace.not_destroyed", cause, "see the host daemon's log, then delete the workspace again");
+    let failed = |cause: String| {
+        blocked("workspace.not_destroyed", cause, "see the host daemon's log, then delete the workspace again")
+    };
     if place.postgres_password().exists() {
         ctx.postgres.remove(place.workspace).await?;
     }
@@ -59,7 +61,9 @@ async fn remove(ctx: &HostContext, place: &Place) -> Result<(), Blocked> {
 
 /// Everything but the journal.
 fn remove_files(place: &Place) -> io::Result<()> {
-    for directory in [place.checkout(), place.unfinished_checkout(), place.home(), place.logs(), place.data(), place.run()] {
+    for directory in
+        [place.checkout(), place.unfinished_checkout(), place.home(), place.logs(), place.data(), place.run()]
+    {
         files::remove_tree(&directory)?;
     }
     for file in [place.bundle(), place.proof(), place.postgres_password()] {
@@ -73,10 +77,19 @@ pub(super) fn removed(driver: &mut Driver, command: HostCommand, result: Result<
         return driver.answer(command.id, Outcome::Failed(block.into()), Durability::Process);
     }
     driver.state.remember(command.id, Outcome::Done);
-    let stone = Gravestone { generation: driver.state.generation, answered: driver.state.answered.clone(), at: driver.ctx.now() };
-    let buried = stone.write(&driver.ctx.data, driver.place.workspace).and_then(|()| files::remove_tree(driver.place.root()));
+    let stone = Gravestone {
+        generation: driver.state.generation,
+        answered: driver.state.answered.clone(),
+        at: driver.ctx.now(),
+    };
+    let buried =
+        stone.write(&driver.ctx.data, driver.place.workspace).and_then(|()| files::remove_tree(driver.place.root()));
     if let Err(error) = buried {
-        let block = blocked("workspace.not_destroyed", error.to_string(), "see the host daemon's log, then delete the workspace again");
+        let block = blocked(
+            "workspace.not_destroyed",
+            error.to_string(),
+            "see the host daemon's log, then delete the workspace again",
+        );
         return driver.say_answer(command.id, Outcome::Failed(block.into()));
     }
     tracing::info!(workspace = %driver.place.workspace, "workspace destroyed");

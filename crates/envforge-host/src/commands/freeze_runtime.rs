@@ -31,7 +31,8 @@ pub(super) async fn obey(driver: &mut Driver, command: HostCommand) {
         drop(driver.ctx.engine.thaw(&driver.place, Layer::Runtime));
         driver.resume_probes();
         driver.settle().await;
-        let block = blocked("runtime.not_frozen", format!("the runtime could not be paused: {error}"), "stop it instead");
+        let block =
+            blocked("runtime.not_frozen", format!("the runtime could not be paused: {error}"), "stop it instead");
         return driver.answer(command.id, Outcome::Failed(block.into()), Durability::Process);
     }
     driver.state.intent = Intent::Frozen { order, since: driver.ctx.now() };

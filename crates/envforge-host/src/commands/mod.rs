@@ -56,7 +56,12 @@ pub(crate) async fn finished(driver: &mut Driver, command: HostCommand, finished
 }
 
 /// Changes the state and journals it; if the journal can't take it, nothing is changed and the command is answered so.
-fn journaled(driver: &mut Driver, command: &HostCommand, durability: Durability, change: impl FnOnce(&mut WorkspaceState)) -> bool {
+fn journaled(
+    driver: &mut Driver,
+    command: &HostCommand,
+    durability: Durability,
+    change: impl FnOnce(&mut WorkspaceState),
+) -> bool {
     let before = driver.state.clone();
     driver.state.generation = command.generation;
     change(&mut driver.state);

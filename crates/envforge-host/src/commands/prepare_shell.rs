@@ -37,9 +37,15 @@ fn give_up_if(is_new: bool, driver: &mut Driver) {
     }
 }
 
-async fn work(ctx: Arc<HostContext>, place: Place, prepare: PrepareShell, running: Option<Arc<Sandbox>>) -> Result<Arc<Sandbox>, Blocked> {
+async fn work(
+    ctx: Arc<HostContext>,
+    place: Place,
+    prepare: PrepareShell,
+    running: Option<Arc<Sandbox>>,
+) -> Result<Arc<Sandbox>, Blocked> {
     let network = ctx.engine.prepare_network(&place).await;
-    let network = network.map_err(|error| blocked("shell.no_network", error.to_string(), "see the host daemon's log"))?;
+    let network =
+        network.map_err(|error| blocked("shell.no_network", error.to_string(), "see the host daemon's log"))?;
     if let Some(why) = network {
         tracing::warn!(workspace = %place.workspace, why, "network: the workspace has no way out");
     }
@@ -73,4 +79,3 @@ pub(super) async fn finished(driver: &mut Driver, command: HostCommand, result: 
     driver.publish();
     driver.answer(command.id, outcome, Durability::Machine);
 }
-

@@ -25,7 +25,8 @@ pub(super) async fn obey(driver: &mut Driver, command: HostCommand, order: Start
     if driver.state.prepared.is_none() || !driver.place.checkout().exists() {
         return driver.answer(command.id, Outcome::Failed(not_prepared().into()), Durability::Process);
     }
-    if !journaled(driver, &command, Durability::Process, |state| state.intent = Intent::Awake { order: order.clone() }) {
+    if !journaled(driver, &command, Durability::Process, |state| state.intent = Intent::Awake { order: order.clone() })
+    {
         return;
     }
     tracing::info!(workspace = %driver.place.workspace, size = %order.size, cause = order.cause, "runtime: wake");
@@ -49,7 +50,11 @@ pub(super) async fn obey(driver: &mut Driver, command: HostCommand, order: Start
 /// Lets a paused runtime go on.
 async fn thaw(driver: &mut Driver, command: HostCommand, order: StartRuntime, before: &StartRuntime, since: Timestamp) {
     if let Err(error) = driver.ctx.engine.thaw(&driver.place, Layer::Runtime) {
-        let block = blocked("runtime.not_thawed", format!("the runtime could not be resumed: {error}"), "stop it, then wake it again");
+        let block = blocked(
+            "runtime.not_thawed",
+            format!("the runtime could not be resumed: {error}"),
+            "stop it, then wake it again",
+        );
         return driver.answer(command.id, Outcome::Failed(block.into()), Durability::Process);
     }
     driver.runtime.reclaim = None;
@@ -103,7 +108,13 @@ async fn start(driver: &mut Driver, order: &StartRuntime) -> Result<(), Blocked>
 }
 
 async fn build(driver: &mut Driver, order: &StartRuntime, manifest: &Manifest) -> Result<(), Blocked> {
-    let failed = |cause: String| blocked("runtime.not_started", format!("the runtime could not be started: {cause}"), "see the host daemon's log, then wake it again");
+    let failed = |cause: String| {
+        blocked(
+            "runtime.not_started",
+            format!("the runtime could not be started: {cause}"),
+            "see the host daemon's log, then wake it again",
+        )
+    };
     let prepared = driver.state.prepared.clone().ok_or_else(not_prepared)?;
     let plan = runtime_plan(&driver.ctx, &driver.place, &prepared, order);
     let network = driver.ctx.engine.prepare_network(&driver.place).await;

@@ -109,5 +109,11 @@ async fn end_in_order(sandbox: &Sandbox, client: Option<InitClient>, graces: &BT
 /// Ends whatever is left of a layer.
 pub(super) async fn clear(ctx: &HostContext, place: &Place, layer: Layer) -> Result<(), Blocked> {
     let ended = ctx.engine.end(place, layer).await;
-    ended.map_err(|error| blocked("runtime.not_stopped", format!("the {layer} could not be ended: {error}"), "see the host daemon's log, then try again"))
+    ended.map_err(|error| {
+        blocked(
+            "runtime.not_stopped",
+            format!("the {layer} could not be ended: {error}"),
+            "see the host daemon's log, then try again",
+        )
+    })
 }

@@ -86,10 +86,8 @@ impl Native {
         spec.netns = (!self.isolation.rootless).then(|| place.network());
         spec.cgroup_procs = group.join_files();
         spec.log_dir = Some(place.logs());
-        spec.binds = vec![
-            Bind::writable(place.home(), inside::HOME),
-            Bind::writable(place.checkout(), inside::CHECKOUT),
-        ];
+        spec.binds =
+            vec![Bind::writable(place.home(), inside::HOME), Bind::writable(place.checkout(), inside::CHECKOUT)];
         spec.binds.extend(plan.binds.iter().cloned());
         spec.files = plan
             .files

@@ -110,7 +110,19 @@ impl Cluster {
         files::remove_tree(&unfinished).map_err(|error| disk(&error))?;
         files::directory(&unfinished, 0o700, Some((user.uid, user.gid))).map_err(|error| disk(&error))?;
         let target = unfinished.to_string_lossy().into_owned();
-        let arguments = ["--pgdata", &target, "--username", "envforge", "--auth", "reject", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"];
+        let arguments = [
+            "--pgdata",
+            &target,
+            "--username",
+            "envforge",
+            "--auth",
+            "reject",
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C.UTF-8",
+            "--no-sync",
+        ];
         self.program(bin, user, "initdb", &arguments, "").await?;
         let configure = || -> io::Result<()> {
             let mut conf = std::fs::OpenOptions::new().append(true).open(unfinished.join("postgresql.conf"))?;
@@ -138,12 +150,19 @@ impl Cluster {
         let data = self.data_dir().to_string_lossy().into_owned();
         let log = self.base.join("postgres.log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(|error| disk(&error))?;
-        rustix::fs::fchown(&file, Some(rustix::fs::Uid::from_raw(user.uid)), None).map_err(|error| disk(&error.into()))?;
+        rustix::fs::fchown(&file, Some(rustix::fs::Uid::from_raw(user.uid)), None)
+            .map_err(|error| disk(&error.into()))?;
         let wait = START_LIMIT.as_secs().to_string();
         let log = log.to_string_lossy().into_owned();
-        self.program(bin, user, "pg_ctl", &["start", "--silent", "--wait", "--timeout", &wait, "--pgdata", &data, "--log", &log], "")
-            .await
-            .map(drop)
+        self.program(
+            bin,
+            user,
+            "pg_ctl",
+            &["start", "--silent", "--wait", "--timeout", &wait, "--pgdata", &data, "--log", &log],
+            "",
+        )
+        .await
+        .map(drop)
     }
 
     /// Starts the cluster again if it ends while somebody needs it.
@@ -187,7 +206,9 @@ impl Cluster {
         }
         self.ensure_running().await?;
         let name = name_of(workspace);
-        self.sql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE);\nDROP ROLE IF EXISTS {name};\n")).await.map(drop)
+        self.sql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE);\nDROP ROLE IF EXISTS {name};\n"))
+            .await
+            .map(drop)
     }
 
     /// Runs SQL as the administrator; a cluster that is just starting is waited for.
@@ -196,8 +217,22 @@ impl Cluster {
         let socket = self.socket_dir().to_string_lossy().into_owned();
         let port = PORT.to_string();
         let arguments = [
-            "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1", "--host", &socket, "--port", &port,
-            "--username", "envforge", "--dbname", "postgres", "--file", "-",
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set",
+            "ON_ERROR_STOP=1",
+            "--host",
+            &socket,
+            "--port",
+            &port,
+            "--username",
+            "envforge",
+            "--dbname",
+            "postgres",
+            "--file",
+            "-",
         ];
         let mut tries = 0;
         loop {
@@ -212,8 +247,21 @@ impl Cluster {
     }
 
     /// Runs one of PostgreSQL's programs as the cluster's user.
-    async fn program(&self, bin: &Path, user: User, program: &str, arguments: &[&str], input: &str) -> Result<String, Blocked> {
-        let failed = |cause: String| blocked("resource.postgres_failed", format!("{program}: {cause}"), "see resources/postgres/postgres.log in the host's data directory");
+    async fn program(
+        &self,
+        bin: &Path,
+        user: User,
+        program: &str,
+        arguments: &[&str],
+        input: &str,
+    ) -> Result<String, Blocked> {
+        let failed = |cause: String| {
+            blocked(
+                "resource.postgres_failed",
+                format!("{program}: {cause}"),
+                "see resources/postgres/postgres.log in the host's data directory",
+            )
+        };
         let mut command = tokio_command(bin.join(program));
         command
             .args(arguments)
@@ -244,7 +292,8 @@ impl Cluster {
 
     /// Where the programs are: as configured, or the newest of Debian's.
     fn bin(&self) -> Result<PathBuf, Blocked> {
-        let has_all = |dir: &Path| ["initdb", "pg_ctl", "postgres", "psql"].iter().all(|program| dir.join(program).exists());
+        let has_all =
+            |dir: &Path| ["initdb", "pg_ctl", "postgres", "psql"].iter().all(|program| dir.join(program).exists());
         if let Some(bin) = &self.configured_bin {
             return if has_all(bin) {
                 Ok(bin.clone())

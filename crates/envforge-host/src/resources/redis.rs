@@ -38,8 +38,22 @@ pub(crate) fn spawn(config: &HostConfig) -> Spawn {
     let port = PORT.to_string();
     let program = config.redis_server.to_string_lossy();
     let arguments = [
-        "--bind", "127.0.0.1", "--port", &port, "--dir", &data, "--appendonly", "yes", "--save", "",
-        "--daemonize", "no", "--logfile", "", "--always-show-logo", "no",
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--dir",
+        &data,
+        "--appendonly",
+        "yes",
+        "--save",
+        "",
+        "--daemonize",
+        "no",
+        "--logfile",
+        "",
+        "--always-show-logo",
+        "no",
     ];
     // The directory is the workspace user's; whoever owns it makes it.
     let line = format!(

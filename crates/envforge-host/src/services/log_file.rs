@@ -118,10 +118,7 @@ impl Cursor {
     /// The end of a log as it is now.
     pub(crate) fn end(dir: &Path, name: &str) -> Self {
         let position = open(dir, name, 0).ok().flatten().and_then(|file| file.metadata().ok());
-        Self {
-            position: position.map(|metadata| (metadata.ino(), metadata.len())),
-            ..Self::start(dir, name)
-        }
+        Self { position: position.map(|metadata| (metadata.ino(), metadata.len())), ..Self::start(dir, name) }
     }
 
     /// What was appended since; empty when nothing was. At most a chunk of each piece at a time.

@@ -140,10 +140,7 @@ impl Supervisor {
 
     /// Whether nothing will change by itself soon: ready, blocked, ended, stopped.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(
-            self.state,
-            State::Ready { .. } | State::Blocked { .. } | State::Ended { .. } | State::Stopped
-        )
+        matches!(self.state, State::Ready { .. } | State::Blocked { .. } | State::Ended { .. } | State::Stopped)
     }
 
     /// When a [`Event::Tick`] will do something.
@@ -197,7 +194,11 @@ impl Supervisor {
             }
             Event::NotStarted { cause } => {
                 if self.wants_process() {
-                    self.block("service.not_started", cause, "correct the service's `command` or `directory` in envforge.yml, then start it again");
+                    self.block(
+                        "service.not_started",
+                        cause,
+                        "correct the service's `command` or `directory` in envforge.yml, then start it again",
+                    );
                 }
                 None
             }
@@ -241,7 +242,11 @@ impl Supervisor {
         let starting = matches!(self.state, State::Starting { .. });
         if starting && exit.code == Some(127) {
             let cause = with_lines("the command, or a program it runs, was not found", lines);
-            self.block("service.command_not_found", cause, "install the program, add it to `hooks.setup`, or correct the service's `command`");
+            self.block(
+                "service.command_not_found",
+                cause,
+                "install the program, add it to `hooks.setup`, or correct the service's `command`",
+            );
             return;
         }
         let failed = !exit.is_success();
@@ -272,7 +277,11 @@ impl Supervisor {
         self.failures.push(now);
         if self.failures.len() >= LOOP_FAILURES {
             let cause = format!("it {how}; it failed {} times within a minute", self.failures.len());
-            self.block("service.crash_loop", with_lines(&cause, lines), "see its log, correct the error, then start the service again");
+            self.block(
+                "service.crash_loop",
+                with_lines(&cause, lines),
+                "see its log, correct the error, then start the service again",
+            );
             return;
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << self.streak.min(10)).min(LONGEST_PAUSE);
@@ -289,7 +298,11 @@ impl Supervisor {
             State::Starting { since, detail } if now.duration_since(*since) >= PATIENCE => {
                 let detail = detail.clone().unwrap_or_else(|| "its port never accepted a connection".to_owned());
                 let cause = format!("it did not become healthy within {} s: {detail}", PATIENCE.as_secs());
-                self.block("service.never_healthy", cause, "correct its `port` or `health` in envforge.yml, or see its log for what it waits for");
+                self.block(
+                    "service.never_healthy",
+                    cause,
+                    "correct its `port` or `health` in envforge.yml, or see its log for what it waits for",
+                );
                 Some(Effect::Stop)
             }
             State::Unwell { since, detail } if now.duration_since(*since) >= PATIENCE => {

@@ -89,7 +89,8 @@ impl Stream {
         };
         let mut request = target.into_client_request()?;
         let bearer = format!("Bearer {}", self.ctx.identity.key.expose());
-        let mut value = http::HeaderValue::from_str(&bearer).map_err(|error| StreamError::Connect(error.to_string()))?;
+        let mut value =
+            http::HeaderValue::from_str(&bearer).map_err(|error| StreamError::Connect(error.to_string()))?;
         value.set_sensitive(true);
         request.headers_mut().insert(http::header::AUTHORIZATION, value);
         match &self.ctx.config.server {

@@ -82,15 +82,23 @@ async fn shell_of(view: &View) -> Option<InitClient> {
 }
 
 /// Opens a terminal.
-pub(crate) async fn open(ctx: &HostContext, view: &View, subject: &str, cols: u16, rows: u16) -> Result<OwnedFd, Refusal> {
+pub(crate) async fn open(
+    ctx: &HostContext,
+    view: &View,
+    subject: &str,
+    cols: u16,
+    rows: u16,
+) -> Result<OwnedFd, Refusal> {
     let session = if subject.is_empty() { MAIN_SESSION } else { subject };
-    let fits = session.len() <= 32 && session.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let fits =
+        session.len() <= 32 && session.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if !fits {
         return Err(Refusal::invalid("terminal.bad_name", "a terminal's name is at most 32 letters, digits, - and _"));
     }
     let uid = view.get().place.uid;
     let shell = shell_of(view).await.ok_or_else(|| {
-        Refusal::unavailable("shell.not_ready", "the workspace's shell is not ready").hint("its readiness says what is missing")
+        Refusal::unavailable("shell.not_ready", "the workspace's shell is not ready")
+            .hint("its readiness says what is missing")
     })?;
     let mut argv = tmux(uid);
     argv.extend(["new-session", "-A", "-s", session].map(str::to_owned));

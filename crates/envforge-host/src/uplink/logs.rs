@@ -46,11 +46,12 @@ pub(super) fn open(ctx: &HostContext, view: &View, subject: &str, tail: u32, fol
         // It has written nothing yet.
         None if known && now_is_job(subject) => job_log(subject),
         None if known => subject.to_owned(),
-        None => return Err(Refusal::not_found("logs.unknown", format!("there is no log `{}`", subject.escape_default()))),
+        None => {
+            return Err(Refusal::not_found("logs.unknown", format!("there is no log `{}`", subject.escape_default())));
+        }
     };
-    let (sender, receiver) = make_pipe().map_err(|error| {
-        Refusal::new(RefusalKind::Internal, "logs.pipe", format!("no pipe for the log: {error}"))
-    })?;
+    let (sender, receiver) = make_pipe()
+        .map_err(|error| Refusal::new(RefusalKind::Internal, "logs.pipe", format!("no pipe for the log: {error}")))?;
     ctx.tasks.spawn_loose("logs", async move {
         if let Err(error) = feed(dir, name, sender, tail.min(TAIL_MAX), follow).await
             && error.kind() != io::ErrorKind::BrokenPipe

@@ -129,6 +129,7 @@ impl Uplinks {
             .workspaces
             .view(claims.workspace)
             .ok_or_else(|| Refusal::not_found("workspace.not_here", "this host does not have the workspace"))?;
+        view.taken_up().await;
         match open {
             Open::Service => service::open(&self.ctx, &view, &claims.subject).await,
             Open::Terminal { cols, rows } => terminal::open(&self.ctx, &view, &claims.subject, cols, rows).await,
@@ -170,7 +171,9 @@ async fn dropped(pass: &mut watch::Receiver<Option<String>>) {
 fn refused(error: TokenError) -> Refusal {
     match error {
         TokenError::Expired => forbidden("ticket.expired", "the ticket has expired"),
-        TokenError::UnknownKey => forbidden("ticket.unknown_key", "the ticket was signed by a key this host does not know"),
+        TokenError::UnknownKey => {
+            forbidden("ticket.unknown_key", "the ticket was signed by a key this host does not know")
+        }
         TokenError::Malformed | TokenError::Forged => forbidden("ticket.invalid", "this is no ticket for a host"),
     }
 }

@@ -19,14 +19,19 @@ pub(super) async fn open(ctx: &HostContext, view: &View, service: &str) -> Resul
             return Err(Refusal::conflict("service.asleep", format!("service `{service}` is asleep")));
         }
         let port = now.ports.get(service).copied();
-        let port = port.ok_or_else(|| Refusal::unavailable("service.not_bound", format!("service `{service}` does not listen yet")))?;
+        let port = port.ok_or_else(|| {
+            Refusal::unavailable("service.not_bound", format!("service `{service}` does not listen yet"))
+        })?;
         (now.place.clone(), port)
     };
     let stream = ctx.engine.connect(&place, port).await.map_err(|error| {
-        Refusal::unavailable("service.not_bound", format!("service `{service}` does not answer on port {port}: {error}"))
+        Refusal::unavailable(
+            "service.not_bound",
+            format!("service `{service}` does not answer on port {port}: {error}"),
+        )
     })?;
     let ready = stream.set_nodelay(true).and_then(|()| stream.into_std());
-    ready
-        .map(OwnedFd::from)
-        .map_err(|error| Refusal::new(RefusalKind::Internal, "service.socket", format!("the connection can't be handed over: {error}")))
+    ready.map(OwnedFd::from).map_err(|error| {
+        Refusal::new(RefusalKind::Internal, "service.socket", format!("the connection can't be handed over: {error}"))
+    })
 }

@@ -47,7 +47,8 @@ fn wiring(manifest: &Manifest) -> Wiring {
 impl Driver {
     /// Starts the jobs that wait, if what they need is there.
     pub(super) async fn start_jobs(&mut self) {
-        let pending: Vec<JobId> = self.state.jobs.iter().filter(|(_, job)| job.state == RunState::Pending).map(|(id, _)| *id).collect();
+        let pending: Vec<JobId> =
+            self.state.jobs.iter().filter(|(_, job)| job.state == RunState::Pending).map(|(id, _)| *id).collect();
         if pending.is_empty() {
             return;
         }

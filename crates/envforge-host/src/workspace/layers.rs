@@ -7,8 +7,8 @@ use super::driver::Driver;
 use super::events::Event;
 use crate::context::Context;
 use crate::ctx::HostContext;
-use crate::files::Durability;
 use crate::engines::{Bind, Layer, LayerLimits, LayerPlan, inside};
+use crate::files::Durability;
 use crate::init::client::{ClientError, Events, InitClient};
 use crate::init::protocol::{Event as InitEvent, ProcessState, SandboxState};
 use crate::journal::Intent;
@@ -65,7 +65,12 @@ pub(crate) fn shell_plan(ctx: &HostContext, place: &Place, prepared: &PrepareShe
 }
 
 /// What the runtime layer looks like.
-pub(crate) fn runtime_plan(ctx: &HostContext, place: &Place, prepared: &PrepareShell, order: &StartRuntime) -> LayerPlan {
+pub(crate) fn runtime_plan(
+    ctx: &HostContext,
+    place: &Place,
+    prepared: &PrepareShell,
+    order: &StartRuntime,
+) -> LayerPlan {
     LayerPlan {
         layer: Layer::Runtime,
         hostname: hostname(prepared),
@@ -108,9 +113,16 @@ fn environment(prepared: &PrepareShell) -> BTreeMap<String, String> {
 }
 
 /// Starts the shell, with its context written and its session open.
-pub(crate) async fn start_shell(ctx: &HostContext, place: &Place, prepared: &PrepareShell) -> Result<Arc<Sandbox>, Blocked> {
-    let failed = |cause: String| blocked("shell.not_started", format!("the shell could not be started: {cause}"), "see the host daemon's log");
-    let sandbox = ctx.engine.start(place, &shell_plan(ctx, place, prepared)).await.map_err(|error| failed(error.to_string()))?;
+pub(crate) async fn start_shell(
+    ctx: &HostContext,
+    place: &Place,
+    prepared: &PrepareShell,
+) -> Result<Arc<Sandbox>, Blocked> {
+    let failed = |cause: String| {
+        blocked("shell.not_started", format!("the shell could not be started: {cause}"), "see the host daemon's log")
+    };
+    let sandbox =
+        ctx.engine.start(place, &shell_plan(ctx, place, prepared)).await.map_err(|error| failed(error.to_string()))?;
     let client = sandbox.connect().await.map_err(|error| failed(error.to_string()))?;
     let manifest = super::manifest::read(place);
     let context = Context { prepared, manifest: Some(&manifest), public_urls: &BTreeMap::new() };
@@ -253,7 +265,10 @@ impl Driver {
                 self.exited(Layer::Shell, &record.name, record.pid, exit).await;
             }
         }
-        let running = known.processes.iter().any(|record| record.name == super::setup::PROCESS && record.state == ProcessState::Running);
+        let running = known
+            .processes
+            .iter()
+            .any(|record| record.name == super::setup::PROCESS && record.state == ProcessState::Running);
         self.setup_after_attach(running).await;
     }
 
@@ -261,7 +276,9 @@ impl Driver {
     pub(crate) async fn exited(&mut self, layer: Layer, name: &str, pid: i32, exit: crate::init::protocol::Exit) {
         match layer {
             Layer::Shell if name == super::setup::PROCESS => self.setup_exited(exit),
-            Layer::Shell if name.starts_with(terminal::PREFIX) || name.starts_with("tmux.") => self.forget(Layer::Shell, name),
+            Layer::Shell if name.starts_with(terminal::PREFIX) || name.starts_with("tmux.") => {
+                self.forget(Layer::Shell, name)
+            }
             Layer::Shell => {}
             Layer::Runtime => self.runtime_exited(name, pid, exit).await,
         }

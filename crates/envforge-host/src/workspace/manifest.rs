@@ -26,7 +26,12 @@ pub(crate) struct FileStamp {
 fn stamp(place: &Place) -> Option<FileStamp> {
     let file = files::open_beneath(&place.checkout(), Path::new(FILE_NAME)).ok()?;
     let metadata = file.metadata().ok()?;
-    Some(FileStamp { inode: metadata.ino(), seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec(), size: metadata.len() })
+    Some(FileStamp {
+        inode: metadata.ino(),
+        seconds: metadata.mtime(),
+        nanoseconds: metadata.mtime_nsec(),
+        size: metadata.len(),
+    })
 }
 
 /// Reads the file.
@@ -34,11 +39,17 @@ pub(crate) fn read(place: &Place) -> ManifestReport {
     match files::read_beneath(&place.checkout(), Path::new(FILE_NAME), manifest::MAX_BYTES as u64) {
         Ok(Foreign::Bytes(bytes)) => match manifest::parse(&bytes, FILE_NAME) {
             Ok(manifest) => ManifestReport::Valid { manifest: Box::new(manifest) },
-            Err(diagnostics) => ManifestReport::Broken { diagnostics: diagnostics.iter().map(ToString::to_string).collect() },
+            Err(diagnostics) => {
+                ManifestReport::Broken { diagnostics: diagnostics.iter().map(ToString::to_string).collect() }
+            }
         },
         Ok(Foreign::Missing) => ManifestReport::Missing,
-        Ok(Foreign::Unfit(why)) => ManifestReport::Broken { diagnostics: vec![format!("{FILE_NAME}: {why}\n  hint: make it an ordinary file")] },
-        Err(error) => ManifestReport::Broken { diagnostics: vec![format!("{FILE_NAME}: it can't be read: {error}\n  hint: see its permissions")] },
+        Ok(Foreign::Unfit(why)) => ManifestReport::Broken {
+            diagnostics: vec![format!("{FILE_NAME}: {why}\n  hint: make it an ordinary file")],
+        },
+        Err(error) => ManifestReport::Broken {
+            diagnostics: vec![format!("{FILE_NAME}: it can't be read: {error}\n  hint: see its permissions")],
+        },
     }
 }
 
@@ -46,7 +57,11 @@ pub(crate) fn read(place: &Place) -> ManifestReport {
 pub(crate) fn usable(report: &ManifestReport) -> Result<Manifest, Blocked> {
     match report {
         ManifestReport::Valid { manifest } => Ok((**manifest).clone()),
-        ManifestReport::Broken { diagnostics } => Err(blocked("manifest.broken", diagnostics.join("\n"), format!("correct {FILE_NAME}, then wake the runtime again"))),
+        ManifestReport::Broken { diagnostics } => Err(blocked(
+            "manifest.broken",
+            diagnostics.join("\n"),
+            format!("correct {FILE_NAME}, then wake the runtime again"),
+        )),
         ManifestReport::Missing => Err(blocked(
             "manifest.missing",
             format!("the checkout has no {FILE_NAME}, so there is nothing to run"),

@@ -60,7 +60,9 @@ impl Driver {
         let units = &self.runtime.units;
         let aim = Aim {
             leaders: units.iter().filter_map(|(name, unit)| Some((unit.host_pid?, name.clone()))).collect(),
-            urgent: units.values().any(|unit| unit.host_pid.is_some() && !matches!(unit.supervisor.state(), State::Ready { .. })),
+            urgent: units
+                .values()
+                .any(|unit| unit.host_pid.is_some() && !matches!(unit.supervisor.state(), State::Ready { .. })),
         };
         match &self.runtime.ports_probe {
             Some(probe) => {
@@ -107,8 +109,13 @@ impl Driver {
             Mode::Tcp => Some(self.ctx.tasks.spawn_owned("health", probe.ask_port(None))),
             Mode::Http(path) => Some(self.ctx.tasks.spawn_owned("health", probe.ask_port(Some(path)))),
             Mode::Command(line) => {
-                let environment = self.runtime.wiring.as_ref().and_then(|wiring| wiring.resolve(name, &self.runtime.values(self.order())).ok());
-                let command = self.ctx.tasks.spawn_owned("health", probe.ask_command(line, environment.unwrap_or_default()));
+                let environment = self
+                    .runtime
+                    .wiring
+                    .as_ref()
+                    .and_then(|wiring| wiring.resolve(name, &self.runtime.values(self.order())).ok());
+                let command =
+                    self.ctx.tasks.spawn_owned("health", probe.ask_command(line, environment.unwrap_or_default()));
                 if let Some(unit) = self.runtime.units.get_mut(name) {
                     unit.probe = Some(command);
                 }
@@ -137,7 +144,8 @@ impl Driver {
 
     /// Asks again what was asked before a freeze.
     pub(crate) fn resume_probes(&mut self) {
-        let names: Vec<String> = self.runtime.units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> =
+            self.runtime.units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, _)| name.clone()).collect();
         for name in names {
             self.start_probe(&name, Cursor::start(&self.place.logs(), &name));
         }
@@ -151,18 +159,26 @@ impl Driver {
 }
 
 /// Looks who listens, quickly while something is on its way, and tells when it changed.
-async fn look_at_ports(ctx: Arc<HostContext>, place: Place, init: i32, queue: mpsc::UnboundedSender<Event>, mut aim: watch::Receiver<Aim>) {
+async fn look_at_ports(
+    ctx: Arc<HostContext>,
+    place: Place,
+    init: i32,
+    queue: mpsc::UnboundedSender<Event>,
+    mut aim: watch::Receiver<Aim>,
+) {
     let mut last = None;
     loop {
         let Aim { leaders, urgent } = aim.borrow_and_update().clone();
         let longest = if urgent { WAKING_PAUSE } else { CALM_PAUSE };
         let mut pause = if urgent { FIRST_PAUSE } else { CALM_PAUSE };
         loop {
-            let (engine, at, pids) = (Arc::clone(&ctx.engine), place.clone(), leaders.keys().copied().collect::<Vec<i32>>());
+            let (engine, at, pids) =
+                (Arc::clone(&ctx.engine), place.clone(), leaders.keys().copied().collect::<Vec<i32>>());
             let looked = tokio::task::spawn_blocking(move || engine.listeners(&at, Layer::Runtime, init, &pids)).await;
             if let Ok(Ok(found)) = looked {
                 let owner = |leader: Option<i32>| leader.and_then(|leader| leaders.get(&leader).cloned());
-                let found: Vec<(u16, Option<String>)> = found.iter().map(|listener| (listener.port, owner(listener.leader))).collect();
+                let found: Vec<(u16, Option<String>)> =
+                    found.iter().map(|listener| (listener.port, owner(listener.leader))).collect();
                 if last.as_ref() != Some(&found) {
                     drop(queue.send(Event::Listening(found.clone())));
                     last = Some(found);
@@ -272,12 +288,16 @@ pub(super) fn ask_check(
     pid: i32,
     port: u16,
 ) -> Owned {
-    let (context, place, queue, name, check) = (Arc::clone(ctx), place.clone(), queue.clone(), name.to_owned(), check.clone());
+    let (context, place, queue, name, check) =
+        (Arc::clone(ctx), place.clone(), queue.clone(), name.to_owned(), check.clone());
     ctx.tasks.spawn_owned("check", async move {
         loop {
             let result = match health::status_of(&context, &place, port, &check.path).await {
                 Ok(status) if status == check.status => Ok(()),
-                Ok(status) => Err(format!("GET {} of service {} answered {status}, not {}", check.path, check.service, check.status)),
+                Ok(status) => Err(format!(
+                    "GET {} of service {} answered {status}, not {}",
+                    check.path, check.service, check.status
+                )),
                 Err(cause) => Err(format!("service {}: {cause}", check.service)),
             };
             let passed = result.is_ok();

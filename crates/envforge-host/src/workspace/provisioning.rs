@@ -44,7 +44,8 @@ impl Driver {
 
     fn begin_postgres(&self) {
         let Some(init) = self.layer.pid() else { return };
-        let (ctx, place, known, queue) = (Arc::clone(&self.ctx), self.place.clone(), self.state.database, self.queue.clone());
+        let (ctx, place, known, queue) =
+            (Arc::clone(&self.ctx), self.place.clone(), self.state.database, self.queue.clone());
         self.ctx.tasks.spawn_loose("postgres", async move {
             let result = ctx.postgres.provision(&place, known, ctx.entropy.as_ref()).await;
             drop(queue.send(Event::Provisioned(ResourceKind::Postgres, init, result)));
@@ -71,10 +72,16 @@ impl Driver {
     }
 
     async fn forward_postgres(&self) -> Result<(), Blocked> {
-        let failed = |cause: String| blocked("resource.postgres_failed", cause, "is something else in the workspace listening on port 5432?");
-        let client = self.layer.client.clone().ok_or_else(|| failed("the runtime's init does not answer".to_owned()))?;
+        let failed = |cause: String| {
+            blocked("resource.postgres_failed", cause, "is something else in the workspace listening on port 5432?")
+        };
+        let client =
+            self.layer.client.clone().ok_or_else(|| failed("the runtime's init does not answer".to_owned()))?;
         let socket = Path::new(inside::POSTGRES).join(format!(".s.PGSQL.{}", postgres::PORT));
-        client.forward((Ipv4Addr::LOCALHOST, postgres::PORT).into(), &socket).await.map_err(|error| failed(error.to_string()))
+        client
+            .forward((Ipv4Addr::LOCALHOST, postgres::PORT).into(), &socket)
+            .await
+            .map_err(|error| failed(error.to_string()))
     }
 
     async fn begin_redis(&mut self) {
@@ -171,7 +178,9 @@ impl Driver {
         let Some(unit) = &self.runtime.redis else { return };
         let provision = match unit.supervisor.state() {
             State::Ready { .. } => Provision::Ready(Secret::new(redis::URL.to_owned())),
-            State::Blocked { cause, fix, .. } => Provision::Blocked(blocked("resource.redis_failed", format!("Redis: {cause}"), fix.clone())),
+            State::Blocked { cause, fix, .. } => {
+                Provision::Blocked(blocked("resource.redis_failed", format!("Redis: {cause}"), fix.clone()))
+            }
             _ => Provision::Pending,
         };
         self.runtime.resources.insert(ResourceKind::Redis, provision);
@@ -179,7 +188,9 @@ impl Driver {
 
     /// An instance an earlier daemon started is taken up.
     pub(super) fn reconcile_redis(&mut self, record: Option<&ProcessRecord>) {
-        let Some(pid) = record.filter(|record| record.state == ProcessState::Running).map(|record| record.pid) else { return };
+        let Some(pid) = record.filter(|record| record.state == ProcessState::Running).map(|record| record.pid) else {
+            return;
+        };
         if self.runtime.redis.is_none() {
             let supervisor = Supervisor::new(RestartPolicy::Always);
             self.runtime.redis = Some(RedisUnit { supervisor, pid: Some(pid), probe: None });

@@ -71,7 +71,9 @@ impl Driver {
     /// Sends a report that the journal has; on a new connection, everything that waits.
     fn tell(&mut self, report: Report) {
         match self.ctx.outbox.connection() {
-            Some(connection) if connection == self.connection => self.ctx.outbox.send(FromHost::Report { report: Box::new(report) }),
+            Some(connection) if connection == self.connection => {
+                self.ctx.outbox.send(FromHost::Report { report: Box::new(report) })
+            }
             _ => self.repeat_reports(),
         }
     }
@@ -94,7 +96,8 @@ impl Driver {
         let mut seen = self.view.get();
         seen.generation = self.state.generation;
         seen.shell = self.shell.client.clone();
-        seen.services = self.manifest_in_force().map(|manifest| manifest.services.keys().cloned().collect()).unwrap_or_default();
+        seen.services =
+            self.manifest_in_force().map(|manifest| manifest.services.keys().cloned().collect()).unwrap_or_default();
         seen.ports = self.runtime.ports();
         seen.jobs = self.state.jobs.keys().map(ToString::to_string).collect();
         seen.jobs_running = self.state.jobs.values().filter(|job| job.state == RunState::Running).count() as u32;

@@ -98,11 +98,14 @@ impl Driver {
         let missing = wiring.held_back_by(service, &satisfied);
         let mut waits = None;
         for input in missing {
-            let supply = wiring.services.get(service).and_then(|wiring| wiring.inputs.get(input)).map(|wired| &wired.supply);
+            let supply =
+                wiring.services.get(service).and_then(|wiring| wiring.inputs.get(input)).map(|wired| &wired.supply);
             let hold = match supply {
-                Some(Supply::Unsatisfied { cause, fix }) => {
-                    Hold::Blocked(blocked("service.input_missing", format!("it needs input {input}: {cause}"), fix.clone()))
-                }
+                Some(Supply::Unsatisfied { cause, fix }) => Hold::Blocked(blocked(
+                    "service.input_missing",
+                    format!("it needs input {input}: {cause}"),
+                    fix.clone(),
+                )),
                 Some(Supply::Provided { source }) => self.hold_by_source(input, source, depth),
                 None => continue,
             };
@@ -136,7 +139,9 @@ impl Driver {
                     None => Hold::Waits(format!("waits for input {input}: service {service} does not listen yet")),
                 }
             }
-            Source::ServicePublicUrl { .. } | Source::Variable { .. } => Hold::Waits(format!("waits for input {input}: {source}")),
+            Source::ServicePublicUrl { .. } | Source::Variable { .. } => {
+                Hold::Waits(format!("waits for input {input}: {source}"))
+            }
         }
     }
 
@@ -149,7 +154,9 @@ impl Driver {
         for name in manifest.services.keys() {
             let part = match self.runtime.units.get(name) {
                 Some(unit) => self.service_part(name, unit),
-                None => Part { port: self.last_port(name), ..Part::new(PartKind::Service, name, ReadinessState::Asleep) },
+                None => {
+                    Part { port: self.last_port(name), ..Part::new(PartKind::Service, name, ReadinessState::Asleep) }
+                }
             };
             parts.push(if awake { part } else { part.asleep() });
         }
@@ -175,7 +182,10 @@ impl Driver {
 
     fn setup_part(&self) -> Option<Part> {
         let record = self.state.setup.as_ref()?;
-        if self.manifest_in_force().is_some_and(|manifest| manifest.hooks.setup.is_none() || manifest.checks.contains_key("setup")) {
+        if self
+            .manifest_in_force()
+            .is_some_and(|manifest| manifest.hooks.setup.is_none() || manifest.checks.contains_key("setup"))
+        {
             return None;
         }
         Some(match &record.state {
@@ -234,10 +244,16 @@ impl Driver {
         match self.runtime.checks.get(name) {
             _ if !awake => Part::new(PartKind::Check, name, ReadinessState::Asleep),
             Some(CheckState::Passed) => Part::new(PartKind::Check, name, ReadinessState::Ready),
-            Some(CheckState::Failed { cause, .. }) => {
-                Part::blocked(PartKind::Check, name, "check.failed", cause.clone(), "see the service's log; the check is tried again by itself")
+            Some(CheckState::Failed { cause, .. }) => Part::blocked(
+                PartKind::Check,
+                name,
+                "check.failed",
+                cause.clone(),
+                "see the service's log; the check is tried again by itself",
+            ),
+            Some(CheckState::Waiting | CheckState::Asking(_)) | None => {
+                Part::new(PartKind::Check, name, ReadinessState::Waking)
             }
-            Some(CheckState::Waiting | CheckState::Asking(_)) | None => Part::new(PartKind::Check, name, ReadinessState::Waking),
         }
     }
 
@@ -248,9 +264,17 @@ impl Driver {
 }
 
 fn setup_failed(command: &str, cause: &str) -> Blocked {
-    blocked("setup.failed", format!("setup: `{command}` {cause}"), "correct what its log says, then wake the runtime again")
+    blocked(
+        "setup.failed",
+        format!("setup: `{command}` {cause}"),
+        "correct what its log says, then wake the runtime again",
+    )
 }
 
 fn input_blocked(input: &str, provider: &str, block: &Blocked) -> Hold {
-    Hold::Blocked(blocked("service.input_blocked", format!("it needs input {input}, and {provider} is blocked: {}", block.cause), block.fix.clone()))
+    Hold::Blocked(blocked(
+        "service.input_blocked",
+        format!("it needs input {input}, and {provider} is blocked: {}", block.cause),
+        block.fix.clone(),
+    ))
 }

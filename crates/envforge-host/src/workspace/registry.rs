@@ -60,7 +60,8 @@ impl Workspaces {
         let (workspace, index) = (state.workspace, state.index);
         let place = self.ctx.data.place(workspace, index, state.uid);
         let view = Arc::new(View::new(place.clone()));
-        let driver = Driver::new(Arc::clone(&self.ctx), Arc::clone(self), place, state, Arc::clone(&view), queue.clone());
+        let driver =
+            Driver::new(Arc::clone(&self.ctx), Arc::clone(self), place, state, Arc::clone(&view), queue.clone());
         self.ctx.tasks.spawn("workspace", driver.run(events));
         (workspace, Handle { queue, view, index, cpu: None })
     }
@@ -69,7 +70,8 @@ impl Workspaces {
     pub(crate) fn command(self: &Arc<Self>, command: HostCommand) {
         if command.org != self.ctx.identity.org {
             tracing::error!(org = %command.org, command = %command.id, "a command of another org was refused");
-            let trouble = blocked("host.wrong_org", "this host obeys another org", "send the command to a host of its own org");
+            let trouble =
+                blocked("host.wrong_org", "this host obeys another org", "send the command to a host of its own org");
             return self.answer(command.id, Outcome::Failed(trouble.into()));
         }
         let mut map = self.lock();
@@ -77,14 +79,20 @@ impl Workspaces {
             drop(handle.queue.send(Event::Command(Box::new(command))));
             return;
         }
-        if let Some(outcome) = Gravestone::read(&self.ctx.data, command.workspace).and_then(|stone| stone.answer_to(&command)) {
+        if let Some(outcome) =
+            Gravestone::read(&self.ctx.data, command.workspace).and_then(|stone| stone.answer_to(&command))
+        {
             return self.answer(command.id, outcome);
         }
         match command.order {
             Order::PrepareShell(_) => {
                 let taken: Vec<u32> = map.values().map(|handle| handle.index).collect();
                 let Some(index) = (0..INDEX_LIMIT).find(|index| !taken.contains(index)) else {
-                    let trouble = blocked("host.full", "this host has as many workspaces as it can", "delete a workspace, or add a host");
+                    let trouble = blocked(
+                        "host.full",
+                        "this host has as many workspaces as it can",
+                        "delete a workspace, or add a host",
+                    );
                     return self.answer(command.id, Outcome::Failed(trouble.into()));
                 };
                 let state = WorkspaceState::new(command.workspace, index, self.ctx.config.uid_base + index);
@@ -94,7 +102,11 @@ impl Workspaces {
             }
             Order::DestroyWorkspace => self.answer(command.id, Outcome::Done),
             Order::FreezeRuntime | Order::StopRuntime | Order::StartRuntime(_) | Order::RunJob(_) => {
-                let trouble = blocked("workspace.not_prepared", "this host does not have the workspace", "prepare its shell first");
+                let trouble = blocked(
+                    "workspace.not_prepared",
+                    "this host does not have the workspace",
+                    "prepare its shell first",
+                );
                 self.answer(command.id, Outcome::Failed(trouble.into()));
             }
         }
@@ -145,9 +157,17 @@ impl Workspaces {
                 tracing::debug!(%workspace, %error, "proof: not noted");
             }
             let stats = self.ctx.engine.stats(&place, crate::engines::Layer::Runtime).unwrap_or_default();
-            let service_milli_cpu = handle.cpu.map_or(0, |(used, then)| milli_cpu(stats.cpu_usage_us.saturating_sub(used), then, at));
+            let service_milli_cpu =
+                handle.cpu.map_or(0, |(used, then)| milli_cpu(stats.cpu_usage_us.saturating_sub(used), then, at));
             handle.cpu = Some((stats.cpu_usage_us, at));
-            let pulse = Pulse { workspace: *workspace, generation, process_runs: true, service_milli_cpu, memory: stats.memory_bytes, jobs_running };
+            let pulse = Pulse {
+                workspace: *workspace,
+                generation,
+                process_runs: true,
+                service_milli_cpu,
+                memory: stats.memory_bytes,
+                jobs_running,
+            };
             pulses.push(pulse);
         }
         pulses

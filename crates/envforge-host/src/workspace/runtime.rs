@@ -92,7 +92,17 @@ pub(crate) enum CheckState {
 impl Unit {
     pub(crate) fn new(declared: Service, mode: Mode) -> Self {
         let supervisor = Supervisor::new(declared.restart);
-        Self { declared, mode, supervisor, pid: None, host_pid: None, port: None, port_seen: watch::Sender::new(None), probe: None, ending: false }
+        Self {
+            declared,
+            mode,
+            supervisor,
+            pid: None,
+            host_pid: None,
+            port: None,
+            port_seen: watch::Sender::new(None),
+            probe: None,
+            ending: false,
+        }
     }
 
     fn is_ready(&self) -> bool {
@@ -103,7 +113,8 @@ impl Unit {
 impl Runtime {
     /// What the journal keeps of the services.
     pub(crate) fn records(&self) -> BTreeMap<String, ServiceRecord> {
-        let record = |unit: &Unit| ServiceRecord { supervisor: unit.supervisor.clone(), pid: unit.pid, port: unit.port };
+        let record =
+            |unit: &Unit| ServiceRecord { supervisor: unit.supervisor.clone(), pid: unit.pid, port: unit.port };
         self.units.iter().map(|(name, unit)| (name.clone(), record(unit))).collect()
     }
 
@@ -152,7 +163,12 @@ impl Runtime {
             };
             self.units.insert(name.clone(), unit);
         }
-        to_end.extend(units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, unit)| (name.clone(), grace(&unit.declared))));
+        to_end.extend(
+            units
+                .iter()
+                .filter(|(_, unit)| unit.pid.is_some())
+                .map(|(name, unit)| (name.clone(), grace(&unit.declared))),
+        );
         self.checks = manifest.checks.keys().map(|name| (name.clone(), CheckState::Waiting)).collect();
         self.resources.retain(|kind, _| manifest.resources.contains_key(kind));
         self.wiring = Some(wiring);
@@ -240,7 +256,8 @@ impl Driver {
     async fn spawn_service(&mut self, name: &str) -> Result<(i32, Option<i32>), String> {
         let client = self.layer.client.clone().ok_or("the runtime's init does not answer")?;
         let wiring = self.runtime.wiring.as_ref().ok_or("the manifest is not read")?;
-        let environment = wiring.resolve(name, &self.runtime.values(self.order())).map_err(|missing| missing.to_string())?;
+        let environment =
+            wiring.resolve(name, &self.runtime.values(self.order())).map_err(|missing| missing.to_string())?;
         let unit = self.runtime.units.get(name).ok_or("the service is not declared")?;
         let process = format!("{SERVICE}{name}");
         let mut spawn = Spawn::new(&process, Program::Shell(unit.declared.command.clone()));
@@ -269,7 +286,8 @@ impl Driver {
         let dir = format!("/run/user/{}/envforge/env", self.place.uid);
         let mut script = Script::umask("077");
         script.directory(&dir);
-        let lines: String = environment.iter().map(|(key, value)| format!("{key}={}\n", crate::script::quote(value))).collect();
+        let lines: String =
+            environment.iter().map(|(key, value)| format!("{key}={}\n", crate::script::quote(value))).collect();
         script.file(&format!("{dir}/{name}.env"), &lines);
         self.ctx.tasks.spawn_loose("env-file", async move {
             if let Err(error) = script.run(&client).await {
@@ -408,7 +426,13 @@ impl Driver {
     pub(crate) async fn tick(&mut self) {
         let now = self.ctx.now();
         let is_due = |deadline: Option<Timestamp>| deadline.is_some_and(|deadline| deadline <= now);
-        let due: Vec<String> = self.runtime.units.iter().filter(|(_, unit)| is_due(unit.supervisor.deadline())).map(|(name, _)| name.clone()).collect();
+        let due: Vec<String> = self
+            .runtime
+            .units
+            .iter()
+            .filter(|(_, unit)| is_due(unit.supervisor.deadline()))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in due {
             self.change(&name, Change::Tick).await;
         }
@@ -423,9 +447,14 @@ impl Driver {
         if !self.is_active() {
             return;
         }
-        let names: Vec<String> = self.runtime.units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> =
+            self.runtime.units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, _)| name.clone()).collect();
         for name in names {
-            let Some(port) = self.runtime.wiring.as_ref().and_then(|wiring| wiring.services.get(&name)).map(|wiring| wiring.port) else { continue };
+            let Some(port) =
+                self.runtime.wiring.as_ref().and_then(|wiring| wiring.services.get(&name)).map(|wiring| wiring.port)
+            else {
+                continue;
+            };
             let Some(unit) = self.runtime.units.get_mut(&name) else { continue };
             let (found, elsewhere) = port_of(&name, port, unit.port, &listeners);
             let was_bound = unit.port.is_some();
@@ -494,7 +523,12 @@ impl Driver {
     }
 
     pub(crate) fn checked(&mut self, name: &str, pid: i32, result: Result<(), String>) {
-        let service = self.state.running.as_ref().and_then(|manifest| manifest.checks.get(name)).map(|check| check.service.clone());
+        let service = self
+            .state
+            .running
+            .as_ref()
+            .and_then(|manifest| manifest.checks.get(name))
+            .map(|check| check.service.clone());
         let Some(unit) = service.and_then(|service| self.runtime.units.get(&service)) else { return };
         if unit.pid != Some(pid) || !unit.is_ready() {
             return;
@@ -517,8 +551,14 @@ fn directory(service: &Service) -> std::path::PathBuf {
 }
 
 /// The port a service listens on, and what is wrong if it is another than declared.
-fn port_of(name: &str, port: Port, current: Option<u16>, listeners: &[(u16, Option<String>)]) -> (Option<u16>, Option<String>) {
-    let owned: Vec<u16> = listeners.iter().filter(|(_, owner)| owner.as_deref() == Some(name)).map(|(port, _)| *port).collect();
+fn port_of(
+    name: &str,
+    port: Port,
+    current: Option<u16>,
+    listeners: &[(u16, Option<String>)],
+) -> (Option<u16>, Option<String>) {
+    let owned: Vec<u16> =
+        listeners.iter().filter(|(_, owner)| owner.as_deref() == Some(name)).map(|(port, _)| *port).collect();
     let is_free = |wanted: u16| listeners.iter().any(|(port, owner)| *port == wanted && owner.is_none());
     match port {
         Port::Declared(declared) if owned.contains(&declared) || is_free(declared) => (Some(declared), None),
@@ -530,7 +570,9 @@ fn port_of(name: &str, port: Port, current: Option<u16>, listeners: &[(u16, Opti
         }
         Port::Discover { suggested_port } => {
             let kept = current.filter(|port| owned.contains(port));
-            let found = kept.or_else(|| owned.contains(&suggested_port).then_some(suggested_port)).or_else(|| owned.first().copied());
+            let found = kept
+                .or_else(|| owned.contains(&suggested_port).then_some(suggested_port))
+                .or_else(|| owned.first().copied());
             (found, None)
         }
     }

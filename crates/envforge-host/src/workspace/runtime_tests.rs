@@ -10,7 +10,11 @@ fn owned(port: u16, owner: &str) -> (u16, Option<String>) {
 fn a_port_belongs_to_whoever_listens() {
     let listeners = [owned(3000, "web"), owned(4000, "api"), (5000, None)];
     assert_eq!(port_of("web", Port::Declared(3000), None, &listeners), (Some(3000), None));
-    assert_eq!(port_of("other", Port::Declared(5000), None, &listeners), (Some(5000), None), "a daemon that forked away");
+    assert_eq!(
+        port_of("other", Port::Declared(5000), None, &listeners),
+        (Some(5000), None),
+        "a daemon that forked away"
+    );
     assert_eq!(port_of("other", Port::Declared(4000), None, &listeners), (None, None), "another's port is not its own");
     let (port, cause) = port_of("web", Port::Declared(8080), None, &listeners);
     assert_eq!(port, None);
@@ -39,7 +43,8 @@ fn a_changed_service_is_ended_and_an_unchanged_one_stays() {
     for unit in runtime.units.values_mut() {
         unit.pid = Some(7);
     }
-    let ended: Vec<String> = runtime.load(&manifest(&[("a", "1"), ("b", "2")])).into_iter().map(|(name, _)| name).collect();
+    let ended: Vec<String> =
+        runtime.load(&manifest(&[("a", "1"), ("b", "2")])).into_iter().map(|(name, _)| name).collect();
     assert_eq!(ended, ["b", "c"]);
     assert_eq!(runtime.units["a"].pid, Some(7));
     assert!(runtime.units["b"].pid.is_none() && runtime.units["b"].ending);

@@ -29,8 +29,24 @@ const LOCK_MAX: u64 = 16 * 1024 * 1024;
 
 /// Files that say what a setup installs.
 const LOCK_FILES: [&str; 18] = [
-    "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb", "Gemfile.lock", "requirements.txt",
-    "poetry.lock", "uv.lock", "Pipfile.lock", "composer.lock", "go.sum", "Cargo.lock", "mix.lock", "deno.lock", "pubspec.lock", ".tool-versions",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "bun.lock",
+    "bun.lockb",
+    "Gemfile.lock",
+    "requirements.txt",
+    "poetry.lock",
+    "uv.lock",
+    "Pipfile.lock",
+    "composer.lock",
+    "go.sum",
+    "Cargo.lock",
+    "mix.lock",
+    "deno.lock",
+    "pubspec.lock",
+    ".tool-versions",
 ];
 
 /// Digest of the command and every lock file, at the top and where services start.
@@ -90,7 +106,10 @@ impl Driver {
 
     /// The shell answers (again): a hook that should run does, or its end was noted.
     pub(super) async fn setup_after_attach(&mut self, runs: bool) {
-        if self.state.setup.as_ref().is_some_and(|record| record.state == SetupState::Running) && !runs && !self.setup_is_ending {
+        if self.state.setup.as_ref().is_some_and(|record| record.state == SetupState::Running)
+            && !runs
+            && !self.setup_is_ending
+        {
             self.start_setup().await;
         }
         if self.state.setup.is_none()
@@ -114,7 +133,13 @@ impl Driver {
 
     pub(super) async fn setup_ended(&mut self, exit: Exit, lines: &str) {
         self.setup_is_ending = false;
-        let Some(command) = self.state.setup.as_ref().filter(|record| record.state == SetupState::Running).map(|record| record.command.clone()) else {
+        let Some(command) = self
+            .state
+            .setup
+            .as_ref()
+            .filter(|record| record.state == SetupState::Running)
+            .map(|record| record.command.clone())
+        else {
             return;
         };
         if exit.code == Some(0) {

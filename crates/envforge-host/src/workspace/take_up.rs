@@ -16,15 +16,18 @@ impl Driver {
     /// Finds what still runs and tells what is.
     pub(super) async fn take_up(&mut self) {
         if self.state.prepared.is_none() {
-            return;
+            return self.view.set_taken_up();
         }
+        // First of all: what is written from here on names these services.
+        self.take_up_runtime().await;
         if let Some(identity) = self.state.shell {
             match self.ctx.engine.adopt(&self.place, Layer::Shell, identity) {
                 Some(sandbox) => self.hold(Layer::Shell, Arc::new(sandbox)),
                 None => self.let_go(Layer::Shell),
             }
         }
-        self.take_up_runtime().await;
+        self.show();
+        self.view.set_taken_up();
         self.keep_shell().await;
         self.look_at_manifest().await;
         self.publish();
@@ -32,7 +35,9 @@ impl Driver {
 
     async fn take_up_runtime(&mut self) {
         let Some(identity) = self.state.runtime else {
-            if !matches!(self.state.intent, Intent::Asleep) && self.state.last.as_ref().is_none_or(|last| !last.process_runs) {
+            if !matches!(self.state.intent, Intent::Asleep)
+                && self.state.last.as_ref().is_none_or(|last| !last.process_runs)
+            {
                 // It was to be started, and was not.
                 self.state.intent = Intent::Asleep;
             }

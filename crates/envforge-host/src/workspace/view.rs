@@ -7,9 +7,14 @@ use crate::place::Place;
 use crate::sys::process::ProcessIdentity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// The shared view.
-pub(crate) struct View(Mutex<Seen>);
+pub(crate) struct View {
+    seen: Mutex<Seen>,
+    /// The driver has found out what is there.
+    taken_up: watch::Sender<bool>,
+}
 
 /// What is seen.
 pub(crate) struct Seen {
@@ -36,7 +41,7 @@ pub(crate) struct Seen {
 
 impl View {
     pub(crate) fn new(place: Place) -> Self {
-        Self(Mutex::new(Seen {
+        let seen = Seen {
             place,
             generation: 0,
             shell: None,
@@ -48,11 +53,22 @@ impl View {
             runs: false,
             frozen: false,
             process_runs: false,
-        }))
+        };
+        Self { seen: Mutex::new(seen), taken_up: watch::Sender::new(false) }
+    }
+
+    /// The driver knows now what an earlier daemon left.
+    pub(super) fn set_taken_up(&self) {
+        self.taken_up.send_replace(true);
+    }
+
+    /// Waits until the driver knows what an earlier daemon left; it takes milliseconds.
+    pub(crate) async fn taken_up(&self) {
+        drop(self.taken_up.subscribe().wait_for(|taken_up| *taken_up).await);
     }
 
     /// What is seen now; hold it briefly and never across an await.
     pub(crate) fn get(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,6 +23,8 @@ const LIVES = [
 export function LinksCard({ workspace, mayWork }: { workspace: Workspace; mayWork: boolean }) {
   const links = useLinks(workspace.org_slug, workspace.slug);
   const [step, setStep] = useState<"list" | "asking" | CreatedLink>("list");
+  // A button that comes back takes the keyboard's focus from what went away.
+  const [hasAsked, setHasAsked] = useState(false);
   const all = links.data?.links ?? [];
   const active = all.filter(({ state }) => state === "active");
   const over = all.filter(({ state }) => state !== "active");
@@ -33,7 +35,14 @@ export function LinksCard({ workspace, mayWork }: { workspace: Workspace; mayWor
       title="Links"
       aside={
         mayAsk && (
-          <Button small onClick={() => setStep("asking")}>
+          <Button
+            small
+            autoFocus={hasAsked}
+            onClick={() => {
+              setHasAsked(true);
+              setStep("asking");
+            }}
+          >
             New link
           </Button>
         )
@@ -183,7 +192,7 @@ function List({ links, workspace, mayWork }: { links: Link[]; workspace: Workspa
 function Row({ link, workspace: { org_slug: org, slug }, mayWork }: { link: Link; workspace: Workspace; mayWork: boolean }) {
   const { calls } = useApi();
   const queries = useQueryClient();
-  const [isSure, setIsSure] = useState(false);
+  const [isSure, setIsSure] = useState<boolean | null>(null);
   const revoke = useMutation({
     mutationFn: () => answer(calls.DELETE("/v1/orgs/{org}/links/{link}", { params: { path: { org, link: link.id } } })),
     onSettled: () => queries.invalidateQueries({ queryKey: linksKey(org, slug) }),
@@ -216,7 +225,7 @@ function Row({ link, workspace: { org_slug: org, slug }, mayWork }: { link: Link
               </Button>
             </div>
           ) : (
-            <Button small aria-label={`Revoke the link to ${link.service}`} onClick={() => setIsSure(true)}>
+            <Button small autoFocus={isSure === false} aria-label={`Revoke the link to ${link.service}`} onClick={() => setIsSure(true)}>
               Revoke
             </Button>
           ))}

@@ -92,20 +92,23 @@ function Actions({ workspace: { org_slug: org, slug, runtime } }: { workspace: W
   });
   const pending = change.isPending ? change.variables : undefined;
   const isUp = runtime.state === "awake" || runtime.state === "waking";
+  const wake = (
+    <Button look="primary" pending={pending === "wake"} onClick={() => change.mutate("wake")}>
+      {runtime.state === "blocked" ? "Try to wake again" : "Wake"}
+    </Button>
+  );
+  const sleep = (
+    <Button pending={pending === "sleep"} onClick={() => change.mutate("sleep")}>
+      Sleep
+    </Button>
+  );
 
   return (
     <div className="mt-4 space-y-3">
       <div className="flex flex-wrap gap-2">
-        {!isUp && (
-          <Button look="primary" pending={pending === "wake"} onClick={() => change.mutate("wake")}>
-            {runtime.state === "blocked" ? "Try to wake again" : "Wake"}
-          </Button>
-        )}
-        {(isUp || runtime.state === "blocked") && (
-          <Button pending={pending === "sleep"} onClick={() => change.mutate("sleep")}>
-            Sleep
-          </Button>
-        )}
+        {/* One place for both, so that the keyboard's focus stays on it. */}
+        {isUp ? sleep : wake}
+        {runtime.state === "blocked" && sleep}
       </div>
       {change.error && <RefusalNotice error={change.error} />}
     </div>

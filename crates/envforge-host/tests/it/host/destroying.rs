@@ -32,8 +32,16 @@ async fn nothing_is_left_and_it_may_be_said_twice() {
     machine.start().await;
     machine.server.forget_answers();
     assert_eq!(machine.server.obeyed(&destroy).await, Outcome::Done);
-    assert_eq!(machine.order(ws, 2, machine.prepare_order("main")).await, Outcome::Stale, "an old order does not bring it back");
-    assert_eq!(machine.order(Ws { id: mint() }, 1, Order::DestroyWorkspace).await, Outcome::Done, "what never was is gone");
+    assert_eq!(
+        machine.order(ws, 2, machine.prepare_order("main")).await,
+        Outcome::Stale,
+        "an old order does not bring it back"
+    );
+    assert_eq!(
+        machine.order(Ws { id: mint() }, 1, Order::DestroyWorkspace).await,
+        Outcome::Done,
+        "what never was is gone"
+    );
     // Its user and addresses are free again.
     let next = machine.workspace().await;
     machine.wake(next, 2).await;
@@ -53,7 +61,10 @@ async fn a_deletion_ends_a_preparation_that_hangs() {
     prepare.repository = format!("git://{}/x.git", silent.local_addr().expect("address"));
     let command = machine.server.command(ws.id, 1, Order::PrepareShell(prepare));
     machine.server.send(&command).await;
-    let accepted = tokio::task::spawn_blocking(move || silent.accept().map(|(stream, _)| stream)).await.expect("joined").expect("git came");
+    let accepted = tokio::task::spawn_blocking(move || silent.accept().map(|(stream, _)| stream))
+        .await
+        .expect("joined")
+        .expect("git came");
     assert_eq!(machine.order(ws, 2, Order::DestroyWorkspace).await, Outcome::Done);
     assert!(!machine.place(ws).exists());
     assert!(!machine.server.has_answered(command.id));

@@ -30,11 +30,17 @@ async fn a_job_waits_for_the_runtime_runs_once_and_tells_its_code() {
     let ws = machine.workspace().await;
     let (job, command) = machine.job(ws, 2, &["sh", "-c", "echo at $REGION $WEB_URL; echo once >> runs; exit 7"]);
     assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
-    wait_until("it is pending", async || last(&machine, ws.id, job).is_some_and(|report| report.state == RunState::Pending)).await;
+    wait_until("it is pending", async || {
+        last(&machine, ws.id, job).is_some_and(|report| report.state == RunState::Pending)
+    })
+    .await;
     machine.wake(ws, 2).await;
     let report = ended(&machine, ws.id, job).await;
     assert_eq!((report.state, report.exit_code), (RunState::Ended, Some(7)));
-    wait_until("its log", async || machine.server.log(ws.id, &job.to_string(), 5).await.contains("at eu http://127.0.0.1:3000")).await;
+    wait_until("its log", async || {
+        machine.server.log(ws.id, &job.to_string(), 5).await.contains("at eu http://127.0.0.1:3000")
+    })
+    .await;
     // The same command, and the same job by another command: it does not run again.
     assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
     assert_eq!(machine.order(ws, 2, command.order.clone()).await, Outcome::Done);
@@ -50,7 +56,8 @@ async fn a_job_waits_for_the_runtime_runs_once_and_tells_its_code() {
     // Its end is kept while no daemon is there to see it.
     let (long, command) = machine.job(ws, 2, &["sh", "-c", "while [ ! -f go ]; do sleep 0.02; done; exit 5"]);
     machine.server.obeyed(&command).await;
-    wait_until("it runs", async || last(&machine, ws.id, long).is_some_and(|report| report.state == RunState::Running)).await;
+    wait_until("it runs", async || last(&machine, ws.id, long).is_some_and(|report| report.state == RunState::Running))
+        .await;
     machine.stop().await;
     machine.edit(ws, "go", "");
     machine.start().await;
@@ -60,7 +67,10 @@ async fn a_job_waits_for_the_runtime_runs_once_and_tells_its_code() {
     std::fs::remove_file(machine.place(ws).join("checkout/go")).expect("there");
     let (killed, command) = machine.job(ws, 2, &["sleep", "1000"]);
     machine.server.obeyed(&command).await;
-    wait_until("it runs", async || last(&machine, ws.id, killed).is_some_and(|report| report.state == RunState::Running)).await;
+    wait_until("it runs", async || {
+        last(&machine, ws.id, killed).is_some_and(|report| report.state == RunState::Running)
+    })
+    .await;
     machine.order(ws, 3, Order::StopRuntime).await;
     assert_eq!(ended(&machine, ws.id, killed).await.exit_code, Some(128 + 15));
     machine.phase(ws, ObservedPhase::Absent).await;

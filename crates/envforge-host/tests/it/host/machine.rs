@@ -70,7 +70,8 @@ impl Machine {
         let number = unique();
         let token = dir.path().join("token");
         std::fs::write(&token, "one-time\n").expect("token");
-        let mut config = HostConfig::new(dir.path().join("host"), Address::Socket(server.socket.clone()), "/proc/self/exe");
+        let mut config =
+            HostConfig::new(dir.path().join("host"), Address::Socket(server.socket.clone()), "/proc/self/exe");
         config.registration_token = Some(token);
         config.instance = format!("t{number}");
         config.uid_base = 1_000_000 + number * 100;
@@ -154,8 +155,10 @@ impl Machine {
 
     /// Waits until a service is blocked with this code.
     pub(crate) async fn blocked(&self, ws: Ws, service: &str, code: &str) -> Part {
-        let fits = |part: &Part| part.kind == PartKind::Service && part.name == service && part.code.as_deref() == Some(code);
-        let report = self.server.report(ws.id, &format!("{service} {code}"), |report| report.parts.iter().any(fits)).await;
+        let fits =
+            |part: &Part| part.kind == PartKind::Service && part.name == service && part.code.as_deref() == Some(code);
+        let report =
+            self.server.report(ws.id, &format!("{service} {code}"), |report| report.parts.iter().any(fits)).await;
         report.parts.into_iter().find(fits).expect("found")
     }
 
@@ -171,7 +174,9 @@ impl Machine {
     /// The pid of a layer's init on the host.
     pub(crate) fn init_pid(&self, ws: Ws, layer: Layer) -> Option<i32> {
         let pids = self.group(&ws.id.to_string(), layer).pids().ok()?;
-        pids.into_iter().min_by_key(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).map_or(usize::MAX, |text| nesting(&text)))
+        pids.into_iter().min_by_key(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/status")).map_or(usize::MAX, |text| nesting(&text))
+        })
     }
 
     pub(crate) fn group(&self, workspace: &str, layer: Layer) -> cgroup::Group {

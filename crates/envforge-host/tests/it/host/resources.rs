@@ -23,7 +23,10 @@ async fn run(machine: &Machine, ws: Ws, generation: u64, line: &str) -> (Option<
         let reports = machine.server.reports(ws.id);
         reports.iter().rev().flat_map(|report| &report.jobs).find(|report| report.job == job).cloned()
     };
-    wait_until("the job's end", async || find().is_some_and(|report| matches!(report.state, RunState::Ended | RunState::Failed))).await;
+    wait_until("the job's end", async || {
+        find().is_some_and(|report| matches!(report.state, RunState::Ended | RunState::Failed))
+    })
+    .await;
     let report = find().expect("reported");
     assert_eq!(report.state, RunState::Ended, "{report:?}");
     // The last lines follow the exit by a moment.
@@ -55,17 +58,22 @@ async fn each_branch_has_a_database_and_a_cache_of_its_own() {
     assert!(!log.contains("one"), "{log}");
     // Even with the other's address written by hand, and with its own password for the other's database.
     let name = one.id.to_string();
-    let (code, log) = run(&machine, two, 2, &format!("psql \"$(echo $DATABASE_URL | sed 's#/{}$#/{name}#')\" -c 'select 1'", two.id)).await;
+    let (code, log) =
+        run(&machine, two, 2, &format!("psql \"$(echo $DATABASE_URL | sed 's#/{}$#/{name}#')\" -c 'select 1'", two.id))
+            .await;
     assert_ne!(code, Some(0), "{log}");
     assert!(log.contains("no pg_hba.conf entry") || log.contains("rejects"), "{log}");
-    let (code, log) = run(&machine, two, 2, "psql \"$(echo $DATABASE_URL | sed 's#/ws_[0-9a-f]*$#/postgres#')\" -c 'select 1'").await;
+    let (code, log) =
+        run(&machine, two, 2, "psql \"$(echo $DATABASE_URL | sed 's#/ws_[0-9a-f]*$#/postgres#')\" -c 'select 1'").await;
     assert_ne!(code, Some(0), "{log}");
     // The password is nobody's to read but the services'.
     let url = machine.server.get(one.id, "web", "/env/DATABASE_URL").await;
     assert!(url.starts_with(&format!("postgres://{name}:")), "{url}");
     let password = machine.read(one, "postgres.password");
     assert!(url.contains(&password));
-    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(machine.place(one).join("postgres.password")).expect("there"));
+    let mode = std::os::unix::fs::MetadataExt::mode(
+        &std::fs::metadata(machine.place(one).join("postgres.password")).expect("there"),
+    );
     assert_eq!(mode & 0o777, 0o600);
     assert!(!machine.read(one, "state.recent.json").contains(&password), "the journal does not hold it");
 
@@ -75,7 +83,8 @@ async fn each_branch_has_a_database_and_a_cache_of_its_own() {
     machine.start().await;
     machine.wake(one, 4).await;
     machine.phase(one, ObservedPhase::Up).await;
-    let (code, log) = run(&machine, one, 4, "psql $DATABASE_URL -Atc 'select x + 1 from t' && redis-cli -u $REDIS_URL get key").await;
+    let (code, log) =
+        run(&machine, one, 4, "psql $DATABASE_URL -Atc 'select x + 1 from t' && redis-cli -u $REDIS_URL get key").await;
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("42") && log.contains("one"), "{log}");
     // Two's services were adopted and their database works on.
@@ -84,7 +93,13 @@ async fn each_branch_has_a_database_and_a_cache_of_its_own() {
 
     // Deleted: database, role, password and data are gone; the other's are not.
     assert_eq!(machine.order(one, 5, Order::DestroyWorkspace).await, Outcome::Done);
-    let (_, log) = run(&machine, two, 2, "psql $DATABASE_URL -Atc 'select datname from pg_database' -c 'select rolname from pg_roles'").await;
+    let (_, log) = run(
+        &machine,
+        two,
+        2,
+        "psql $DATABASE_URL -Atc 'select datname from pg_database' -c 'select rolname from pg_roles'",
+    )
+    .await;
     assert!(!log.contains(&name) && log.contains(&two.id.to_string()), "{log}");
     assert!(!machine.place(one).exists());
 }

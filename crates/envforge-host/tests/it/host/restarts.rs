@@ -24,6 +24,7 @@ async fn a_new_daemon_finds_everything_and_answers_the_same() {
     machine.phase(ws, ObservedPhase::Up).await;
     let inits = [Layer::Shell, Layer::Runtime].map(|layer| machine.init_pid(ws, layer));
     let before = machine.server.reports(ws.id).pop().expect("a report");
+    let services = ["web", "api"].map(|name| service_pid(&machine, ws, name));
     let connection = machine.server.service(ws.id, "web").await.expect("a connection");
 
     machine.stop().await;
@@ -32,6 +33,8 @@ async fn a_new_daemon_finds_everything_and_answers_the_same() {
     machine.start().await;
     assert_eq!([Layer::Shell, Layer::Runtime].map(|layer| machine.init_pid(ws, layer)), inits);
     assert_eq!(machine.server.get(ws.id, "web", "/").await, "web");
+    machine.phase(ws, ObservedPhase::Up).await;
+    assert_eq!(["web", "api"].map(|name| service_pid(&machine, ws, name)), services, "the same processes");
     machine.server.forget_answers();
     assert_eq!(machine.server.obeyed(&wake).await, Outcome::Done, "the same answer");
     assert_eq!(machine.order(ws, 1, Order::StopRuntime).await, Outcome::Stale);
@@ -41,21 +44,29 @@ async fn a_new_daemon_finds_everything_and_answers_the_same() {
     let restarts = before.parts.iter().map(|part| part.restarts).sum::<u32>();
     assert_eq!(restarts, 0);
     kill_service(&machine, ws, "api");
-    machine.server.report(ws.id, "a restart", |report| report.parts.iter().any(|part| part.name == "api" && part.restarts == 1)).await;
+    machine
+        .server
+        .report(ws.id, "a restart", |report| report.parts.iter().any(|part| part.name == "api" && part.restarts == 1))
+        .await;
     machine.part(ws, "api", ReadinessState::Ready).await;
     let sequences: Vec<u64> = machine.server.reports(ws.id).iter().map(|report| report.sequence).collect();
     assert!(sequences.is_sorted(), "sequences rise across restarts: {sequences:?}");
 }
 
 fn kill_service(machine: &Machine, ws: super::machine::Ws, name: &str) {
+    let pid = rustix::process::Pid::from_raw(service_pid(machine, ws, name)).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+}
+
+/// A service's process on the host.
+fn service_pid(machine: &Machine, ws: super::machine::Ws, name: &str) -> i32 {
     let pids = machine.group(&ws.id.to_string(), Layer::Runtime).pids().expect("pids");
     let wanted = format!("serve.py {name}");
     let pid = pids.into_iter().find(|pid| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).replace('\0', " ").contains(&wanted)
     });
-    let pid = rustix::process::Pid::from_raw(pid.expect("runs")).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    pid.expect("it runs")
 }
 
 // proves OPS-2, RUN-5
@@ -203,7 +214,9 @@ async fn a_command_that_can_not_be_journaled_changes_nothing() {
     }
     let told = machine.server.reports(ws.id).len();
     let wake = machine.server.command(ws.id, 4, Machine::start_order(envforge_core::size::Size::Small));
-    assert!(matches!(machine.server.obeyed(&wake).await, Outcome::Failed(trouble) if trouble.code.starts_with("host.")));
+    assert!(
+        matches!(machine.server.obeyed(&wake).await, Outcome::Failed(trouble) if trouble.code.starts_with("host."))
+    );
     assert!(machine.group(&ws.id.to_string(), Layer::Runtime).is_frozen().expect("known"));
     assert_eq!(machine.server.reports(ws.id).len(), told, "nothing is told that is not journaled");
     let destroy = machine.server.command(ws.id, 5, Order::DestroyWorkspace);
@@ -229,7 +242,9 @@ async fn one_data_directory_has_one_daemon_and_one_identity() {
     std::fs::remove_file(machine.path("token")).expect("there");
     machine.start().await;
     assert!(machine.server.hello().contains("reductions"));
-    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(machine.config.data_dir.join("host.json")).expect("there"));
+    let mode = std::os::unix::fs::MetadataExt::mode(
+        &std::fs::metadata(machine.config.data_dir.join("host.json")).expect("there"),
+    );
     assert_eq!(mode & 0o777, 0o600);
     // A stream that breaks is made again.
     let hellos = machine.server.hellos();

@@ -37,9 +37,20 @@ async fn a_start_brings_everything_up_and_its_ports_are_reached_by_ticket() {
     assert_eq!(machine.server.get(ws.id, "web", "/env/PUBLIC").await, "http://web.test");
     assert!(machine.server.log(ws.id, "api", 10).await.contains("listening"));
     let first_running = machine.server.reports(ws.id).into_iter().find(|report| report.process_runs).expect("one");
-    assert_eq!(first_running.phase, ObservedPhase::Starting, "the meter opens when a process runs, not when all is ready");
-    let env = format!("/proc/{}/root/run/user/{}/envforge/env/web.env", machine.init_pid(ws, Layer::Runtime).expect("init"), machine.config.uid_base);
-    wait_until("the env file", async || std::fs::read_to_string(&env).is_ok_and(|text| text.contains("API_URL='http://127.0.0.1:4000'"))).await;
+    assert_eq!(
+        first_running.phase,
+        ObservedPhase::Starting,
+        "the meter opens when a process runs, not when all is ready"
+    );
+    let env = format!(
+        "/proc/{}/root/run/user/{}/envforge/env/web.env",
+        machine.init_pid(ws, Layer::Runtime).expect("init"),
+        machine.config.uid_base
+    );
+    wait_until("the env file", async || {
+        std::fs::read_to_string(&env).is_ok_and(|text| text.contains("API_URL='http://127.0.0.1:4000'"))
+    })
+    .await;
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&env).expect("there"));
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -100,7 +111,10 @@ async fn a_stop_ends_services_in_order_and_keeps_files() {
     let stop = machine.server.command(ws.id, 3, Order::StopRuntime);
     assert_eq!(machine.server.obeyed(&stop).await, Outcome::Done);
     let gone = machine.server.reports(ws.id).pop().expect("a report");
-    assert_eq!((gone.phase, gone.process_runs, gone.generation, gone.last_proof), (ObservedPhase::Absent, false, 3, None));
+    assert_eq!(
+        (gone.phase, gone.process_runs, gone.generation, gone.last_proof),
+        (ObservedPhase::Absent, false, 3, None)
+    );
     assert_eq!(machine.read(ws, "checkout/said-goodbye"), "yes");
     assert!(machine.init_pid(ws, Layer::Runtime).is_none());
     assert!(machine.init_pid(ws, Layer::Shell).is_some());
@@ -116,7 +130,9 @@ async fn a_stop_ends_services_in_order_and_keeps_files() {
     let told = machine.server.reports(ws.id).len();
     assert_eq!(machine.order(ws, 8, Order::StopRuntime).await, Outcome::Done);
     assert_eq!(machine.read(ws, "checkout/said-goodbye"), "yes");
-    assert!(machine.server.reports(ws.id)[told..].iter().all(|report| !(report.phase.is_metered() && report.process_runs)));
+    assert!(
+        machine.server.reports(ws.id)[told..].iter().all(|report| !(report.phase.is_metered() && report.process_runs))
+    );
 }
 
 // proves REPO-3
@@ -161,7 +177,8 @@ async fn two_workspaces_use_the_same_ports() {
     if !is_root() {
         return;
     }
-    let machine = Machine::new("services:\n  web:\n    command: python3 serve.py $ENVFORGE_BRANCH\n    port: 3000\n", &[]).await;
+    let machine =
+        Machine::new("services:\n  web:\n    command: python3 serve.py $ENVFORGE_BRANCH\n    port: 3000\n", &[]).await;
     let (one, two) = (machine.workspace().await, super::machine::Ws { id: super::server::mint() });
     let command = machine.server.command(two.id, 1, machine.prepare_order("other"));
     assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
@@ -207,13 +224,16 @@ async fn a_runtime_that_dies_is_reported_gone() {
     drop(machine.group(&ws.id.to_string(), Layer::Runtime).kill(LIMIT));
     let gone = machine.phase(ws, ObservedPhase::Absent).await;
     assert_eq!((gone.process_runs, gone.last_proof), (false, None), "it was seen");
-    assert!(matches!(machine.server.service(ws.id, "web").await, Err(OpenError::Refused(refusal)) if refusal.code == "service.asleep"));
+    assert!(
+        matches!(machine.server.service(ws.id, "web").await, Err(OpenError::Refused(refusal)) if refusal.code == "service.asleep")
+    );
     assert_eq!(machine.wake(ws, 3).await, Outcome::Done);
     machine.phase(ws, ObservedPhase::Up).await;
     // A shell that dies is there again by itself.
     let before = machine.init_pid(ws, Layer::Shell);
     drop(machine.group(&ws.id.to_string(), Layer::Shell).kill(LIMIT));
-    wait_until("another shell", async || machine.init_pid(ws, Layer::Shell).is_some_and(|pid| Some(pid) != before)).await;
+    wait_until("another shell", async || machine.init_pid(ws, Layer::Shell).is_some_and(|pid| Some(pid) != before))
+        .await;
 }
 
 // proves COST-1
@@ -227,7 +247,10 @@ async fn a_pulse_is_given_only_while_a_process_runs() {
     assert!(machine.server.pulses().is_empty());
     machine.wake(ws, 2).await;
     machine.phase(ws, ObservedPhase::Up).await;
-    wait_until("a pulse", async || machine.server.pulses().iter().any(|pulse| pulse.workspace == ws.id && pulse.process_runs && pulse.memory > 0)).await;
+    wait_until("a pulse", async || {
+        machine.server.pulses().iter().any(|pulse| pulse.workspace == ws.id && pulse.process_runs && pulse.memory > 0)
+    })
+    .await;
     machine.order(ws, 3, Order::FreezeRuntime).await;
     wait_until("no pulse", async || machine.server.pulses().is_empty()).await;
 }

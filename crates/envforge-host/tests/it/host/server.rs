@@ -2,9 +2,7 @@
 
 use crate::support::{LIMIT, wait_until};
 use envforge_api::ambient::{SystemClock, SystemEntropy};
-use envforge_api::host::{
-    FromHost, HostCommand, HostPass, Order, Outcome, Report, ToHost, UplinkAddress,
-};
+use envforge_api::host::{FromHost, HostCommand, HostPass, Order, Outcome, Report, ToHost, UplinkAddress};
 use envforge_api::uplink::{Open, OpenError, Uplinks};
 use envforge_core::clock::{Clock as _, Entropy as _};
 use envforge_core::id::{CommandId, HostId, OrgId, WorkspaceId};
@@ -147,7 +145,8 @@ impl Server {
     pub(crate) async fn answer(&self, id: CommandId) -> Outcome {
         let mut answer = None;
         wait_until("an answer", async || {
-            answer = self.lock().answers.iter().find(|(answered, _)| *answered == id).map(|(_, outcome)| outcome.clone());
+            answer =
+                self.lock().answers.iter().find(|(answered, _)| *answered == id).map(|(_, outcome)| outcome.clone());
             answer.is_some()
         })
         .await;
@@ -164,7 +163,12 @@ impl Server {
     }
 
     /// Waits until the latest report is like this.
-    pub(crate) async fn report(&self, workspace: WorkspaceId, what: &str, mut fits: impl FnMut(&Report) -> bool) -> Report {
+    pub(crate) async fn report(
+        &self,
+        workspace: WorkspaceId,
+        what: &str,
+        mut fits: impl FnMut(&Report) -> bool,
+    ) -> Report {
         let mut found = None;
         let until = tokio::time::Instant::now() + LIMIT;
         while found.is_none() {
@@ -209,7 +213,11 @@ impl Server {
     }
 
     /// A connection to a service.
-    pub(crate) async fn service(&self, workspace: WorkspaceId, service: &str) -> Result<std::net::TcpStream, OpenError> {
+    pub(crate) async fn service(
+        &self,
+        workspace: WorkspaceId,
+        service: &str,
+    ) -> Result<std::net::TcpStream, OpenError> {
         let ticket = self.ticket(workspace, TicketKind::Service, service);
         let stream = std::net::TcpStream::from(self.open(&ticket, Open::Service).await?);
         stream.set_nonblocking(false)?;
@@ -273,7 +281,10 @@ async fn register(mut stream: UnixStream, org: OrgId, host: HostId) {
         let refusal = envforge_core::refusal::Refusal::invalid("host.token_spent", "the token was used");
         ("400 Bad Request", format!("{{\"error\":{}}}", serde_json::to_string(&refusal).expect("json")))
     };
-    let answer = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
     drop(stream.write_all(answer.as_bytes()).await);
 }
 

@@ -35,7 +35,10 @@ async fn a_crash_loop_ends_blocked_with_its_last_words_while_the_others_run() {
     let machine = Machine::new(manifest, &[]).await;
     let ws = machine.workspace().await;
     machine.wake(ws, 2).await;
-    machine.server.report(ws.id, "a restart", |report| report.parts.iter().any(|part| part.name == "bad" && part.restarts > 0)).await;
+    machine
+        .server
+        .report(ws.id, "a restart", |report| report.parts.iter().any(|part| part.name == "bad" && part.restarts > 0))
+        .await;
     let part = machine.blocked(ws, "bad", "service.crash_loop").await;
     let cause = part.cause.expect("a cause");
     assert!(cause.contains("exited with code 3") && cause.contains("out of luck"), "{cause}");
@@ -53,13 +56,19 @@ async fn a_service_that_dies_is_restarted_and_takes_its_children_along() {
         return;
     }
     // The port is held by a child that outlives its parent.
-    let machine = Machine::new("services:\n  web:\n    command: setsid python3 serve.py web & sleep 1000\n    port: 3000\n", &[]).await;
+    let machine =
+        Machine::new("services:\n  web:\n    command: setsid python3 serve.py web & sleep 1000\n    port: 3000\n", &[])
+            .await;
     let ws = machine.workspace().await;
     machine.wake(ws, 2).await;
     machine.phase(ws, ObservedPhase::Up).await;
     let sleeper = wait_for_process("sleep 1000", machine.config.uid_base).await;
-    rustix::process::kill_process(rustix::process::Pid::from_raw(sleeper).expect("pid"), rustix::process::Signal::KILL).expect("killed");
-    machine.server.report(ws.id, "a restart", |report| report.parts.iter().any(|part| part.name == "web" && part.restarts == 1)).await;
+    rustix::process::kill_process(rustix::process::Pid::from_raw(sleeper).expect("pid"), rustix::process::Signal::KILL)
+        .expect("killed");
+    machine
+        .server
+        .report(ws.id, "a restart", |report| report.parts.iter().any(|part| part.name == "web" && part.restarts == 1))
+        .await;
     machine.part(ws, "web", ReadinessState::Ready).await;
     assert_eq!(machine.server.get(ws.id, "web", "/").await, "web");
 }
@@ -69,7 +78,8 @@ async fn wait_for_process(line: &str, uid: u32) -> i32 {
     wait_until("a process", async || {
         found = envforge_host::sys::process::all_pids().into_iter().find(|pid| {
             let text = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let owner = std::fs::metadata(format!("/proc/{pid}")).map_or(0, |metadata| std::os::unix::fs::MetadataExt::uid(&metadata));
+            let owner = std::fs::metadata(format!("/proc/{pid}"))
+                .map_or(0, |metadata| std::os::unix::fs::MetadataExt::uid(&metadata));
             owner == uid && String::from_utf8_lossy(&text).replace('\0', " ").trim() == line
         });
         found.is_some()
@@ -85,7 +95,7 @@ async fn a_port_bound_elsewhere_and_every_kind_of_health() {
     }
     let manifest = "services:\n\
         \x20 else:\n    command: PORT=5555 python3 serve.py else\n    port: 3001\n\
-        \x20 tcp:\n    command: python3 serve.py tcp\n    port: 3002\n    health: tcp\n\
+        \x20 tcp:\n    command: python3 serve.py tcp\n    port: 3002\n    health: { tcp: true }\n\
         \x20 command:\n    command: python3 serve.py command\n    port: 3003\n    environment: { WANTED: serve.py }\n    health: { command: test -f $WANTED }\n\
         \x20 log:\n    command: python3 serve.py log\n    port: 3004\n    health: { log: listening }\n\
         \x20 worker:\n    command: sleep 1000\n\
@@ -99,7 +109,10 @@ async fn a_port_bound_elsewhere_and_every_kind_of_health() {
     }
     let told = |name: &'static str, words: &'static str| {
         move |report: &envforge_api::host::Report| {
-            report.parts.iter().any(|part| part.name == name && part.cause.as_ref().is_some_and(|cause| cause.contains(words)))
+            report
+                .parts
+                .iter()
+                .any(|part| part.name == name && part.cause.as_ref().is_some_and(|cause| cause.contains(words)))
         }
     };
     machine.server.report(ws.id, "where it listens", told("else", "listens on 5555")).await;
@@ -113,13 +126,15 @@ async fn services_wait_for_the_setup_hook_and_a_shell_does_not() {
     if !is_root() {
         return;
     }
-    let manifest = "services:\n  web:\n    command: python3 serve.py $(cat made)\n    port: 3000\nhooks:\n  setup: while [ ! -f go ]; do sleep 0.02; done; cat package-lock.json > made; echo run >> runs; test ! -f fail\n";
+    let manifest = "services:\n  web:\n    command: python3 serve.py $(cat made)\n    port: 3000\nhooks:\n  setup: while [ ! -f go ]; do sleep 0.02; done; echo setting up; cat package-lock.json > made; echo run >> runs; test ! -f fail\n";
     let machine = Machine::new(manifest, &[("package-lock.json", "one")]).await;
     let ws = machine.workspace().await;
     machine.wake(ws, 2).await;
     let waits = |report: &envforge_api::host::Report| {
         let part = report.parts.iter().find(|part| part.name == "web");
-        part.is_some_and(|part| part.state == ReadinessState::Waking && part.cause.as_ref().is_some_and(|cause| cause.contains("setup: ")))
+        part.is_some_and(|part| {
+            part.state == ReadinessState::Waking && part.cause.as_ref().is_some_and(|cause| cause.contains("setup: "))
+        })
     };
     let waiting = machine.server.report(ws.id, "the service waits", waits).await;
     assert!(!waiting.process_runs, "waking before a process runs is free");
@@ -147,5 +162,6 @@ async fn services_wait_for_the_setup_hook_and_a_shell_does_not() {
     std::fs::remove_file(machine.place(ws).join("checkout/fail")).expect("there");
     machine.wake(ws, 9).await;
     machine.phase(ws, ObservedPhase::Up).await;
-    assert!(machine.server.log(ws.id, "setup", 5).await.is_empty() || machine.read(ws, "checkout/runs").lines().count() == 4);
+    assert_eq!(machine.read(ws, "checkout/runs").lines().count(), 4);
+    assert!(machine.server.log(ws.id, "setup", 5).await.contains("setting up"));
 }

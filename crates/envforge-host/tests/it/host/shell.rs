@@ -23,7 +23,8 @@ struct Terminal {
 impl Terminal {
     async fn attach(machine: &Machine, ws: Ws) -> Self {
         let ticket = machine.server.ticket(ws.id, TicketKind::Terminal, "");
-        let fd: OwnedFd = machine.server.open(&ticket, Open::Terminal { cols: 100, rows: 30 }).await.expect("a terminal");
+        let fd: OwnedFd =
+            machine.server.open(&ticket, Open::Terminal { cols: 100, rows: 30 }).await.expect("a terminal");
         let input = std::fs::File::from(fd);
         let mut output = input.try_clone().expect("clone");
         let screen = Arc::new(Mutex::new(String::new()));
@@ -61,9 +62,14 @@ async fn a_prepared_shell_can_be_attached_shared_and_left() {
     }
     let machine = Machine::new(PLAIN, &[]).await;
     let ws = machine.workspace().await;
-    let report = machine.server.report(ws.id, "the manifest", |report| report.parts.iter().any(|part| part.name == "web")).await;
+    let report =
+        machine.server.report(ws.id, "the manifest", |report| report.parts.iter().any(|part| part.name == "web")).await;
     assert_eq!(report.parts[0].state, ReadinessState::Ready, "the shell is ready: {report:?}");
-    let sent = machine.server.reports(ws.id).into_iter().any(|report| matches!(report.manifest, Some(ManifestReport::Valid { .. })));
+    let sent = machine
+        .server
+        .reports(ws.id)
+        .into_iter()
+        .any(|report| matches!(report.manifest, Some(ManifestReport::Valid { .. })));
     assert!(sent, "the manifest is reported");
 
     let mut first = Terminal::attach(&machine, ws).await;
@@ -92,10 +98,12 @@ async fn the_checkout_is_the_users_and_tells_about_itself() {
     assert_eq!(std::fs::metadata(place.join("checkout/serve.py")).expect("there").uid(), uid);
     assert_eq!(std::fs::metadata(&place).expect("there").uid(), 0);
     wait_until("the context", async || {
-        std::fs::read_to_string(place.join("checkout/.envforge/context.json")).is_ok_and(|text| text.contains("\"web\""))
+        std::fs::read_to_string(place.join("checkout/.envforge/context.json"))
+            .is_ok_and(|text| text.contains("\"web\""))
     })
     .await;
-    let context: serde_json::Value = serde_json::from_str(&machine.read(ws, "checkout/.envforge/context.json")).expect("json");
+    let context: serde_json::Value =
+        serde_json::from_str(&machine.read(ws, "checkout/.envforge/context.json")).expect("json");
     assert_eq!((&context["workspace"], &context["branch"]), (&"login".into(), &"feature/login".into()));
     assert_eq!(context["services"]["web"]["command"], "python3 serve.py web");
     assert!(machine.read(ws, "checkout/.envforge/README.md").contains("# login"));
@@ -163,7 +171,10 @@ async fn a_repository_of_another_user_is_read_as_that_user() {
     let text = std::fs::read_to_string(&config).expect("config");
     std::fs::write(&config, format!("{text}[core]\n\tfsmonitor = {}\n", program.display())).expect("config");
     let ws = machine.workspace().await;
-    assert_eq!(std::fs::metadata(machine.place(ws).join("checkout/serve.py")).expect("there").uid(), machine.config.uid_base);
+    assert_eq!(
+        std::fs::metadata(machine.place(ws).join("checkout/serve.py")).expect("there").uid(),
+        machine.config.uid_base
+    );
     let ran_as = std::fs::read_to_string(witness.join("uids")).unwrap_or_default();
     assert!(ran_as.lines().all(|uid| uid == owner.to_string()), "{ran_as}");
 }

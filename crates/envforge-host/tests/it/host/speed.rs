@@ -62,7 +62,10 @@ async fn prepare_start_thaw() {
         let wake = machine.server.command(ws.id, generation, Machine::start_order(envforge_core::size::Size::Small));
         let began = Instant::now();
         machine.server.send(&wake).await;
-        machine.server.report(ws.id, "up", |report| report.generation == generation && report.phase == ObservedPhase::Up).await;
+        machine
+            .server
+            .report(ws.id, "up", |report| report.generation == generation && report.phase == ObservedPhase::Up)
+            .await;
         thawed.push(began.elapsed());
         machine.server.get(ws.id, "web", "/").await;
         first_byte.push(began.elapsed());

@@ -30,16 +30,24 @@ fn sample() -> PathBuf {
 /// The sample in a repository of its own, packages included, so that its setup hook has nothing to fetch.
 fn repository(folder: &Path) -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "copying the sample as a person would")]
-    let copied = std::process::Command::new("cp").args(["-r", "--"]).arg(sample()).arg(folder.join("sample")).status().unwrap();
+    let copied =
+        std::process::Command::new("cp").args(["-r", "--"]).arg(sample()).arg(folder.join("sample")).status().unwrap();
     assert!(copied.success());
     let repository = folder.join("sample");
     let manifest = fs_err::read_to_string(repository.join("envforge.yml")).unwrap();
-    let without_setup: String =
-        manifest.lines().filter(|line| !line.starts_with("hooks:") && !line.contains("setup:")).map(|line| format!("{line}\n")).collect();
+    let without_setup: String = manifest
+        .lines()
+        .filter(|line| !line.starts_with("hooks:") && !line.contains("setup:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     fs_err::write(repository.join("envforge.yml"), without_setup).unwrap();
     fs_err::write(repository.join(".gitignore"), "").unwrap();
     #[expect(clippy::disallowed_methods, reason = "a team's own Git")]
-    let made = std::process::Command::new("git").arg("-C").arg(&repository).args(["init", "--quiet", "--initial-branch=main"]).status();
+    let made = std::process::Command::new("git")
+        .arg("-C")
+        .arg(&repository)
+        .args(["init", "--quiet", "--initial-branch=main"])
+        .status();
     assert!(made.unwrap().success());
     commit(&repository, "The scheduler, with its packages");
     repository
@@ -87,7 +95,9 @@ async fn a_reviewer_opens_the_sample_and_sees_changes_as_they_are_made() {
     }
     wanted.add_arg(&format!("--user-data-dir={}", the_box.scratch("profile").display())).unwrap();
     let server = format!("http://127.0.0.1:{port}");
-    let driver = envforge_testkit::wait_for("the browser's driver", async || WebDriver::new(&server, wanted.clone()).await.ok()).await;
+    let driver =
+        envforge_testkit::wait_for("the browser's driver", async || WebDriver::new(&server, wanted.clone()).await.ok())
+            .await;
 
     // The card, its button, the application; the token leaves the address bar.
     driver.goto(&link.url).await.unwrap();

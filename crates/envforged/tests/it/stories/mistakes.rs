@@ -13,7 +13,10 @@ fn part<'a>(workspace: &'a Workspace, name: &str) -> Option<&'a Part> {
 
 fn is_blocked(workspace: &Workspace, name: &str, code: &str) -> bool {
     part(workspace, name).is_some_and(|part| {
-        part.state == ReadinessState::Blocked && part.code.as_deref() == Some(code) && part.cause.is_some() && part.fix.is_some()
+        part.state == ReadinessState::Blocked
+            && part.code.as_deref() == Some(code)
+            && part.cause.is_some()
+            && part.fix.is_some()
     })
 }
 
@@ -32,12 +35,15 @@ async fn a_broken_file_and_broken_services_say_what_helps() {
     member.workspace(&repository, "main").await;
     member.shell_ready().await;
     member.wake().await;
-    member.until("the missing program is told", |workspace| is_blocked(workspace, "web", "service.command_not_found")).await;
-    member.until("the crash loop is told", |workspace| {
-        is_blocked(workspace, "flaky", "service.crash_loop")
-            && part(workspace, "flaky").unwrap().cause.as_ref().unwrap().contains("I break")
-    })
-    .await;
+    member
+        .until("the missing program is told", |workspace| is_blocked(workspace, "web", "service.command_not_found"))
+        .await;
+    member
+        .until("the crash loop is told", |workspace| {
+            is_blocked(workspace, "flaky", "service.crash_loop")
+                && part(workspace, "flaky").unwrap().cause.as_ref().unwrap().contains("I break")
+        })
+        .await;
     member.until("the runtime is blocked", |workspace| workspace.runtime.state == RuntimeState::Blocked).await;
     let usage = member.usage().await;
     assert!(usage.awake_since.is_none(), "nothing is metered while every service is blocked");
@@ -52,9 +58,11 @@ async fn a_broken_file_and_broken_services_say_what_helps() {
     shell.send("printf 'services:\\n  web:\\n    comand: x\\n' > envforge.yml; echo written-$((1+1))\r").await.unwrap();
     shell.expect("written-2").await.unwrap();
     member.wake().await;
-    member.until("the broken file is told", |workspace| {
-        let runtime = &workspace.runtime;
-        runtime.state == RuntimeState::Blocked && runtime.blocked_cause.as_ref().is_some_and(|cause| cause.contains("envforge.yml:3:5"))
-    })
-    .await;
+    member
+        .until("the broken file is told", |workspace| {
+            let runtime = &workspace.runtime;
+            runtime.state == RuntimeState::Blocked
+                && runtime.blocked_cause.as_ref().is_some_and(|cause| cause.contains("envforge.yml:3:5"))
+        })
+        .await;
 }

@@ -42,10 +42,15 @@ async fn two_branches_use_the_same_ports_and_see_nothing_of_each_other() {
     assert_ne!(code, 0, "{said}");
     // Processes and network: only one's own.
     let (_, processes) = one.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; ls -d /proc/[0-9]* | wc -l").await;
-    assert_eq!((processes.matches("sandbox-init").count(), processes.matches("redis-server").count()), (1, 1), "{processes}");
+    assert_eq!(
+        (processes.matches("sandbox-init").count(), processes.matches("redis-server").count()),
+        (1, 1),
+        "{processes}"
+    );
     let (_, files) = one.run("ls /var/lib /root /home 2>&1; cat /etc/shadow 2>&1; ls / ").await;
     assert!(!files.contains("envforge.key") && !files.contains("root:"), "{files}");
-    let (code, said) = one.run("node -e \"fetch('http://127.0.0.1:3000/').then(r => r.text()).then(console.log)\"").await;
+    let (code, said) =
+        one.run("node -e \"fetch('http://127.0.0.1:3000/').then(r => r.text()).then(console.log)\"").await;
     assert!(code == 0 && said.contains("Notes of the story"), "localhost is the workspace's own: {said}");
     // A session of one dev host is worthless on the other.
     let stolen = browsers[0].with_host_of(&browsers[1]);

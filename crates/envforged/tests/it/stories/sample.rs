@@ -108,7 +108,8 @@ impl Member<'_> {
     }
 
     pub(crate) async fn wake(&self) {
-        retry("a wake", async || self.client().post::<_, Workspace>(&self.path("/wake"), &json!({})).await.map(drop)).await;
+        retry("a wake", async || self.client().post::<_, Workspace>(&self.path("/wake"), &json!({})).await.map(drop))
+            .await;
     }
 
     /// Puts the runtime to sleep and waits until it does.
@@ -130,7 +131,10 @@ impl Member<'_> {
 
     /// Runs a line in the runtime, as `envforge run` does; its output.
     pub(crate) async fn run(&self, line: &str) -> (i32, String) {
-        let output = self.the_box.envforge(&self.the_box.scratch("nowhere"), &["run", "-w", &self.slug, "--", "sh", "-c", line]).await;
+        let output = self
+            .the_box
+            .envforge(&self.the_box.scratch("nowhere"), &["run", "-w", &self.slug, "--", "sh", "-c", line])
+            .await;
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code().unwrap_or(-1), said)
     }

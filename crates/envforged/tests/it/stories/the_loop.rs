@@ -45,7 +45,10 @@ async fn up_wake_link_sleep_receipt() {
 
     // A change in the shell shows through the gateway at once.
     shell.send("sed -i 's/of the story/changed in the shell/' page.html\r").await.unwrap();
-    envforge_testkit::wait_until("the change shows", async || browser.get("/").await.unwrap().contains("changed in the shell")).await;
+    envforge_testkit::wait_until("the change shows", async || {
+        browser.get("/").await.unwrap().contains("changed in the shell")
+    })
+    .await;
 
     // Sleep by pausing: the socket survives, a request wakes.
     member.sleep("frozen").await;
@@ -64,7 +67,11 @@ async fn up_wake_link_sleep_receipt() {
     assert!(usage.receipts.len() >= 2, "{:?}", usage.receipts);
     assert!(usage.receipts.iter().all(|receipt| receipt.is_final && receipt.unproven_seconds == 0));
     let text = the_box.envforge(&repository, &["workspace", "usage", "main"]).await;
-    assert!(String::from_utf8_lossy(&text.stdout).contains("link visit to /"), "{}", String::from_utf8_lossy(&text.stdout));
+    assert!(
+        String::from_utf8_lossy(&text.stdout).contains("link visit to /"),
+        "{}",
+        String::from_utf8_lossy(&text.stdout)
+    );
 
     let exported: LedgerExport = the_box.client().get("/v1/orgs/local/ledger").await.unwrap();
     verify(&exported.events, &exported.checkpoint, &Keyring::new(&exported.keys)).unwrap();
