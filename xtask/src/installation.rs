@@ -27,6 +27,9 @@ pub(crate) struct Which {
     /// The box's data directory; one that runs there is used, else one is started; a throw-away one when absent
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// For a box that is started: the server's port, and the gateway's is the next one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
     /// Where `envforge` and `envforged` are; beside this program when absent
     #[arg(long, value_name = "DIR")]
     pub(crate) bin_dir: Option<PathBuf>,
@@ -67,12 +70,16 @@ impl Installation {
             (chosen, _) => std::path::absolute(chosen.as_deref().unwrap_or(Path::new(".")))?,
         };
         let mut arguments = Vec::new();
-        if throw_away.is_some() {
+        let ports = match (which.port, &throw_away) {
+            (Some(port), _) => Some((port, port + 1)),
+            (None, Some(_)) => Some((envforge_testkit::free_port(), envforge_testkit::free_port())),
+            (None, None) => None,
+        };
+        if let Some((server, gateway)) = ports {
             // Beside whatever box this machine has.
-            let [server, gateway] = [envforge_testkit::free_port(), envforge_testkit::free_port()];
+            let number = std::process::id() % 40;
             arguments.extend(["--listen".to_owned(), format!("127.0.0.1:{server}")]);
             arguments.extend(["--gateway-listen".to_owned(), format!("127.0.0.1:{gateway}")]);
-            let number = std::process::id() % 40;
             arguments.extend(["--instance".to_owned(), format!("x{number}")]);
             arguments.extend(["--uid-base".to_owned(), (300_000 + number * 1_000).to_string()]);
             arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);

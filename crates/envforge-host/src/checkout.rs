@@ -18,7 +18,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 /// The longest a clone may take.
-const CLONE_LIMIT: Duration = Duration::from_secs(15 * 60);
+const CLONE_LIMIT: Duration = Duration::from_mins(15);
 /// What Git may fetch with; `ext` and `file` could run or read anything.
 const PROTOCOLS: &str = "https:http:ssh:git";
 
@@ -34,9 +34,10 @@ pub(crate) async fn ensure(place: &Place, forbidden: &Path, repository: &str, br
         files::directory(&unfinished, 0o700, Some((place.uid, place.uid)))
     };
     fresh().map_err(|error| disk(&error))?;
-    let made = match Path::new(repository).is_absolute() {
-        true => from_directory(place, forbidden, Path::new(repository), branch).await,
-        false => from_url(place, repository, branch).await,
+    let made = if Path::new(repository).is_absolute() {
+        from_directory(place, forbidden, Path::new(repository), branch).await
+    } else {
+        from_url(place, repository, branch).await
     };
     drop(files::remove_if_there(&place.bundle()));
     match made {

@@ -49,7 +49,7 @@ impl Script {
 
     /// Writes a file unless there is one.
     pub(crate) fn file_if_missing(&mut self, path: &str, content: &str) {
-        let _ = write!(self.text, "if [ ! -e {} ]; then\n", quote(path));
+        let _ = writeln!(self.text, "if [ ! -e {} ]; then", quote(path));
         self.file(path, content);
         self.text.push_str("fi\n");
     }

@@ -72,7 +72,7 @@ fn remove_files(place: &Place) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn removed(driver: &mut Driver, command: HostCommand, result: Result<(), Blocked>) {
+pub(super) fn removed(driver: &mut Driver, command: &HostCommand, result: Result<(), Blocked>) {
     if let Err(block) = result {
         return driver.answer(command.id, Outcome::Failed(block.into()), Durability::Process);
     }

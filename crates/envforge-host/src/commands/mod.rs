@@ -39,7 +39,7 @@ pub(crate) async fn obey(driver: &mut Driver, command: HostCommand) {
         Order::PrepareShell(prepare) => prepare_shell::obey(driver, command, prepare),
         Order::StartRuntime(start) => start_runtime::obey(driver, command, start).await,
         Order::FreezeRuntime => freeze_runtime::obey(driver, command).await,
-        Order::StopRuntime => stop_runtime::obey(driver, command).await,
+        Order::StopRuntime => stop_runtime::obey(driver, command),
         Order::RunJob(job) => run_job::obey(driver, command, job).await,
         Order::DestroyWorkspace => destroy_workspace::obey(driver, command),
     }
@@ -49,9 +49,9 @@ pub(crate) async fn obey(driver: &mut Driver, command: HostCommand) {
 pub(crate) async fn finished(driver: &mut Driver, command: HostCommand, finished: Finished) {
     match finished {
         Finished::Prepared(result) => prepare_shell::finished(driver, command, result).await,
-        Finished::Stopped(result) => stop_runtime::finished(driver, command, result).await,
+        Finished::Stopped(result) => stop_runtime::finished(driver, &command, result),
         Finished::Ended(result) => destroy_workspace::ended(driver, command, result),
-        Finished::Removed(result) => destroy_workspace::removed(driver, command, result),
+        Finished::Removed(result) => destroy_workspace::removed(driver, &command, result),
     }
 }
 

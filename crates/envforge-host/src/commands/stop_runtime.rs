@@ -29,7 +29,7 @@ const REACH_LIMIT: Duration = Duration::from_secs(2);
 /// How long the sandbox may take to end once nothing is left in it.
 const END_LIMIT: Duration = Duration::from_secs(3);
 
-pub(super) async fn obey(driver: &mut Driver, command: HostCommand) {
+pub(super) fn obey(driver: &mut Driver, command: HostCommand) {
     let was_frozen = driver.is_frozen();
     if !journaled(driver, &command, Durability::Process, |_| {}) {
         return;
@@ -46,7 +46,7 @@ pub(super) async fn obey(driver: &mut Driver, command: HostCommand) {
     begin(driver, command, async move { Finished::Stopped(work.await) });
 }
 
-pub(super) async fn finished(driver: &mut Driver, command: HostCommand, result: Result<(), Blocked>) {
+pub(super) fn finished(driver: &mut Driver, command: &HostCommand, result: Result<(), Blocked>) {
     let outcome = match result {
         Ok(()) => {
             driver.runtime_is_gone("the runtime was stopped");

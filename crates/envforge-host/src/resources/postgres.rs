@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 /// The port in the socket's name, and inside every workspace.
 pub(crate) const PORT: u16 = 5432;
 /// How long the cluster may take to start; after a crash it replays its log.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long one statement may take.
 const SQL_LIMIT: Duration = Duration::from_secs(30);
 /// How often a cluster in use is looked at.
@@ -127,7 +127,7 @@ impl Cluster {
         let configure = || -> io::Result<()> {
             let mut conf = std::fs::OpenOptions::new().append(true).open(unfinished.join("postgresql.conf"))?;
             conf.write_all(self.settings().as_bytes())?;
-            let rules = format!("local all envforge peer map=admin\nlocal sameuser all scram-sha-256\n");
+            let rules = "local all envforge peer map=admin\nlocal sameuser all scram-sha-256\n";
             std::fs::write(unfinished.join("pg_hba.conf"), rules)?;
             std::fs::write(unfinished.join("pg_ident.conf"), format!("admin {} envforge\n", self.user))?;
             fs_err::rename(&unfinished, self.data_dir())

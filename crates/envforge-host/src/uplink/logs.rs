@@ -75,18 +75,19 @@ fn make_pipe() -> io::Result<(pipe::Sender, OwnedFd)> {
 async fn feed(dir: PathBuf, name: String, mut into: pipe::Sender, tail: u32, follow: bool) -> io::Result<()> {
     let (text, mut cursor): (Vec<u8>, Cursor) = log_file::tail(&dir, &name, tail as usize)?;
     into.write_all(&text).await?;
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         let text = cursor.read()?;
         if !text.is_empty() {
             into.write_all(&text).await?;
-            continue;
+        } else if is_abandoned(&into) {
+            return Ok(());
+        } else {
+            tokio::time::sleep(LOOK).await;
         }
-        if is_abandoned(&into) {
-            break;
-        }
-        tokio::time::sleep(LOOK).await;
     }
-    Ok(())
 }
 
 /// Whether nobody reads any more.

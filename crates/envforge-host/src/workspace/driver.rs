@@ -221,7 +221,7 @@ impl Driver {
             self.journal.sync_later(&mut self.state, &self.ctx.tasks);
         }
         if self.operation.is_none() {
-            self.look_at_manifest().await;
+            self.look_at_manifest();
             self.keep_shell().await;
         }
     }

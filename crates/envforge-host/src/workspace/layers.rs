@@ -277,7 +277,7 @@ impl Driver {
         match layer {
             Layer::Shell if name == super::setup::PROCESS => self.setup_exited(exit),
             Layer::Shell if name.starts_with(terminal::PREFIX) || name.starts_with("tmux.") => {
-                self.forget(Layer::Shell, name)
+                self.forget(Layer::Shell, name);
             }
             Layer::Shell => {}
             Layer::Runtime => self.runtime_exited(name, pid, exit).await,

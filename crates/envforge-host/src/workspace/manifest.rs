@@ -84,7 +84,7 @@ impl Driver {
     }
 
     /// Reads the file if it changed.
-    pub(crate) async fn look_at_manifest(&mut self) {
+    pub(crate) fn look_at_manifest(&mut self) {
         if self.shell.sandbox.is_none() || stamp(&self.place) == self.manifest_stamp {
             return;
         }

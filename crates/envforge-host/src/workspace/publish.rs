@@ -72,7 +72,7 @@ impl Driver {
     fn tell(&mut self, report: Report) {
         match self.ctx.outbox.connection() {
             Some(connection) if connection == self.connection => {
-                self.ctx.outbox.send(FromHost::Report { report: Box::new(report) })
+                self.ctx.outbox.send(FromHost::Report { report: Box::new(report) });
             }
             _ => self.repeat_reports(),
         }
@@ -95,7 +95,7 @@ impl Driver {
         let runs = self.layer.sandbox.is_some();
         let mut seen = self.view.get();
         seen.generation = self.state.generation;
-        seen.shell = self.shell.client.clone();
+        seen.shell.clone_from(&self.shell.client);
         seen.services =
             self.manifest_in_force().map(|manifest| manifest.services.keys().cloned().collect()).unwrap_or_default();
         seen.ports = self.runtime.ports();

@@ -177,5 +177,5 @@ impl Workspaces {
 /// Microseconds of CPU between two instants, as thousandths of a core.
 fn milli_cpu(used: u64, from: Timestamp, to: Timestamp) -> u64 {
     let passed = u64::try_from(to.duration_since(from).as_micros()).unwrap_or(0);
-    if passed == 0 { 0 } else { used.saturating_mul(1_000) / passed }
+    used.saturating_mul(1_000).checked_div(passed).unwrap_or(0)
 }

@@ -21,6 +21,7 @@ use envforge_api::host::StartRuntime;
 use envforge_core::manifest::{InputValues, Manifest, Port, ResourceKind, Service, Source, Wiring};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -31,7 +32,7 @@ const LAST_WORDS_AFTER: Duration = Duration::from_millis(60);
 /// How many last lines a cause quotes.
 const LAST_WORDS: usize = 20;
 /// When nothing is due.
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 /// What runs, or is to run.
 #[derive(Default)]
@@ -286,8 +287,10 @@ impl Driver {
         let dir = format!("/run/user/{}/envforge/env", self.place.uid);
         let mut script = Script::umask("077");
         script.directory(&dir);
-        let lines: String =
-            environment.iter().map(|(key, value)| format!("{key}={}\n", crate::script::quote(value))).collect();
+        let mut lines = String::new();
+        for (key, value) in environment {
+            let _ = writeln!(lines, "{key}={}", crate::script::quote(value));
+        }
         script.file(&format!("{dir}/{name}.env"), &lines);
         self.ctx.tasks.spawn_loose("env-file", async move {
             if let Err(error) = script.run(&client).await {

@@ -29,7 +29,7 @@ impl Driver {
         self.show();
         self.view.set_taken_up();
         self.keep_shell().await;
-        self.look_at_manifest().await;
+        self.look_at_manifest();
         self.publish();
     }
 

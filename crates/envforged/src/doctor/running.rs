@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::args::DoctorArguments;
-use crate::listen::check_free;
+use crate::listen::reserve;
 use crate::postgres::{Cluster, Postmaster, data_version};
 use crate::roles::all::layout::Layout;
 use crate::roles::all::{lock, probe};
@@ -31,8 +31,8 @@ pub(super) fn checks(arguments: &DoctorArguments, layout: &Layout) -> anyhow::Re
             ("server port", arguments.listen, "--listen"),
             ("gateway port", arguments.gateway_listen, "--gateway-listen"),
         ] {
-            checks.push(match check_free(address, flag) {
-                Ok(()) => Check::ok(name, format!("{address} is free")),
+            checks.push(match reserve(address, flag) {
+                Ok(_) => Check::ok(name, format!("{address} is free")),
                 Err(error) => Check::of_error(name, &error),
             });
         }

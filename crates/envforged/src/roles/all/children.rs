@@ -124,6 +124,12 @@ impl Keeper {
         (Self { roster, is_up: Arc::default(), gave_up }, hopeless)
     }
 
+    /// The process of a role, while one runs.
+    pub(crate) fn pid(&self, role: &str) -> Option<i32> {
+        let running = self.roster.running.lock().expect("no panic while held");
+        running.children.get(role).map(|identity| identity.pid)
+    }
+
     /// From now on nothing gives up.
     pub(crate) fn is_up(&self) {
         self.is_up.store(true, Ordering::Relaxed);

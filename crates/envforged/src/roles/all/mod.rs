@@ -35,6 +35,7 @@ use crate::{listen, notify, private, telemetry};
 use anyhow::Context as _;
 use children::{Keeper, Spec};
 use layout::{Accounts, Layout};
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,8 +69,10 @@ async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
     layout.prepare(&accounts)?;
     let _lock = lock::take(&layout)?;
     children::wait_for_orphans(&layout).await;
-    listen::check_free(arguments.listen, "--listen")?;
-    listen::check_free(arguments.gateway_listen, "--gateway-listen")?;
+    let ports = Ports {
+        server: listen::reserve(arguments.listen, "--listen")?,
+        gateway: listen::reserve(arguments.gateway_listen, "--gateway-listen")?,
+    };
     let cluster = database::cluster(arguments, &layout, &accounts)?.map(Arc::new);
     if !is_root() {
         steps.note(
@@ -81,7 +84,7 @@ async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
     let mut running =
         Running { layout, accounts, keeper, stops: Stops::default(), front: JoinSet::new(), back: JoinSet::new() };
     let started = tokio::select! {
-        started = running.start(arguments, cluster.as_ref(), &mut hopeless, &mut steps) => started.map(|()| true),
+        started = running.start(arguments, ports, cluster.as_ref(), &mut hopeless, &mut steps) => started.map(|()| true),
         () = signals.next() => Ok(false),
     };
     if matches!(started, Ok(true)) {
@@ -103,6 +106,12 @@ async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
         cluster.stop().await.context("stopping PostgreSQL")?;
     }
     started.map(|_| ExitCode::SUCCESS)
+}
+
+/// The ports, kept from the first check until their roles take them: making a database takes seconds.
+struct Ports {
+    server: TcpListener,
+    gateway: TcpListener,
 }
 
 /// Tokens of the three stages of an end.
@@ -131,6 +140,7 @@ impl Running {
     async fn start(
         &mut self,
         arguments: &AllArguments,
+        ports: Ports,
         cluster: Option<&Arc<Cluster>>,
         hopeless: &mut mpsc::Receiver<String>,
         steps: &mut Steps,
@@ -145,15 +155,23 @@ impl Running {
         database::migrate(&layout, &accounts).await?;
         steps.done("schema", "up to date");
 
+        drop(ports.server);
         self.keep_back(specs::server(arguments, &layout, &accounts));
-        let healthy = async || probe::is_healthy(arguments.listen).await.then_some(());
+        let healthy = async || {
+            let is_ready = probe::is_healthy(arguments.listen).await && self.listens("server", arguments.listen);
+            is_ready.then_some(())
+        };
         answer("server", hopeless, healthy).await?;
         self.publish(arguments, steps)?;
         steps.done("server", &format!("answers on {}", arguments.listen));
 
+        drop(ports.gateway);
         self.keep_front(specs::gateway(arguments, &layout, &accounts));
         self.keep_front(specs::host(arguments, &layout));
-        let accepts = async || probe::accepts(arguments.gateway_listen).await.then_some(());
+        let accepts = async || {
+            let address = arguments.gateway_listen;
+            (probe::accepts(address).await && self.listens("gateway", address)).then_some(())
+        };
         answer("gateway", hopeless, accepts).await?;
         steps.done("gateway", &format!("answers on {}", arguments.gateway_listen));
         self.host_is_online(arguments, hopeless, steps).await?;
@@ -168,6 +186,11 @@ impl Running {
             ("owner's key", layout.owner_key().display().to_string()),
         ]);
         Ok(())
+    }
+
+    /// Whether it is our child that answers there, and not somebody who was quicker.
+    fn listens(&self, role: &str, address: SocketAddr) -> bool {
+        self.keeper.pid(role).is_some_and(|pid| listen::is_listener(pid, address.port()))
     }
 
     async fn host_is_online(
