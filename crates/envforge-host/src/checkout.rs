@@ -137,6 +137,8 @@ async fn bundle(place: &Place, path: &Path, uid: u32, gid: u32) -> Result<(), Bl
         .current_dir(path)
         .env("HOME", "/nonexistent")
         .env("GIT_CONFIG_NOSYSTEM", "1")
+        // A directory within a repository is not one.
+        .env("GIT_CEILING_DIRECTORIES", path.parent().unwrap_or(path))
         .env("GIT_TERMINAL_PROMPT", "0")
         .uid(uid)
         .gid(gid)

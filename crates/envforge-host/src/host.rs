@@ -84,8 +84,10 @@ impl Host {
             tasks: tasks.clone(),
         });
         Gravestone::prune(&ctx.data, SystemClock.now().checked_sub(STONES_KEPT).unwrap_or_default())?;
-        let workspaces = Workspaces::new(Arc::clone(&ctx));
-        workspaces.take_up(journal::read_all(&ctx.data)?);
+        let found = journal::read_all(&ctx.data)?;
+        let reserved = found.users.iter().filter_map(|uid| uid.checked_sub(ctx.config.uid_base)).collect();
+        let workspaces = Workspaces::new(Arc::clone(&ctx), reserved);
+        workspaces.take_up(found.states);
         let uplinks = Uplinks::new(Arc::clone(&ctx), Arc::clone(&workspaces))?;
         let stream =
             Stream { machine: machine(&ctx), ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces), uplinks };

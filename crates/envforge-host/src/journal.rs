@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -313,22 +314,34 @@ impl Gravestone {
     }
 }
 
+/// What the journals of a host say.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) states: Vec<WorkspaceState>,
+    /// Linux users of workspaces whose journal can't be read: nobody else may be given them.
+    pub(crate) users: Vec<u32>,
+}
+
 /// The states of all workspaces of this host; one that can't be read is told and left alone.
-pub(crate) fn read_all(data: &DataDir) -> io::Result<Vec<WorkspaceState>> {
-    let mut states = Vec::new();
+pub(crate) fn read_all(data: &DataDir) -> io::Result<Found> {
+    let mut found = Found::default();
     for entry in fs_err::read_dir(data.workspaces())? {
         let entry = entry?;
         let name = entry.file_name();
         let Some(Ok(workspace)) = name.to_str().map(str::parse::<WorkspaceId>) else { continue };
         // Index and user are not known before the journal is read, and not needed to find it.
-        match Journal::of(&data.place(workspace, 0, 0)).read() {
-            Ok(Some(state)) => states.push(state),
+        let place = data.place(workspace, 0, 0);
+        match Journal::of(&place).read() {
+            Ok(Some(state)) => found.states.push(state),
             // The journal is the first thing made and the last removed: what has none is no workspace yet, or none any more.
             Ok(None) => files::remove_tree(&entry.path())?,
-            Err(error) => tracing::error!(%workspace, %error, "journal: a workspace can't be taken up"),
+            Err(error) => {
+                tracing::error!(%workspace, %error, "journal: a workspace can't be taken up");
+                found.users.extend(fs_err::symlink_metadata(place.home()).map(|metadata| metadata.uid()));
+            }
         }
     }
-    Ok(states)
+    Ok(found)
 }
 
 #[cfg(test)]

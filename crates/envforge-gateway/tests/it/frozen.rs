@@ -1,8 +1,10 @@
 //! A frozen runtime: thawed by its first request, which is already with it; not by pings.
 
-use crate::support::{World, awake_again, frozen, until};
+use crate::support::client::Socket;
+use crate::support::{PATIENCE, World, awake_again, frozen, until};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 // proves RUN-5
@@ -35,9 +37,12 @@ async fn connections_survive_the_freeze() {
     world.becomes(frozen());
     world.server.set_wake(awake_again(3));
     let cookie = world.cookie(1);
-    while world.server.wakes().is_empty() {
-        assert_eq!(world.get("/2", &[("cookie", &cookie)]).await.status, 200);
-    }
+    let visits = async {
+        while world.server.wakes().is_empty() {
+            assert_eq!(world.get("/2", &[("cookie", &cookie)]).await.status, 200);
+        }
+    };
+    timeout(PATIENCE, visits).await.expect("a wake in time");
     assert_eq!(world.host.opened().len(), 1, "the kept connection is still good");
 }
 
@@ -72,6 +77,20 @@ async fn a_request_that_crosses_the_order_to_freeze_wakes_after_all() {
     assert_eq!(answer.body, "done at last");
 }
 
+/// Pings until it is the gateway that answers; every ping is answered, by one or the other.
+async fn ping_until_frozen(world: &World, socket: &mut Socket) {
+    let pings = async {
+        let mut count = 0;
+        while world.gateway.stats().pongs == 0 {
+            count += 1;
+            socket.send(Message::Ping(format!("are you there {count}").into())).await.expect("sent");
+            let pong = socket.next().await.expect("an answer").expect("whole");
+            assert_eq!(pong, Message::Pong(format!("are you there {count}").into()));
+        }
+    };
+    timeout(PATIENCE, pings).await.expect("the gateway answers in time");
+}
+
 // proves RUN-5
 #[tokio::test]
 async fn pings_are_answered_for_a_frozen_service_and_only_data_wakes() {
@@ -82,13 +101,7 @@ async fn pings_are_answered_for_a_frozen_service_and_only_data_wakes() {
     world.clock.advance(jiff::SignedDuration::from_secs(60));
     world.becomes(frozen());
     world.server.set_wake(awake_again(3));
-    let mut pings = 0;
-    while world.gateway.stats().pongs == 0 {
-        pings += 1;
-        socket.send(Message::Ping(format!("are you there {pings}").into())).await.expect("sent");
-        let pong = socket.next().await.expect("an answer").expect("whole");
-        assert_eq!(pong, Message::Pong(format!("are you there {pings}").into()));
-    }
+    ping_until_frozen(&world, &mut socket).await;
     assert!(world.server.wakes().is_empty(), "a ping wakes nobody");
     socket.send(Message::text("after")).await.expect("sent");
     assert_eq!(socket.next().await.expect("a message").expect("whole"), Message::text("after"));
@@ -105,10 +118,7 @@ async fn a_socket_that_may_not_wake_is_closed() {
     let mut socket = world.socket(1).await.expect("a socket");
     world.clock.advance(jiff::SignedDuration::from_secs(60));
     world.becomes(frozen());
-    while world.gateway.stats().pongs == 0 {
-        socket.send(Message::Ping("x".into())).await.expect("sent");
-        socket.next().await.expect("an answer").expect("whole");
-    }
+    ping_until_frozen(&world, &mut socket).await;
     socket.send(Message::text("wake")).await.expect("sent");
     loop {
         match socket.next().await {

@@ -51,7 +51,7 @@ async fn a_new_feed_replaces_what_was_known() {
     world.server.go_down(false);
     until("it listens again", || world.server.feeds_open() == 1).await;
     let other = world.cookie(2);
-    while world.get("/", &[("cookie", &other)]).await.status == 200 {}
+    world.until_refused(&[("cookie", &other)]).await;
     assert_eq!(world.visit("/").await.status, 200);
     assert_eq!(world.gateway.stats().route_calls, calls + 1, "routes are asked for again");
 }

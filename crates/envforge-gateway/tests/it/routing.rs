@@ -80,7 +80,7 @@ async fn a_deleted_workspace_is_gone_at_once() {
     world.server.drop_route(LABEL);
     world.server.feed(&FeedItem::Workspace { workspace: id(1), runtime: None });
     let cookie = world.cookie(1);
-    while world.get("/", &[("cookie", &cookie)]).await.status == 200 {}
+    world.until_refused(&[("cookie", &cookie)]).await;
     assert_eq!(world.visit("/").await.status, 404);
 }
 

@@ -94,7 +94,7 @@ async fn a_link_that_does_not_open_says_no_more_than_that() {
     let revoked_path = format!("/share/{revoked}");
     let cookie = world.cookie(2);
     // The revocation has arrived once a session of the link is refused.
-    while world.get("/", &[("cookie", &cookie)]).await.status == 200 {}
+    world.until_refused(&[("cookie", &cookie)]).await;
     for (path, status) in [
         (format!("/share/{expired}"), 410),
         (revoked_path, 410),
@@ -154,7 +154,7 @@ async fn the_app_keeps_its_own_share_paths() {
 #[tokio::test]
 async fn a_program_shows_the_link_as_a_header_and_it_is_exchanged_once() {
     let world = World::awake().await;
-    let session = world.exchanges_to(1);
+    world.exchanges_to(1);
     let link = world.link(1);
     for _ in 0..3 {
         let answer = world.get("/x", &[("envforge-link", &link)]).await;
@@ -163,14 +163,7 @@ async fn a_program_shows_the_link_as_a_header_and_it_is_exchanged_once() {
     assert_eq!(world.server.exchanges().len(), 1);
     assert!(world.web.seen().iter().all(|seen| !seen.headers.contains_key("envforge-link")));
     world.server.feed(&FeedItem::Revoked { link: id(1) });
-    until("the revocation arrives", || {
-        world.gateway.stats().requests > 0 && logs::lines().iter().all(|line| !line.contains(&session))
-    })
-    .await;
-    let mut answer = world.get("/x", &[("envforge-link", &link)]).await;
-    while answer.status == 200 {
-        answer = world.get("/x", &[("envforge-link", &link)]).await;
-    }
+    let answer = world.until_refused(&[("envforge-link", &link)]).await;
     assert_eq!(answer.code(), "link.revoked");
 }
 

@@ -91,6 +91,18 @@ async fn a_remembered_session_ends_on_time() {
     assert_eq!(world.get("/", &[("cookie", &cookie)]).await.status, 401);
 }
 
+// proves LINK-2
+#[tokio::test]
+async fn a_remembered_session_is_worthless_on_another_host() {
+    let world = World::awake().await;
+    let cookie = format!("{COOKIE}={}", world.session_for(1, "web--other--acme", 3600));
+    let at_home = [("host", "web--other--acme.localhost"), ("cookie", cookie.as_str())];
+    assert_eq!(world.get("/", &at_home).await.status, 404, "verified, though it leads nowhere");
+    let elsewhere = world.get("/", &[("cookie", &cookie), ("accept", "application/json")]).await;
+    assert_eq!(elsewhere.code(), "link.wrong_host");
+    assert!(world.web.seen().is_empty());
+}
+
 // proves LINK-10
 #[tokio::test]
 async fn a_planted_cookie_neither_admits_nor_shuts_out() {

@@ -1,7 +1,8 @@
 //! What sleeps is woken, once, and whoever waits is treated as what it is.
 
 use crate::support::client::NAVIGATES;
-use crate::support::{Plan, World, asleep, awake_again, runtime, until, waking};
+use crate::support::{PATIENCE, Plan, World, asleep, awake_again, id, runtime, until, waking};
+use envforge_api::gateway::FeedItem;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::runtime::RuntimeState;
@@ -9,6 +10,7 @@ use envforge_gateway::Limits;
 use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use std::time::Duration;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 fn short(hold: u64, patience: u64) -> Plan {
@@ -80,6 +82,9 @@ async fn a_browser_gets_the_page_that_becomes_the_app() {
     assert!(next().await.contains(r#""ready":true,"state":"ready""#));
     assert_eq!(world.get("/", &[("cookie", &cookie), NAVIGATES]).await.body, "web:GET:/:");
     assert_eq!(world.server.wakes().len(), 1);
+    world.server.feed(&FeedItem::Revoked { link: id(1) });
+    let end = timeout(PATIENCE, http_body_util::BodyExt::frame(&mut events)).await.expect("it ends with its session");
+    assert!(end.is_none());
 }
 
 // proves LINK-5
@@ -285,4 +290,27 @@ async fn only_so_many_are_held() {
     let (held, third) = tokio::join!(held, conduct);
     assert!(held.iter().all(|answer| answer.status == 200));
     assert_eq!(third.code(), "runtime.waking");
+}
+
+// proves LINK-4
+#[tokio::test]
+async fn changes_on_the_way_up_cause_no_further_wake() {
+    let world = World::with(asleep()).await;
+    // The wake is accepted, but what the server sees still says asleep for a while.
+    let still = |services| runtime(RuntimeState::Asleep, 2, services);
+    world.server.set_wake(still(ReadinessState::Asleep));
+    let conduct = async {
+        until("a wake is asked for", || world.server.wakes().len() == 1).await;
+        for services in [ReadinessState::Waking, ReadinessState::Asleep, ReadinessState::Waking] {
+            world.becomes(still(services));
+            let word = serde_json::to_string(&services).expect("a word");
+            let told = format!(r#"{{"name":"web","state":{word}}}"#);
+            let heard = async { while !world.visit("/.envforge/readiness").await.body.contains(&told) {} };
+            timeout(PATIENCE, heard).await.expect("the change is heard in time");
+        }
+        world.becomes(awake_again(2));
+    };
+    let (answer, ()) = tokio::join!(world.visit("/"), conduct);
+    assert_eq!(answer.status, 200);
+    assert_eq!(world.server.wakes().len(), 1);
 }

@@ -21,6 +21,7 @@ pub(super) fn obey(driver: &mut Driver, command: HostCommand) {
         return;
     }
     driver.drop_probes();
+    driver.provisioning = None;
     driver.runtime.stopping = true;
     let (ctx, place) = (Arc::clone(&driver.ctx), driver.place.clone());
     begin(driver, command, async move {

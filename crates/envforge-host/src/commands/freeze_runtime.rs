@@ -40,6 +40,7 @@ pub(super) async fn obey(driver: &mut Driver, command: HostCommand) {
     driver.publish();
     if driver.unsaved {
         driver.state = previous;
+        driver.news.manifest = true;
         drop(driver.ctx.engine.thaw(&driver.place, Layer::Runtime));
         driver.resume_probes();
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);

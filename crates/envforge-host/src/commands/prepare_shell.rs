@@ -43,13 +43,16 @@ async fn work(
     prepare: PrepareShell,
     running: Option<Arc<Sandbox>>,
 ) -> Result<Arc<Sandbox>, Blocked> {
-    let network = ctx.engine.prepare_network(&place).await;
-    let network =
-        network.map_err(|error| blocked("shell.no_network", error.to_string(), "see the host daemon's log"))?;
+    // Neither needs the other: the repository is fetched by a process of the host.
+    let (network, checkout) = tokio::join!(
+        ctx.engine.prepare_network(&place),
+        checkout::ensure(&place, ctx.data.path(), &prepare.repository, &prepare.branch)
+    );
+    checkout?;
+    let network = network.map_err(|error| blocked("shell.no_network", error.to_string(), "see the host daemon's log"))?;
     if let Some(why) = network {
         tracing::warn!(workspace = %place.workspace, why, "network: the workspace has no way out");
     }
-    checkout::ensure(&place, ctx.data.path(), &prepare.repository, &prepare.branch).await?;
     match running.filter(|sandbox| sandbox.is_running()) {
         Some(sandbox) => Ok(sandbox),
         None => start_shell(&ctx, &place, &prepare).await,
@@ -63,11 +66,11 @@ pub(super) async fn finished(driver: &mut Driver, command: HostCommand, result: 
                 driver.hold(Layer::Shell, sandbox);
             }
             driver.shell_trouble = None;
-            let report = driver.read_manifest();
-            if let ManifestReport::Valid { manifest } = report
-                && driver.shell.client.is_some()
-            {
-                driver.ensure_setup(&manifest).await;
+            if let ManifestReport::Valid { manifest } = driver.read_manifest() {
+                if driver.shell.client.is_some() {
+                    driver.ensure_setup(&manifest).await;
+                }
+                driver.prepare_database(&manifest);
             }
             Outcome::Done
         }

@@ -67,6 +67,7 @@ async fn thaw(driver: &mut Driver, command: HostCommand, order: StartRuntime, be
     if driver.unsaved {
         // Nothing was told. What can't be remembered is not done.
         driver.state = previous;
+        driver.news.manifest = true;
         let frozen = driver.ctx.engine.freeze(&driver.place, Layer::Runtime).await;
         if let Err(error) = frozen {
             tracing::error!(workspace = %driver.place.workspace, %error, "runtime: not paused again after its journal could not be written");

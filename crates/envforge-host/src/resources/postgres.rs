@@ -40,6 +40,8 @@ pub(crate) struct Cluster {
     user: String,
     /// Held while the cluster is made or started: one at a time.
     starting: Mutex<()>,
+    /// Held while a workspace's database is made or dropped, so that no two do it to the same one.
+    changing: Mutex<()>,
     /// A workspace was given a database since the daemon started.
     is_needed: AtomicBool,
 }
@@ -58,6 +60,7 @@ impl Cluster {
             configured_bin: config.postgres_bin.clone(),
             user: config.resource_user.clone(),
             starting: Mutex::default(),
+            changing: Mutex::default(),
             is_needed: AtomicBool::new(false),
         }
     }
@@ -183,6 +186,7 @@ impl Cluster {
     pub(crate) async fn provision(&self, place: &Place, known: bool, entropy: &dyn Entropy) -> Result<Secret, Blocked> {
         self.ensure_running().await?;
         self.is_needed.store(true, Ordering::Relaxed);
+        let _one = self.changing.lock().await;
         let name = name_of(place.workspace);
         let saved = password(place, entropy).map_err(|error| disk(&error))?;
         if !(known && saved.was_there) {
@@ -205,6 +209,7 @@ impl Cluster {
             return Ok(());
         }
         self.ensure_running().await?;
+        let _one = self.changing.lock().await;
         let name = name_of(workspace);
         self.sql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE);\nDROP ROLE IF EXISTS {name};\n"))
             .await

@@ -46,6 +46,8 @@ pub(crate) struct Driver {
     pub(crate) operation: Option<Operation>,
     pub(crate) deferred: VecDeque<HostCommand>,
     pub(crate) news: News,
+    /// A database is being made.
+    pub(crate) provisioning: Option<Owned>,
     /// The connection to the server that has everything this workspace told.
     pub(crate) connection: u64,
     /// The journal could not be written; what it should hold was not told.
@@ -83,6 +85,7 @@ impl Driver {
             operation: None,
             deferred: VecDeque::new(),
             news: News::default(),
+            provisioning: None,
             connection: 0,
             unsaved: false,
             unsynced: false,

@@ -10,13 +10,15 @@ use crate::services::log_file;
 use crate::services::supervisor::{Effect, Event as Change, Exit as ServiceExit, State, Supervisor};
 use crate::trouble::{Blocked, blocked};
 use crate::uplink::logs::own_log;
-use envforge_core::manifest::{ResourceKind, ResourceMode, RestartPolicy};
+use envforge_core::manifest::{Manifest, ResourceKind, ResourceMode, RestartPolicy};
 use envforge_core::secret::Secret;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The pid of no init: a database made before there is a runtime.
+const NOBODY: i32 = 0;
 /// Between two tries to reach an instance that starts.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -42,14 +44,26 @@ impl Driver {
         }
     }
 
-    fn begin_postgres(&self) {
+    fn begin_postgres(&mut self) {
         let Some(init) = self.layer.pid() else { return };
-        let (ctx, place, known, queue) =
-            (Arc::clone(&self.ctx), self.place.clone(), self.state.database, self.queue.clone());
-        self.ctx.tasks.spawn_loose("postgres", async move {
+        self.provision_database(init);
+    }
+
+    /// Makes the branch database ahead of the first wake, which then does not wait for it.
+    pub(crate) fn prepare_database(&mut self, manifest: &Manifest) {
+        if manifest.resources.get(&ResourceKind::Postgres) == Some(&ResourceMode::BranchScoped) && !self.state.database {
+            self.provision_database(NOBODY);
+        }
+    }
+
+    /// Makes the database in the background, for the runtime with this init.
+    fn provision_database(&mut self, init: i32) {
+        let (ctx, place, known) = (Arc::clone(&self.ctx), self.place.clone(), self.state.database);
+        let queue = self.queue.clone();
+        self.provisioning = Some(self.ctx.tasks.spawn_owned("postgres", async move {
             let result = ctx.postgres.provision(&place, known, ctx.entropy.as_ref()).await;
             drop(queue.send(Event::Provisioned(ResourceKind::Postgres, init, result)));
-        });
+        }));
     }
 
     pub(super) async fn provisioned(&mut self, kind: ResourceKind, init: i32, result: Result<Secret, Blocked>) {

@@ -7,6 +7,7 @@ use super::driver::Driver;
 use super::events::Event;
 use super::view::View;
 use crate::ctx::HostContext;
+use crate::engines::Layer;
 use crate::journal::{Gravestone, WorkspaceState};
 use crate::trouble::blocked;
 use envforge_api::host::{FromHost, HostCommand, Order, Outcome, Pulse};
@@ -23,19 +24,22 @@ const INDEX_LIMIT: u32 = crate::sys::egress::POOL_SIZE;
 pub(crate) struct Workspaces {
     ctx: Arc<HostContext>,
     map: Mutex<BTreeMap<WorkspaceId, Handle>>,
+    /// Indexes of workspaces whose journals can't be read.
+    reserved: Vec<u32>,
+    /// CPU time of each runtime at the last heartbeat, in microseconds, and when that was.
+    cpu: Mutex<BTreeMap<WorkspaceId, (u64, Timestamp)>>,
 }
 
 struct Handle {
     queue: mpsc::UnboundedSender<Event>,
     view: Arc<View>,
     index: u32,
-    /// CPU time seen at the last heartbeat, in microseconds, and when.
-    cpu: Option<(u64, Timestamp)>,
 }
 
 impl Workspaces {
-    pub(crate) fn new(ctx: Arc<HostContext>) -> Arc<Self> {
-        Arc::new(Self { ctx, map: Mutex::default() })
+    /// `reserved` are indexes not to be given to anybody.
+    pub(crate) fn new(ctx: Arc<HostContext>, reserved: Vec<u32>) -> Arc<Self> {
+        Arc::new(Self { ctx, map: Mutex::default(), reserved, cpu: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkspaceId, Handle>> {
@@ -63,7 +67,7 @@ impl Workspaces {
         let driver =
             Driver::new(Arc::clone(&self.ctx), Arc::clone(self), place, state, Arc::clone(&view), queue.clone());
         self.ctx.tasks.spawn("workspace", driver.run(events));
-        (workspace, Handle { queue, view, index, cpu: None })
+        (workspace, Handle { queue, view, index })
     }
 
     /// A command from the server.
@@ -87,7 +91,8 @@ impl Workspaces {
         match command.order {
             Order::PrepareShell(_) => {
                 let taken: Vec<u32> = map.values().map(|handle| handle.index).collect();
-                let Some(index) = (0..INDEX_LIMIT).find(|index| !taken.contains(index)) else {
+                let is_free = |index: &u32| !taken.contains(index) && !self.reserved.contains(index);
+                let Some(index) = (0..INDEX_LIMIT).find(is_free) else {
                     let trouble = blocked(
                         "host.full",
                         "this host has as many workspaces as it can",
@@ -142,13 +147,16 @@ impl Workspaces {
 
     /// What each workspace with a running process does, noted as the last proof that it ran.
     pub(crate) fn pulses(&self, at: Timestamp) -> Vec<Pulse> {
+        let views: Vec<(WorkspaceId, Arc<View>)> =
+            self.lock().iter().map(|(workspace, handle)| (*workspace, Arc::clone(&handle.view))).collect();
+        let mut before = self.cpu.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut after = BTreeMap::new();
         let mut pulses = Vec::new();
-        for (workspace, handle) in self.lock().iter_mut() {
+        for (workspace, view) in views {
             let (place, generation, jobs_running) = {
-                let seen = handle.view.get();
+                let seen = view.get();
                 let runs = seen.runs && !seen.frozen && seen.process_runs;
                 if !runs || !seen.runtime.is_some_and(|init| init.is_running()) {
-                    handle.cpu = None;
                     continue;
                 }
                 (seen.place.clone(), seen.generation, seen.jobs_running)
@@ -156,20 +164,19 @@ impl Workspaces {
             if let Err(error) = super::proof::touch(&place.proof(), at) {
                 tracing::debug!(%workspace, %error, "proof: not noted");
             }
-            let stats = self.ctx.engine.stats(&place, crate::engines::Layer::Runtime).unwrap_or_default();
-            let service_milli_cpu =
-                handle.cpu.map_or(0, |(used, then)| milli_cpu(stats.cpu_usage_us.saturating_sub(used), then, at));
-            handle.cpu = Some((stats.cpu_usage_us, at));
-            let pulse = Pulse {
-                workspace: *workspace,
+            let stats = self.ctx.engine.stats(&place, Layer::Runtime).unwrap_or_default();
+            let used = |(then_used, then): &(u64, Timestamp)| milli_cpu(stats.cpu_usage_us.saturating_sub(*then_used), *then, at);
+            pulses.push(Pulse {
+                workspace,
                 generation,
                 process_runs: true,
-                service_milli_cpu,
+                service_milli_cpu: before.get(&workspace).map_or(0, used),
                 memory: stats.memory_bytes,
                 jobs_running,
-            };
-            pulses.push(pulse);
+            });
+            after.insert(workspace, (stats.cpu_usage_us, at));
         }
+        *before = after;
         pulses
     }
 }

@@ -66,7 +66,7 @@ function Reason({ runtime }: { runtime: RuntimeView }) {
     case "stopping":
       return "Services are ending; data stays.";
     case "blocked":
-      return "Nothing is billed while every service is blocked.";
+      return runtime.awake_since ? "Blocked, and still metered; sleep ends that." : "Nothing is billed while it is blocked.";
     case "awake":
       break;
   }

@@ -45,7 +45,7 @@ function Panel({ usage, readAt }: { usage: WorkspaceUsage; readAt: number }) {
         <Facts>
           <Fact name="Estimate">{money(usage.estimate_micros, usage.currency)} this month</Fact>
           <Fact name="Size">{sentence(usage.size)}</Fact>
-          <Fact name="Trigger">{usage.wake_cause ?? "none, it is asleep"}</Fact>
+          <Fact name="Trigger">{usage.wake_cause ?? "none now"}</Fact>
           {usage.awake_since && (
             <Fact name="Metered since">
               <Time at={usage.awake_since} />

@@ -81,6 +81,19 @@ impl World {
         self.get(path, &[("cookie", &cookie)]).await
     }
 
+    /// Asks again and again until the answer is other than 200, and returns that one.
+    pub(crate) async fn until_refused(&self, headers: &[(&str, &str)]) -> Answer {
+        let asks = async {
+            loop {
+                let answer = self.get("/", headers).await;
+                if answer.status != 200 {
+                    return answer;
+                }
+            }
+        };
+        timeout(PATIENCE, asks).await.expect("refused in time")
+    }
+
     /// Sends bytes as they are and returns everything until the gateway hangs up or `enough` holds.
     pub(crate) async fn raw(&self, bytes: &str, enough: impl Fn(&str) -> bool) -> String {
         let mut stream = self.connect().await;

@@ -162,7 +162,7 @@ impl Running {
             is_ready.then_some(())
         };
         answer("server", hopeless, healthy).await?;
-        self.publish(arguments, steps)?;
+        self.publish(steps)?;
         steps.done("server", &format!("answers on {}", arguments.listen));
 
         drop(ports.gateway);
@@ -177,6 +177,10 @@ impl Running {
         self.host_is_online(arguments, hopeless, steps).await?;
 
         self.keeper.is_up();
+        // Only now: whoever finds this file finds a box that can do everything.
+        let url = layout.server_url();
+        fs_err::write(&url, format!("http://{}\n", probe::reachable(arguments.listen)))?;
+        fs_err::set_permissions(&url, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         let port = specs::gateway_port(arguments).map_or_else(String::new, |port| format!(":{port}"));
         let (scheme, domain) = (arguments.gateway_scheme.as_str(), &arguments.dev_domain);
         steps.up(&[
@@ -213,8 +217,8 @@ impl Running {
         Ok(())
     }
 
-    /// Hands what the first start made to whom it is for, and says where the server is.
-    fn publish(&self, arguments: &AllArguments, steps: &Steps) -> anyhow::Result<()> {
+    /// Hands what the first start made to whom it is for.
+    fn publish(&self, steps: &Steps) -> anyhow::Result<()> {
         let layout = &self.layout;
         let root = is_root().then(crate::account::Account::own);
         for (made, target, account) in [
@@ -232,9 +236,6 @@ impl Running {
                 layout.owner_key().display()
             ));
         }
-        let url = layout.server_url();
-        fs_err::write(&url, format!("http://{}\n", probe::reachable(arguments.listen)))?;
-        fs_err::set_permissions(&url, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         Ok(())
     }
 
