@@ -5,7 +5,7 @@
 //! list or lies on a disk.
 
 use crate::init::client::{ClientError, InitClient};
-use crate::init::protocol::{Program, Spawn};
+use crate::init::protocol::{Program, RefusalCode, Spawn};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SeekFrom};
 use std::fmt::Write as _;
 use std::io;
@@ -80,7 +80,13 @@ impl Script {
 /// Runs a process in a layer to its end and forgets it; its exit code, or nothing if it had to be killed.
 pub(crate) async fn run_to_end(client: &InitClient, spawn: Spawn, limit: Duration) -> Result<Option<i32>, ClientError> {
     let name = spawn.name.clone();
-    let spawned = client.spawn(spawn).await?;
+    let mut spawned = client.spawn(spawn.clone()).await;
+    if spawned.as_ref().is_err_and(|error| error.refusal() == Some(RefusalCode::NameTaken)) {
+        // Whoever waited for it before is gone.
+        client.stop(&name, Duration::ZERO).await?;
+        spawned = client.spawn(spawn).await;
+    }
+    let spawned = spawned?;
     wait(client, &name, spawned.pidfd, limit).await
 }
 

@@ -49,7 +49,8 @@ async fn work(
         checkout::ensure(&place, ctx.data.path(), &prepare.repository, &prepare.branch)
     );
     checkout?;
-    let network = network.map_err(|error| blocked("shell.no_network", error.to_string(), "see the host daemon's log"))?;
+    let network =
+        network.map_err(|error| blocked("shell.no_network", error.to_string(), "see the host daemon's log"))?;
     if let Some(why) = network {
         tracing::warn!(workspace = %place.workspace, why, "network: the workspace has no way out");
     }

@@ -6,9 +6,10 @@ use crate::place::Place;
 use crate::sys::capability::{self, Isolation, NotPermitted};
 use crate::sys::cgroup::{self, Cgroups, Group, GroupName, Limits, Stats};
 use crate::sys::egress::{Egress, EgressConfig, EgressState};
+use crate::sys::netns;
+use crate::sys::ports::{self, ListeningPort};
 use crate::sys::process::{ProcessIdentity, all_pids};
 use crate::sys::sandbox::{self, Bind, GeneratedFile, Sandbox, SandboxSpec};
-use crate::sys::{netns, ports};
 use envforge_core::id::WorkspaceId;
 use std::collections::HashMap;
 use std::io;
@@ -33,6 +34,15 @@ pub(crate) struct Native {
     egress: Arc<Egress>,
     /// Where the groups of running layers are: those of an earlier daemon keep the place it gave them.
     groups: Mutex<HashMap<(WorkspaceId, Layer), Group>>,
+    /// Who listened when the same sockets were last looked at: finding out reads every descriptor of every process.
+    listeners: Mutex<HashMap<(WorkspaceId, Layer), Looked>>,
+}
+
+/// What was looked at, and found.
+struct Looked {
+    sockets: Vec<ListeningPort>,
+    leaders: Vec<i32>,
+    found: Vec<Listener>,
 }
 
 impl Native {
@@ -54,6 +64,7 @@ impl Native {
             cgroups: cgroup::detect(),
             egress: Arc::new(egress),
             groups: Mutex::default(),
+            listeners: Mutex::default(),
         })
     }
 
@@ -79,6 +90,8 @@ impl Native {
             Some(group) => drop(groups.insert((place.workspace, layer), group)),
             None => drop(groups.remove(&(place.workspace, layer))),
         }
+        drop(groups);
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).remove(&(place.workspace, layer));
     }
 
     fn spec(&self, place: &Place, plan: &LayerPlan, group: &Group) -> SandboxSpec {
@@ -123,6 +136,37 @@ impl Native {
         .map_err(told("end of the sandbox"))?;
         self.remember(place, layer, None);
         Ok(())
+    }
+}
+
+impl Native {
+    /// Who of a layer has these sockets.
+    fn owners(
+        &self,
+        place: &Place,
+        layer: Layer,
+        init: i32,
+        leaders: &[i32],
+        listening: &[ListeningPort],
+    ) -> io::Result<Vec<Listener>> {
+        let inodes: Vec<u64> = listening.iter().map(|listener| listener.inode).collect();
+        let mut pids = self.group(place, layer)?.pids()?;
+        if pids.is_empty() {
+            pids = all_pids();
+        }
+        // The init's own forwards are its, not a service's.
+        pids.retain(|pid| *pid != init);
+        let owners = ports::owners_of(&inodes, &pids);
+        let mut found: Vec<Listener> = listening
+            .iter()
+            .filter_map(|listener| {
+                let owner = owners.get(&listener.inode)?;
+                Some(Listener { port: listener.port, leader: ports::leader_of(*owner, leaders) })
+            })
+            .collect();
+        found.sort_unstable_by_key(|listener| (listener.port, listener.leader));
+        found.dedup();
+        Ok(found)
     }
 }
 
@@ -254,23 +298,16 @@ impl Engine for Native {
         if listening.is_empty() {
             return Ok(Vec::new());
         }
-        let inodes: Vec<u64> = listening.iter().map(|listener| listener.inode).collect();
-        // The init's own forwards are its, not a service's.
-        let mut pids = self.group(place, layer)?.pids()?;
-        if pids.is_empty() {
-            pids = all_pids();
+        let key = (place.workspace, layer);
+        let mut looked = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = looked.get(&key)
+            && before.sockets == listening
+            && before.leaders == leaders
+        {
+            return Ok(before.found.clone());
         }
-        pids.retain(|pid| *pid != init);
-        let owners = ports::owners_of(&inodes, &pids);
-        let mut found: Vec<Listener> = listening
-            .iter()
-            .filter_map(|listener| {
-                let owner = owners.get(&listener.inode)?;
-                Some(Listener { port: listener.port, leader: ports::leader_of(*owner, leaders) })
-            })
-            .collect();
-        found.sort_unstable_by_key(|listener| (listener.port, listener.leader));
-        found.dedup();
+        let found = self.owners(place, layer, init, leaders, &listening)?;
+        looked.insert(key, Looked { sockets: listening, leaders: leaders.to_vec(), found: found.clone() });
         Ok(found)
     }
 }

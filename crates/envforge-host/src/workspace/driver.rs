@@ -43,6 +43,8 @@ pub(crate) struct Driver {
     pub(crate) layer: LayerSlot,
     pub(crate) runtime: Runtime,
     pub(crate) shell_trouble: Option<Blocked>,
+    /// A shell that did not start is not tried before.
+    pub(crate) shell_not_before: Timestamp,
     pub(crate) operation: Option<Operation>,
     pub(crate) deferred: VecDeque<HostCommand>,
     pub(crate) news: News,
@@ -82,6 +84,7 @@ impl Driver {
             layer: LayerSlot::default(),
             runtime: Runtime::default(),
             shell_trouble: None,
+            shell_not_before: Timestamp::UNIX_EPOCH,
             operation: None,
             deferred: VecDeque::new(),
             news: News::default(),

@@ -19,6 +19,7 @@ use crate::terminal;
 use crate::trouble::{Blocked, blocked};
 use envforge_api::host::{PrepareShell, StartRuntime};
 use envforge_core::size::Size;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use std::time::Duration;
 
 /// Processes and threads a runtime may have.
 const RUNTIME_PROCESSES: u64 = 8_192;
+/// The pause between two tries to start a shell.
+const SHELL_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// The pause between two tries to reach an init.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -242,7 +245,11 @@ impl Driver {
     /// Starts the shell again when it is gone and should be there.
     pub(crate) async fn keep_shell(&mut self) {
         let Some(prepared) = self.state.prepared.clone() else { return };
-        if self.shell.sandbox.is_some() || self.operation.is_some() || !self.place.checkout().exists() {
+        if self.ctx.now() < self.shell_not_before
+            || self.shell.sandbox.is_some()
+            || self.operation.is_some()
+            || !self.place.checkout().exists()
+        {
             return;
         }
         if let Err(error) = self.ctx.engine.prepare_network(&self.place).await {
@@ -253,7 +260,10 @@ impl Driver {
                 self.hold(Layer::Shell, sandbox);
                 self.shell_trouble = None;
             }
-            Err(trouble) => self.shell_trouble = Some(trouble),
+            Err(trouble) => {
+                self.shell_trouble = Some(trouble);
+                self.shell_not_before = self.ctx.now().checked_add(SHELL_AGAIN).unwrap_or(Timestamp::MAX);
+            }
         }
         self.publish();
     }

@@ -20,6 +20,7 @@
 //! - A report says what is, not what should be.
 //! - A thaw waits for nothing but the kernel.
 
+mod checks;
 pub(crate) mod driver;
 pub(crate) mod events;
 pub(crate) mod jobs;

@@ -84,7 +84,7 @@ impl Driver {
     }
 
     /// Begins to ask for a service's health.
-    pub(super) fn start_probe(&mut self, name: &str, log: Cursor) {
+    pub(super) fn start_probe(&mut self, name: &str) {
         let (Some(client), Some(unit)) = (self.layer.client.clone(), self.runtime.units.get_mut(name)) else { return };
         let Some(pid) = unit.pid else { return };
         let probe = Probe {
@@ -97,6 +97,7 @@ impl Driver {
             queue: self.queue.clone(),
         };
         unit.port_seen.send_replace(unit.port);
+        let log = unit.log.clone().unwrap_or_else(|| Cursor::start(&self.place.logs(), name));
         let was_ready = matches!(unit.supervisor.state(), State::Ready { .. });
         unit.probe = match unit.mode.clone() {
             Mode::Bound => None,
@@ -135,9 +136,9 @@ impl Driver {
         }
         for check in self.runtime.checks.values_mut() {
             match check {
-                super::runtime::CheckState::Asking(_) => *check = super::runtime::CheckState::Waiting,
-                super::runtime::CheckState::Failed { asking, .. } => *asking = None,
-                super::runtime::CheckState::Waiting | super::runtime::CheckState::Passed => {}
+                super::checks::CheckState::Asking(_) => *check = super::checks::CheckState::Waiting,
+                super::checks::CheckState::Failed { asking, .. } => *asking = None,
+                super::checks::CheckState::Waiting | super::checks::CheckState::Passed => {}
             }
         }
     }
@@ -147,11 +148,11 @@ impl Driver {
         let names: Vec<String> =
             self.runtime.units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, _)| name.clone()).collect();
         for name in names {
-            self.start_probe(&name, Cursor::start(&self.place.logs(), &name));
+            self.start_probe(&name);
         }
         for check in self.runtime.checks.values_mut() {
-            if matches!(check, super::runtime::CheckState::Failed { asking: None, .. }) {
-                *check = super::runtime::CheckState::Waiting;
+            if matches!(check, super::checks::CheckState::Failed { asking: None, .. }) {
+                *check = super::checks::CheckState::Waiting;
             }
         }
         self.watch_redis();

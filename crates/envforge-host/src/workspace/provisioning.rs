@@ -51,7 +51,8 @@ impl Driver {
 
     /// Makes the branch database ahead of the first wake, which then does not wait for it.
     pub(crate) fn prepare_database(&mut self, manifest: &Manifest) {
-        if manifest.resources.get(&ResourceKind::Postgres) == Some(&ResourceMode::BranchScoped) && !self.state.database {
+        if manifest.resources.get(&ResourceKind::Postgres) == Some(&ResourceMode::BranchScoped) && !self.state.database
+        {
             self.provision_database(NOBODY);
         }
     }

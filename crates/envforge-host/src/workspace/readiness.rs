@@ -3,8 +3,9 @@
 //! Every part is always told of: asleep is a state, not an absence. A service that waits says for what; one that
 //! waits for something that is blocked is blocked itself, and says by what.
 
+use super::checks::CheckState;
 use super::driver::Driver;
-use super::runtime::{CheckState, Unit};
+use super::runtime::Unit;
 use crate::journal::{Intent, SetupState};
 use crate::resources::Provision;
 use crate::services::supervisor::State;

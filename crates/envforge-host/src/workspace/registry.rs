@@ -165,7 +165,9 @@ impl Workspaces {
                 tracing::debug!(%workspace, %error, "proof: not noted");
             }
             let stats = self.ctx.engine.stats(&place, Layer::Runtime).unwrap_or_default();
-            let used = |(then_used, then): &(u64, Timestamp)| milli_cpu(stats.cpu_usage_us.saturating_sub(*then_used), *then, at);
+            let used = |(then_used, then): &(u64, Timestamp)| {
+                milli_cpu(stats.cpu_usage_us.saturating_sub(*then_used), *then, at)
+            };
             pulses.push(Pulse {
                 workspace,
                 generation,

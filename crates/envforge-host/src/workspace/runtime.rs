@@ -4,6 +4,7 @@
 //! has become possible ([`Driver::settle`]); what a process or a probe says goes to the service's supervisor, whose
 //! effects are carried out here.
 
+use super::checks::CheckState;
 use super::driver::Driver;
 use super::probes::PortsProbe;
 use crate::engines::Layer;
@@ -67,6 +68,8 @@ pub(crate) struct Unit {
     pub(super) port_seen: watch::Sender<Option<u16>>,
     /// What asks for its health.
     pub(super) probe: Option<Owned>,
+    /// Where this process's output begins in the log; `None` when an earlier daemon started it.
+    pub(super) log: Option<Cursor>,
     /// An earlier process of it is being ended.
     pub(crate) ending: bool,
 }
@@ -76,18 +79,6 @@ pub(crate) struct RedisUnit {
     pub(crate) supervisor: Supervisor,
     pub(crate) pid: Option<i32>,
     pub(super) probe: Option<Owned>,
-}
-
-/// A smoke check.
-pub(crate) enum CheckState {
-    /// Its service is not ready.
-    Waiting,
-    /// It asks.
-    Asking(Owned),
-    /// It got the answer it wants.
-    Passed,
-    /// It did not, and asks again.
-    Failed { cause: String, asking: Option<Owned> },
 }
 
 impl Unit {
@@ -102,11 +93,12 @@ impl Unit {
             port: None,
             port_seen: watch::Sender::new(None),
             probe: None,
+            log: None,
             ending: false,
         }
     }
 
-    fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         matches!(self.supervisor.state(), State::Ready { .. })
     }
 }
@@ -235,6 +227,7 @@ impl Driver {
             // Started when the earlier process is gone.
             return;
         }
+        let log = Cursor::end(&self.place.logs(), name);
         let started = self.spawn_service(name).await;
         let Some(unit) = self.runtime.units.get_mut(name) else { return };
         match started {
@@ -244,8 +237,8 @@ impl Driver {
                 unit.port = None;
                 unit.port_seen.send_replace(None);
                 self.state.process_started = true;
-                let cursor = Cursor::end(&self.place.logs(), name);
-                self.start_probe(name, cursor);
+                unit.log = Some(log);
+                self.start_probe(name);
             }
             Err(cause) => {
                 let now = self.ctx.now();
@@ -399,7 +392,7 @@ impl Driver {
                 if let Some(unit) = self.runtime.units.get_mut(name) {
                     unit.host_pid = located.map(|(pid, _)| pid);
                 }
-                self.start_probe(name, Cursor::start(&self.place.logs(), name));
+                self.start_probe(name);
             }
             Some((ProcessState::Exited(exit), pid)) => {
                 unit.pid = Some(pid);
@@ -497,53 +490,6 @@ impl Driver {
         self.state.intent = Intent::Asleep;
         self.fail_running_jobs(cause);
         self.show();
-    }
-
-    /// Starts asking what is ready, and stops asking what is not.
-    fn ask_checks(&mut self) {
-        let Some(manifest) = &self.state.running else { return };
-        for (name, check) in &manifest.checks {
-            let unit = self.runtime.units.get(&check.service).filter(|unit| unit.is_ready());
-            let waits = matches!(self.runtime.checks.get(name), Some(CheckState::Waiting));
-            if let Some((pid, port)) = unit.and_then(|unit| Some((unit.pid?, unit.port?))).filter(|_| waits) {
-                let asking = super::probes::ask_check(&self.ctx, &self.place, &self.queue, name, check, pid, port);
-                self.runtime.checks.insert(name.clone(), CheckState::Asking(asking));
-            }
-        }
-    }
-
-    /// A check of a service that is not ready says nothing.
-    fn reset_checks_of(&mut self, service: &str) {
-        if self.runtime.units.get(service).is_some_and(Unit::is_ready) {
-            return;
-        }
-        let Some(manifest) = &self.state.running else { return };
-        for (name, check) in &manifest.checks {
-            if check.service == service {
-                self.runtime.checks.insert(name.clone(), CheckState::Waiting);
-            }
-        }
-    }
-
-    pub(crate) fn checked(&mut self, name: &str, pid: i32, result: Result<(), String>) {
-        let service = self
-            .state
-            .running
-            .as_ref()
-            .and_then(|manifest| manifest.checks.get(name))
-            .map(|check| check.service.clone());
-        let Some(unit) = service.and_then(|service| self.runtime.units.get(&service)) else { return };
-        if unit.pid != Some(pid) || !unit.is_ready() {
-            return;
-        }
-        let Some(state) = self.runtime.checks.get_mut(name) else { return };
-        *state = match (result, std::mem::replace(state, CheckState::Waiting)) {
-            (Ok(()), _) => CheckState::Passed,
-            (Err(cause), CheckState::Asking(asking)) => CheckState::Failed { cause, asking: Some(asking) },
-            (Err(cause), CheckState::Failed { asking, .. }) => CheckState::Failed { cause, asking },
-            (Err(_), other) => other,
-        };
-        self.publish();
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod extract;
 pub mod openapi;
+mod pages;
 
 use crate::app::App;
 use crate::platform::fault::Fault;
@@ -43,8 +44,7 @@ pub fn public(app: App) -> Router {
     let (router, _) = openapi::routes().split_for_parts();
     router
         .route("/v1/openapi.json", axum::routing::get(openapi::serve))
-        .route("/", axum::routing::get(home))
-        .fallback(no_such_path)
+        .fallback(pages::serve)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), check_host))
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -61,11 +61,7 @@ pub fn internal(app: App) -> Router {
         .with_state(app)
 }
 
-async fn home() -> &'static str {
-    "EnvForge is running. The API is under /v1, described by /v1/openapi.json; `envforge up` is the way in.\n"
-}
-
-async fn no_such_path(request: Request) -> Response {
+pub(super) async fn no_such_path(request: Request) -> Response {
     let message = format!("there is nothing at {}", request.uri().path());
     answer(Refusal::not_found("path.not_found", message).hint("the API is described by /v1/openapi.json"))
 }

@@ -37,7 +37,16 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// The document.
 pub fn document() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    // Handlers are called `list` and `create` in each slice; in the document every operation has a name of its own.
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
+            let tag = operation.tags.as_ref().and_then(|tags| tags.first()).cloned().unwrap_or_default();
+            let name = operation.operation_id.take().unwrap_or_default();
+            operation.operation_id = Some(format!("{}_{name}", tag.replace('-', "_")));
+        }
+    }
+    document
 }
 
 /// `GET /v1/openapi.json`.
