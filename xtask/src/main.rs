@@ -4,6 +4,7 @@ mod bench;
 mod installation;
 mod once;
 mod sample;
+mod soak;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ enum Task {
     Once(once::Once),
     /// Measure the numbers to beat, beside their peers
     Bench(bench::Bench),
+    /// Work and faults at random, for as long as asked
+    Soak(soak::Soak),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,6 +41,7 @@ async fn main() -> ExitCode {
         Task::Tidy { root } => tidy::run(&root.unwrap_or_else(tidy::repository)),
         Task::Once(once) => once::run(&once).await,
         Task::Bench(bench) => bench::run(&bench).await,
+        Task::Soak(soak) => soak::run(&soak).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ mod report;
 mod runtimes;
 mod shells;
 mod traffic;
-mod world;
+pub(crate) mod world;
 
 use crate::installation::Which;
 use anyhow::{Context as _, ensure};

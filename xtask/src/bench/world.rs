@@ -4,6 +4,8 @@ use crate::installation::{Installation, Which};
 use crate::sample;
 use anyhow::{Context as _, bail, ensure};
 use envforge_api::client::Client;
+use envforge_api::http::Health;
+use envforge_api::http::accounts::{HostState, Hosts};
 use envforge_api::http::links::{CreateLink, CreatedLink};
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::{CreateWorkspace, Sleep, Workspace};
@@ -17,22 +19,27 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A box, a workspace, a visitor.
 #[derive(Debug)]
-pub(super) struct World {
-    pub(super) installation: Installation,
-    pub(super) repository: PathBuf,
-    pub(super) client: Client,
-    pub(super) workspace: Workspace,
+pub(crate) struct World {
+    pub(crate) installation: Installation,
+    pub(crate) repository: PathBuf,
+    pub(crate) client: Client,
+    pub(crate) workspace: Workspace,
     /// Has a session on the dev host of `web`.
-    pub(super) browser: Browser,
+    pub(crate) browser: Browser,
 }
 
 impl World {
+    /// With the application that is measured.
+    pub(crate) async fn begin(which: &Which) -> anyhow::Result<Self> {
+        Self::begin_with(which, &app(), "/api/health").await
+    }
+
     /// Makes it, and waits until its services answer.
-    pub(super) async fn begin(which: &Which) -> anyhow::Result<Self> {
+    pub(crate) async fn begin_with(which: &Which, app: &Path, api: &str) -> anyhow::Result<Self> {
         let installation = Installation::ensure(which).await?;
         let folder = installation.data_dir.join("bench");
         fs_err::create_dir_all(&folder)?;
-        let repository = sample::repository(&app(), &folder, "main").await?;
+        let repository = sample::repository(app, &folder, "main").await?;
         let opened: serde_json::Value =
             installation.envforge_json(&repository, &["up", "--yes", "--no-attach"]).await?;
         let workspace: Workspace = serde_json::from_value(opened["workspace"].clone())?;
@@ -48,28 +55,35 @@ impl World {
         let mut browser = Browser::at(&link.url)?;
         browser.open(&link.url).await?;
         browser.get("/").await?;
-        browser.get("/api/health").await?;
+        browser.get(api).await?;
         Ok(Self { installation, repository, client, workspace, browser })
     }
 
     /// Leaves nothing behind.
-    pub(super) async fn end(self) -> anyhow::Result<()> {
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
         self.delete(self.workspace.slug.as_str()).await?;
         self.installation.stop().await
     }
 
     /// Path of this workspace in the API.
-    pub(super) fn path(&self, rest: &str) -> String {
+    pub(crate) fn path(&self, rest: &str) -> String {
         format!("/v1/orgs/{}/workspaces/{}{rest}", self.workspace.org_slug, self.workspace.slug)
     }
 
-    /// Puts the runtime to sleep, and waits until it is.
-    pub(super) async fn sleep(&self, tier: SleepTier) -> anyhow::Result<()> {
+    /// Puts the runtime to sleep, and waits until it is. What wakes it meanwhile is told: nobody asked for that.
+    pub(crate) async fn sleep(&self, tier: SleepTier) -> anyhow::Result<()> {
         let wanted = if tier == SleepTier::Frozen { RuntimeState::Frozen } else { RuntimeState::Asleep };
-        let mut workspace: Workspace = told(self.client.post(&self.path("/sleep"), &Sleep { tier }).await)?;
         let end = Instant::now() + PATIENCE;
+        let post = async || told::<Workspace>(self.client.post(&self.path("/sleep"), &Sleep { tier }).await);
+        let mut asked = post().await?;
+        let mut workspace = asked.clone();
         while workspace.runtime.state != wanted {
             ensure!(Instant::now() < end, "it does not fall asleep: {:?}", workspace.runtime);
+            if workspace.runtime.generation > asked.runtime.generation {
+                let cause = workspace.runtime.wake_cause.as_deref().unwrap_or("nothing known");
+                super::say(&format!("  woken again by {cause} after it was told to sleep"));
+                asked = post().await?;
+            }
             sleep(Duration::from_millis(2)).await;
             workspace = told(self.client.get(&self.path("")).await)?;
         }
@@ -77,26 +91,26 @@ impl World {
     }
 
     /// The usage panel.
-    pub(super) async fn usage(&self) -> anyhow::Result<WorkspaceUsage> {
+    pub(crate) async fn usage(&self) -> anyhow::Result<WorkspaceUsage> {
         told(self.client.get(&self.path("/usage")).await)
     }
 
     /// Another workspace of the same project, by its branch.
-    pub(super) async fn create(&self, branch: &str) -> anyhow::Result<Workspace> {
+    pub(crate) async fn create(&self, branch: &str) -> anyhow::Result<Workspace> {
         let project = self.workspace.project.clone();
         let body = CreateWorkspace { project, branch: branch.to_owned(), slug: None, size: None };
         told(self.client.post(&format!("/v1/orgs/{}/workspaces", self.workspace.org_slug), &body).await)
     }
 
     /// Deletes a workspace.
-    pub(super) async fn delete(&self, slug: &str) -> anyhow::Result<()> {
+    pub(crate) async fn delete(&self, slug: &str) -> anyhow::Result<()> {
         let output = self.installation.envforge(&self.repository, &["workspace", "delete", slug, "--yes"]).await?;
         ensure!(output.status.success(), "deleting {slug}: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(())
     }
 
     /// The terminal of a workspace, as soon as it opens.
-    pub(super) async fn shell(&self, slug: &str) -> anyhow::Result<Shell> {
+    pub(crate) async fn shell(&self, slug: &str) -> anyhow::Result<Shell> {
         let (url, key) = (&self.installation.url, self.installation.key.expose());
         let end = Instant::now() + PATIENCE;
         loop {
@@ -108,8 +122,24 @@ impl World {
         }
     }
 
+    /// Whether every role runs, the database answers and the host is online.
+    pub(crate) async fn is_whole(&self) -> anyhow::Result<()> {
+        for role in ["server", "gateway", "host"] {
+            let pid = self.role(role)?;
+            ensure!(Path::new(&format!("/proc/{pid}")).exists(), "the {role} does not run");
+        }
+        told(self.client.get::<Health>("/v1/health").await)?;
+        let hosts: Hosts = told(self.client.get(&format!("/v1/orgs/{}/hosts", self.workspace.org_slug)).await)?;
+        ensure!(hosts.hosts.iter().any(|host| host.state == HostState::Online), "the host is not online");
+        // A stranger's request wakes nothing, and tells a gateway that holds its lease from one that does not.
+        let stranger = Browser::at(&format!("http://{}", self.browser.host()))?;
+        let status = stranger.status("/").await?;
+        ensure!(status.is_client_error(), "the gateway answers a stranger with {status}");
+        Ok(())
+    }
+
     /// The role's process on this box.
-    pub(super) fn role(&self, role: &str) -> anyhow::Result<i32> {
+    pub(crate) fn role(&self, role: &str) -> anyhow::Result<i32> {
         let text = fs_err::read(self.installation.data_dir.join("run/children.json"))?;
         let roster: serde_json::Value = serde_json::from_slice(&text)?;
         let pid = roster["children"][role]["pid"].as_i64().with_context(|| format!("no {role} runs"))?;
@@ -118,24 +148,24 @@ impl World {
 }
 
 /// The application that is measured.
-pub(super) fn app() -> PathBuf {
+pub(crate) fn app() -> PathBuf {
     crate::tidy::repository().join("xtask/src/bench/app")
 }
 
 /// An answer of the API, or its refusal as an error.
-pub(super) fn told<T>(answer: Result<T, envforge_api::client::CallError>) -> anyhow::Result<T> {
+pub(crate) fn told<T>(answer: Result<T, envforge_api::client::CallError>) -> anyhow::Result<T> {
     answer.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// Milliseconds that work took.
-pub(super) async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<(f64, T)> {
+pub(crate) async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<(f64, T)> {
     let begun = Instant::now();
     let value = work.await?;
     Ok((begun.elapsed().as_secs_f64() * 1_000.0, value))
 }
 
 /// Resident memory of a process in megabytes.
-pub(super) fn resident(pid: i32) -> anyhow::Result<f64> {
+pub(crate) fn resident(pid: i32) -> anyhow::Result<f64> {
     let text = fs_err::read_to_string(format!("/proc/{pid}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let Some(kilobytes) = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok()) else {
@@ -145,6 +175,6 @@ pub(super) fn resident(pid: i32) -> anyhow::Result<f64> {
 }
 
 /// Whether a program is installed.
-pub(super) fn installed(path: &str) -> bool {
+pub(crate) fn installed(path: &str) -> bool {
     Path::new(path).exists()
 }

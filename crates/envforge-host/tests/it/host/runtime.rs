@@ -65,6 +65,7 @@ async fn a_frozen_runtime_keeps_its_connections_and_a_thaw_goes_on() {
     let ws = machine.workspace().await;
     machine.wake(ws, 2).await;
     machine.phase(ws, ObservedPhase::Up).await;
+    wait_until("its first line", async || machine.server.log(ws.id, "web", 5).await.contains("listening")).await;
     let mut before = machine.server.service(ws.id, "web").await.expect("a connection");
     assert_eq!(machine.order(ws, 3, Order::FreezeRuntime).await, Outcome::Done);
     let frozen = machine.phase(ws, ObservedPhase::Frozen).await;

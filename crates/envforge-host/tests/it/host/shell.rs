@@ -232,3 +232,65 @@ async fn an_order_of_another_org_is_refused() {
     assert!(matches!(outcome, Outcome::Failed(trouble) if trouble.code == "host.wrong_org"));
     assert!(std::fs::read_dir(machine.config.data_dir.join("workspaces")).expect("there").next().is_none());
 }
+
+// proves UP-3, OPS-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_does_not_notice_that_the_daemon_is_replaced() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    let mut terminal = Terminal::attach(&machine, ws).await;
+    terminal.types("echo before-$((1+1))\r");
+    terminal.shows("before-2").await;
+    machine.stop().await;
+    terminal.types("echo during-$((2+2))\r");
+    terminal.shows("during-4").await;
+    machine.start().await;
+    let again = Terminal::attach(&machine, ws).await;
+    again.shows("during-4").await;
+    terminal.types("echo after-$((3+3))\r");
+    again.shows("after-6").await;
+    // What a session's own end leaves is a fresh one at the next attach.
+    terminal.types("exit\r");
+    wait_until("the end of the session", async || terminal.text().contains("[exited]")).await;
+    let fresh = Terminal::attach(&machine, ws).await;
+    fresh.shows("login").await;
+}
+
+// proves RUN-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_followed_log_goes_on_until_its_reader_leaves() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    let ticket = machine.server.ticket(ws.id, TicketKind::Logs, "web");
+    let pipe = machine.server.open(&ticket, Open::Logs { tail: 0, follow: true }).await.expect("a log");
+    assert_eq!(machine.server.refused(&ticket, Open::Logs { tail: 0, follow: true }).await, "ticket.spent");
+    let text = Arc::new(Mutex::new(String::new()));
+    let into = Arc::clone(&text);
+    let reader = std::thread::spawn(move || {
+        let mut pipe = std::fs::File::from(pipe);
+        let mut chunk = [0; 512];
+        while let Ok(count) = pipe.read(&mut chunk) {
+            let mut text = into.lock().expect("text");
+            text.push_str(&String::from_utf8_lossy(&chunk[..count]));
+            if count == 0 || text.contains("asked /two") {
+                break;
+            }
+        }
+    });
+    for path in ["/one", "/two"] {
+        machine.server.get(ws.id, "web", path).await;
+    }
+    wait_until("both lines", async || text.lock().expect("text").contains("asked /two")).await;
+    reader.join().expect("the reader ends");
+    assert!(text.lock().expect("text").contains("stdout asked /one"));
+    let unknown = machine.server.ticket(ws.id, TicketKind::Logs, "../state");
+    assert_eq!(machine.server.refused(&unknown, Open::Logs { tail: 1, follow: false }).await, "logs.unknown");
+}
