@@ -72,12 +72,14 @@ impl World {
 
     /// Puts the runtime to sleep, and waits until it is. What wakes it meanwhile is told: nobody asked for that.
     pub(crate) async fn sleep(&self, tier: SleepTier) -> anyhow::Result<()> {
-        let wanted = if tier == SleepTier::Frozen { RuntimeState::Frozen } else { RuntimeState::Asleep };
+        // What is stopped is asleep deeper than frozen, and stays so.
+        let is_done =
+            |state| state == RuntimeState::Asleep || (tier == SleepTier::Frozen && state == RuntimeState::Frozen);
         let end = Instant::now() + PATIENCE;
         let post = async || told::<Workspace>(self.client.post(&self.path("/sleep"), &Sleep { tier }).await);
         let mut asked = post().await?;
         let mut workspace = asked.clone();
-        while workspace.runtime.state != wanted {
+        while !is_done(workspace.runtime.state) {
             ensure!(Instant::now() < end, "it does not fall asleep: {:?}", workspace.runtime);
             if workspace.runtime.generation > asked.runtime.generation {
                 let cause = workspace.runtime.wake_cause.as_deref().unwrap_or("nothing known");

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 /// The registration generation of the host.
@@ -25,6 +26,10 @@ pub(crate) const GENERATION: u64 = 3;
 #[derive(Default)]
 struct Inner {
     answers: Vec<(CommandId, Outcome)>,
+    /// When each answer came.
+    answered_at: Vec<(CommandId, Instant)>,
+    /// When each report came.
+    reported_at: Vec<(WorkspaceId, u64, Instant)>,
     reports: Vec<Report>,
     heard: Vec<String>,
     line: Option<mpsc::UnboundedSender<ToHost>>,
@@ -151,6 +156,19 @@ impl Server {
         })
         .await;
         answer.expect("answered")
+    }
+
+    /// When the answer to a command came.
+    pub(crate) fn answered_at(&self, id: CommandId) -> Instant {
+        let inner = self.lock();
+        inner.answered_at.iter().find(|(command, _)| *command == id).map(|(_, at)| *at).expect("answered")
+    }
+
+    /// When a report came.
+    pub(crate) fn reported_at(&self, workspace: WorkspaceId, sequence: u64) -> Instant {
+        let inner = self.lock();
+        let found = inner.reported_at.iter().find(|(of, number, _)| (*of, *number) == (workspace, sequence));
+        found.map(|(_, _, at)| *at).expect("reported")
     }
 
     pub(crate) fn has_answered(&self, id: CommandId) -> bool {
@@ -305,12 +323,14 @@ async fn speak(stream: UnixStream, shared: Arc<Mutex<Inner>>, welcome: ToHost) {
                         Some(welcome.clone())
                     }
                     FromHost::Answer { command, outcome } => {
+                        lock().answered_at.push((command, Instant::now()));
                         lock().answers.push((command, outcome));
                         None
                     }
                     FromHost::Report { report } => {
                         let acknowledge = ToHost::Acknowledge { workspace: report.workspace, sequence: report.sequence };
                         let mut inner = lock();
+                        inner.reported_at.push((report.workspace, report.sequence, Instant::now()));
                         inner.reports.push(*report);
                         inner.acknowledges.then_some(acknowledge)
                     }

@@ -35,12 +35,9 @@ fn repository(folder: &Path) -> PathBuf {
     assert!(copied.success());
     let repository = folder.join("sample");
     let manifest = fs_err::read_to_string(repository.join("envforge.yml")).unwrap();
-    let without_setup: String = manifest
-        .lines()
-        .filter(|line| !line.starts_with("hooks:") && !line.contains("setup:"))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    fs_err::write(repository.join("envforge.yml"), without_setup).unwrap();
+    let kept: Vec<_> =
+        manifest.lines().filter(|line| !line.starts_with("hooks:") && !line.contains("setup:")).collect();
+    fs_err::write(repository.join("envforge.yml"), kept.join("\n")).unwrap();
     fs_err::write(repository.join(".gitignore"), "").unwrap();
     #[expect(clippy::disallowed_methods, reason = "a team's own Git")]
     let made = std::process::Command::new("git")

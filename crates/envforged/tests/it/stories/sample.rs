@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Long enough for two cores that run other stories as well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 const FILES: [(&str, &str); 4] = [
     ("envforge.yml", include_str!("app/envforge.yml")),
