@@ -42,9 +42,11 @@ fn user() -> Check {
     if is_root() {
         return Check::ok("user", "root: each role gets a user of its own");
     }
-    let cause =
-        "not root: roles and workspaces share one user, and limits, networks and users of workspaces are reduced";
-    Check::warning("user", cause, "run it as root")
+    Check::warning(
+        "user",
+        "not root: a box can't isolate workspaces as an ordinary user",
+        "run `envforged all` as root",
+    )
 }
 
 fn program((name, flag, package, without, is_needed): &(&'static str, &str, &str, &str, bool)) -> Check {

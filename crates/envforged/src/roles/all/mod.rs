@@ -61,6 +61,15 @@ pub(crate) fn run(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
+    // The host daemon can't yet keep runtimes as an ordinary user: said before anything is made, instead of a host that
+    // dies again and again.
+    if !is_root() {
+        return Err(advised(
+            "as an ordinary user this box can't isolate workspaces: no users of their own, no limits, no pausing, no \
+             network of their own",
+            "run it as root: `sudo envforged all …`; server and gateway drop to users of their own at once",
+        ));
+    }
     let mut signals = StopSignals::new()?;
     super::raise_open_files_limit();
     let mut steps = Steps::new();
@@ -74,12 +83,6 @@ async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
         gateway: listen::reserve(arguments.gateway_listen, "--gateway-listen")?,
     };
     let cluster = database::cluster(arguments, &layout, &accounts)?.map(Arc::new);
-    if !is_root() {
-        steps.note(
-            "not root: server, gateway, host and PostgreSQL run as one user, so only the programs themselves keep \
-             them apart",
-        );
-    }
     let (keeper, mut hopeless) = Keeper::new(&layout);
     let mut running =
         Running { layout, accounts, keeper, stops: Stops::default(), front: JoinSet::new(), back: JoinSet::new() };
