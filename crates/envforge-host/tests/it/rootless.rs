@@ -61,7 +61,10 @@ fn a_sandbox_works_without_root() {
     spec.rootless = true;
     spec.log_dir = Some(dir.path().join("logs"));
     spec.binds = vec![Bind::writable(dir.path().join("checkout"), "/workspace")];
-    let output = std_command(std::env::current_exe().expect("own path"))
+    // Build output may lie in a home directory that only its owner can enter.
+    let program = dir.path().join("program");
+    std::fs::copy(std::env::current_exe().expect("own path"), &program).expect("a copy");
+    let output = std_command(&program)
         .args([INSIDE, "rootless", &serde_json::to_string(&spec).expect("json")])
         .uid(user)
         .gid(user)
