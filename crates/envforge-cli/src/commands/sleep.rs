@@ -105,7 +105,7 @@ fn text(slept: &Slept) -> String {
     } else {
         row("shell blocked", workspace.shell.cause.as_deref().unwrap_or("see `envforge status`"));
     }
-    row("data persisted", "checkout, databases, object storage, logs");
+    row("data persisted", "checkout, databases, logs");
     row("links can wake it later", "within their wake budgets; so can `envforge wake` and `envforge run`");
     let receipt = slept
         .receipt

@@ -113,7 +113,7 @@ fn sleep_answers_five_things_once_they_are_true() {
         fix-login is asleep (paused: connections stay open, a wake takes milliseconds)
           billing stopped          7 min 12 s awake, 0.0123 USD
           shell still available    envforge attach fix-login
-          data persisted           checkout, databases, object storage, logs
+          data persisted           checkout, databases, logs
           links can wake it later  within their wake budgets; so can `envforge wake` and `envforge run`
           wake and sleep recorded  in the ledger, receipt us_00000000000000000000000000000001
         --- stderr
