@@ -29,7 +29,7 @@ fn a_refusal_is_a_sentence_advice_and_an_exit_code() {
     expect![[r#"
         exit: 4
         --- stdout
-        {"error":{"code":"workspace.not_found","hint":"`envforge workspace list` shows them","kind":"not_found","message":"no workspace `nope` in acme"}}
+        {"error":{"code":"workspace.not_found","message":"no workspace `nope` in acme","hint":"`envforge workspace list` shows them","kind":"not_found"}}
         --- stderr
     "#]].assert_eq(&run(&server, &["status", "nope", "--json"]));
 }
@@ -112,7 +112,7 @@ fn a_wrong_command_line_is_usage_in_both_languages() {
     expect![[r#"
         exit: 2
         --- stdout
-        {"error":{"code":"usage","hint":"`envforge help` shows verbs and flags","kind":"invalid","message":"invalid value '1y' for '--expires <EXPIRES>': give minutes, hours or days: `45m`, `8h`, `7d`"}}
+        {"error":{"code":"usage","message":"invalid value '1y' for '--expires <EXPIRES>': give minutes, hours or days: `45m`, `8h`, `7d`","hint":"`envforge help` shows verbs and flags","kind":"invalid"}}
         --- stderr
     "#]].assert_eq(&run(&server, &["link", "create", "web", "--expires", "1y", "--json"]));
     expect![[r#"

@@ -74,7 +74,7 @@ fn an_export_verifies_offline_and_a_changed_one_does_not() {
     expect![[r#"
         exit: 1
         --- stdout
-        {"cause":"the checkpoint is of position 3, but the events don't show that hash there: the export was cut or changed","verified":false}
+        {"verified":false,"cause":"the checkpoint is of position 3, but the events don't show that hash there: the export was cut or changed"}
         --- stderr
     "#]].assert_eq(&verify(&cut, &["--json"]));
     expect![[r#"

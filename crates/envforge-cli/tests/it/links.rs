@@ -49,7 +49,7 @@ fn what_is_missing_is_told() {
     expect![[r#"
         exit: 5
         --- stdout
-        {"error":{"code":"link.not_ready","hint":"see `envforge logs web`","kind":"conflict","message":"web is not ready: no port is bound yet"}}
+        {"error":{"code":"link.not_ready","message":"web is not ready: no port is bound yet","hint":"see `envforge logs web`","kind":"conflict"}}
         --- stderr
     "#]].assert_eq(&run(&server, &["link", "create", "web", "-w", "fix-login", "--json"]));
 }

@@ -58,11 +58,11 @@ fn a_dropped_connection_loses_no_line_and_repeats_none() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"at":"2026-11-21T06:00:00.000Z","stream":"stdout","text":"one","type":"line"}
-        {"at":"2026-11-21T06:00:01.000Z","stream":"stdout","text":"two","type":"line"}
-        {"at":"2026-11-21T06:00:02.000Z","stream":"stdout","text":"three","type":"line"}
-        {"at":"2026-11-21T06:00:03.000Z","stream":"stdout","text":"four","type":"line"}
-        {"run":{"argv":["npm","test"],"cause":null,"created_at":"2026-11-21T06:00:00Z","ended_at":null,"exit_code":0,"id":"job_00000000000000000000000000000001","state":"ended"},"type":"run"}
+        {"type":"line","at":"2026-11-21T06:00:00.000Z","stream":"stdout","text":"one"}
+        {"type":"line","at":"2026-11-21T06:00:01.000Z","stream":"stdout","text":"two"}
+        {"type":"line","at":"2026-11-21T06:00:02.000Z","stream":"stdout","text":"three"}
+        {"type":"line","at":"2026-11-21T06:00:03.000Z","stream":"stdout","text":"four"}
+        {"type":"run","run":{"id":"job_00000000000000000000000000000001","argv":["npm","test"],"state":"ended","exit_code":0,"cause":null,"created_at":"2026-11-21T06:00:00Z","ended_at":null}}
         --- stderr
     "#]].assert_eq(&run(&server, &["run", "-w", "fix-login", "--json", "--", "npm", "test"]));
 }
