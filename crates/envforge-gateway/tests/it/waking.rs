@@ -61,7 +61,7 @@ async fn a_browser_gets_the_page_that_becomes_the_app() {
     let json = world.get("/.envforge/readiness", &[("cookie", &cookie)]).await;
     assert_eq!(
         json.body,
-        r#"{"parts":[{"name":"postgres","state":"waking"},{"name":"api","state":"waking"},{"name":"web","state":"waking"}],"ready":false,"state":"waking"}"#
+        r#"{"state":"waking","ready":false,"parts":[{"name":"postgres","state":"waking"},{"name":"api","state":"waking"},{"name":"web","state":"waking"}]}"#
     );
     assert_eq!(world.get("/.envforge/readiness", &[]).await.status, 401);
     assert_eq!(world.get("/.envforge/secrets", &[("cookie", &cookie)]).await.status, 404);
