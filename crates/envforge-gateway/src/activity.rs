@@ -17,8 +17,6 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A socket that said something so lately counts as busy when its runtime is found frozen.
-const LATELY: Duration = Duration::from_secs(2);
 /// Labels counted apart between two calls; a stranger can make up any number of them.
 const UNVERIFIED_LABELS: usize = 1000;
 
@@ -70,11 +68,10 @@ impl Traffic {
         *self.told.lock().expect("no panic while held") = None;
     }
 
-    /// Whether something waits for an answer, or was said on a socket a moment ago.
-    pub(crate) fn is_busy(&self, now: Timestamp) -> bool {
-        let silent = now.as_microsecond() - self.last.load(Ordering::Relaxed);
+    /// Whether a request waits for an answer. What was said on a socket before does not count: an open socket that was
+    /// lively a moment ago must not undo the order to sleep.
+    pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
-            || (self.realtime.load(Ordering::Relaxed) > 0 && silent < LATELY.as_micros() as i64)
     }
 
     /// Whether nothing is open and everything was told.

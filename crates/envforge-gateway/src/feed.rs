@@ -120,7 +120,7 @@ fn wake_if_busy(shared: &Arc<Shared>, id: WorkspaceId) {
     let Some(workspace) = shared.routes.workspace(id) else { return };
     let Status::Known(runtime) = workspace.status() else { return };
     if runtime.state == RuntimeState::Frozen
-        && workspace.traffic.is_busy(shared.now())
+        && workspace.traffic.is_busy()
         && let Some(visitor) = workspace.visitor()
     {
         drop(wake::begin(shared, &workspace, &visitor, "/"));
