@@ -15,7 +15,6 @@ use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// Labels counted apart between two calls; a stranger can make up any number of them.
 const UNVERIFIED_LABELS: usize = 1000;

@@ -24,8 +24,8 @@ pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Files to be written, as a script.
-#[derive(Default)]
+/// Files to be written, as a script. It may hold secrets and is not printed.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Script {
     text: String,
 }

@@ -79,7 +79,7 @@ async fn a_browser_gets_the_page_that_becomes_the_app() {
     };
     assert!(next().await.contains(r#""state":"waking""#));
     world.becomes(awake_again(2));
-    assert!(next().await.contains(r#""ready":true,"state":"ready""#));
+    assert!(next().await.contains(r#""state":"ready","ready":true"#));
     assert_eq!(world.get("/", &[("cookie", &cookie), NAVIGATES]).await.body, "web:GET:/:");
     assert_eq!(world.server.wakes().len(), 1);
     world.server.feed(&FeedItem::Revoked { link: id(1) });

@@ -19,12 +19,12 @@ pub(crate) enum CheckState {
 impl Driver {
     /// Starts asking what is ready, and stops asking what is not.
     pub(super) fn ask_checks(&mut self) {
-        let Some(manifest) = &self.state.running else { return };
+        let (Some(manifest), Some(line)) = (&self.state.running, self.line()) else { return };
         for (name, check) in &manifest.checks {
             let unit = self.runtime.units.get(&check.service).filter(|unit| unit.is_ready());
             let waits = matches!(self.runtime.checks.get(name), Some(CheckState::Waiting));
             if let Some((pid, port)) = unit.and_then(|unit| Some((unit.pid?, unit.port?))).filter(|_| waits) {
-                let asking = super::probes::ask_check(&self.ctx, &self.place, &self.queue, name, check, pid, port);
+                let asking = super::probes::ask_check(&self.ctx, &self.place, &line, name, check, pid, port);
                 self.runtime.checks.insert(name.clone(), CheckState::Asking(asking));
             }
         }

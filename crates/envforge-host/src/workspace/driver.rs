@@ -1,6 +1,6 @@
 //! The driver's queue: what comes in, and who handles it.
 
-use super::events::Event;
+use super::events::{Event, RuntimeEvent, RuntimeLine};
 use super::layers::LayerSlot;
 use super::manifest::FileStamp;
 use super::publish::News;
@@ -13,6 +13,7 @@ use crate::engines::Layer;
 use crate::files::Durability;
 use crate::journal::{Intent, Journal, WorkspaceState};
 use crate::place::Place;
+use crate::script::Script;
 use crate::tasks::Owned;
 use crate::trouble::{Blocked, unwritable};
 use envforge_api::host::{FromHost, HEARTBEAT_SECONDS, HostCommand, Order, Outcome};
@@ -48,6 +49,8 @@ pub(crate) struct Driver {
     pub(crate) operation: Option<Operation>,
     pub(crate) deferred: VecDeque<HostCommand>,
     pub(crate) news: News,
+    /// What `.envforge/` was last made to say.
+    pub(crate) context_written: Option<Script>,
     /// A database is being made.
     pub(crate) provisioning: Option<Owned>,
     /// The connection to the server that has everything this workspace told.
@@ -88,6 +91,7 @@ impl Driver {
             operation: None,
             deferred: VecDeque::new(),
             news: News::default(),
+            context_written: None,
             provisioning: None,
             connection: 0,
             unsaved: false,
@@ -131,16 +135,37 @@ impl Driver {
             Event::Attached(layer, pid, client, known) => self.attached(layer, pid, client, known).await,
             Event::Detached(layer, pid) => self.detached(layer, pid),
             Event::Ended(layer, pid) => self.ended(layer, pid).await,
-            Event::Exited(layer, name, pid, exit) => self.exited(layer, &name, pid, exit).await,
-            Event::ServiceExited(service, pid, exit, lines) => self.service_exited(&service, pid, exit, lines).await,
-            Event::ServiceGone(service) => self.service_gone(&service).await,
-            Event::Listening(listeners) => self.listening(listeners).await,
-            Event::Probed(service, pid, result) => self.probed(&service, pid, result).await,
+            Event::Exited(layer, init, name, pid, exit) => {
+                if self.slot(layer).pid() == Some(init) {
+                    self.exited(layer, &name, pid, exit).await;
+                }
+            }
+            Event::Runtime(init, event) => {
+                if self.layer.pid() == Some(init) && !self.runtime.stopping {
+                    self.runtime_event(event).await;
+                }
+            }
             Event::Provisioned(kind, init, result) => self.provisioned(kind, init, result).await,
-            Event::RedisReady(pid) => self.redis_ready(pid).await,
-            Event::Checked(check, pid, result) => self.checked(&check, pid, result),
             Event::SetupEnded(exit, lines) => self.setup_ended(exit, &lines).await,
         }
+    }
+
+    async fn runtime_event(&mut self, event: RuntimeEvent) {
+        match event {
+            RuntimeEvent::ServiceExited(service, pid, exit, lines) => {
+                self.service_exited(&service, pid, exit, lines).await;
+            }
+            RuntimeEvent::ServiceGone(service) => self.service_gone(&service).await,
+            RuntimeEvent::Listening(listeners) => self.listening(listeners).await,
+            RuntimeEvent::Probed(service, pid, result) => self.probed(&service, pid, result).await,
+            RuntimeEvent::RedisReady(pid) => self.redis_ready(pid).await,
+            RuntimeEvent::Checked(check, pid, result) => self.checked(&check, pid, result),
+        }
+    }
+
+    /// The way to tell this driver of the runtime that is there now.
+    pub(crate) fn line(&self) -> Option<RuntimeLine> {
+        Some(RuntimeLine { queue: self.queue.clone(), init: self.layer.pid()? })
     }
 
     /// A command: answered before, to wait, or to be carried out.

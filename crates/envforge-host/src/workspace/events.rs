@@ -9,6 +9,7 @@ use envforge_api::host::HostCommand;
 use envforge_core::id::CommandId;
 use envforge_core::manifest::ResourceKind;
 use envforge_core::secret::Secret;
+use tokio::sync::mpsc;
 
 /// Something happened.
 pub(crate) enum Event {
@@ -26,22 +27,43 @@ pub(crate) enum Event {
     Detached(Layer, i32),
     /// A layer ended: its init, and with it everything in it.
     Ended(Layer, i32),
-    /// A process in a layer ended.
-    Exited(Layer, String, i32, Exit),
+    /// A process in a layer ended. The first pid is the init's.
+    Exited(Layer, i32, String, i32, Exit),
+    /// Something happened in the runtime with this init. Pids begin anew in every runtime, so what is told of an earlier
+    /// one must not be taken for this one's.
+    Runtime(i32, RuntimeEvent),
+    /// A resource was made, or not. The pid is that of the runtime's init it was made for.
+    Provisioned(ResourceKind, i32, Result<Secret, Blocked>),
+    /// The setup hook ended, and these were its last words.
+    SetupEnded(Exit, String),
+}
+
+/// Something happened in the runtime. A pid is that of the process it is about.
+pub(crate) enum RuntimeEvent {
     /// A service's process ended, and these were its last words.
     ServiceExited(String, i32, Exit, String),
     /// A service's process, told to end, is gone with all it started.
     ServiceGone(String),
-    /// Who listens in the runtime: ports with the service they belong to.
+    /// Who listens: ports with the service they belong to.
     Listening(Vec<(u16, Option<String>)>),
-    /// A service's health check passed or failed; the pid is that of the process it was made for.
+    /// A service's health check passed or failed.
     Probed(String, i32, Result<(), String>),
-    /// A resource was made, or not. The pid is that of the runtime's init it was made for.
-    Provisioned(ResourceKind, i32, Result<Secret, Blocked>),
-    /// Redis answers. The pid is that of its process.
+    /// Redis answers.
     RedisReady(i32),
-    /// A smoke check passed or failed. The pid is that of the service's process it asked.
+    /// A smoke check of a service passed or failed.
     Checked(String, i32, Result<(), String>),
-    /// The setup hook ended, and these were its last words.
-    SetupEnded(Exit, String),
+}
+
+/// The way to tell a driver of one runtime.
+#[derive(Clone)]
+pub(crate) struct RuntimeLine {
+    pub(super) queue: mpsc::UnboundedSender<Event>,
+    pub(super) init: i32,
+}
+
+impl RuntimeLine {
+    /// Tells it; a driver that is gone does not mind.
+    pub(crate) fn tell(&self, event: RuntimeEvent) {
+        drop(self.queue.send(Event::Runtime(self.init, event)));
+    }
 }

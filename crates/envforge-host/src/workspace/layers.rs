@@ -165,8 +165,8 @@ impl Driver {
                 match attach(&watched).await {
                     Ok((client, mut events, known)) => {
                         drop(queue.send(Event::Attached(layer, pid, client, known)));
-                        while let Some(InitEvent::Exited { name, pid, exit }) = events.next().await {
-                            drop(queue.send(Event::Exited(layer, name, pid, exit)));
+                        while let Some(InitEvent::Exited { name, pid: of, exit }) = events.next().await {
+                            drop(queue.send(Event::Exited(layer, pid, name, of, exit)));
                         }
                         drop(queue.send(Event::Detached(layer, pid)));
                     }

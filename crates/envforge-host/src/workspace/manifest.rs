@@ -92,8 +92,8 @@ impl Driver {
         self.publish();
     }
 
-    /// Writes `.envforge/` again, in the background.
-    pub(crate) fn refresh_context(&self) {
+    /// Writes `.envforge/` again, in the background, if it says anything new.
+    pub(crate) fn refresh_context(&mut self) {
         let (Some(client), Some(prepared)) = (self.shell.client.clone(), &self.state.prepared) else { return };
         let none = BTreeMap::new();
         let context = Context {
@@ -102,6 +102,10 @@ impl Driver {
             public_urls: self.order().map_or(&none, |order| &order.public_urls),
         };
         let script = context.script();
+        if self.context_written.as_ref() == Some(&script) {
+            return;
+        }
+        self.context_written = Some(script.clone());
         self.ctx.tasks.spawn_loose("context", async move {
             if let Err(error) = script.run(&client).await {
                 tracing::debug!(%error, "context: not written");

@@ -4,7 +4,7 @@
 //! thaw. They only ever put what they found into the driver's queue.
 
 use super::driver::Driver;
-use super::events::Event;
+use super::events::{RuntimeEvent, RuntimeLine};
 use crate::ctx::HostContext;
 use crate::engines::{Layer, inside};
 use crate::init::client::InitClient;
@@ -19,7 +19,7 @@ use envforge_core::manifest::Check;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// The first pause of whatever is asked again and again.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -74,9 +74,9 @@ impl Driver {
             }
             None if aim.leaders.is_empty() => {}
             None => {
-                let Some(init) = self.layer.pid() else { return };
+                let Some(line) = self.line() else { return };
                 let (sender, receiver) = watch::channel(aim);
-                let look = look_at_ports(Arc::clone(&self.ctx), self.place.clone(), init, self.queue.clone(), receiver);
+                let look = look_at_ports(Arc::clone(&self.ctx), self.place.clone(), line, receiver);
                 let task = self.ctx.tasks.spawn_owned("ports", look);
                 self.runtime.ports_probe = Some(PortsProbe { aim: sender, _task: task });
             }
@@ -85,7 +85,8 @@ impl Driver {
 
     /// Begins to ask for a service's health.
     pub(super) fn start_probe(&mut self, name: &str) {
-        let (Some(client), Some(unit)) = (self.layer.client.clone(), self.runtime.units.get_mut(name)) else { return };
+        let (Some(client), Some(line)) = (self.layer.client.clone(), self.line()) else { return };
+        let Some(unit) = self.runtime.units.get_mut(name) else { return };
         let Some(pid) = unit.pid else { return };
         let probe = Probe {
             ctx: Arc::clone(&self.ctx),
@@ -94,7 +95,7 @@ impl Driver {
             service: name.to_owned(),
             pid,
             port: unit.port_seen.subscribe(),
-            queue: self.queue.clone(),
+            line,
         };
         unit.port_seen.send_replace(unit.port);
         let log = unit.log.clone().unwrap_or_else(|| Cursor::start(&self.place.logs(), name));
@@ -160,14 +161,8 @@ impl Driver {
 }
 
 /// Looks who listens, quickly while something is on its way, and tells when it changed.
-async fn look_at_ports(
-    ctx: Arc<HostContext>,
-    place: Place,
-    init: i32,
-    queue: mpsc::UnboundedSender<Event>,
-    mut aim: watch::Receiver<Aim>,
-) {
-    let mut last = None;
+async fn look_at_ports(ctx: Arc<HostContext>, place: Place, line: RuntimeLine, mut aim: watch::Receiver<Aim>) {
+    let (mut last, line_init) = (None, line.init);
     loop {
         let Aim { leaders, urgent } = aim.borrow_and_update().clone();
         let longest = if urgent { WAKING_PAUSE } else { CALM_PAUSE };
@@ -175,13 +170,14 @@ async fn look_at_ports(
         loop {
             let (engine, at, pids) =
                 (Arc::clone(&ctx.engine), place.clone(), leaders.keys().copied().collect::<Vec<i32>>());
-            let looked = tokio::task::spawn_blocking(move || engine.listeners(&at, Layer::Runtime, init, &pids)).await;
+            let looked =
+                tokio::task::spawn_blocking(move || engine.listeners(&at, Layer::Runtime, line_init, &pids)).await;
             if let Ok(Ok(found)) = looked {
                 let owner = |leader: Option<i32>| leader.and_then(|leader| leaders.get(&leader).cloned());
                 let found: Vec<(u16, Option<String>)> =
                     found.iter().map(|listener| (listener.port, owner(listener.leader))).collect();
                 if last.as_ref() != Some(&found) {
-                    drop(queue.send(Event::Listening(found.clone())));
+                    line.tell(RuntimeEvent::Listening(found.clone()));
                     last = Some(found);
                 }
             }
@@ -205,12 +201,12 @@ struct Probe {
     service: String,
     pid: i32,
     port: watch::Receiver<Option<u16>>,
-    queue: mpsc::UnboundedSender<Event>,
+    line: RuntimeLine,
 }
 
 impl Probe {
     fn tell(&self, result: Result<(), String>) {
-        drop(self.queue.send(Event::Probed(self.service.clone(), self.pid, result)));
+        self.line.tell(RuntimeEvent::Probed(self.service.clone(), self.pid, result));
     }
 
     /// Asks the port, by a GET of the path or by a mere connection.
@@ -283,14 +279,14 @@ impl Probe {
 pub(super) fn ask_check(
     ctx: &Arc<HostContext>,
     place: &Place,
-    queue: &mpsc::UnboundedSender<Event>,
+    line: &RuntimeLine,
     name: &str,
     check: &Check,
     pid: i32,
     port: u16,
 ) -> Owned {
-    let (context, place, queue, name, check) =
-        (Arc::clone(ctx), place.clone(), queue.clone(), name.to_owned(), check.clone());
+    let (context, place, line, name, check) =
+        (Arc::clone(ctx), place.clone(), line.clone(), name.to_owned(), check.clone());
     ctx.tasks.spawn_owned("check", async move {
         loop {
             let result = match health::status_of(&context, &place, port, &check.path).await {
@@ -302,7 +298,7 @@ pub(super) fn ask_check(
                 Err(cause) => Err(format!("service {}: {cause}", check.service)),
             };
             let passed = result.is_ok();
-            drop(queue.send(Event::Checked(name.clone(), pid, result)));
+            line.tell(RuntimeEvent::Checked(name.clone(), pid, result));
             if passed {
                 return;
             }

@@ -1,7 +1,7 @@
 //! Resources on the way to being usable.
 
 use super::driver::Driver;
-use super::events::Event;
+use super::events::{Event, RuntimeEvent};
 use super::runtime::RedisUnit;
 use crate::engines::inside;
 use crate::init::protocol::{Exit, ProcessRecord, ProcessState, RefusalCode};
@@ -130,15 +130,17 @@ impl Driver {
 
     /// Asks Redis until it answers, unless it has.
     pub(super) fn watch_redis(&mut self) {
+        let line = self.line();
         let Some(unit) = &mut self.runtime.redis else { return };
         let Some(pid) = unit.pid.filter(|_| !matches!(unit.supervisor.state(), State::Ready { .. })) else { return };
-        let (ctx, place, queue) = (Arc::clone(&self.ctx), self.place.clone(), self.queue.clone());
+        let Some(line) = line else { return };
+        let (ctx, place) = (Arc::clone(&self.ctx), self.place.clone());
         unit.probe = Some(self.ctx.tasks.spawn_owned("redis", async move {
             loop {
                 if let Ok(stream) = ctx.engine.connect(&place, redis::PORT).await
                     && redis::is_ready(stream).await.unwrap_or(false)
                 {
-                    drop(queue.send(Event::RedisReady(pid)));
+                    line.tell(RuntimeEvent::RedisReady(pid));
                     return;
                 }
                 tokio::time::sleep(AGAIN).await;

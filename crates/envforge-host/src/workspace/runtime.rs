@@ -6,6 +6,7 @@
 
 use super::checks::CheckState;
 use super::driver::Driver;
+use super::events::RuntimeEvent;
 use super::probes::PortsProbe;
 use crate::engines::Layer;
 use crate::init::protocol::{Exit, ProcessRecord, ProcessState, Program, SandboxState, Spawn};
@@ -30,6 +31,8 @@ use tokio::sync::watch;
 pub(super) const SERVICE: &str = "service.";
 /// How long after an exit the last lines are sure to be in the log.
 const LAST_WORDS_AFTER: Duration = Duration::from_millis(60);
+/// How long after a start its environment is written down.
+const ENV_FILE_AFTER: Duration = Duration::from_millis(300);
 /// How many last lines a cause quotes.
 const LAST_WORDS: usize = 20;
 /// When nothing is due.
@@ -286,6 +289,8 @@ impl Driver {
         }
         script.file(&format!("{dir}/{name}.env"), &lines);
         self.ctx.tasks.spawn_loose("env-file", async move {
+            // Services come up first: nothing waits for this.
+            tokio::time::sleep(ENV_FILE_AFTER).await;
             if let Err(error) = script.run(&client).await {
                 tracing::debug!(%error, "service: its env file was not written");
             }
@@ -303,13 +308,12 @@ impl Driver {
 
     /// Ends the process of a service, declared still or not.
     pub(crate) fn end_process(&self, name: String, grace: Duration) {
-        let Some(client) = self.layer.client.clone() else { return };
-        let queue = self.queue.clone();
+        let (Some(client), Some(line)) = (self.layer.client.clone(), self.line()) else { return };
         self.ctx.tasks.spawn_loose("service-stop", async move {
             if let Err(error) = client.stop(&format!("{SERVICE}{name}"), grace).await {
                 tracing::debug!(name, %error, "service: its process was not ended");
             }
-            drop(queue.send(super::events::Event::ServiceGone(name)));
+            line.tell(RuntimeEvent::ServiceGone(name));
         });
     }
 
@@ -339,11 +343,12 @@ impl Driver {
 
     /// Waits until the last lines are in the log, then tells of the exit with them.
     fn tell_exit_with_words(&self, service: String, pid: i32, exit: Exit) {
-        let (queue, logs) = (self.queue.clone(), self.place.logs());
+        let Some(line) = self.line() else { return };
+        let logs = self.place.logs();
         self.ctx.tasks.spawn_loose("last-words", async move {
             tokio::time::sleep(LAST_WORDS_AFTER).await;
             let lines = log_file::last_words(&logs, &service, LAST_WORDS);
-            drop(queue.send(super::events::Event::ServiceExited(service, pid, exit, lines)));
+            line.tell(RuntimeEvent::ServiceExited(service, pid, exit, lines));
         });
     }
 

@@ -137,7 +137,7 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
     assert!(reach(&net.path("b"), "10.213.0.6:3000").is_ok());
     // Nothing comes in from outside, even with a route.
     within(&net.path("internet"), || {
-        run("ip", &["route", "add", "10.213.0.0/16", "via", "203.0.113.1"], "").map(drop).expect("route")
+        run("ip", &["route", "add", "10.213.0.0/16", "via", "203.0.113.1"], "").map(drop).expect("route");
     });
     assert!(reach(&net.path("internet"), "10.213.0.6:3000").is_err());
 

@@ -66,7 +66,10 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
             };
             runs::ops::failed(app, &mut tx, command.workspace, job.job, &trouble).await?;
         }
-        (Order::DestroyWorkspace, Outcome::Done) => workspaces::ops::deleted(app, &mut tx, command.workspace).await?,
+        (Order::DestroyWorkspace, Outcome::Done) => {
+            runtimes::ops::gone(app, &mut tx, command.workspace).await?;
+            workspaces::ops::deleted(app, &mut tx, command.workspace).await?;
+        }
         (order, Outcome::Failed(trouble)) => {
             tracing::warn!(verb = order.verb(), workspace = %command.workspace, code = trouble.code, cause = trouble.cause, "a host could not carry out a command");
         }

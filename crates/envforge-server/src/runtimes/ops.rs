@@ -330,3 +330,20 @@ pub async fn start_failed(
     };
     apply(app, tx, row, seen, "command refused").await
 }
+
+/// The host destroyed the workspace: whatever window was still open ends here, also when its last report was lost.
+pub async fn gone(app: &App, tx: &mut Tx, workspace: WorkspaceId) -> Answer<()> {
+    let Some(row) = workspaces::store::lock(tx, workspace).await? else { return Ok(()) };
+    if row.window.is_none() && row.session.is_none() {
+        return Ok(());
+    }
+    let seen = Seen {
+        generation: row.runtime.generation,
+        phase: ObservedPhase::Absent,
+        process_runs: false,
+        at: app.now(),
+        last_proof: row.window.and(row.last_proof),
+        trouble: None,
+    };
+    apply(app, tx, row, seen, "workspace destroyed").await
+}

@@ -189,6 +189,20 @@ async fn a_run_wakes_and_returns_its_exit_code() {
     assert_eq!(server.events("run.ended").await, 1, "a repeated report is one end");
 }
 
+// proves COST-1
+#[tokio::test]
+async fn deleting_an_awake_workspace_closes_its_window() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    let _: Value = server.owner.delete("/v1/orgs/acme/workspaces/main").await.unwrap();
+    let destroy = host.command("DESTROY_WORKSPACE").await;
+    host.done(&destroy).await;
+    wait_until("the window is closed", async || server.events("window.closed").await == 1).await;
+    wait_until("the session ended", async || server.events("session.ended").await == 1).await;
+}
+
 #[tokio::test]
 async fn parts_sleep_when_the_runtime_does() {
     let server = TestServer::start().await;

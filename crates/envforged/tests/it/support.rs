@@ -8,7 +8,7 @@
 use envforge_api::client::{Address, Client};
 use envforge_api::http::Health;
 use envforge_core::secret::Secret;
-use envforge_testkit::{Slot, end_leftovers, free_port, temp_dir, wait_for, wait_until_within};
+use envforge_testkit::{Slot, end_leftovers, free_port, temp_dir, wait_until_within};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -163,8 +163,11 @@ impl TestBox {
 
     /// The process of a role that is not `before`, once there is one.
     pub(crate) async fn successor(&self, role: &str, before: i32) -> i32 {
-        let other = async || self.children().get(role).copied().filter(|pid| *pid != before && is_alive(*pid));
-        wait_for(&format!("another {role} than process {before}"), other).await
+        let other = || self.children().get(role).copied().filter(|pid| *pid != before && is_alive(*pid));
+        // After several deaths in a row the supervisor pauses for up to five seconds.
+        let limit = Duration::from_secs(20);
+        wait_until_within(&format!("another {role} than process {before}"), limit, async || other().is_some()).await;
+        other().expect("it was there a moment ago")
     }
 
     /// PostgreSQL's process.

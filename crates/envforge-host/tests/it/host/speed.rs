@@ -103,6 +103,8 @@ async fn a_wake_from_stopped() {
         answered.push(machine.server.answered_at(wake.id) - began);
         let report = machine.phase(ws, ObservedPhase::Up).await;
         up.push(machine.server.reported_at(ws.id, report.sequence) - began);
+        let web = report.parts.iter().find(|part| part.name == "web").expect("the service");
+        assert_eq!(web.restarts, 0, "what an earlier runtime's processes did is not this one's");
         generation += 1;
         machine.order(ws, generation, Order::StopRuntime).await;
     }
