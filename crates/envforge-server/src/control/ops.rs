@@ -67,7 +67,7 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
             runs::ops::failed(app, &mut tx, command.workspace, job.job, &trouble).await?;
         }
         (Order::DestroyWorkspace, Outcome::Done) => {
-            runtimes::ops::gone(app, &mut tx, command.workspace).await?;
+            runtimes::ops::destroyed(app, &mut tx, command.workspace).await?;
             workspaces::ops::deleted(app, &mut tx, command.workspace).await?;
         }
         (order, Outcome::Failed(trouble)) => {

@@ -332,7 +332,7 @@ pub async fn start_failed(
 }
 
 /// The host destroyed the workspace: whatever window was still open ends here, also when its last report was lost.
-pub async fn gone(app: &App, tx: &mut Tx, workspace: WorkspaceId) -> Answer<()> {
+pub async fn destroyed(app: &App, tx: &mut Tx, workspace: WorkspaceId) -> Answer<()> {
     let Some(row) = workspaces::store::lock(tx, workspace).await? else { return Ok(()) };
     if row.window.is_none() && row.session.is_none() {
         return Ok(());
