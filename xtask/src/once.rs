@@ -101,6 +101,7 @@ async fn walk(installation: &Installation, sample: &Path, branch: &str, steps: &
     steps.step("services ready", all_ready(installation, &org, &slug)).await?;
 
     let link = link.context("`envforge up` made no link")?;
+    writeln!(std::io::stdout(), "    {}", link.url)?;
     let mut browser = Browser::at(&link.url)?;
     let verify_first = async {
         let status = browser.status("/").await?;

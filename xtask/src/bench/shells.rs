@@ -93,7 +93,7 @@ fn keys() -> impl Iterator<Item = String> {
 
 /// A new workspace of a warm project, to its prompt.
 pub(super) async fn create(world: &World) -> anyhow::Result<Vec<Record>> {
-    let mut samples = Vec::new();
+    let (mut samples, mut made) = (Vec::new(), Vec::new());
     for number in 0..CREATES {
         let branch = format!("bench-{number}");
         let (milliseconds, slug) = timed(async {
@@ -103,6 +103,9 @@ pub(super) async fn create(world: &World) -> anyhow::Result<Vec<Record>> {
         })
         .await?;
         samples.push(milliseconds);
+        made.push(slug);
+    }
+    for slug in made {
         world.delete(slug.as_str()).await?;
     }
     let target = Target { p50: Some(1_000.0), p99: None, text: "p50 < 1,000" };
