@@ -93,7 +93,7 @@ impl Host {
             Stream { machine: machine(&ctx), ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces), uplinks };
         tasks.spawn("stream", stream.hold());
         let cluster = Arc::clone(&ctx);
-        tasks.spawn_loose("postgres-watch", async move { cluster.postgres.watch().await });
+        tasks.spawn_loose("postgres-watch", async move { cluster.postgres.watch(cluster.entropy.as_ref()).await });
         tasks.spawn("heartbeats", heartbeats(ctx, workspaces));
         Ok(RunningHost { host, org, tasks, _lock: lock })
     }

@@ -21,7 +21,6 @@ pub(super) fn obey(driver: &mut Driver, command: HostCommand) {
         return;
     }
     driver.drop_probes();
-    driver.provisioning = None;
     driver.runtime.stopping = true;
     let (ctx, place) = (Arc::clone(&driver.ctx), driver.place.clone());
     begin(driver, command, async move {
@@ -51,9 +50,7 @@ async fn remove(ctx: &HostContext, place: &Place) -> Result<(), Blocked> {
     let failed = |cause: String| {
         blocked("workspace.not_destroyed", cause, "see the host daemon's log, then delete the workspace again")
     };
-    if place.postgres_password().exists() {
-        ctx.postgres.remove(place.workspace).await?;
-    }
+    ctx.postgres.remove(place, ctx.entropy.as_ref()).await?;
     ctx.engine.remove_network(place).await.map_err(|error| failed(error.to_string()))?;
     let place = place.clone();
     let removed = tokio::task::spawn_blocking(move || remove_files(&place)).await;

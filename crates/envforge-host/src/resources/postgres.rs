@@ -15,6 +15,7 @@ use crate::trouble::{Blocked, blocked};
 use envforge_core::clock::Entropy;
 use envforge_core::id::WorkspaceId;
 use envforge_core::secret::Secret;
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -31,6 +32,11 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const SQL_LIMIT: Duration = Duration::from_secs(30);
 /// How often a cluster in use is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// A cluster on its way begins so.
+const UNFINISHED: &str = "data.unfinished.";
+/// The class of the advisory locks that changes of one workspace's database take, in the cluster itself: a statement
+/// outlives the client that was killed, and whoever comes next must not see it half done.
+const LOCK_CLASS: i32 = 0x0e0f;
 const INSTALL: &str = "install PostgreSQL on the host: apt-get install postgresql";
 
 /// The host's cluster.
@@ -40,8 +46,9 @@ pub(crate) struct Cluster {
     user: String,
     /// Held while the cluster is made or started: one at a time.
     starting: Mutex<()>,
-    /// Held while a workspace's database is made or dropped, so that no two do it to the same one.
-    changing: Mutex<()>,
+    /// Held while a workspace's database is made or dropped, so that no two do it to the same one; the workspaces whose
+    /// databases were dropped, and are not to be made again by whoever was late.
+    changing: Mutex<BTreeSet<WorkspaceId>>,
     /// A workspace was given a database since the daemon started.
     is_needed: AtomicBool,
 }
@@ -82,14 +89,14 @@ impl Cluster {
     }
 
     /// Starts the cluster if it does not run; makes it if there is none.
-    pub(crate) async fn ensure_running(&self) -> Result<(), Blocked> {
+    pub(crate) async fn ensure_running(&self, entropy: &dyn Entropy) -> Result<(), Blocked> {
         let _one = self.starting.lock().await;
         if self.answers().await {
             return Ok(());
         }
         let (bin, user) = (self.bin()?, self.user()?);
         self.prepare().map_err(|error| disk(&error))?;
-        self.initialize(&bin, user).await?;
+        self.initialize(&bin, user, entropy).await?;
         self.start(&bin, user).await
     }
 
@@ -104,13 +111,15 @@ impl Cluster {
         tokio::net::UnixStream::connect(socket).await.is_ok()
     }
 
-    async fn initialize(&self, bin: &Path, user: User) -> Result<(), Blocked> {
+    async fn initialize(&self, bin: &Path, user: User, entropy: &dyn Entropy) -> Result<(), Blocked> {
         if self.exists() {
             return Ok(());
         }
-        // What an interrupted attempt left is no cluster.
-        let unfinished = self.base.join("data.unfinished");
-        files::remove_tree(&unfinished).map_err(|error| disk(&error))?;
+        self.clear_unfinished();
+        // A name of its own: the programs of an attempt that was cut off may write into theirs for a moment longer.
+        let mut mark = [0_u8; 8];
+        entropy.fill(&mut mark);
+        let unfinished = self.base.join(format!("{UNFINISHED}{}", hex::encode(mark)));
         files::directory(&unfinished, 0o700, Some((user.uid, user.gid))).map_err(|error| disk(&error))?;
         let target = unfinished.to_string_lossy().into_owned();
         let arguments = [
@@ -136,6 +145,17 @@ impl Cluster {
             fs_err::rename(&unfinished, self.data_dir())
         };
         configure().map_err(|error| disk(&error))
+    }
+
+    /// What interrupted attempts left is no cluster. What can't be removed yet is removed by a later attempt.
+    fn clear_unfinished(&self) {
+        for entry in fs_err::read_dir(&self.base).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED)
+                && let Err(error) = files::remove_tree(&entry.path())
+            {
+                tracing::debug!(%error, "postgres: an unfinished cluster is still being written to");
+            }
+        }
     }
 
     fn settings(&self) -> String {
@@ -169,12 +189,12 @@ impl Cluster {
     }
 
     /// Starts the cluster again if it ends while somebody needs it.
-    pub(crate) async fn watch(&self) {
+    pub(crate) async fn watch(&self, entropy: &dyn Entropy) {
         loop {
             tokio::time::sleep(LOOK).await;
             if self.is_needed.load(Ordering::Relaxed)
                 && !self.answers().await
-                && let Err(block) = self.ensure_running().await
+                && let Err(block) = self.ensure_running(entropy).await
             {
                 tracing::warn!(cause = block.cause, "postgres: the resource cluster is down and does not start");
             }
@@ -184,36 +204,42 @@ impl Cluster {
     /// The workspace's database and role, made if they are missing; the address services use. `known` says that the journal
     /// remembers them.
     pub(crate) async fn provision(&self, place: &Place, known: bool, entropy: &dyn Entropy) -> Result<Secret, Blocked> {
-        self.ensure_running().await?;
+        self.ensure_running(entropy).await?;
         self.is_needed.store(true, Ordering::Relaxed);
-        let _one = self.changing.lock().await;
+        let dropped = self.changing.lock().await;
+        if dropped.contains(&place.workspace) {
+            return Err(blocked("workspace.deleting", "the workspace is being deleted", "nothing is to be done"));
+        }
         let name = name_of(place.workspace);
         let saved = password(place, entropy).map_err(|error| disk(&error))?;
         if !(known && saved.was_there) {
             let password = saved.password.expose();
             // Names and passwords are ours: lower-case hexadecimal and `ws_`.
             let sql = format!(
-                "SELECT 'CREATE ROLE {name} LOGIN CONNECTION LIMIT 60' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec\n\
+                "{lock}\
+                 SELECT 'CREATE ROLE {name} LOGIN CONNECTION LIMIT 60' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec\n\
                  ALTER ROLE {name} PASSWORD '{password}';\n\
                  SELECT 'CREATE DATABASE {name} OWNER {name}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n\
-                 REVOKE ALL ON DATABASE {name} FROM PUBLIC;\n"
+                 REVOKE ALL ON DATABASE {name} FROM PUBLIC;\n",
+                lock = lock(&name),
             );
             self.sql(&sql).await?;
         }
         Ok(Secret::new(format!("postgres://{name}:{}@127.0.0.1:{PORT}/{name}", saved.password.expose())))
     }
 
-    /// Drops the workspace's database and role; one that never existed is no error.
-    pub(crate) async fn remove(&self, workspace: WorkspaceId) -> Result<(), Blocked> {
-        if !self.exists() {
+    /// Drops the workspace's database and role, for good; what never existed is no error.
+    pub(crate) async fn remove(&self, place: &Place, entropy: &dyn Entropy) -> Result<(), Blocked> {
+        let mut dropped = self.changing.lock().await;
+        dropped.insert(place.workspace);
+        // The password is saved before anything is made.
+        if !place.postgres_password().exists() || !self.exists() {
             return Ok(());
         }
-        self.ensure_running().await?;
-        let _one = self.changing.lock().await;
-        let name = name_of(workspace);
-        self.sql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE);\nDROP ROLE IF EXISTS {name};\n"))
-            .await
-            .map(drop)
+        self.ensure_running(entropy).await?;
+        let name = name_of(place.workspace);
+        let sql = format!("{}DROP DATABASE IF EXISTS {name} WITH (FORCE);\nDROP ROLE IF EXISTS {name};\n", lock(&name));
+        self.sql(&sql).await.map(drop)
     }
 
     /// Runs SQL as the administrator; a cluster that is just starting is waited for.
@@ -334,6 +360,11 @@ impl Cluster {
 /// Database and role of a workspace: its id, which is lower-case letters, digits and `_`.
 fn name_of(workspace: WorkspaceId) -> String {
     workspace.to_string()
+}
+
+/// The statement that waits for every other change of this database; the lock ends with the session.
+fn lock(name: &str) -> String {
+    format!("SELECT pg_advisory_lock({LOCK_CLASS}, hashtext('{name}'));\n")
 }
 
 fn disk(error: &io::Error) -> Blocked {

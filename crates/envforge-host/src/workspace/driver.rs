@@ -51,8 +51,6 @@ pub(crate) struct Driver {
     pub(crate) news: News,
     /// What `.envforge/` was last made to say.
     pub(crate) context_written: Option<Script>,
-    /// A database is being made.
-    pub(crate) provisioning: Option<Owned>,
     /// The connection to the server that has everything this workspace told.
     pub(crate) connection: u64,
     /// The journal could not be written; what it should hold was not told.
@@ -92,7 +90,6 @@ impl Driver {
             deferred: VecDeque::new(),
             news: News::default(),
             context_written: None,
-            provisioning: None,
             connection: 0,
             unsaved: false,
             unsynced: false,

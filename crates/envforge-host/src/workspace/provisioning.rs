@@ -44,27 +44,28 @@ impl Driver {
         }
     }
 
-    fn begin_postgres(&mut self) {
+    fn begin_postgres(&self) {
         let Some(init) = self.layer.pid() else { return };
         self.provision_database(init);
     }
 
     /// Makes the branch database ahead of the first wake, which then does not wait for it.
-    pub(crate) fn prepare_database(&mut self, manifest: &Manifest) {
+    pub(crate) fn prepare_database(&self, manifest: &Manifest) {
         if manifest.resources.get(&ResourceKind::Postgres) == Some(&ResourceMode::BranchScoped) && !self.state.database
         {
             self.provision_database(NOBODY);
         }
     }
 
-    /// Makes the database in the background, for the runtime with this init.
-    fn provision_database(&mut self, init: i32) {
+    /// Makes the database in the background, for the runtime with this init. What was begun is finished, also when a
+    /// later attempt or a deletion follows: those wait for it.
+    fn provision_database(&self, init: i32) {
         let (ctx, place, known) = (Arc::clone(&self.ctx), self.place.clone(), self.state.database);
         let queue = self.queue.clone();
-        self.provisioning = Some(self.ctx.tasks.spawn_owned("postgres", async move {
+        self.ctx.tasks.spawn_loose("postgres", async move {
             let result = ctx.postgres.provision(&place, known, ctx.entropy.as_ref()).await;
             drop(queue.send(Event::Provisioned(ResourceKind::Postgres, init, result)));
-        }));
+        });
     }
 
     pub(super) async fn provisioned(&mut self, kind: ResourceKind, init: i32, result: Result<Secret, Blocked>) {

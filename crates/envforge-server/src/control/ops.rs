@@ -71,6 +71,10 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
             workspaces::ops::deleted(app, &mut tx, command.workspace).await?;
         }
         (order, Outcome::Failed(trouble)) => {
+            if matches!(order, Order::DestroyWorkspace) {
+                // It is ordered again; until then this is what people see.
+                workspaces::ops::shell_blocked(&mut tx, command.workspace, trouble).await?;
+            }
             tracing::warn!(verb = order.verb(), workspace = %command.workspace, code = trouble.code, cause = trouble.cause, "a host could not carry out a command");
         }
         _ => {}

@@ -203,3 +203,17 @@ pub(crate) async fn supersede(tx: &mut Tx, workspace: WorkspaceId, before: u64, 
     .await?;
     Ok(())
 }
+
+/// Orders that put to sleep or destroy, failed before `before`, and are still the last their workspace was given.
+pub(crate) async fn failed_orders(tx: &mut Tx, before: Timestamp) -> Answer<Vec<HostCommand>> {
+    let rows: Vec<Json<HostCommand>> = sqlx::query_scalar(
+        "SELECT c.command FROM workspaces w CROSS JOIN LATERAL ( \
+           SELECT * FROM host_commands o WHERE o.workspace_id = w.id AND o.verb IN ('START_RUNTIME', 'FREEZE_RUNTIME', 'STOP_RUNTIME', 'DESTROY_WORKSPACE') \
+           ORDER BY o.id DESC LIMIT 1 \
+         ) c WHERE w.deleted_at IS NULL AND c.verb <> 'START_RUNTIME' AND c.outcome ->> 'outcome' = 'failed' AND c.answered_at < $1",
+    )
+    .bind(before.to_sqlx())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}

@@ -123,8 +123,14 @@ impl Tx {
     }
 }
 
+/// How often a change of the application's role is tried while others change it too.
+const ROLE_TRIES: u32 = 50;
+
 /// All migrations, oldest first; their text is in the binary.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "foundation", include_str!("../../migrations/0001_foundation.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
+    (2, "orders_again", include_str!("../../migrations/0002_orders_again.sql")),
+];
 
 fn migrations() -> Migrator {
     let migrations = MIGRATIONS.map(|(version, name, sql)| {
@@ -143,23 +149,30 @@ pub fn schema_fingerprint() -> String {
 /// May run again at any time.
 pub async fn migrate(owner_url: &str, app_password: &Secret) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(owner_url).await?;
-    // Roles belong to the cluster, and several databases of one cluster may be prepared at once (tests).
-    sqlx::query("SELECT pg_advisory_lock(7305721)").execute(&mut connection).await?;
-    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'envforge_app')")
-        .fetch_one(&mut connection)
-        .await?;
-    if !exists {
-        sqlx::query("CREATE ROLE envforge_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS")
-            .execute(&mut connection)
-            .await?;
-    }
-    let statement: String = sqlx::query_scalar("SELECT format('ALTER ROLE envforge_app PASSWORD %L', $1::text)")
-        .bind(app_password.expose())
-        .fetch_one(&mut connection)
-        .await?;
-    sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
-    sqlx::query("SELECT pg_advisory_unlock(7305721)").execute(&mut connection).await?;
+    app_role(&mut connection, app_password).await?;
     migrations().run(&mut connection).await?;
     connection.close().await?;
     Ok(())
+}
+
+/// The application's role with this password. A role belongs to the cluster: somebody may be making the same one for
+/// another database of it this very moment, and no lock of one database keeps them out.
+async fn app_role(connection: &mut PgConnection, password: &Secret) -> anyhow::Result<()> {
+    const CREATE: &str = "DO $$ BEGIN \
+         CREATE ROLE envforge_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS; \
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
+    sqlx::query(CREATE).execute(&mut *connection).await?;
+    let statement: String = sqlx::query_scalar("SELECT format('ALTER ROLE envforge_app PASSWORD %L', $1::text)")
+        .bind(password.expose())
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut tries = 0;
+    loop {
+        match sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut *connection).await {
+            Err(sqlx::Error::Database(error)) if error.message().contains("concurrently") && tries < ROLE_TRIES => {
+                tries += 1;
+            }
+            done => return Ok(done.map(drop)?),
+        }
+    }
 }

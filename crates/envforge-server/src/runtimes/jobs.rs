@@ -1,4 +1,5 @@
-//! The reconciler of runtimes: idle ones sleep, frozen ones stop, windows of lost hosts close.
+//! The reconciler of runtimes: idle ones sleep, frozen ones stop, windows of lost hosts close, and what a host could not
+//! end it is told to end again.
 //!
 //! Runs every second, told nothing: it looks at what is stored and acts through the same operations as everyone
 //! else. Running twice is harmless, because each operation looks again under the row's lock.
@@ -6,22 +7,27 @@
 use super::ops::{self, Seen};
 use super::store;
 use crate::app::App;
+use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::platform::db::OrgScope;
 use crate::platform::fault::Answer;
 use crate::workspaces;
 use crate::workspaces::store::Row;
+use envforge_api::host::Order;
 use envforge_core::id::{Id as _, WindowId};
 use envforge_core::idle::{self, IdleVerdict};
 use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeState, SleepTier};
 use envforge_core::usage::WindowFact;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
 /// Without a heartbeat for this long, an open window is closed at its last proof.
 const LOST_AFTER: SignedDuration = SignedDuration::from_secs(20);
+
+/// An order to end something that failed is given again so much later.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
 
 /// Reconciles for ever.
 pub async fn run(app: App) {
@@ -49,13 +55,33 @@ pub async fn look(app: &App, org: OrgScope) -> Answer<usize> {
     let mut tx = app.db.begin(org).await?;
     let rows = workspaces::store::live(&mut tx).await?;
     drop(tx);
-    let mut acted = 0;
+    let mut acted = order_again(app, org).await?;
     for row in rows {
         if act(app, org, &row).await? {
             acted += 1;
         }
     }
     Ok(acted)
+}
+
+/// Gives failed orders again; what can't be frozen is stopped instead, so that it does not go on and cost.
+async fn order_again(app: &App, org: OrgScope) -> Answer<usize> {
+    let mut tx = app.db.begin(org).await?;
+    let mut given = 0;
+    for failed in hosts::store::failed_orders(&mut tx, app.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::MIN)).await? {
+        let Some(row) = workspaces::store::lock(&mut tx, failed.workspace).await? else { continue };
+        if row.runtime.generation != failed.generation {
+            continue;
+        }
+        given += 1;
+        if failed.order == Order::FreezeRuntime {
+            ops::sleep_locked(app, &mut tx, row, SleepTier::Stopped, "system:runtimes", "it could not be frozen").await?;
+        } else {
+            hosts::ops::command(app, &mut tx, row.host, row.id, failed.generation, failed.order).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(given)
 }
 
 async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {

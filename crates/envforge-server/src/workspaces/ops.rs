@@ -256,7 +256,7 @@ pub async fn deleted(app: &App, tx: &mut Tx, id: WorkspaceId) -> Answer<()> {
     Ok(())
 }
 
-/// The host could not prepare the shell.
+/// The host could not prepare the shell, or not take it away.
 pub async fn shell_blocked(tx: &mut Tx, id: WorkspaceId, trouble: &Trouble) -> Answer<()> {
     let shell = Part::blocked(PartKind::Shell, "shell", &trouble.code, trouble.cause.clone(), trouble.fix.clone());
     store::set_shell(tx, id, &shell).await?;

@@ -203,7 +203,20 @@ impl TestServer {
         self.gateway().post(EXCHANGE_PATH, &request).await.map_err(CallError::into_refusal)
     }
 
-    /// Waits until the ledger has `count` events of a verb.
+    /// Waits until a host's answer to a command is stored.
+    pub(crate) async fn answered(&self, command: &HostCommand) {
+        let mut connection = self.database_owner().await;
+        envforge_testkit::wait_until("the answer is stored", async || {
+            sqlx::query_scalar("SELECT answered_at IS NOT NULL FROM host_commands WHERE id = $1")
+                .bind(envforge_core::id::Id::uuid(command.id))
+                .fetch_one(&mut connection)
+                .await
+                .unwrap()
+        })
+        .await;
+    }
+
+    /// How many events of a verb the ledger has.
     pub(crate) async fn events(&self, verb: &str) -> i64 {
         let mut connection = self.database_owner().await;
         sqlx::query_scalar("SELECT count(*) FROM ledger_events WHERE verb = $1")

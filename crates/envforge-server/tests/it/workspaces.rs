@@ -139,6 +139,54 @@ async fn a_workspace_lives_until_it_is_deleted_and_its_name_is_free_again() {
     );
 }
 
+// proves UP-7
+#[tokio::test]
+async fn what_a_host_could_not_destroy_is_ordered_again_and_shown() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let _: Value = server.owner.delete("/v1/orgs/acme/workspaces/main").await.unwrap();
+    let first = host.command("DESTROY_WORKSPACE").await;
+    host.answer(&first, Outcome::Failed(trouble("workspace.not_destroyed"))).await;
+    wait_until("the cause is shown", async || {
+        server.show("main").await.shell.code.as_deref() == Some("workspace.not_destroyed")
+    })
+    .await;
+    assert_eq!(host.pending(), 0, "not at once");
+    server.advance(6);
+    let again = host.command("DESTROY_WORKSPACE").await;
+    assert_eq!((again.workspace, again.generation), (workspace.id, first.generation));
+    assert_ne!(again.id, first.id, "a host answers the same order the same for ever");
+    host.done(&again).await;
+    wait_until("it is gone", async || server.owner.get::<Value>("/v1/orgs/acme/workspaces/main").await.is_err()).await;
+}
+
+// proves RUN-4 COST-1
+#[tokio::test]
+async fn what_can_not_be_frozen_is_stopped_instead() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    let _: Workspace = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({})).await.unwrap();
+    let freeze = host.command("FREEZE_RUNTIME").await;
+    host.answer(&freeze, Outcome::Failed(trouble("runtime.not_frozen"))).await;
+    server.answered(&freeze).await;
+    server.advance(6);
+    let stop = host.command("STOP_RUNTIME").await;
+    assert_eq!(stop.generation, freeze.generation + 1);
+    host.answer(&stop, Outcome::Failed(trouble("runtime.not_stopped"))).await;
+    server.answered(&stop).await;
+    server.advance(6);
+    let again = host.command("STOP_RUNTIME").await;
+    assert_eq!(again.generation, stop.generation);
+    host.done(&again).await;
+}
+
+fn trouble(code: &str) -> Trouble {
+    Trouble { code: code.to_owned(), cause: "it is busy".to_owned(), fix: "wait".to_owned() }
+}
+
 // proves UP-2
 #[tokio::test]
 async fn readiness_streams_as_it_changes() {

@@ -125,3 +125,34 @@ async fn missing_programs_block_with_what_to_install() {
     let report = machine.phase(ws, ObservedPhase::Blocked).await;
     assert!(!report.process_runs, "nothing of the service ever ran");
 }
+
+// proves RUN-6 UP-7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_in_the_making_goes_with_its_workspace() {
+    if !has_programs() {
+        return;
+    }
+    let machine = Machine::new(STORES, &[]).await;
+    // The first one is deleted while the cluster itself is being made, the others while their databases are; each
+    // preparation is followed by a wake, which asks for the same database again.
+    for _ in 0..6 {
+        let ws = Ws { id: mint() };
+        let command = machine.server.command(ws.id, 1, machine.prepare_order("main"));
+        assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
+        machine.wake(ws, 2).await;
+        assert_eq!(machine.order(ws, 3, Order::DestroyWorkspace).await, Outcome::Done);
+    }
+    let last = machine.workspace().await;
+    machine.wake(last, 2).await;
+    machine.part(last, "postgres", ReadinessState::Ready).await;
+    let (code, log) = run(
+        &machine,
+        last,
+        2,
+        "psql $DATABASE_URL -Atc \"select count(*) from pg_database where datname like 'ws_%'\" -c \"select count(*) from pg_roles where rolname like 'ws_%'\"",
+    )
+    .await;
+    assert_eq!(code, Some(0), "{log}");
+    let counts: Vec<&str> = log.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(counts, ["1", "1"], "{log}");
+}
