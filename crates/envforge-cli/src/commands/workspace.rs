@@ -88,11 +88,9 @@ async fn delete(ctx: &Context<'_>, arguments: WorkspaceDelete) -> Result<ExitCod
     let path = ctx.workspace_path(&slug, "").await?;
     let _: Value = ctx.client()?.delete(&path).await.map_err(|error| ctx.refusal(error))?;
     ctx.forget_workspace(&slug);
-    let gone = ctx.printer.slow("deleting", tokio::time::timeout(DELETE_MAX, gone(ctx, &slug))).await;
-    let is_gone = gone.unwrap_or(Ok(false))?;
-    ctx.printer.answer(&json!({ "workspace": slug, "deleted": is_gone }), || {
-        let state = if is_gone { "is deleted" } else { "is being deleted; its links are dead already" };
-        format!("{slug} {state}; its receipts and ledger events are kept")
+    ctx.printer.slow("deleting", gone(ctx, &slug)).await?;
+    ctx.printer.answer(&json!({ "workspace": slug, "deleted": true }), || {
+        format!("{slug} is deleted; its receipts and ledger events are kept")
     });
     Ok(ExitCode::Ok)
 }
@@ -100,14 +98,27 @@ async fn delete(ctx: &Context<'_>, arguments: WorkspaceDelete) -> Result<ExitCod
 /// How long a deletion is watched.
 const DELETE_MAX: Duration = Duration::from_mins(1);
 
-/// Waits until a workspace that is being deleted is no more.
-async fn gone(ctx: &Context<'_>, slug: &Slug) -> Result<bool, Refusal> {
+/// Waits until a workspace that is being deleted is no more. Its links are dead already, and its host goes on trying
+/// when nobody waits any more.
+async fn gone(ctx: &Context<'_>, slug: &Slug) -> Result<(), Refusal> {
     let mut follow = Follow::new(ctx, slug).await?;
+    let mut cause = "its host has not destroyed it yet".to_owned();
+    let end = tokio::time::Instant::now() + DELETE_MAX;
     loop {
-        match follow.next().await {
-            Ok(_) => {}
-            Err(refusal) if refusal.kind == RefusalKind::NotFound => return Ok(true),
-            Err(refusal) => return Err(refusal),
+        match tokio::time::timeout_at(end, follow.next()).await {
+            Ok(Ok(workspace)) => {
+                if let Some(why) = workspace.shell.cause {
+                    cause = format!("its host could not destroy it: {why}");
+                }
+            }
+            Ok(Err(refusal)) if refusal.kind == RefusalKind::NotFound => return Ok(()),
+            Ok(Err(refusal)) => return Err(refusal),
+            Err(_) => {
+                let message = format!("{slug} is still being deleted: {cause}");
+                return Err(Refusal::unavailable("workspace.delete_unfinished", message).hint(
+                    "it goes on by itself once its host can; `envforge workspace list` shows whether it is gone",
+                ));
+            }
         }
     }
 }

@@ -121,6 +121,7 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
             },
         ),
         Refused::Waking => again("The preview is still waking up", "Many are waiting for it. Give it a moment."),
+        Refused::Asleep => again("The preview sleeps", "Reload its page to wake it."),
         Refused::Unreachable | Refused::NoHost => {
             again("The preview does not answer", "It is running, but did not take the request. It may be restarting.")
         }

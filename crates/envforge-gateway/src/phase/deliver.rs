@@ -25,6 +25,7 @@ pub(crate) struct Delivery<'a> {
     pub(crate) label: &'a str,
     pub(crate) outgoing: Outgoing,
     pub(crate) hold: Hold,
+    pub(crate) may_start: bool,
 }
 
 impl Delivery<'_> {
@@ -69,6 +70,7 @@ impl Delivery<'_> {
                         return Ok(response);
                     }
                 }
+                Step::Wake if !self.may_start => return Err(Refused::Asleep),
                 Step::Wake if woken != Some(runtime.generation) => {
                     // Taken before the wake, so that nothing it changes is missed.
                     self.hold.takes_place(&current)?;
@@ -93,7 +95,7 @@ impl Delivery<'_> {
         }
         let Some(workspace) = shared.routes.workspace(claims.workspace) else { return };
         let Status::Known(runtime) = workspace.status() else { return };
-        if matches!(runtime.state, RuntimeState::Frozen | RuntimeState::Asleep) {
+        if runtime.state == RuntimeState::Frozen || (runtime.state == RuntimeState::Asleep && self.may_start) {
             drop(wake::begin(shared, &workspace, self.admitted, self.outgoing.path()));
         }
     }

@@ -72,7 +72,8 @@ async fn walk(
     }
     let outgoing = Outgoing::new(shared, peer, request, permit.websocket);
     let hold = Hold::new(shared, audience == Audience::Navigation);
-    let delivery = Delivery { shared, admitted: &admitted, label, outgoing, hold };
+    let may_start = permit.may_start;
+    let delivery = Delivery { shared, admitted: &admitted, label, outgoing, hold, may_start };
     tokio::select! {
         biased;
         outcome = delivery.run() => outcome,

@@ -8,7 +8,7 @@
 
 use crate::phase::refused::Refused;
 use crate::phase::session::Via;
-use http::header::{CONNECTION, HOST, ORIGIN, UPGRADE};
+use http::header::{ACCEPT, CONNECTION, HOST, ORIGIN, UPGRADE};
 use http::{HeaderMap, Method, Request, Version};
 
 /// What the request may become.
@@ -16,6 +16,8 @@ use http::{HeaderMap, Method, Request, Version};
 pub(crate) struct Permit {
     /// It asks to become a WebSocket.
     pub(crate) websocket: bool,
+    /// It may wake a runtime whose processes have ended.
+    pub(crate) may_start: bool,
 }
 
 /// Checks a verified request.
@@ -30,7 +32,7 @@ pub(crate) fn check<B>(request: &Request<B>, via: Via) -> Result<Permit, Refused
     if via == Via::Cookie && is_foreign(request, websocket) {
         return Err(Refused::CrossOrigin);
     }
-    Ok(Permit { websocket })
+    Ok(Permit { websocket, may_start: !is_reconnect(request, websocket) })
 }
 
 /// Whether a request asks to become a WebSocket (RFC 6455, section 4.1). Other upgrades are not passed on.
@@ -39,6 +41,20 @@ pub(crate) fn is_websocket<B>(request: &Request<B>) -> bool {
         && request.version() == Version::HTTP_11
         && has_token(request.headers(), &CONNECTION, "upgrade")
         && has_token(request.headers(), &UPGRADE, "websocket")
+}
+
+/// Whether an open page sent this by itself: a browser's script connects its WebSocket or event stream again and
+/// again after it ended, for as long as the tab is open (hot reload does). A forgotten tab must not run a meter all night;
+/// whoever looks at it reloads it or clicks something, and that wakes. Programs send no `Origin`.
+fn is_reconnect<B>(request: &Request<B>, websocket: bool) -> bool {
+    let headers = request.headers();
+    let is_script = |mode: &str| headers.get("sec-fetch-mode").is_some_and(|value| value.as_bytes() == mode.as_bytes());
+    let is_event_stream = || headers.get(ACCEPT).is_some_and(|value| value.as_bytes() == b"text/event-stream");
+    if websocket {
+        headers.contains_key(ORIGIN) || is_script("websocket")
+    } else {
+        is_event_stream() && (is_script("cors") || is_script("same-origin") || is_script("no-cors"))
+    }
 }
 
 fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool {
@@ -86,9 +102,26 @@ mod tests {
     fn reflecting_methods_are_closed() {
         assert_eq!(check_with("TRACE", &[], Via::Header), Err(405));
         assert_eq!(check_with("CONNECT", &[], Via::Header), Err(405));
-        assert_eq!(check_with("PROPFIND", &[], Via::Header), Ok(Permit { websocket: false }));
-        assert_eq!(check_with("GET", &UPGRADES, Via::Cookie), Ok(Permit { websocket: true }));
-        assert_eq!(check_with("POST", &UPGRADES, Via::Cookie), Ok(Permit { websocket: false }));
+        assert!(!check_with("PROPFIND", &[], Via::Header).expect("allowed").websocket);
+        assert!(check_with("GET", &UPGRADES, Via::Cookie).expect("allowed").websocket);
+        assert!(!check_with("POST", &UPGRADES, Via::Cookie).expect("allowed").websocket);
+    }
+
+    // proves LINK-4 RUN-4
+    #[test]
+    fn what_a_page_sends_by_itself_starts_nothing() {
+        let may_start = |headers: &[(&str, &str)]| check_with("GET", headers, Via::Cookie).expect("allowed").may_start;
+        let origin = ("origin", "http://web--a--b.localhost:7081");
+        let stream = ("accept", "text/event-stream");
+        assert!(!may_start(&[UPGRADES[0], UPGRADES[1], origin]), "hot reload connects again");
+        assert!(may_start(&UPGRADES), "a program has no origin");
+        assert!(!may_start(&[stream, ("sec-fetch-mode", "cors"), ("sec-fetch-site", "same-origin")]));
+        assert!(may_start(&[stream]), "curl may listen to events");
+        assert!(
+            may_start(&[("accept", "*/*"), ("sec-fetch-mode", "cors"), ("sec-fetch-site", "same-origin")]),
+            "a click"
+        );
+        assert!(may_start(&[("accept", "text/html"), ("sec-fetch-mode", "navigate")]));
     }
 
     // proves LINK-10

@@ -32,6 +32,8 @@ pub(crate) enum Refused {
     WaitingPage(Box<Waiting>),
     /// On its way up; too long for whoever asked.
     Waking,
+    /// Nothing of it runs, and who asked may not change that.
+    Asleep,
     /// The runtime or the service can't run now.
     Blocked,
     /// The server says no.
@@ -93,6 +95,10 @@ impl Refused {
             Self::NoPath => Refusal::not_found("preview.no_such_path", "no service answers this path"),
             Self::WaitingPage(_) | Self::Waking => {
                 Refusal::unavailable("runtime.waking", "the preview is waking up").hint("try again in a second")
+            }
+            Self::Asleep => {
+                Refusal::unavailable("runtime.asleep", "the preview sleeps; open or reload its page to wake it")
+                    .retry_after(30)
             }
             Self::Blocked => {
                 Refusal::unavailable("runtime.blocked", "this preview can't start right now; the team can see why")

@@ -3,7 +3,7 @@
 //! ```text
 //!   awake or waking, service ready ──► forward
 //!   waking, or service not yet ready ──► wait for the feed
-//!   asleep, stopping ──► wake (once per workspace) ──► wait for the feed
+//!   asleep, stopping ──► wake (once per workspace) ──► wait for the feed; a page's own reconnects: refused
 //!   frozen ──► wake, and forward at the same time
 //!   blocked ──► the neutral page
 //! ```

@@ -163,6 +163,33 @@ async fn a_websocket_is_held_while_it_wakes() {
     assert_eq!(socket.next().await.expect("a message").expect("whole"), Message::text("hello"));
 }
 
+// proves LINK-4 RUN-4
+#[tokio::test]
+async fn a_forgotten_tab_that_connects_again_starts_nothing() {
+    let world = World::with(asleep()).await;
+    let cookie = world.cookie(1);
+    let tab = [
+        ("cookie", cookie.as_str()),
+        ("origin", "http://web--fix--acme.localhost"),
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    for _ in 0..3 {
+        let answer = world.get("/hmr", &tab).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "runtime.asleep"));
+        assert_eq!(answer.header("retry-after"), "30");
+    }
+    assert!(world.server.wakes().is_empty());
+    // Somebody looks at the tab: a page, or a click in it, wakes; then the tab's socket goes through.
+    world.server.set_wake(awake_again(2));
+    assert_eq!(world.get("/api/click", &[("cookie", &cookie)]).await.status, 200);
+    let socket = World::request("GET", "/hmr", &tab, "");
+    assert_eq!(world.open(socket).await.status(), 101);
+    assert_eq!(world.server.wakes().len(), 1);
+}
+
 // proves LINK-5
 #[tokio::test]
 async fn a_blocked_runtime_says_nothing_of_its_cause() {

@@ -68,14 +68,17 @@ pub async fn look(app: &App, org: OrgScope) -> Answer<usize> {
 async fn order_again(app: &App, org: OrgScope) -> Answer<usize> {
     let mut tx = app.db.begin(org).await?;
     let mut given = 0;
-    for failed in hosts::store::failed_orders(&mut tx, app.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::MIN)).await? {
+    for failed in
+        hosts::store::failed_orders(&mut tx, app.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::MIN)).await?
+    {
         let Some(row) = workspaces::store::lock(&mut tx, failed.workspace).await? else { continue };
         if row.runtime.generation != failed.generation {
             continue;
         }
         given += 1;
         if failed.order == Order::FreezeRuntime {
-            ops::sleep_locked(app, &mut tx, row, SleepTier::Stopped, "system:runtimes", "it could not be frozen").await?;
+            ops::sleep_locked(app, &mut tx, row, SleepTier::Stopped, "system:runtimes", "it could not be frozen")
+                .await?;
         } else {
             hosts::ops::command(app, &mut tx, row.host, row.id, failed.generation, failed.order).await?;
         }
