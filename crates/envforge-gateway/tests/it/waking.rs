@@ -177,7 +177,7 @@ async fn a_forgotten_tab_that_connects_again_starts_nothing() {
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
     for _ in 0..3 {
-        let answer = world.get("/hmr", &tab).await;
+        let answer = world.get("/ws", &tab).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "runtime.asleep"));
         assert_eq!(answer.header("retry-after"), "30");
     }
@@ -185,7 +185,7 @@ async fn a_forgotten_tab_that_connects_again_starts_nothing() {
     // Somebody looks at the tab: a page, or a click in it, wakes; then the tab's socket goes through.
     world.server.set_wake(awake_again(2));
     assert_eq!(world.get("/api/click", &[("cookie", &cookie)]).await.status, 200);
-    let socket = World::request("GET", "/hmr", &tab, "");
+    let socket = World::request("GET", "/ws", &tab, "");
     assert_eq!(world.open(socket).await.status(), 101);
     assert_eq!(world.server.wakes().len(), 1);
 }

@@ -36,7 +36,7 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
     let (id, host, mut generation) = (row.id, row.host, row.runtime.generation);
-    let waker = Waker { actor: permit.actor(), cause: format!("envforge run by {}", permit.user), size: None };
+    let waker = Waker { actor: permit.actor(), cause: format!("envforge run by {}", permit.name), size: None };
     if let WakeOutcome::Start { .. } = runtimes::ops::wake_locked(app, &mut tx, row, &waker).await? {
         generation += 1;
     }

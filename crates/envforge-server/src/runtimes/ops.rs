@@ -40,7 +40,7 @@ pub struct Waker {
 pub async fn wake(app: &App, permit: &Permit, slug: &Slug, size: Option<Size>, cause: &str) -> Answer<WorkspaceId> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
-    let waker = Waker { actor: permit.actor(), cause: format!("{cause} {}", permit.user), size };
+    let waker = Waker { actor: permit.actor(), cause: format!("{cause} {}", permit.name), size };
     let id = row.id;
     wake_locked(app, &mut tx, row, &waker).await?;
     tx.commit().await?;

@@ -26,6 +26,8 @@ pub struct Caller(pub accounts::Identity);
 pub struct Member {
     /// Who.
     pub user: UserId,
+    /// What people call them.
+    pub name: String,
     /// The right to the org's rows.
     pub scope: OrgScope,
     /// The org's slug.
@@ -42,6 +44,8 @@ pub struct Permit {
     pub org: Slug,
     /// Who.
     pub user: UserId,
+    /// What people call them.
+    pub name: String,
 }
 
 impl Permit {
@@ -55,7 +59,7 @@ impl Member {
     /// Asks the permission table.
     pub fn permit(&self, action: Action) -> Answer<Permit> {
         if allows(self.role, action) {
-            return Ok(Permit { scope: self.scope, org: self.org.clone(), user: self.user });
+            return Ok(Permit { scope: self.scope, org: self.org.clone(), user: self.user, name: self.name.clone() });
         }
         Err(Refusal::new(
             RefusalKind::Forbidden,
@@ -104,11 +108,10 @@ impl FromRequestParts<App> for Member {
         let params =
             RawPathParams::from_request_parts(parts, app).await.map_err(axum::response::IntoResponse::into_response)?;
         let wanted = params.iter().find(|(name, _)| *name == "org").map_or("", |(_, value)| value);
-        identity
-            .orgs
-            .iter()
+        let accounts::Identity { user, name, orgs, .. } = identity;
+        orgs.into_iter()
             .find(|(_, slug, _)| slug.as_str() == wanted)
-            .map(|(scope, slug, role)| Self { user: identity.user, scope: *scope, org: slug.clone(), role: *role })
+            .map(|(scope, org, role)| Self { user, name, scope, org, role })
             .ok_or_else(|| {
                 let refusal =
                     Refusal::not_found("org.not_found", format!("there is no organization `{wanted}` for you"))
