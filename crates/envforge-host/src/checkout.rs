@@ -31,7 +31,7 @@ pub(crate) async fn ensure(place: &Place, forbidden: &Path, repository: &str, br
     let fresh = || -> io::Result<()> {
         files::remove_tree(&unfinished)?;
         files::remove_if_there(&place.bundle())?;
-        files::directory(&unfinished, 0o700, Some((place.uid, place.uid)))
+        files::directory(&unfinished, 0o700, Some(place.host_user()))
     };
     fresh().map_err(|error| disk(&error))?;
     let made = if Path::new(repository).is_absolute() {
@@ -130,6 +130,7 @@ fn not_a_repository(path: &Path, why: &str) -> Blocked {
 
 /// Packs every branch and tag, as the repository's owner, into a file that the workspace's user may read.
 async fn bundle(place: &Place, path: &Path, uid: u32, gid: u32) -> Result<(), Blocked> {
+    let (uid, gid) = place.acts_as(uid, gid);
     let into = files::create_new(&place.bundle(), 0o600).map_err(|error| disk(&error))?;
     let mut command = tokio_command("git");
     command
@@ -159,7 +160,8 @@ async fn bundle(place: &Place, path: &Path, uid: u32, gid: u32) -> Result<(), Bl
         }
         return Err(not_a_repository(path, &said));
     }
-    let (uid, gid) = (rustix::fs::Uid::from_raw(place.uid), rustix::fs::Gid::from_raw(place.uid));
+    let (uid, gid) = place.host_user();
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
     rustix::fs::chown(place.bundle(), Some(uid), Some(gid)).map_err(|error| disk(&error.into()))
 }
 
@@ -208,6 +210,7 @@ async fn run(place: &Place, args: &[&str]) -> Result<(), Blocked> {
 
 /// Git in the unfinished checkout, as the workspace's user.
 async fn git(place: &Place, args: &[&str]) -> Result<Output, Blocked> {
+    let (uid, gid) = place.host_user();
     let mut command = tokio_command("git");
     command
         .args(args)
@@ -218,8 +221,8 @@ async fn git(place: &Place, args: &[&str]) -> Result<Output, Blocked> {
         .env("GIT_ASKPASS", "true")
         .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oStrictHostKeyChecking=accept-new")
         .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
-        .uid(place.uid)
-        .gid(place.uid)
+        .uid(uid)
+        .gid(gid)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

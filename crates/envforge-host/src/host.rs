@@ -8,7 +8,7 @@ use crate::place::DataDir;
 use crate::registration::{RegistrationError, identify};
 use crate::resources::postgres::Cluster;
 use crate::stream::{Stream, heartbeats, outbox::Outbox};
-use crate::sys::capability::NotPermitted;
+use crate::sys::capability::{self, NotPermitted};
 use crate::tasks::Tasks;
 use crate::uplink::Uplinks;
 use crate::workspace::registry::Workspaces;
@@ -63,10 +63,11 @@ impl Host {
     /// Starts the daemon: registers if it must, takes up what an earlier daemon left, and dials the server. Returns when
     /// it runs; it ends when `cancel` is cancelled, and ends nothing it runs.
     pub async fn start(config: HostConfig, cancel: CancellationToken) -> Result<RunningHost, StartError> {
-        let data = DataDir::new(&config.data_dir);
+        let isolation = capability::probe()?;
+        let data = DataDir::new(&config.data_dir, !isolation.rootless);
         data.create()?;
         let lock = lock(&config.data_dir).await?;
-        let engine: Arc<dyn Engine> = Arc::new(Native::new(&config)?);
+        let engine: Arc<dyn Engine> = Arc::new(Native::new(&config, isolation)?);
         let identity = identify(&config, &cancel).await?;
         let postgres = Cluster::new(&config, &data);
         postgres.prepare()?;

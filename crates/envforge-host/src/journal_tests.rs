@@ -21,7 +21,7 @@ fn command(id: u128, generation: u64) -> HostCommand {
 }
 
 fn journal(dir: &tempfile::TempDir) -> Journal {
-    let data = DataDir::new(dir.path());
+    let data = DataDir::new(dir.path(), true);
     data.create().expect("directories");
     let place = data.place(state().workspace, 3, 200_003);
     fs_err::create_dir_all(place.root()).expect("directory");

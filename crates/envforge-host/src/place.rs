@@ -1,7 +1,7 @@
 //! Where a workspace is on this machine: its directories, its user, its network.
 //!
 //! ```text
-//! <data_dir>/
+//! <data_dir>/                  (all of it the daemon's user's, where that is not root)
 //!   host.json                 who this host is                                  root
 //!   resources/postgres/       the resource cluster                              the resource user
 //!   destroyed/<ws id>         what was obeyed before a workspace was deleted    root
@@ -21,29 +21,41 @@ use envforge_core::id::WorkspaceId;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// In a shared network, ports of resources are shifted up by this and by the workspace's index.
+const SHARED_PORTS_FROM: u16 = 20_000;
+/// So many workspaces have ports of their own there; fewer than lie between those of PostgreSQL and Redis.
+const SHARED_PORTS: u32 = 900;
+
 /// Where a workspace is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) workspace: WorkspaceId,
     /// Unique among this host's workspaces; user and network addresses follow from it.
     pub(crate) index: u32,
+    /// The user inside its sandboxes.
     pub(crate) uid: u32,
     root: PathBuf,
+    /// That user exists on the host too, and its network is its own.
+    is_apart: bool,
 }
 
 /// The daemon's own directories, below its data directory.
 #[derive(Debug, Clone)]
-pub(crate) struct DataDir(PathBuf);
+pub(crate) struct DataDir {
+    path: PathBuf,
+    users: bool,
+}
 
 impl DataDir {
-    pub(crate) fn new(path: &Path) -> Self {
-        Self(path.to_owned())
+    /// With `users`, each workspace has a Linux user and a network of its own; otherwise everything is the daemon's.
+    pub(crate) fn new(path: &Path, users: bool) -> Self {
+        Self { path: path.to_owned(), users }
     }
 
     /// Makes what is missing.
     pub(crate) fn create(&self) -> io::Result<()> {
-        fs_err::create_dir_all(&self.0)?;
-        files::directory(&self.0, 0o711, None)?;
+        fs_err::create_dir_all(&self.path)?;
+        files::directory(&self.path, 0o711, None)?;
         for (path, mode) in [(self.workspaces(), 0o711), (self.resources(), 0o711), (self.destroyed(), 0o700)] {
             files::directory(&path, mode, None)?;
         }
@@ -51,35 +63,60 @@ impl DataDir {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     pub(crate) fn workspaces(&self) -> PathBuf {
-        self.0.join("workspaces")
+        self.path.join("workspaces")
     }
 
     pub(crate) fn resources(&self) -> PathBuf {
-        self.0.join("resources")
+        self.path.join("resources")
     }
 
     pub(crate) fn destroyed(&self) -> PathBuf {
-        self.0.join("destroyed")
+        self.path.join("destroyed")
     }
 
     pub(crate) fn place(&self, workspace: WorkspaceId, index: u32, uid: u32) -> Place {
-        Place { workspace, index, uid, root: self.workspaces().join(workspace.to_string()) }
+        let root = self.workspaces().join(workspace.to_string());
+        Place { workspace, index, uid, root, is_apart: self.users }
     }
 }
 
 impl Place {
     /// Makes the directories that are missing and gives each its owner.
     pub(crate) fn create(&self) -> io::Result<()> {
-        let user = Some((self.uid, self.uid));
+        let user = Some(self.host_user());
         files::directory(&self.root, 0o711, None)?;
         files::directory(&self.run(), 0o700, None)?;
         files::directory(&self.home(), 0o700, user)?;
         files::directory(&self.logs(), 0o700, user)?;
         files::directory(&self.data(), 0o700, user)
+    }
+
+    /// User and group that the workspace's files belong to on the host: its own, or the daemon's.
+    pub(crate) fn host_user(&self) -> (u32, u32) {
+        self.acts_as(self.uid, self.uid)
+    }
+
+    /// Whom a program for this workspace is run as when it concerns this user and group: a daemon that is not root can
+    /// only be itself.
+    pub(crate) fn acts_as(&self, uid: u32, gid: u32) -> (u32, u32) {
+        if self.is_apart {
+            return (uid, gid);
+        }
+        (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+    }
+
+    /// The port of a resource that usually listens on `usual`: that one in a network of its own, else one that no other
+    /// workspace of this host has.
+    pub(crate) fn resource_port(&self, usual: u16) -> u16 {
+        if self.is_apart {
+            return usual;
+        }
+        let shift = u16::try_from(self.index % SHARED_PORTS).unwrap_or_default();
+        usual.saturating_add(SHARED_PORTS_FROM).saturating_add(shift)
     }
 
     pub(crate) fn root(&self) -> &Path {

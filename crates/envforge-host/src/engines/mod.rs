@@ -105,8 +105,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Lets a layer go on. Takes well under a millisecond and waits for nothing.
     fn thaw(&self, place: &Place, layer: Layer) -> io::Result<()>;
 
-    /// Whether a layer is paused.
-    fn is_frozen(&self, place: &Place, layer: Layer) -> bool;
+    /// Whether a layer is paused; `None` when that can't be told.
+    fn is_frozen(&self, place: &Place, layer: Layer) -> Option<bool>;
 
     /// Gives back what memory a paused layer can spare; the bytes given back.
     fn reclaim<'a>(&'a self, place: &'a Place, layer: Layer) -> Work<'a, io::Result<u64>>;

@@ -2,8 +2,9 @@
 
 use super::{Engine, EngineError, Layer, LayerLimits, LayerPlan, Listener, Work, inside};
 use crate::config::HostConfig;
+use crate::init::client::InitClient;
 use crate::place::Place;
-use crate::sys::capability::{self, Isolation, NotPermitted};
+use crate::sys::capability::{Isolation, NotPermitted};
 use crate::sys::cgroup::{self, Cgroups, Group, GroupName, Limits, Stats};
 use crate::sys::egress::{Egress, EgressConfig, EgressState};
 use crate::sys::netns;
@@ -22,6 +23,8 @@ use std::time::Duration;
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long the kernel may take to pause a layer.
 const FREEZE_LIMIT: Duration = Duration::from_secs(2);
+/// How long an init may take to answer.
+const REACH_LIMIT: Duration = Duration::from_secs(2);
 /// How long the kernel may take to end everything in a layer.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -46,9 +49,8 @@ struct Looked {
 }
 
 impl Native {
-    /// Finds out what the machine permits.
-    pub(crate) fn new(config: &HostConfig) -> Result<Self, NotPermitted> {
-        let isolation = capability::probe()?;
+    /// `isolation` is what the machine permits.
+    pub(crate) fn new(config: &HostConfig, isolation: Isolation) -> Result<Self, NotPermitted> {
         let resolvers = if config.resolvers.is_empty() { machine_resolvers() } else { config.resolvers.clone() };
         let egress = EgressConfig {
             instance: config.instance.clone(),
@@ -57,11 +59,12 @@ impl Native {
             closed: config.closed_networks.clone(),
         };
         let egress = Egress::new(egress).map_err(|error| NotPermitted(error.to_string()))?;
+        let cgroups = if isolation.rootless { cgroup::none("the daemon is not root") } else { cgroup::detect() };
         Ok(Self {
             program: config.program.clone(),
             instance: config.instance.clone(),
             isolation,
-            cgroups: cgroup::detect(),
+            cgroups,
             egress: Arc::new(egress),
             groups: Mutex::default(),
             listeners: Mutex::default(),
@@ -119,11 +122,21 @@ impl Native {
         group.apply(&limits(plan.limits)).map_err(told("limits"))?;
         let spec = self.spec(place, plan, &group);
         let started = sandbox::start(&self.program, &spec, START_LIMIT).await;
+        let group = match &started {
+            Ok(sandbox) if self.cgroups.are_by_init() => {
+                let name = self.name(place, plan.layer).map_err(told("cgroup"))?;
+                self.cgroups.group_of(&name, sandbox.pid())
+            }
+            _ => group,
+        };
         self.remember(place, plan.layer, Some(group));
         started.map_err(|error| EngineError(error.to_string()))
     }
 
     async fn end_layer(&self, place: &Place, layer: Layer) -> Result<(), EngineError> {
+        if self.cgroups.are_by_init() && self.known(place, layer).is_none() {
+            end_unknown(place, layer).await;
+        }
         let group = self.group(place, layer).map_err(told("cgroup"))?;
         blocking(move || {
             if group.exists() {
@@ -151,7 +164,7 @@ impl Native {
     ) -> io::Result<Vec<Listener>> {
         let inodes: Vec<u64> = listening.iter().map(|listener| listener.inode).collect();
         let mut pids = self.group(place, layer)?.pids()?;
-        if pids.is_empty() {
+        if pids.is_empty() && !self.isolation.rootless {
             pids = all_pids();
         }
         // The init's own forwards are its, not a service's.
@@ -167,6 +180,16 @@ impl Native {
         found.sort_unstable_by_key(|listener| (listener.port, listener.leader));
         found.dedup();
         Ok(found)
+    }
+}
+
+/// Ends a sandbox that was started right before its daemon died: nobody knows its init, but its init listens.
+async fn end_unknown(place: &Place, layer: Layer) {
+    let socket = control_socket(place, layer);
+    let reaching = InitClient::connect(&socket);
+    let Ok(Ok(client)) = tokio::time::timeout(REACH_LIMIT, reaching).await else { return };
+    if tokio::time::timeout(KILL_LIMIT, client.shutdown(Duration::ZERO)).await.is_err() {
+        tracing::warn!(workspace = %place.workspace, %layer, "sandbox: one of an earlier daemon does not end");
     }
 }
 
@@ -214,7 +237,8 @@ impl Engine for Native {
     fn prepare_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<Option<String>, EngineError>> {
         Box::pin(async move {
             if self.isolation.rootless {
-                return Ok(Some("workspaces have no way out: the daemon is not root".to_owned()));
+                // The machine's own.
+                return Ok(None);
             }
             let (egress, path, index) = (Arc::clone(&self.egress), place.network(), place.index);
             blocking(move || {
@@ -231,6 +255,9 @@ impl Engine for Native {
 
     fn remove_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<(), EngineError>> {
         Box::pin(async move {
+            if self.isolation.rootless {
+                return Ok(());
+            }
             let (egress, path, index) = (Arc::clone(&self.egress), place.network(), place.index);
             blocking(move || {
                 // Without the programs for it there was never a way out to close.
@@ -270,8 +297,12 @@ impl Engine for Native {
         self.group(place, layer)?.thaw()
     }
 
-    fn is_frozen(&self, place: &Place, layer: Layer) -> bool {
-        self.group(place, layer).and_then(|group| group.is_frozen()).unwrap_or(false)
+    fn is_frozen(&self, place: &Place, layer: Layer) -> Option<bool> {
+        match self.group(place, layer).and_then(|group| group.is_frozen()) {
+            Ok(frozen) => Some(frozen),
+            // Where a group is a directory, one that is not there is not frozen.
+            Err(_) => (!self.cgroups.are_by_init()).then_some(false),
+        }
     }
 
     fn reclaim<'a>(&'a self, place: &'a Place, layer: Layer) -> Work<'a, io::Result<u64>> {
@@ -290,7 +321,12 @@ impl Engine for Native {
     }
 
     fn connect<'a>(&'a self, place: &'a Place, port: u16) -> Work<'a, io::Result<tokio::net::TcpStream>> {
-        Box::pin(async move { netns::connect(&place.network(), port).await })
+        Box::pin(async move {
+            if self.isolation.rootless {
+                return netns::connect_here(port).await;
+            }
+            netns::connect(&place.network(), port).await
+        })
     }
 
     fn listeners(&self, place: &Place, layer: Layer, init: i32, leaders: &[i32]) -> io::Result<Vec<Listener>> {

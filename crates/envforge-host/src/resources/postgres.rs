@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Mutex;
 
-/// The port in the socket's name, and inside every workspace.
+/// The port in the socket's name, and inside a workspace with a network of its own.
 pub(crate) const PORT: u16 = 5432;
 /// How long the cluster may take to start; after a crash it replays its log.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -43,7 +43,7 @@ const INSTALL: &str = "install PostgreSQL on the host: apt-get install postgresq
 pub(crate) struct Cluster {
     base: PathBuf,
     configured_bin: Option<PathBuf>,
-    user: String,
+    user: Result<User, Blocked>,
     /// Held while the cluster is made or started: one at a time.
     starting: Mutex<()>,
     /// Held while a workspace's database is made or dropped, so that no two do it to the same one; the workspaces whose
@@ -54,10 +54,26 @@ pub(crate) struct Cluster {
 }
 
 /// The Linux user the cluster runs as.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct User {
+    name: String,
     uid: u32,
     gid: u32,
+}
+
+impl User {
+    /// The one of this name; whoever runs the daemon, if that is not root.
+    fn named(name: &str) -> Result<Self, Blocked> {
+        let own = nix::unistd::Uid::effective();
+        let (found, name) = if own.is_root() {
+            (nix::unistd::User::from_name(name), name.to_owned())
+        } else {
+            (nix::unistd::User::from_uid(own), own.to_string())
+        };
+        let missing = format!("the Linux user `{name}`, which the resource cluster runs as, does not exist");
+        let found = found.ok().flatten().ok_or_else(|| blocked("resource.postgres_missing", missing, INSTALL))?;
+        Ok(Self { name: found.name, uid: found.uid.as_raw(), gid: found.gid.as_raw() })
+    }
 }
 
 impl Cluster {
@@ -65,7 +81,7 @@ impl Cluster {
         Self {
             base: data.resources().join("postgres"),
             configured_bin: config.postgres_bin.clone(),
-            user: config.resource_user.clone(),
+            user: User::named(&config.resource_user),
             starting: Mutex::default(),
             changing: Mutex::default(),
             is_needed: AtomicBool::new(false),
@@ -111,7 +127,7 @@ impl Cluster {
         tokio::net::UnixStream::connect(socket).await.is_ok()
     }
 
-    async fn initialize(&self, bin: &Path, user: User, entropy: &dyn Entropy) -> Result<(), Blocked> {
+    async fn initialize(&self, bin: &Path, user: &User, entropy: &dyn Entropy) -> Result<(), Blocked> {
         if self.exists() {
             return Ok(());
         }
@@ -141,7 +157,7 @@ impl Cluster {
             conf.write_all(self.settings().as_bytes())?;
             let rules = "local all envforge peer map=admin\nlocal sameuser all scram-sha-256\n";
             std::fs::write(unfinished.join("pg_hba.conf"), rules)?;
-            std::fs::write(unfinished.join("pg_ident.conf"), format!("admin {} envforge\n", self.user))?;
+            std::fs::write(unfinished.join("pg_ident.conf"), format!("admin {} envforge\n", user.name))?;
             fs_err::rename(&unfinished, self.data_dir())
         };
         configure().map_err(|error| disk(&error))
@@ -169,7 +185,7 @@ impl Cluster {
         )
     }
 
-    async fn start(&self, bin: &Path, user: User) -> Result<(), Blocked> {
+    async fn start(&self, bin: &Path, user: &User) -> Result<(), Blocked> {
         let data = self.data_dir().to_string_lossy().into_owned();
         let log = self.base.join("postgres.log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(|error| disk(&error))?;
@@ -225,7 +241,8 @@ impl Cluster {
             );
             self.sql(&sql).await?;
         }
-        Ok(Secret::new(format!("postgres://{name}:{}@127.0.0.1:{PORT}/{name}", saved.password.expose())))
+        let port = place.resource_port(PORT);
+        Ok(Secret::new(format!("postgres://{name}:{}@127.0.0.1:{port}/{name}", saved.password.expose())))
     }
 
     /// Drops the workspace's database and role, for good; what never existed is no error.
@@ -281,7 +298,7 @@ impl Cluster {
     async fn program(
         &self,
         bin: &Path,
-        user: User,
+        user: &User,
         program: &str,
         arguments: &[&str],
         input: &str,
@@ -344,16 +361,8 @@ impl Cluster {
         newest.ok_or_else(|| blocked("resource.postgres_missing", "PostgreSQL is not installed on the host", INSTALL))
     }
 
-    fn user(&self) -> Result<User, Blocked> {
-        let found = nix::unistd::User::from_name(&self.user).ok().flatten();
-        match found {
-            Some(user) => Ok(User { uid: user.uid.as_raw(), gid: user.gid.as_raw() }),
-            None => Err(blocked(
-                "resource.postgres_missing",
-                format!("the Linux user `{}`, which the resource cluster runs as, does not exist", self.user),
-                INSTALL,
-            )),
-        }
+    fn user(&self) -> Result<&User, Blocked> {
+        self.user.as_ref().map_err(Clone::clone)
     }
 }
 

@@ -7,16 +7,15 @@
 use crate::config::HostConfig;
 use crate::engines::inside;
 use crate::init::protocol::{Program, Spawn};
+use crate::place::Place;
 use crate::trouble::{Blocked, blocked};
 use crate::uplink::logs::own_log;
 use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// The port inside every workspace.
+/// The port inside a workspace with a network of its own.
 pub(crate) const PORT: u16 = 6379;
-/// The address services use.
-pub(crate) const URL: &str = "redis://127.0.0.1:6379";
 /// The process's name in the runtime.
 pub(crate) const PROCESS: &str = "resource.redis";
 
@@ -32,10 +31,15 @@ pub(crate) fn check(config: &HostConfig) -> Result<(), Blocked> {
     ))
 }
 
+/// The address services use.
+pub(crate) fn url(place: &Place) -> String {
+    format!("redis://127.0.0.1:{}", place.resource_port(PORT))
+}
+
 /// The process to start.
-pub(crate) fn spawn(config: &HostConfig) -> Spawn {
+pub(crate) fn spawn(config: &HostConfig, place: &Place) -> Spawn {
     let data = format!("{}/redis", inside::DATA);
-    let port = PORT.to_string();
+    let port = place.resource_port(PORT).to_string();
     let program = config.redis_server.to_string_lossy();
     let arguments = [
         "--bind",

@@ -42,10 +42,10 @@ pub fn probe() -> Result<Isolation, NotPermitted> {
         full: false,
         rootless: true,
         reductions: [
-            "not root: all workspaces run as one Linux user of the host, so only namespaces keep them apart",
-            "not root: no CPU, memory or process limits, no freezing; sleep means stopped",
-            "not root: no network namespace is shared, so a shell does not see its services on localhost",
-            "not root: workspaces have no way out to the internet",
+            "not root: server, gateway and all workspaces run as one Linux user, so only namespaces keep them apart",
+            "not root: workspaces share this machine's network; two branches can't listen on the same port, and what \
+             listens here can be reached from each",
+            "not root: no CPU, memory or process limits; a frozen runtime is stopped by signals and keeps its memory",
         ]
         .map(str::to_owned)
         .to_vec(),

@@ -69,6 +69,12 @@ pub struct Stat {
     pub start_ticks: u64,
     /// It ended and waits to be reaped.
     pub ended: bool,
+    /// A signal stopped it.
+    pub stopped: bool,
+    /// CPU time it used, in clock ticks.
+    pub cpu_ticks: u64,
+    /// Memory it has, in pages.
+    pub resident_pages: u64,
 }
 
 impl Stat {
@@ -82,8 +88,13 @@ impl Stat {
     /// The second field is a name in parentheses and may hold anything, parentheses included: count from the last one.
     fn parse(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
         Some(Self {
             ended: matches!(*fields.first()?, "Z" | "X"),
+            stopped: matches!(*fields.first()?, "T" | "t"),
+            cpu_ticks: number(11)? + number(12)?,
+            // Negative for none, in some kernels.
+            resident_pages: number(21).unwrap_or(0),
             parent: fields.get(1)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
@@ -114,6 +125,7 @@ mod tests {
     fn a_name_full_of_parentheses_does_not_shift_the_fields() {
         let stat = Stat::parse("7 (a) S (b) 9) Z 1 2 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 4242 0").expect("parses");
         assert_eq!((stat.parent, stat.session, stat.start_ticks, stat.ended), (1, 3, 4242, true));
+        assert_eq!((stat.cpu_ticks, stat.resident_pages, stat.stopped), (0, 0, false));
     }
 
     #[test]

@@ -88,14 +88,16 @@ impl Driver {
     }
 
     async fn forward_postgres(&self) -> Result<(), Blocked> {
+        let port = self.place.resource_port(postgres::PORT);
         let failed = |cause: String| {
-            blocked("resource.postgres_failed", cause, "is something else in the workspace listening on port 5432?")
+            let fix = format!("is something else in the workspace listening on port {port}?");
+            blocked("resource.postgres_failed", cause, fix)
         };
         let client =
             self.layer.client.clone().ok_or_else(|| failed("the runtime's init does not answer".to_owned()))?;
         let socket = Path::new(inside::POSTGRES).join(format!(".s.PGSQL.{}", postgres::PORT));
         client
-            .forward((Ipv4Addr::LOCALHOST, postgres::PORT).into(), &socket)
+            .forward((Ipv4Addr::LOCALHOST, port).into(), &socket)
             .await
             .map_err(|error| failed(error.to_string()))
     }
@@ -121,10 +123,10 @@ impl Driver {
 
     async fn spawn_redis(&self) -> Result<i32, String> {
         let client = self.layer.client.clone().ok_or("the runtime's init does not answer")?;
-        let mut started = client.spawn(redis::spawn(&self.ctx.config)).await;
+        let mut started = client.spawn(redis::spawn(&self.ctx.config, &self.place)).await;
         if started.as_ref().is_err_and(|error| error.refusal() == Some(RefusalCode::NameTaken)) {
             drop(client.stop(redis::PROCESS, Duration::from_secs(5)).await);
-            started = client.spawn(redis::spawn(&self.ctx.config)).await;
+            started = client.spawn(redis::spawn(&self.ctx.config, &self.place)).await;
         }
         started.map(|spawned| spawned.pid).map_err(|error| error.to_string())
     }
@@ -138,7 +140,7 @@ impl Driver {
         let (ctx, place) = (Arc::clone(&self.ctx), self.place.clone());
         unit.probe = Some(self.ctx.tasks.spawn_owned("redis", async move {
             loop {
-                if let Ok(stream) = ctx.engine.connect(&place, redis::PORT).await
+                if let Ok(stream) = ctx.engine.connect(&place, place.resource_port(redis::PORT)).await
                     && redis::is_ready(stream).await.unwrap_or(false)
                 {
                     line.tell(RuntimeEvent::RedisReady(pid));
@@ -195,7 +197,7 @@ impl Driver {
     fn note_redis(&mut self) {
         let Some(unit) = &self.runtime.redis else { return };
         let provision = match unit.supervisor.state() {
-            State::Ready { .. } => Provision::Ready(Secret::new(redis::URL.to_owned())),
+            State::Ready { .. } => Provision::Ready(Secret::new(redis::url(&self.place))),
             State::Blocked { cause, fix, .. } => {
                 Provision::Blocked(blocked("resource.redis_failed", format!("Redis: {cause}"), fix.clone()))
             }

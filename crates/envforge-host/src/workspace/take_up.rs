@@ -73,7 +73,7 @@ impl Driver {
 
     /// A thaw or a freeze that was carried out and not noted.
     fn agree_with_freezer(&mut self) {
-        let frozen = self.ctx.engine.is_frozen(&self.place, Layer::Runtime);
+        let Some(frozen) = self.ctx.engine.is_frozen(&self.place, Layer::Runtime) else { return };
         let now = self.ctx.now();
         match (&self.state.intent, frozen) {
             (Intent::Awake { order }, true) => self.state.intent = Intent::Frozen { order: order.clone(), since: now },

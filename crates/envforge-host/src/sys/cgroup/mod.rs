@@ -3,7 +3,8 @@
 //! A sandbox has one named [`Group`]. What is behind it depends on the machine: on cgroup v2 one directory; on a v1
 //! machine one directory in each controller's hierarchy, plus, where the v2 tree is mounted beside them ("hybrid"), one
 //! there for its freezer and its kill switch, which need no controller and are better than the v1 ones. On a machine
-//! with neither, a group does nothing and says so ([`Backend::None`]); the caller reports that as a reduction.
+//! with neither, or for a daemon that may use neither, a group is the processes below the sandbox's init ([`Backend::None`]):
+//! they are paused and ended by signals and limited by nothing, which the caller reports as a reduction.
 //!
 //! Where groups live. On v1 below the group the daemon itself was started in, so that a limit somebody put on the
 //! daemon holds for what it starts; on v2 directly below the tree's root, because there a group with processes of its own can't
@@ -14,6 +15,7 @@
 
 mod fs;
 mod kill;
+mod tree;
 #[cfg(test)]
 mod tests;
 mod v1;
@@ -151,7 +153,17 @@ pub fn detect() -> Cgroups {
     Cgroups { layout }
 }
 
+/// Uses none, whatever is mounted.
+pub fn none(reason: &str) -> Cgroups {
+    Cgroups { layout: Layout::None(reason.to_owned()) }
+}
+
 impl Cgroups {
+    /// Whether a group is known only by its sandbox's init.
+    pub fn are_by_init(&self) -> bool {
+        matches!(self.layout, Layout::None(_))
+    }
+
     /// What is behind the groups.
     pub fn backend(&self) -> Backend {
         match &self.layout {
@@ -181,11 +193,13 @@ impl Cgroups {
         Group { dirs }
     }
 
-    /// The group of this name at the place where this process's group is, if it is in one of this name.
+    /// The group of this name at the place where this process's group is, if it is in one of this name; `pid` is the
+    /// sandbox's init.
     pub fn group_of(&self, name: &GroupName, pid: i32) -> Group {
         let found = match &self.layout {
             Layout::V1(trees) => trees.group_of(&name.path(), pid).map(Dirs::V1),
-            Layout::V2(_) | Layout::None(_) => None,
+            Layout::V2(_) => None,
+            Layout::None(_) => tree::Tree::below(pid).map(Dirs::Tree),
         };
         found.map_or_else(|| self.group(name), |dirs| Group { dirs })
     }
@@ -201,6 +215,7 @@ pub struct Group {
 enum Dirs {
     V2(v2::Dir),
     V1(v1::GroupDirs),
+    Tree(tree::Tree),
     None,
 }
 
@@ -210,13 +225,16 @@ impl Group {
         match &self.dirs {
             Dirs::V2(dir) => dir.create(),
             Dirs::V1(dirs) => dirs.create(),
-            Dirs::None => Ok(()),
+            Dirs::Tree(_) | Dirs::None => Ok(()),
         }
     }
 
     /// Whether it exists.
     pub fn exists(&self) -> bool {
-        self.directories().iter().any(|dir| dir.is_dir())
+        match &self.dirs {
+            Dirs::Tree(tree) => tree.exists(),
+            _ => self.directories().iter().any(|dir| dir.is_dir()),
+        }
     }
 
     /// The files a process writes `0` into to join; for `SandboxSpec::cgroup_procs`.
@@ -237,7 +255,7 @@ impl Group {
         match &self.dirs {
             Dirs::V2(dir) => dir.apply(limits),
             Dirs::V1(dirs) => dirs.apply(limits),
-            Dirs::None => Ok(()),
+            Dirs::Tree(_) | Dirs::None => Ok(()),
         }
     }
 
@@ -246,6 +264,7 @@ impl Group {
         match &self.dirs {
             Dirs::V2(dir) => dir.freeze(deadline),
             Dirs::V1(dirs) => dirs.freeze(deadline),
+            Dirs::Tree(tree) => tree.freeze(deadline),
             Dirs::None => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -255,6 +274,10 @@ impl Group {
         match &self.dirs {
             Dirs::V2(dir) => dir.thaw(),
             Dirs::V1(dirs) => dirs.thaw(),
+            Dirs::Tree(tree) => {
+                tree.thaw();
+                Ok(())
+            }
             Dirs::None => Ok(()),
         }
     }
@@ -264,6 +287,7 @@ impl Group {
         match &self.dirs {
             Dirs::V2(dir) => dir.is_frozen(),
             Dirs::V1(dirs) => dirs.is_frozen(),
+            Dirs::Tree(tree) => tree.is_frozen(),
             Dirs::None => Ok(false),
         }
     }
@@ -273,15 +297,17 @@ impl Group {
         match &self.dirs {
             Dirs::V2(dir) => kill::by_switch(dir, deadline),
             Dirs::V1(dirs) => kill::v1(dirs, deadline),
+            Dirs::Tree(tree) => tree.kill(deadline),
             Dirs::None => Ok(()),
         }
     }
 
     /// The pids in it, as this process sees them.
     pub fn pids(&self) -> io::Result<Vec<i32>> {
-        match self.directories().first() {
-            Some(dir) => fs::pids(dir),
-            None => Ok(Vec::new()),
+        match (&self.dirs, self.directories().first()) {
+            (Dirs::Tree(tree), _) => Ok(tree.pids()),
+            (_, Some(dir)) => fs::pids(dir),
+            (_, None) => Ok(Vec::new()),
         }
     }
 
@@ -290,6 +316,7 @@ impl Group {
         match &self.dirs {
             Dirs::V2(dir) => dir.stats(),
             Dirs::V1(dirs) => dirs.stats(),
+            Dirs::Tree(tree) => Ok(tree.stats()),
             Dirs::None => Ok(Stats::default()),
         }
     }
@@ -301,7 +328,7 @@ impl Group {
         match &self.dirs {
             Dirs::V2(dir) => dir.reclaim(before)?,
             Dirs::V1(dirs) => dirs.reclaim()?,
-            Dirs::None => {}
+            Dirs::Tree(_) | Dirs::None => {}
         }
         Ok(before.saturating_sub(self.stats()?.memory_bytes))
     }
@@ -318,7 +345,7 @@ impl Group {
         match &self.dirs {
             Dirs::V2(dir) => vec![dir.path().to_owned()],
             Dirs::V1(dirs) => dirs.directories(),
-            Dirs::None => Vec::new(),
+            Dirs::Tree(_) | Dirs::None => Vec::new(),
         }
     }
 }

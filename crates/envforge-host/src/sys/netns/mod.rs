@@ -114,6 +114,13 @@ pub async fn connect(ns_path: &Path, port: u16) -> io::Result<tokio::net::TcpStr
     Err(last)
 }
 
+/// The same in the network this process is in.
+pub async fn connect_here(port: u16) -> io::Result<tokio::net::TcpStream> {
+    tokio::time::timeout(CONNECT_LIMIT, tokio::net::TcpStream::connect(&loopback(port)[..]))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 fn loopback(port: u16) -> [SocketAddr; 2] {
     [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
