@@ -17,14 +17,14 @@
 //! No parent of anything that is mounted into a sandbox is writable for a workspace's user.
 
 use crate::files;
-use envforge_core::id::WorkspaceId;
+use envforge_core::id::{Id as _, WorkspaceId};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// In a shared network, ports of resources are shifted up by this and by the workspace's index.
+/// In a shared network, ports of resources are shifted up by this and by what is random in the workspace's id.
 const SHARED_PORTS_FROM: u16 = 20_000;
-/// So many workspaces have ports of their own there; fewer than lie between those of PostgreSQL and Redis.
-const SHARED_PORTS: u32 = 900;
+/// So many ports are there to be had; fewer than lie between those of PostgreSQL and Redis.
+const SHARED_PORTS: u128 = 900;
 
 /// Where a workspace is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,13 +109,14 @@ impl Place {
         (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
     }
 
-    /// The port of a resource that usually listens on `usual`: that one in a network of its own, else one that no other
-    /// workspace of this host has.
+    /// The port of a resource that usually listens on `usual`: that one in a network of its own, else one that hardly any
+    /// other workspace on this machine has, of whatever host.
     pub(crate) fn resource_port(&self, usual: u16) -> u16 {
         if self.is_apart {
             return usual;
         }
-        let shift = u16::try_from(self.index % SHARED_PORTS).unwrap_or_default();
+        let random = self.workspace.uuid().as_u128() % SHARED_PORTS;
+        let shift = u16::try_from(random).unwrap_or_default();
         usual.saturating_add(SHARED_PORTS_FROM).saturating_add(shift)
     }
 

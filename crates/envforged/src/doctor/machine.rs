@@ -44,8 +44,8 @@ fn user() -> Check {
     }
     Check::warning(
         "user",
-        "not root: a box can't isolate workspaces as an ordinary user",
-        "run `envforged all` as root",
+        "not root: workspaces of a box share one Linux user and this machine's network, and have no limits",
+        "run `envforged all` as root for full isolation",
     )
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct TestBox {
     pub(crate) listen: SocketAddr,
     pub(crate) gateway: SocketAddr,
     arguments: Vec<String>,
+    /// Who runs it, when that is not whoever runs the tests.
+    user: Option<u32>,
     supervisor: Option<Child>,
     /// Its users and networks are nobody else's while it lives.
     _slot: Slot,
@@ -41,7 +43,44 @@ impl TestBox {
         let arguments = ["--instance", &format!("t{number}"), "--uid-base", &(400_000 + number * 1_000).to_string()];
         let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
-        Self { dir: temp_dir("box"), listen: address(), gateway: address(), arguments, supervisor: None, _slot: slot }
+        let (listen, gateway) = (address(), address());
+        Self { dir: temp_dir("box"), listen, gateway, arguments, user: None, supervisor: None, _slot: slot }
+    }
+
+    /// A box that an ordinary user will run: with programs that user can reach.
+    pub(crate) fn of_user(user: u32) -> Self {
+        let mut it = Self::new();
+        it.user = Some(user);
+        let program = Path::new(env!("CARGO_BIN_EXE_envforged"));
+        for name in ["envforged", "envforge"] {
+            fs_err::copy(program.with_file_name(name), it.scratch("bin").join(name)).unwrap();
+        }
+        it.give(&it.scratch("box"));
+        it.give(&it.scratch("home"));
+        it
+    }
+
+    /// Gives a file or folder, with all in it, to who runs the box.
+    pub(crate) fn give(&self, path: &Path) {
+        let Some(user) = self.user else { return };
+        std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+        if path.is_dir() && !path.is_symlink() {
+            fs_err::read_dir(path).unwrap().for_each(|entry| self.give(&entry.unwrap().path()));
+        }
+    }
+
+    /// One of the programs under test, run as who runs the box.
+    fn program(&self, name: &str) -> Command {
+        let built = Path::new(env!("CARGO_BIN_EXE_envforged")).with_file_name(name);
+        assert!(built.exists(), "{} is not built: `cargo build --workspace`", built.display());
+        let path = if self.user.is_some() { self.scratch("bin").join(name) } else { built };
+        #[expect(clippy::disallowed_methods, reason = "the program under test")]
+        let mut command = Command::new(path);
+        if let Some(user) = self.user {
+            use std::os::unix::process::CommandExt as _;
+            command.uid(user).gid(user).env("HOME", self.scratch("home"));
+        }
+        command
     }
 
     /// A box that answers.
@@ -70,8 +109,7 @@ impl TestBox {
 
     /// The command that runs this box.
     pub(crate) fn command(&self) -> Command {
-        #[expect(clippy::disallowed_methods, reason = "the program under test")]
-        let mut command = Command::new(env!("CARGO_BIN_EXE_envforged"));
+        let mut command = self.program("envforged");
         command.args(["all", "--data-dir"]).arg(self.path());
         command.args(["--listen", &self.listen.to_string(), "--gateway-listen", &self.gateway.to_string()]);
         command.args(&self.arguments).stdin(Stdio::null());
@@ -122,10 +160,7 @@ impl TestBox {
 
     /// `envforge …` in `folder`, as the owner; its output, whatever its exit code.
     pub(crate) async fn envforge<A: AsRef<OsStr>>(&self, folder: &Path, arguments: &[A]) -> Output {
-        let program = Path::new(env!("CARGO_BIN_EXE_envforged")).with_file_name("envforge");
-        assert!(program.exists(), "{} is not built: `cargo build --workspace`", program.display());
-        #[expect(clippy::disallowed_methods, reason = "the program under test")]
-        let mut command = tokio::process::Command::new(program);
+        let mut command = tokio::process::Command::from(self.program("envforge"));
         command.args(arguments).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
         command.env("XDG_CONFIG_HOME", self.scratch("config")).env("ENVFORGE_DATA_DIR", self.path());
         for name in ["ENVFORGE_SERVER", "ENVFORGE_KEY", "ENVFORGE_ORG", "ENVFORGE_WORKSPACE"] {

@@ -17,6 +17,9 @@
 //!   upgrade is `stop`, replace the program, start. (A service manager must therefore signal this process only:
 //!   `KillMode=process`.)
 //! - Before anything is started the box is locked and its ports are free, or nothing is started.
+//!
+//! Started by an ordinary user, everything runs as that user: the same processes and the same sandboxes, with less
+//! between them. What is reduced is the host's to find out, and is said at the end of the start.
 
 mod children;
 mod database;
@@ -61,15 +64,6 @@ pub(crate) fn run(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
-    // The host daemon can't yet keep runtimes as an ordinary user: said before anything is made, instead of a host that
-    // dies again and again.
-    if !is_root() {
-        return Err(advised(
-            "as an ordinary user this box can't isolate workspaces: no users of their own, no limits, no pausing, no \
-             network of their own",
-            "run it as root: `sudo envforged all …`; server and gateway drop to users of their own at once",
-        ));
-    }
     let mut signals = StopSignals::new()?;
     super::raise_open_files_limit();
     let mut steps = Steps::new();

@@ -6,5 +6,6 @@ mod browser;
 mod chaos;
 mod mistakes;
 mod neighbours;
+mod ordinary;
 mod sample;
 mod the_loop;
