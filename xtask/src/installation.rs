@@ -8,6 +8,7 @@ use clap::Args;
 use envforge_api::client::{Address, Client};
 use envforge_api::http::Health;
 use envforge_core::secret::Secret;
+use envforge_testkit::Slot;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ pub(crate) struct Installation {
     arguments: Vec<String>,
     started: Option<Child>,
     throw_away: Option<tempfile::TempDir>,
+    _slot: Option<Slot>,
 }
 
 impl Installation {
@@ -75,17 +77,19 @@ impl Installation {
             (None, Some(_)) => Some((envforge_testkit::free_port(), envforge_testkit::free_port())),
             (None, None) => None,
         };
+        // Its users and networks are nobody else's while it lives.
+        let slot = ports.map(|_| Slot::take(40));
         if let Some((server, gateway)) = ports {
             // Beside whatever box this machine has.
-            let number = std::process::id() % 40;
+            let number = slot.as_ref().map_or(0, |slot| slot.number);
             arguments.extend(["--listen".to_owned(), format!("127.0.0.1:{server}")]);
             arguments.extend(["--gateway-listen".to_owned(), format!("127.0.0.1:{gateway}")]);
             arguments.extend(["--instance".to_owned(), format!("x{number}")]);
-            arguments.extend(["--uid-base".to_owned(), (300_000 + number * 1_000).to_string()]);
+            arguments.extend(["--uid-base".to_owned(), (400_000 + number * 20_000).to_string()]);
             arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
         }
         let (url, key) = (String::new(), Secret::new(String::new()));
-        let mut it = Self { data_dir, url, key, bin_dir, arguments, started: None, throw_away };
+        let mut it = Self { data_dir, url, key, bin_dir, arguments, started: None, throw_away, _slot: slot };
         if !it.answers().await {
             it.start().await?;
         }

@@ -35,6 +35,8 @@ pub struct HostConfig {
     pub program: PathBuf,
     /// Tells several daemons on one machine apart; lower-case letters, digits and `_`.
     pub instance: String,
+    /// Where the hosts of this machine say what they take of it, `/run/envforge/hosts`; gone when the machine restarts.
+    pub claims: PathBuf,
     /// The first Linux user id of workspaces; each takes one, `uid_base + index`.
     pub uid_base: u32,
     /// The first two bytes of the network that workspaces' addresses come from.
@@ -62,6 +64,7 @@ impl HostConfig {
             registration_token: None,
             program: program.into(),
             instance: "default".to_owned(),
+            claims: PathBuf::from("/run/envforge/hosts"),
             uid_base: 200_000,
             network_pool: [10, 213],
             resolvers: Vec::new(),

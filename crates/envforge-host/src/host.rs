@@ -1,5 +1,6 @@
 //! Starting the daemon, and ending it.
 
+use crate::claim::{self, Taken};
 use crate::config::HostConfig;
 use crate::ctx::HostContext;
 use crate::engines::{Engine, native::Native};
@@ -40,6 +41,9 @@ pub enum StartError {
     /// It has no identity.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
+    /// Another host of this machine has what this one would take of it.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// The machine can't run sandboxes.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
@@ -67,7 +71,11 @@ impl Host {
         let data = DataDir::new(&config.data_dir, !isolation.rootless);
         data.create()?;
         let lock = lock(&config.data_dir).await?;
+        let is_apart = !isolation.rootless;
         let engine: Arc<dyn Engine> = Arc::new(Native::new(&config, isolation)?);
+        if is_apart {
+            claim::take(&config)??;
+        }
         let identity = identify(&config, &cancel).await?;
         let postgres = Cluster::new(&config, &data);
         postgres.prepare()?;
@@ -119,7 +127,7 @@ impl RunningHost {
 }
 
 /// Takes the data directory; a daemon that ends this very moment is waited for.
-async fn lock(data_dir: &Path) -> Result<std::fs::File, StartError> {
+pub(crate) async fn lock(data_dir: &Path) -> Result<std::fs::File, StartError> {
     let path = data_dir.join("lock");
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
     let until = tokio::time::Instant::now() + LOCK_LIMIT;

@@ -22,6 +22,8 @@
 //! - An address with a password goes into the environment of services and jobs, and nowhere else.
 
 mod checkout;
+mod claim;
+mod clear;
 mod commands;
 mod config;
 mod context;
@@ -45,6 +47,8 @@ mod trouble;
 mod uplink;
 mod workspace;
 
+pub use claim::Taken;
+pub use clear::clear;
 pub use config::{HostConfig, ShellLimits};
 pub use host::{Host, RunningHost, StartError};
 pub use registration::RegistrationError;

@@ -287,6 +287,8 @@ pub(crate) enum AdminVerb {
     OwnerKey(BoxDirectory),
     /// Stop the one box: requests end, PostgreSQL stops, shells and services stay
     Stop(BoxDirectory),
+    /// End every shell, service and database process the stopped box left running; files and databases stay
+    Clear(BoxDirectory),
     /// Open `psql` on the one box's own database, as its owner
     Psql(PsqlArguments),
 }

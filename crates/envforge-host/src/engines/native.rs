@@ -6,6 +6,7 @@ use crate::init::client::InitClient;
 use crate::place::Place;
 use crate::sys::capability::{Isolation, NotPermitted};
 use crate::sys::cgroup::{self, Cgroups, Group, GroupName, Limits, Stats};
+use crate::sys::command::CommandError;
 use crate::sys::egress::{Egress, EgressConfig, EgressState};
 use crate::sys::netns;
 use crate::sys::ports::{self, ListeningPort};
@@ -113,6 +114,20 @@ impl Native {
         spec.environment = plan.environment.clone();
         spec.rootless = self.isolation.rootless;
         spec
+    }
+
+    /// Takes away what belongs to no workspace: the rules of the way out.
+    pub(crate) async fn leave(&self) -> io::Result<()> {
+        if self.isolation.rootless {
+            return Ok(());
+        }
+        let egress = Arc::clone(&self.egress);
+        blocking(move || match egress.unload() {
+            // Without the program for it there never were any.
+            Ok(()) | Err(CommandError::Missing(_)) => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+        })
+        .await
     }
 
     async fn start_layer(&self, place: &Place, plan: &LayerPlan) -> Result<Sandbox, EngineError> {

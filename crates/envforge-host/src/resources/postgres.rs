@@ -204,6 +204,18 @@ impl Cluster {
         .map(drop)
     }
 
+    /// Stops the cluster, if it runs. Its data stay.
+    pub(crate) async fn stop(&self) -> Result<(), Blocked> {
+        if !self.exists() || !self.answers().await {
+            return Ok(());
+        }
+        let (bin, user) = (self.bin()?, self.user()?);
+        let data = self.data_dir().to_string_lossy().into_owned();
+        self.program(&bin, user, "pg_ctl", &["stop", "--silent", "--mode", "fast", "--pgdata", &data], "")
+            .await
+            .map(drop)
+    }
+
     /// Starts the cluster again if it ends while somebody needs it.
     pub(crate) async fn watch(&self, entropy: &dyn Entropy) {
         loop {

@@ -1,9 +1,10 @@
 //! The host daemon: one organization's machine. The only role that keeps root.
 
+use crate::advice::advised;
 use crate::args::HostArguments;
 use anyhow::Context as _;
 use envforge_api::client::Address;
-use envforge_host::{Host, HostConfig};
+use envforge_host::{Host, HostConfig, StartError, Taken};
 use std::process::ExitCode;
 
 /// Runs a host daemon.
@@ -23,7 +24,11 @@ pub(crate) fn run(arguments: HostArguments) -> anyhow::Result<ExitCode> {
         ..HostConfig::new(arguments.data_dir, server, "/proc/self/exe")
     };
     super::run("host", &arguments.supervised, async |token| {
-        let running = Host::start(config, token).await.context("the host daemon did not start")?;
+        let started = Host::start(config, token).await.map_err(|error| match error {
+            StartError::Taken(Taken { cause, fix }) => advised(cause, fix),
+            error => error.into(),
+        });
+        let running = started.context("the host daemon did not start")?;
         running.wait().await;
         Ok(())
     })

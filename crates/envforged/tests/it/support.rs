@@ -40,7 +40,7 @@ impl TestBox {
         let address = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let slot = Slot::take(40);
         let number = slot.number;
-        let arguments = ["--instance", &format!("t{number}"), "--uid-base", &(400_000 + number * 1_000).to_string()];
+        let arguments = ["--instance", &format!("t{number}"), "--uid-base", &(400_000 + number * 20_000).to_string()];
         let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
         let (listen, gateway) = (address(), address());

@@ -74,6 +74,7 @@ impl Machine {
             HostConfig::new(dir.path().join("host"), Address::Socket(server.socket.clone()), "/proc/self/exe");
         config.registration_token = Some(token);
         config.instance = format!("t{number}");
+        config.claims = dir.path().join("claims");
         config.uid_base = 1_000_000 + number * 100;
         config.network_pool = [10, (number % 200) as u8 + 1];
         let mut machine = Self { server, config, repository, running: None, dir };

@@ -251,3 +251,31 @@ async fn one_data_directory_has_one_daemon_and_one_identity() {
     machine.server.hang_up();
     wait_until("another hello", async || machine.server.hellos() > hellos).await;
 }
+
+// proves OPS-2 UP-7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cleared_machine_runs_nothing_and_loses_nothing() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    let refused = envforge_host::clear(machine.config.clone()).await.expect_err("its daemon runs");
+    assert!(refused.to_string().contains("another host daemon uses"), "{refused}");
+    machine.stop().await;
+    assert!(machine.group(&ws.id.to_string(), Layer::Runtime).exists(), "a daemon's end ends nothing");
+    // What it was started with is known, whatever this caller thinks.
+    let mut config = machine.config.clone();
+    (config.instance, config.uid_base) = ("default".to_owned(), 1);
+    assert_eq!(envforge_host::clear(config.clone()).await.expect("cleared"), 1);
+    for layer in [Layer::Shell, Layer::Runtime] {
+        assert!(!machine.group(&ws.id.to_string(), layer).exists());
+    }
+    assert!(!machine.place(ws).join("run/net").exists());
+    assert_eq!(envforge_host::clear(config).await.expect("again"), 1);
+    machine.start().await;
+    machine.wake(ws, 3).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+}
