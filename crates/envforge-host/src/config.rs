@@ -51,6 +51,8 @@ pub struct HostConfig {
     pub postgres_bin: Option<PathBuf>,
     /// The Linux user the resource cluster runs as.
     pub resource_user: String,
+    /// The terminal multiplexer's program, as sandboxes find it.
+    pub tmux: String,
     /// The Redis server's program.
     pub redis_server: PathBuf,
 }
@@ -72,6 +74,7 @@ impl HostConfig {
             shell_limits: ShellLimits::default(),
             postgres_bin: None,
             resource_user: "postgres".to_owned(),
+            tmux: "tmux".to_owned(),
             redis_server: PathBuf::from("/usr/bin/redis-server"),
         }
     }

@@ -94,6 +94,8 @@ pub(crate) enum Foreign {
     Bytes(Vec<u8>),
     /// There is no such file.
     Missing,
+    /// It has so many bytes, more than allowed.
+    TooLarge(u64),
     /// There is something, but nothing that can be read as a file: why.
     Unfit(String),
 }
@@ -117,7 +119,7 @@ pub(crate) fn read_beneath(root: &Path, relative: &Path, max: u64) -> io::Result
         return Ok(Foreign::Unfit("it is not an ordinary file".to_owned()));
     }
     if metadata.len() > max {
-        return Ok(Foreign::Unfit(format!("it has {} bytes, more than the {max} allowed", metadata.len())));
+        return Ok(Foreign::TooLarge(metadata.len()));
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
     file.take(max).read_to_end(&mut bytes)?;

@@ -45,7 +45,7 @@ pub use model::{
     Check, EnvValue, Health, Hooks, Manifest, Requirement, ResourceKind, ResourceMode, RestartPolicy, RuntimeDefaults,
     Service, Shell,
 };
-pub use parse::{MAX_BYTES, parse};
+pub use parse::{MAX_BYTES, parse, too_large};
 pub use schema::json_schema;
 pub use wiring::{InputValues, MissingInput, Port, ServiceWiring, Source, Supply, WiredInput, Wiring};
 

@@ -37,6 +37,18 @@ pub(super) const RESOURCE_KEYS: &[&str] = &["mode", "secret"];
 /// Resources the format will have; naming one now gets an answer of its own.
 const LATER_RESOURCES: [&str; 2] = ["object_storage", "mail"];
 
+/// What is said of a file of more than [`MAX_BYTES`], also by who did not even read it.
+pub fn too_large(bytes: u64, file: &str) -> Diagnostic {
+    Diagnostic {
+        code: "manifest.too_large".into(),
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+        message: format!("the file has {} KiB, more than the {} KiB read", bytes.div_ceil(1024), MAX_BYTES / 1024),
+        fix: "keep only what describes the services; data belongs in other files".to_owned(),
+    }
+}
+
 /// Reads the bytes of an `envforge.yml`, or says everything that is wrong with them. `file` is the name the
 /// diagnostics carry.
 pub fn parse(source: &[u8], file: &str) -> Result<Manifest, Vec<Diagnostic>> {
@@ -44,15 +56,7 @@ pub fn parse(source: &[u8], file: &str) -> Result<Manifest, Vec<Diagnostic>> {
         Err(vec![Diagnostic { code: code.into(), file: file.to_owned(), line, column, message, fix: fix.to_owned() }])
     };
     if source.len() > MAX_BYTES {
-        let message =
-            format!("the file has {} KiB, more than the {} KiB read", source.len().div_ceil(1024), MAX_BYTES / 1024);
-        return alone(
-            "manifest.too_large",
-            1,
-            1,
-            message,
-            "keep only what describes the services; data belongs in other files",
-        );
+        return Err(vec![too_large(source.len() as u64, file)]);
     }
     if source.starts_with(&[0xff, 0xfe]) || source.starts_with(&[0xfe, 0xff]) {
         let message = "the file is UTF-16, not UTF-8".to_owned();

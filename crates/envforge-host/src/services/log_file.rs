@@ -87,12 +87,36 @@ fn newlines(text: &[u8]) -> usize {
     text.split(|byte| *byte == b'\n').count() - 1
 }
 
-/// The last lines for a person: without time and stream, at most this many.
+/// What is quoted of a log at most, in bytes.
+const WORDS_MAX: usize = 4 * 1024;
+
+/// The last lines for a person: without time and stream, at most this many and [`WORDS_MAX`] bytes of them, and nothing
+/// that would move a cursor or end a string: a service may write what it likes, and this travels far.
 pub(crate) fn last_words(dir: &Path, name: &str, lines: usize) -> String {
     let text = tail(dir, name, lines).map(|(text, _)| text).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let words: Vec<&str> = text.lines().map(message).collect();
-    words.join("\n")
+    let words: Vec<String> = text.lines().map(|line| plain(message(line))).collect();
+    let words = words.join("\n");
+    match words.len().checked_sub(WORDS_MAX) {
+        None | Some(0) => words,
+        Some(more) => format!("…{}", &words[words.ceil_char_boundary(more)..]),
+    }
+}
+
+/// Without escape sequences and other control characters.
+fn plain(line: &str) -> String {
+    let mut rest = line.chars().peekable();
+    let mut plain = String::with_capacity(line.len());
+    while let Some(c) = rest.next() {
+        if c == '\u{1b}' && rest.next_if_eq(&'[').is_some() {
+            // Parameters, then one letter (ECMA-48, section 5.4).
+            while rest.next_if(|c| !('@'..='~').contains(c)).is_some() {}
+            rest.next();
+        } else if c == '\t' || !c.is_control() {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// A line without time and stream.
@@ -174,6 +198,18 @@ mod tests {
 
     fn lines(from: usize, to: usize) -> String {
         (from..to).map(|n| format!("2026-01-01T00:00:00.000Z stdout line {n}\n")).collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn what_a_service_writes_is_quoted_plainly() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let line = |text: &str| format!("2026-01-01T00:00:00.000Z stderr {text}\n");
+        let odd = line("\u{1b}[31;1mred\u{1b}[0m a\0b\u{7}\tc\u{9b}");
+        fs_err::write(dir.path().join("web.log"), odd).expect("written");
+        assert_eq!(last_words(dir.path(), "web", 5), "red ab\tc");
+        fs_err::write(dir.path().join("api.log"), line(&"ä".repeat(9_000))).expect("written");
+        let words = last_words(dir.path(), "api", 5);
+        assert!(words.starts_with('…') && words.ends_with('ä') && words.len() <= WORDS_MAX + '…'.len_utf8());
     }
 
     #[test]

@@ -7,8 +7,9 @@
 
 use crate::ctx::HostContext;
 use crate::engines::inside;
-use crate::init::client::InitClient;
+use crate::init::client::{ClientError, InitClient};
 use crate::init::protocol::{Program, Spawn, TerminalSize};
+use crate::trouble::{Blocked, blocked};
 use crate::workspace::view::View;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use std::collections::BTreeMap;
@@ -47,9 +48,9 @@ const SHELL_PAUSE: Duration = Duration::from_millis(3);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The tmux command line up to its own command.
-fn tmux(uid: u32) -> Vec<String> {
+fn tmux(ctx: &HostContext, uid: u32) -> Vec<String> {
     let socket = format!("/run/user/{uid}/tmux");
-    ["tmux", "-u", "-f", CONFIG_PATH, "-S", &socket].map(str::to_owned).to_vec()
+    [&ctx.config.tmux, "-u", "-f", CONFIG_PATH, "-S", &socket].map(str::to_owned).to_vec()
 }
 
 fn environment() -> BTreeMap<String, String> {
@@ -60,13 +61,22 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 /// What starts the session before anybody attaches, so that the first attach is as quick as the next.
-pub(crate) fn prepare(uid: u32) -> Spawn {
-    let mut argv = tmux(uid);
+pub(crate) fn prepare(ctx: &HostContext, uid: u32) -> Spawn {
+    let mut argv = tmux(ctx, uid);
     argv.extend(["new-session", "-d", "-s", MAIN_SESSION].map(str::to_owned));
     let mut spawn = Spawn::new("tmux.prepare", Program::Argv(argv));
     spawn.env = environment();
     spawn.cwd = inside::CHECKOUT.into();
     spawn
+}
+
+/// What is wrong when that could not be started.
+pub(crate) fn not_prepared(ctx: &HostContext, error: &ClientError) -> Blocked {
+    blocked(
+        "shell.tmux_missing",
+        format!("`{}`, in which shells survive, could not be started: {error}", ctx.config.tmux),
+        "install it on the host: apt-get install tmux; the shell then starts by itself within a minute",
+    )
 }
 
 /// The shell's init; one that was started a moment ago, or is taken up by a new daemon, is waited for.
@@ -100,7 +110,7 @@ pub(crate) async fn open(
         Refusal::unavailable("shell.not_ready", "the workspace's shell is not ready")
             .hint("its readiness says what is missing")
     })?;
-    let mut argv = tmux(uid);
+    let mut argv = tmux(ctx, uid);
     argv.extend(["new-session", "-A", "-s", session].map(str::to_owned));
     let mut random = [0_u8; 4];
     ctx.entropy.fill(&mut random);

@@ -130,12 +130,14 @@ pub(crate) async fn start_shell(
     let manifest = super::manifest::read(place);
     let context = Context { prepared, manifest: Some(&manifest), public_urls: &BTreeMap::new() };
     let script = context.script();
-    let (written, session) = tokio::join!(script.run(&client), client.spawn(terminal::prepare(place.uid)));
+    let (written, session) = tokio::join!(script.run(&client), client.spawn(terminal::prepare(ctx, place.uid)));
     if let Err(error) = written {
         tracing::warn!(workspace = %place.workspace, %error, "shell: its context was not written");
     }
     if let Err(error) = session {
-        tracing::warn!(workspace = %place.workspace, %error, "shell: its first session was not opened");
+        // A shell that nobody can enter is none. It is tried again in a while.
+        drop(ctx.engine.end(place, Layer::Shell).await);
+        return Err(terminal::not_prepared(ctx, &error));
     }
     Ok(Arc::new(sandbox))
 }

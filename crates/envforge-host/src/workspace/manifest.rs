@@ -44,6 +44,9 @@ pub(crate) fn read(place: &Place) -> ManifestReport {
             }
         },
         Ok(Foreign::Missing) => ManifestReport::Missing,
+        Ok(Foreign::TooLarge(bytes)) => {
+            ManifestReport::Broken { diagnostics: vec![manifest::too_large(bytes, FILE_NAME).to_string()] }
+        }
         Ok(Foreign::Unfit(why)) => ManifestReport::Broken {
             diagnostics: vec![format!("{FILE_NAME}: {why}\n  hint: make it an ordinary file")],
         },

@@ -61,6 +61,7 @@ fn key_of(place: &Place, manifest: &Manifest, command: &str) -> String {
             let path = directory.join(name);
             let content = match files::read_beneath(&place.checkout(), &path, LOCK_MAX) {
                 Ok(Foreign::Bytes(bytes)) => digest(&String::from_utf8_lossy(&bytes)),
+                Ok(Foreign::TooLarge(bytes)) => format!("it has {bytes} bytes"),
                 Ok(Foreign::Unfit(why)) => why,
                 Ok(Foreign::Missing) | Err(_) => continue,
             };

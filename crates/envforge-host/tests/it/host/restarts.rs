@@ -229,6 +229,64 @@ async fn a_command_that_can_not_be_journaled_changes_nothing() {
     machine.phase(ws, ObservedPhase::Up).await;
 }
 
+// proves OPS-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_named_and_nothing_is_lost_when_there_is_room_again() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    machine.stop().await;
+    let data = machine.config.data_dir.clone();
+    let identity = std::fs::read(data.join("host.json")).expect("registered");
+    let _disk = SmallDisk::on(&data);
+    std::fs::write(data.join("host.json"), identity).expect("written");
+    machine.start().await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    machine.order(ws, 3, Order::FreezeRuntime).await;
+
+    let filler = data.join("filler");
+    let mut file = std::fs::File::create(&filler).expect("made");
+    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    let told = machine.server.reports(ws.id).len();
+    let wake = machine.server.command(ws.id, 4, Machine::start_order(envforge_core::size::Size::Small));
+    let outcome = machine.server.obeyed(&wake).await;
+    let Outcome::Failed(trouble) = outcome else { panic!("woken on a full disk: {outcome:?}") };
+    assert_eq!(trouble.code, "host.disk_full");
+    assert!(trouble.fix.contains("free space"), "{trouble:?}");
+    assert_eq!(machine.server.reports(ws.id).len(), told, "nothing is told that is not journaled");
+    let other = super::machine::Ws { id: super::server::mint() };
+    let outcome = machine.order(other, 1, machine.prepare_order("other")).await;
+    assert!(matches!(&outcome, Outcome::Failed(trouble) if trouble.code == "host.disk_full"), "{outcome:?}");
+    assert!(!machine.place(other).exists(), "nothing is left of what could not begin");
+
+    drop(file);
+    std::fs::remove_file(&filler).expect("removed");
+    machine.server.forget_answers();
+    assert_eq!(machine.server.obeyed(&wake).await, Outcome::Done, "the same command, once there is room");
+    machine.phase(ws, ObservedPhase::Up).await;
+    assert_eq!(machine.order(other, 1, machine.prepare_order("other")).await, Outcome::Done);
+}
+
+/// A file system of a few megabytes, mounted for as long as this lives.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn on(path: &std::path::Path) -> Self {
+        let options = Some(c"size=6m,mode=0711");
+        rustix::mount::mount("tmpfs", path, "tmpfs", rustix::mount::MountFlags::empty(), options).expect("mounted");
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_data_directory_has_one_daemon_and_one_identity() {
     if !is_root() {

@@ -294,3 +294,45 @@ async fn a_followed_log_goes_on_until_its_reader_leaves() {
     let unknown = machine.server.ticket(ws.id, TicketKind::Logs, "../state");
     assert_eq!(machine.server.refused(&unknown, Open::Logs { tail: 1, follow: false }).await, "logs.unknown");
 }
+
+// proves UP-3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shell_without_tmux_is_blocked_and_says_what_to_install() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    machine.stop().await;
+    "/nowhere/tmux".clone_into(&mut machine.config.tmux);
+    machine.start().await;
+    let ws = Ws { id: mint() };
+    let outcome = machine.order(ws, 1, machine.prepare_order("main")).await;
+    let Outcome::Failed(trouble) = outcome else { panic!("prepared: {outcome:?}") };
+    assert_eq!(trouble.code, "shell.tmux_missing");
+    assert!(trouble.cause.contains("/nowhere/tmux") && trouble.fix.contains("apt-get install tmux"), "{trouble:?}");
+    let part = machine.part(ws, "shell", ReadinessState::Blocked).await;
+    assert_eq!(part.code.as_deref(), Some("shell.tmux_missing"));
+    assert!(!machine.group(&ws.id.to_string(), envforge_host::sys::cgroup::Layer::Shell).exists(), "nothing is left");
+    // Once it is there, the next daemon needs nobody to tell it.
+    machine.stop().await;
+    "tmux".clone_into(&mut machine.config.tmux);
+    machine.start().await;
+    machine.part(ws, "shell", ReadinessState::Ready).await;
+}
+
+// proves REPO-3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_huge_file_is_told_like_any_other_mistake() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new(&format!("{PLAIN}# {}\n", "x".repeat(1 << 20)), &[]).await;
+    let ws = machine.workspace().await;
+    let reports = machine.server.reports(ws.id);
+    let told = reports.iter().rev().find_map(|report| report.manifest.clone()).expect("told");
+    let ManifestReport::Broken { diagnostics } = told else { panic!("{told:?}") };
+    assert!(
+        diagnostics[0].starts_with("envforge.yml:1:1: the file has 1025 KiB, more than the 256 KiB read"),
+        "{diagnostics:?}"
+    );
+}
