@@ -1,7 +1,7 @@
 //! The one box under its supervisor: what comes up, what is refused, and what is left when something is killed.
 
 use crate::support::{TestBox, gone, is_alive, kill};
-use envforge_testkit::wait_until_within;
+use envforge_testkit::{TestDatabase, wait_until_within};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -162,4 +162,54 @@ async fn no_secret_is_in_an_argument_or_a_variable() {
         }
     }
     assert!(!secrets.iter().any(|secret| it.words().contains(secret)), "a secret is in the log");
+}
+
+// proves OPS-1
+#[tokio::test]
+async fn a_box_may_use_somebodys_own_database() {
+    let database = TestDatabase::empty().await;
+    // The test cluster's socket is open to its own user only.
+    let user = if is_root() { "postgres" } else { "0" };
+    let mut it = TestBox::new().with(&["--database-url", &database.owner_url(), "--server-user", user]);
+    it.start().await;
+    assert!(!it.path().join("postgres/data").exists(), "no cluster of its own");
+    let me: serde_json::Value = it.client().get("/v1/me").await.unwrap();
+    assert_eq!(me["name"], "local owner");
+    assert!(it.stop().await.success(), "{}", it.words());
+    it.start().await;
+    let again: serde_json::Value = it.client().get("/v1/me").await.unwrap();
+    assert_eq!(again["user"], me["user"], "and keeps what was in it");
+}
+
+// proves OPS-2 RUN-7
+#[tokio::test]
+async fn two_boxes_that_would_share_users_and_networks_are_told_apart() {
+    if !is_root() {
+        return;
+    }
+    let it = TestBox::started().await;
+    let mut other = TestBox::new().named(it.instance());
+    other.launch();
+    envforge_testkit::wait_until_within("it says why", Duration::from_secs(30), async || {
+        other.words().contains(&format!("has the instance name `{}`", it.instance()))
+            && other.words().contains("which nobody has")
+    })
+    .await;
+    assert!(it.is_healthy().await);
+}
+
+// proves OPS-2 UP-7
+#[tokio::test]
+async fn a_stopped_box_can_be_cleared_from_its_machine() {
+    let mut it = TestBox::started().await;
+    let clear = |it: &TestBox| it.admin("clear");
+    let refused = clear(&it);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("fix: stop it first: `envforged admin stop"));
+    assert!(it.stop().await.success());
+    for _ in 0..2 {
+        let done = clear(&it);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    it.start().await;
 }

@@ -60,6 +60,12 @@ impl TestBox {
         it
     }
 
+    /// The same box with further flags.
+    pub(crate) fn with(mut self, flags: &[&str]) -> Self {
+        self.arguments.extend(flags.iter().map(ToString::to_string));
+        self
+    }
+
     /// Gives a file or folder, with all in it, to who runs the box.
     pub(crate) fn give(&self, path: &Path) {
         let Some(user) = self.user else { return };
@@ -100,6 +106,23 @@ impl TestBox {
         let path = self.dir.path().join(name);
         fs_err::create_dir_all(&path).unwrap();
         path
+    }
+
+    /// Its name among the hosts of this machine.
+    pub(crate) fn instance(&self) -> &str {
+        &self.arguments[1]
+    }
+
+    /// The same box with this name.
+    pub(crate) fn named(mut self, instance: &str) -> Self {
+        instance.clone_into(&mut self.arguments[1]);
+        self
+    }
+
+    /// `envforged admin VERB` for this box, run to its end.
+    pub(crate) fn admin(&self, verb: &str) -> Output {
+        let mut command = self.program("envforged");
+        command.args(["admin", verb, "--data-dir"]).arg(self.path()).stdin(Stdio::null()).output().unwrap()
     }
 
     /// What the supervisor and its children said so far.
