@@ -63,6 +63,9 @@ export function SignInPage() {
           {isTrying ? "Signing in …" : "Sign in"}
         </Button>
       </form>
+      <p className="mt-4 text-sm text-quiet">
+        On a box of your own, <code className="font-mono">envforged admin owner-key</code> prints its owner’s key.
+      </p>
     </main>
   );
 }

@@ -33,7 +33,7 @@ export function PartsCard({ workspace }: { workspace: Workspace }) {
                     <Row
                       key={part.name}
                       part={part}
-                      host={part.kind === "service" ? hosts.find(({ service }) => service === part.name) : undefined}
+                      host={answers(part) ? hosts.find(({ service }) => service === part.name) : undefined}
                     />
                   ))}
                 </ul>
@@ -43,6 +43,11 @@ export function PartsCard({ workspace }: { workspace: Workspace }) {
       </div>
     </Card>
   );
+}
+
+/** Whether a visitor could reach it: a service that is ready without a port, a worker, answers nobody. */
+function answers({ kind, state, port }: Part) {
+  return kind === "service" && !(state === "ready" && port == null);
 }
 
 function Row({ part, host }: { part: Part; host?: DevHost }) {
