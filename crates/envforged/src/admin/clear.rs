@@ -24,9 +24,10 @@ pub(crate) fn run(place: &BoxDirectory) -> anyhow::Result<ExitCode> {
     let config = HostConfig::new(layout.host_data(), Address::Socket(layout.internal_socket()), "/proc/self/exe");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let workspaces = runtime.block_on(envforge_host::clear(config)).context("clearing the machine")?;
+    let plural = if workspaces == 1 { "" } else { "s" };
     writeln!(
         std::io::stderr(),
-        "nothing of {workspaces} workspaces runs any more; their files and databases stay in {root}"
+        "nothing of {workspaces} workspace{plural} runs any more; files and databases stay in {root}"
     )?;
     Ok(ExitCode::SUCCESS)
 }
