@@ -8,4 +8,5 @@ mod mistakes;
 mod neighbours;
 mod ordinary;
 mod sample;
+mod smallest;
 mod the_loop;
