@@ -187,13 +187,15 @@ impl WorkspaceState {
         }
     }
 
-    /// Forgets the oldest jobs that are over.
-    pub(crate) fn prune_jobs(&mut self) {
+    /// Forgets the oldest jobs that are over, and says which.
+    pub(crate) fn prune_jobs(&mut self) -> Vec<JobId> {
         // Ids are ordered by time.
-        let over: Vec<JobId> = self.jobs.iter().filter(|(_, job)| job.is_over()).map(|(id, _)| *id).collect();
-        for id in over.iter().take(over.len().saturating_sub(JOBS_KEPT)) {
+        let mut over: Vec<JobId> = self.jobs.iter().filter(|(_, job)| job.is_over()).map(|(id, _)| *id).collect();
+        over.truncate(over.len().saturating_sub(JOBS_KEPT));
+        for id in &over {
             self.jobs.remove(id);
         }
+        over
     }
 }
 

@@ -87,6 +87,14 @@ fn newlines(text: &[u8]) -> usize {
     text.split(|byte| *byte == b'\n').count() - 1
 }
 
+/// Removes a log with all its pieces; what can't be removed stays.
+pub(crate) fn remove(dir: &Path, name: &str) {
+    let mut number = 0;
+    while fs_err::remove_file(dir.join(piece(name, number))).is_ok() {
+        number += 1;
+    }
+}
+
 /// What is quoted of a log at most, in bytes.
 const WORDS_MAX: usize = 4 * 1024;
 

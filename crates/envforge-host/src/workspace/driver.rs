@@ -14,8 +14,10 @@ use crate::files::Durability;
 use crate::journal::{Intent, Journal, WorkspaceState};
 use crate::place::Place;
 use crate::script::Script;
+use crate::services::log_file;
 use crate::tasks::Owned;
 use crate::trouble::{Blocked, unwritable};
+use crate::uplink::logs::job_log;
 use envforge_api::host::{FromHost, HEARTBEAT_SECONDS, HostCommand, Order, Outcome};
 use envforge_core::id::CommandId;
 use jiff::Timestamp;
@@ -221,10 +223,12 @@ impl Driver {
     /// Writes the journal.
     pub(crate) fn save(&mut self, durability: Durability) -> io::Result<()> {
         self.state.services = self.runtime.records();
-        self.state.prune_jobs();
+        let forgotten = self.state.prune_jobs();
         let written = self.journal.write(&mut self.state, durability);
         match &written {
             Ok(()) => {
+                // Nobody can ask for them any more.
+                forgotten.iter().for_each(|job| log_file::remove(&self.place.logs(), &job_log(&job.to_string())));
                 self.unsaved = false;
                 self.unsynced = durability == Durability::Process;
             }

@@ -94,3 +94,30 @@ async fn a_job_without_services_runs_and_is_metered() {
     assert_eq!(ended(&machine, ws.id, job).await.exit_code, Some(0));
     machine.phase(ws, ObservedPhase::Blocked).await;
 }
+
+// proves RUN-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_of_forgotten_jobs_are_removed() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new("services:\n  web:\n    command: python3 serve.py web\n    port: 3000\n", &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    let log = |job: JobId| machine.place(ws).join(format!("logs/job-{job}.log"));
+    let run = async || {
+        let (job, command) = machine.job(ws, 2, &["echo", "hello"]);
+        assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
+        ended(&machine, ws.id, job).await;
+        job
+    };
+    let first = run().await;
+    wait_until("its log", async || log(first).exists()).await;
+    let mut last = first;
+    for _ in 0..64 {
+        last = run().await;
+    }
+    wait_until("the oldest is forgotten", async || !log(first).exists()).await;
+    assert!(log(last).exists());
+}
