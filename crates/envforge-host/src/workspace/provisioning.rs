@@ -96,10 +96,7 @@ impl Driver {
         let client =
             self.layer.client.clone().ok_or_else(|| failed("the runtime's init does not answer".to_owned()))?;
         let socket = Path::new(inside::POSTGRES).join(format!(".s.PGSQL.{}", postgres::PORT));
-        client
-            .forward((Ipv4Addr::LOCALHOST, port).into(), &socket)
-            .await
-            .map_err(|error| failed(error.to_string()))
+        client.forward((Ipv4Addr::LOCALHOST, port).into(), &socket).await.map_err(|error| failed(error.to_string()))
     }
 
     async fn begin_redis(&mut self) {

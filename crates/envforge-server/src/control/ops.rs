@@ -52,6 +52,9 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
         (Order::PrepareShell(_), Outcome::Failed(trouble)) => {
             workspaces::ops::shell_blocked(&mut tx, command.workspace, trouble).await?;
         }
+        (Order::StartRuntime(_), Outcome::Done) => {
+            runtimes::ops::started(app, &mut tx, command.workspace, command.generation).await?;
+        }
         (Order::StartRuntime(_), Outcome::Failed(trouble)) => {
             runtimes::ops::start_failed(app, &mut tx, command.workspace, command.generation, trouble).await?;
         }

@@ -204,6 +204,12 @@ pub(crate) async fn supersede(tx: &mut Tx, workspace: WorkspaceId, before: u64, 
     Ok(())
 }
 
+/// Whether the start of a generation was not answered yet.
+pub(crate) async fn start_waits(tx: &mut Tx, workspace: WorkspaceId, generation: u64) -> Answer<bool> {
+    let statement = "SELECT EXISTS (SELECT 1 FROM host_commands WHERE workspace_id = $1 AND generation = $2 AND verb = 'START_RUNTIME' AND answered_at IS NULL)";
+    Ok(sqlx::query_scalar(statement).bind(workspace.uuid()).bind(generation.cast_signed()).fetch_one(tx.conn()).await?)
+}
+
 /// Orders that put to sleep or destroy, failed before `before`, and are still the last their workspace was given.
 pub(crate) async fn failed_orders(tx: &mut Tx, before: Timestamp) -> Answer<Vec<HostCommand>> {
     let rows: Vec<Json<HostCommand>> = sqlx::query_scalar(

@@ -147,6 +147,7 @@ async fn close_lost(app: &App, org: OrgScope, seen: &Row) -> Answer<()> {
         window: None,
         wake_cause: row.wake_cause.clone(),
         blocked: row.blocked.clone(),
+        absent: row.absent,
         at: row.changed_at,
     };
     store::write(&mut tx, row.id, &row.runtime, &change).await?;

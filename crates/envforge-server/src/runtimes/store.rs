@@ -21,6 +21,7 @@ pub(crate) struct Change {
     pub(crate) window: Option<OpenWindow>,
     pub(crate) wake_cause: Option<String>,
     pub(crate) blocked: Option<Trouble>,
+    pub(crate) absent: bool,
     pub(crate) at: Timestamp,
 }
 
@@ -29,7 +30,7 @@ pub(crate) struct Change {
 pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime, change: &Change) -> Answer<()> {
     let done = sqlx::query(
         "UPDATE runtimes SET intent = $4, state = $5, generation = $6, size = $7, session_id = $8, window_id = $9, window_opened = $10, \
-         wake_cause = $11, blocked_code = $12, blocked_cause = $13, blocked_fix = $14, changed_at = $15 \
+         wake_cause = $11, blocked_code = $12, blocked_cause = $13, blocked_fix = $14, changed_at = $15, absent = $16 \
          WHERE workspace_id = $1 AND generation = $2 AND state = $3",
     )
     .bind(workspace.uuid())
@@ -47,6 +48,7 @@ pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime,
     .bind(change.blocked.as_ref().map(|trouble| &trouble.cause))
     .bind(change.blocked.as_ref().map(|trouble| &trouble.fix))
     .bind(change.at.to_sqlx())
+    .bind(change.absent)
     .execute(tx.conn())
     .await?;
     if done.rows_affected() == 1 {

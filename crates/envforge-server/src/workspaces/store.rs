@@ -57,6 +57,8 @@ pub struct Row {
     /// The last instant at which a runtime process was proven to run.
     pub last_proof: Option<Timestamp>,
     pub blocked: Option<Trouble>,
+    /// Whether the last report of this generation saw nothing run.
+    pub absent: bool,
     /// When the runtime's state last changed.
     pub changed_at: Timestamp,
     pub last_activity: Option<Timestamp>,
@@ -69,7 +71,7 @@ pub struct Row {
 
 const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, p.slug AS project_slug, \
     r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.last_proof, \
-    r.blocked_code, r.blocked_cause, r.blocked_fix, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes \
+    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes \
     FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN runtimes r ON r.workspace_id = w.id \
     WHERE w.deleted_at IS NULL";
 
@@ -137,6 +139,7 @@ fn read(row: &PgRow) -> Answer<Row> {
         wake_cause: row.try_get("wake_cause")?,
         last_proof: time(row, "last_proof")?,
         blocked,
+        absent: row.try_get("absent")?,
         changed_at: row.try_get::<SqlTimestamp, _>("changed_at")?.to_jiff(),
         last_activity: time(row, "last_activity")?,
         in_flight: row.try_get::<i32, _>("in_flight")?.cast_unsigned(),

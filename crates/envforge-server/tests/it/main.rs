@@ -7,6 +7,7 @@ mod host_stream;
 mod ledger;
 mod links;
 mod meter;
+mod runtimes;
 mod support;
 mod tenancy;
 mod workspaces;

@@ -216,7 +216,10 @@ impl SandboxSpec {
             );
         }
         if self.rootless && self.netns.is_some() {
-            return refuse("netns", "a rootless sandbox can't join a network namespace; it has the machine's network".into());
+            return refuse(
+                "netns",
+                "a rootless sandbox can't join a network namespace; it has the machine's network".into(),
+            );
         }
         for bind in &self.binds {
             if !is_plain_absolute(&bind.source) {

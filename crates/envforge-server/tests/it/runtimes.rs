@@ -1,0 +1,68 @@
+//! What runtimes do by themselves, and what a host says of it late, twice or badly.
+
+use crate::support::{TestServer, report};
+use envforge_api::http::usage::WorkspaceUsage;
+use envforge_api::http::workspaces::Workspace;
+use envforge_core::readiness::ReadinessState;
+use envforge_core::runtime::{ObservedPhase, RuntimeState};
+use envforge_testkit::wait_until;
+use serde_json::{Value, json};
+
+const WAKE: &str = "/v1/orgs/acme/workspaces/main/wake";
+
+// proves RUN-3 COST-1
+#[tokio::test]
+async fn a_runtime_that_ended_by_itself_is_asleep_and_wakes_again() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let start = server.awake(&mut host, &workspace).await;
+    server.advance(30);
+    host.report(report(workspace.id, start.generation, ObservedPhase::Absent, false, ReadinessState::Asleep)).await;
+    assert_eq!(server.show("main").await.runtime.state, RuntimeState::Asleep);
+    let usage: WorkspaceUsage = server.owner.get("/v1/orgs/acme/workspaces/main/usage").await.unwrap();
+    assert_eq!((usage.receipts[0].awake_seconds, usage.receipts[0].is_final), (30, true));
+    let again = server.awake(&mut host, &workspace).await;
+    assert_eq!(again.generation, start.generation + 1);
+    // The same while it is frozen: the machine was restarted.
+    let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({})).await.unwrap();
+    let freeze = host.command("FREEZE_RUNTIME").await;
+    host.done(&freeze).await;
+    host.report(report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Asleep)).await;
+    host.report(report(workspace.id, freeze.generation, ObservedPhase::Absent, false, ReadinessState::Asleep)).await;
+    assert_eq!(server.events("session.ended").await, 2);
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn a_report_from_before_the_start_does_not_undo_the_wake() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let _: Workspace = server.owner.post(WAKE, &json!({})).await.unwrap();
+    let start = host.command("START_RUNTIME").await;
+    // The daemon was restarted between noting the order and obeying it.
+    let absent = report(workspace.id, start.generation, ObservedPhase::Absent, false, ReadinessState::Asleep);
+    host.report(absent.clone()).await;
+    assert_eq!(server.show("main").await.runtime.state, RuntimeState::Waking);
+    host.up(&start).await;
+    host.done(&start).await;
+    server.answered(&start).await;
+    assert_eq!(server.show("main").await.runtime.state, RuntimeState::Awake);
+    host.report(absent).await;
+    assert_eq!(server.show("main").await.runtime.state, RuntimeState::Asleep);
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn a_start_answered_after_its_end_was_reported_is_an_end() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let _: Workspace = server.owner.post(WAKE, &json!({})).await.unwrap();
+    let start = host.command("START_RUNTIME").await;
+    // The first answer was lost with its stream; the end that followed is reported before the answer comes again.
+    host.report(report(workspace.id, start.generation, ObservedPhase::Absent, false, ReadinessState::Asleep)).await;
+    host.done(&start).await;
+    wait_until("it is asleep", async || server.show("main").await.runtime.state == RuntimeState::Asleep).await;
+}
