@@ -3,3 +3,9 @@
 -- Whether the last report of the present generation saw nothing run: with it, the answer to a start tells whether what was
 -- started is gone again.
 ALTER TABLE runtimes ADD COLUMN absent boolean NOT NULL DEFAULT false;
+
+-- Commands are sent in the order of their writing; their ids order only to the millisecond.
+ALTER TABLE host_commands ADD COLUMN seq bigserial;
+GRANT USAGE ON SEQUENCE host_commands_seq_seq TO envforge_app;
+CREATE INDEX host_commands_open_seq ON host_commands (host_id, seq) WHERE answered_at IS NULL;
+CREATE INDEX host_commands_workspace_seq ON host_commands (workspace_id, seq);

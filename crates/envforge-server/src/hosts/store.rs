@@ -161,7 +161,7 @@ pub(crate) async fn insert_command(tx: &mut Tx, host: HostId, command: &HostComm
 /// Commands of a host without an answer, oldest first.
 pub(crate) async fn open_commands(tx: &mut Tx, host: HostId) -> Answer<Vec<HostCommand>> {
     let rows: Vec<Json<HostCommand>> = sqlx::query_scalar(
-        "SELECT command FROM host_commands WHERE host_id = $1 AND answered_at IS NULL ORDER BY id LIMIT 200",
+        "SELECT command FROM host_commands WHERE host_id = $1 AND answered_at IS NULL ORDER BY seq LIMIT 200",
     )
     .bind(host.uuid())
     .fetch_all(tx.conn())
@@ -215,7 +215,7 @@ pub(crate) async fn failed_orders(tx: &mut Tx, before: Timestamp) -> Answer<Vec<
     let rows: Vec<Json<HostCommand>> = sqlx::query_scalar(
         "SELECT c.command FROM workspaces w CROSS JOIN LATERAL ( \
            SELECT * FROM host_commands o WHERE o.workspace_id = w.id AND o.verb IN ('START_RUNTIME', 'FREEZE_RUNTIME', 'STOP_RUNTIME', 'DESTROY_WORKSPACE') \
-           ORDER BY o.id DESC LIMIT 1 \
+           ORDER BY o.seq DESC LIMIT 1 \
          ) c WHERE w.deleted_at IS NULL AND c.verb <> 'START_RUNTIME' AND c.outcome ->> 'outcome' = 'failed' AND c.answered_at < $1",
     )
     .bind(before.to_sqlx())

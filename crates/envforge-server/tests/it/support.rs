@@ -306,6 +306,14 @@ impl FakeHost {
         }
     }
 
+    /// The next command, whatever it is.
+    pub(crate) async fn next(&mut self) -> HostCommand {
+        while self.waiting.is_empty() {
+            self.take().await;
+        }
+        self.waiting.remove(0)
+    }
+
     /// Commands seen so far and not taken.
     pub(crate) fn pending(&self) -> usize {
         self.waiting.len()
