@@ -1,8 +1,10 @@
 //! What runtimes do by themselves, and what a host says of it late, twice or badly.
 
-use crate::support::{TestServer, report};
+use crate::support::{MANIFEST, TestServer, report};
+use envforge_api::host::{ManifestReport, Trouble};
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::Workspace;
+use envforge_core::manifest;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
 use envforge_testkit::wait_until;
@@ -65,4 +67,32 @@ async fn a_start_answered_after_its_end_was_reported_is_an_end() {
     host.report(report(workspace.id, start.generation, ObservedPhase::Absent, false, ReadinessState::Asleep)).await;
     host.done(&start).await;
     wait_until("it is asleep", async || server.show("main").await.runtime.state == RuntimeState::Asleep).await;
+}
+
+// proves OPS-2
+#[tokio::test]
+async fn a_report_that_cant_be_stored_as_it_is_does_not_keep_the_host_away() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let start = server.awake(&mut host, &workspace).await;
+    let mut odd = report(workspace.id, start.generation, ObservedPhase::Blocked, false, ReadinessState::Blocked);
+    odd.trouble = Some(Trouble {
+        code: "service.exited".to_owned(),
+        cause: "it said:\n\tno\0 such\u{1b}[0m file".to_owned(),
+        fix: "x".repeat(1 << 20),
+    });
+    odd.parts[1].cause = Some("\0".to_owned());
+    host.report(odd.clone()).await;
+    let view = server.show("main").await.runtime;
+    assert_eq!(view.blocked_cause.as_deref(), Some("it said:\n\tno such[0m file"));
+    assert!(view.blocked_fix.unwrap().len() <= 16 * 1024);
+    // What no cleaning mends is given up, and the next report counts.
+    let mut manifest = manifest::parse(MANIFEST.as_bytes(), "envforge.yml").unwrap();
+    let web = manifest.services["web"].clone();
+    manifest.services.insert("w\0b".to_owned(), web);
+    odd.manifest = Some(ManifestReport::Valid { manifest: Box::new(manifest) });
+    host.report(odd).await;
+    host.report(report(workspace.id, start.generation, ObservedPhase::Up, true, ReadinessState::Ready)).await;
+    assert_eq!(server.show("main").await.runtime.state, RuntimeState::Awake);
 }
