@@ -9,3 +9,11 @@ ALTER TABLE host_commands ADD COLUMN seq bigserial;
 GRANT USAGE ON SEQUENCE host_commands_seq_seq TO envforge_app;
 CREATE INDEX host_commands_open_seq ON host_commands (host_id, seq) WHERE answered_at IS NULL;
 CREATE INDEX host_commands_workspace_seq ON host_commands (workspace_id, seq);
+
+-- A gateway that begins anew tells its open requests anew; what the one before it told is forgotten.
+CREATE FUNCTION system_forget_requests() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE runtimes SET in_flight = 0 WHERE in_flight <> 0
+$$;
+REVOKE ALL ON FUNCTION system_forget_requests() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION system_forget_requests() TO envforge_app;

@@ -105,6 +105,12 @@ pub(crate) async fn activity(tx: &mut Tx, workspace: WorkspaceId, in_flight: u32
     Ok(())
 }
 
+/// No request is open any more, as far as is known.
+pub(crate) async fn system_forget_requests(db: &Db) -> Answer<()> {
+    sqlx::query("SELECT system_forget_requests()").execute(db.pool()).await?;
+    Ok(())
+}
+
 /// Orgs with a runtime that is not fully asleep.
 pub(crate) async fn system_orgs_with_live_runtimes(db: &Db) -> Answer<Vec<OrgScope>> {
     let ids: Vec<Uuid> = sqlx::query_scalar("SELECT system_orgs_with_live_runtimes()").fetch_all(db.pool()).await?;
