@@ -62,8 +62,20 @@ impl Server {
         let local_addr = listener.local_addr()?;
         let tasks = TaskTracker::new();
         let uplinks = Arc::new(Uplinks::default());
-        let app =
-            App::new(Parts { db, bus, clock, entropy, signer, keyring, config, uplinks, cancel, tasks: tasks.clone() });
+        let started_at = clock.now();
+        let app = App::new(Parts {
+            db,
+            bus,
+            started_at,
+            clock,
+            entropy,
+            signer,
+            keyring,
+            config,
+            uplinks,
+            cancel,
+            tasks: tasks.clone(),
+        });
         if let Some(wanted) = &app.config.bootstrap {
             accounts::ops::bootstrap(&app, wanted).await.context("the first start")?;
         }

@@ -13,11 +13,21 @@ use envforge_api::http::accounts::{CreateHostToken, CreatedHostToken, Hosts};
 use envforge_core::id::{HostId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::token::digest;
+use jiff::{SignedDuration, Timestamp};
+
+/// Without a heartbeat for this long, a host counts as lost.
+pub const LOST_AFTER: SignedDuration = SignedDuration::from_secs(20);
 
 /// Prefix of one-time registration tokens.
 const TOKEN_PREFIX: &str = "efht_";
 /// Prefix of host keys.
 const KEY_PREFIX: &str = "efhk_";
+
+/// Whether nothing was heard for so long, since `heard`, that nothing will be. A server that was not there itself
+/// first gives everyone the time to come back.
+pub fn is_silent(app: &App, heard: Timestamp) -> bool {
+    app.now().duration_since(heard.max(app.started_at)) > LOST_AFTER
+}
 
 /// Hosts of the org.
 pub async fn list(app: &App, permit: &Permit) -> Answer<Hosts> {

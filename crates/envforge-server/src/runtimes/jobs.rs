@@ -23,9 +23,6 @@ use std::time::Duration;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
-/// Without a heartbeat for this long, an open window is closed at its last proof.
-const LOST_AFTER: SignedDuration = SignedDuration::from_secs(20);
-
 /// An order to end something that failed is given again so much later.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
 
@@ -35,23 +32,24 @@ pub async fn run(app: App) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tick.tick().await;
-        let orgs = match store::system_orgs_with_live_runtimes(&app.db).await {
-            Ok(orgs) => orgs,
-            Err(fault) => {
-                tracing::warn!(%fault, "runtimes could not be looked at, they will be again");
-                continue;
-            }
-        };
-        for org in orgs {
-            if let Err(fault) = look(&app, org).await {
-                tracing::warn!(%fault, "an org's runtimes could not be looked at, they will be again");
-            }
+        if let Err(fault) = round(&app).await {
+            tracing::warn!(%fault, "runtimes could not be looked at, they will be again");
         }
     }
 }
 
+/// Looks at every org once.
+pub async fn round(app: &App) -> Answer<()> {
+    for org in store::system_orgs_with_live_runtimes(&app.db).await? {
+        if let Err(fault) = look(app, org).await {
+            tracing::warn!(%fault, "an org's runtimes could not be looked at, they will be again");
+        }
+    }
+    Ok(())
+}
+
 /// Looks at one org once; returns how many runtimes it acted on.
-pub async fn look(app: &App, org: OrgScope) -> Answer<usize> {
+async fn look(app: &App, org: OrgScope) -> Answer<usize> {
     let mut tx = app.db.begin(org).await?;
     let rows = workspaces::store::live(&mut tx).await?;
     drop(tx);
@@ -122,7 +120,7 @@ fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
 fn is_lost(app: &App, row: &Row) -> bool {
     row.window.is_some_and(|window| {
         let proof = row.last_proof.unwrap_or(window.opened_at).max(window.opened_at);
-        app.now().duration_since(proof) > LOST_AFTER
+        hosts::ops::is_silent(app, proof)
     })
 }
 

@@ -53,6 +53,7 @@ pub(crate) struct TestServer {
     pub(crate) owner: Client,
     pub(crate) database: TestDatabase,
     pub(crate) folder: tempfile::TempDir,
+    config: ServerConfig,
     cancel: CancellationToken,
 }
 
@@ -92,10 +93,29 @@ impl TestServer {
         let clock = Arc::new(FixedClock::new(Timestamp::from_second(1_760_000_000).unwrap()));
         let cancel = CancellationToken::new();
         let server =
-            Server::start_with(config, Arc::clone(&clock) as _, Arc::new(SystemEntropy), cancel.clone()).await.unwrap();
+            Server::start_with(config.clone(), Arc::clone(&clock) as _, Arc::new(SystemEntropy), cancel.clone())
+                .await
+                .unwrap();
         let key = std::fs::read_to_string(at("owner.key")).unwrap().trim().to_owned();
         let owner = client(&server, &key);
-        Self { server, clock, owner, database, folder, cancel }
+        Self { server, clock, owner, database, folder, config, cancel }
+    }
+
+    /// Ends the server as if it were killed, and starts another in its place.
+    pub(crate) async fn restart(&mut self) {
+        self.cancel.cancel();
+        self.cancel = CancellationToken::new();
+        let clock = Arc::clone(&self.clock) as _;
+        let started =
+            Server::start_with(self.config.clone(), clock, Arc::new(SystemEntropy), self.cancel.clone()).await;
+        self.server = started.unwrap();
+        let key = std::fs::read_to_string(self.path("owner.key")).unwrap().trim().to_owned();
+        self.owner = client(&self.server, &key);
+    }
+
+    /// One look of the reconciler.
+    pub(crate) async fn reconcile(&self) {
+        envforge_server::runtimes::jobs::round(self.server.app()).await.unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
