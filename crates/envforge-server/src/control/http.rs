@@ -174,7 +174,7 @@ impl Held {
                 send(sender, &ToHost::Acknowledge { workspace: report.workspace, sequence: report.sequence }).await
             }
             FromHost::Heartbeat { workspaces, .. } => {
-                let stored = ops::heartbeat(&self.app, self.host, self.scope, &workspaces).await;
+                let stored = ops::heartbeat(&self.app, self.host, self.scope, workspaces).await;
                 given_up(self.host, "heartbeat", stored)
             }
         }

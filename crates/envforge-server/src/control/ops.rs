@@ -45,6 +45,9 @@ pub async fn open_commands(app: &App, host: HostId, scope: OrgScope) -> Answer<V
 /// A command was answered.
 pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, outcome: &Outcome) -> Answer<()> {
     let mut tx = app.db.begin(scope).await?;
+    let Some(workspace) = hosts::store::command_workspace(&mut tx, host, id).await? else { return Ok(()) };
+    // The workspace first, as everyone who gives or takes back commands has it.
+    workspaces::store::lock(&mut tx, workspace).await?;
     let Some(command) = hosts::store::answer_command(&mut tx, host, id, outcome, app.now()).await? else {
         return Ok(());
     };
@@ -96,16 +99,18 @@ pub async fn reported(app: &App, scope: OrgScope, report: &Report) -> Answer<()>
 }
 
 /// A heartbeat came.
-pub async fn heartbeat(app: &App, host: HostId, scope: OrgScope, pulses: &[Pulse]) -> Answer<()> {
+pub async fn heartbeat(app: &App, host: HostId, scope: OrgScope, mut pulses: Vec<Pulse>) -> Answer<()> {
     let now = app.now();
+    // Always in the same order, so that two streams of one host don't wait for each other.
+    pulses.sort_by_key(|pulse| pulse.workspace);
     let mut tx = app.db.begin(scope).await?;
-    hosts::store::seen(&mut tx, host, now).await?;
     let mut unmetered = Vec::new();
-    for pulse in pulses {
+    for pulse in &pulses {
         if runtimes::store::pulse(&mut tx, host, pulse, now).await? {
             unmetered.push(pulse);
         }
     }
+    hosts::store::seen(&mut tx, host, now).await?;
     tx.commit().await?;
     for pulse in unmetered {
         runtimes::jobs::reopen(app, scope, pulse.workspace, pulse.generation).await?;

@@ -169,6 +169,14 @@ pub(crate) async fn open_commands(tx: &mut Tx, host: HostId) -> Answer<Vec<HostC
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
+/// The workspace of a command without an answer; `None` when it has one or is not this host's.
+pub(crate) async fn command_workspace(tx: &mut Tx, host: HostId, id: CommandId) -> Answer<Option<WorkspaceId>> {
+    let statement = "SELECT workspace_id FROM host_commands WHERE id = $1 AND host_id = $2 AND answered_at IS NULL";
+    let workspace: Option<uuid::Uuid> =
+        sqlx::query_scalar(statement).bind(id.uuid()).bind(host.uuid()).fetch_optional(tx.conn()).await?;
+    Ok(workspace.map(WorkspaceId::from_uuid))
+}
+
 /// Stores an answer; `None` when the command was answered before or is not this host's.
 pub(crate) async fn answer_command(
     tx: &mut Tx,

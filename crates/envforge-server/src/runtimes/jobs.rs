@@ -65,10 +65,13 @@ async fn look(app: &App, org: OrgScope) -> Answer<usize> {
 /// Gives failed orders again; what can't be frozen is stopped instead, so that it does not go on and cost.
 async fn order_again(app: &App, org: OrgScope) -> Answer<usize> {
     let mut tx = app.db.begin(org).await?;
+    let before = app.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::MIN);
+    let orders = hosts::store::failed_orders(&mut tx, before).await?;
+    drop(tx);
     let mut given = 0;
-    for failed in
-        hosts::store::failed_orders(&mut tx, app.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::MIN)).await?
-    {
+    for failed in orders {
+        // One transaction each: nobody holds two workspaces at once.
+        let mut tx = app.db.begin(org).await?;
         let Some(row) = workspaces::store::lock(&mut tx, failed.workspace).await? else { continue };
         if row.runtime.generation != failed.generation {
             continue;
@@ -80,8 +83,8 @@ async fn order_again(app: &App, org: OrgScope) -> Answer<usize> {
         } else {
             hosts::ops::command(app, &mut tx, row.host, row.id, failed.generation, failed.order).await?;
         }
+        tx.commit().await?;
     }
-    tx.commit().await?;
     Ok(given)
 }
 

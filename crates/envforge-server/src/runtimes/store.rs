@@ -61,7 +61,7 @@ pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime,
 /// Memory reserved on a host by runtimes that are to be awake, one workspace left out.
 pub(crate) async fn reserved_memory(tx: &mut Tx, host: HostId, except: WorkspaceId) -> Answer<u64> {
     let sizes: Vec<String> = sqlx::query_scalar(
-        "SELECT r.size FROM runtimes r JOIN workspaces w ON w.id = r.workspace_id WHERE w.host_id = $1 AND w.id <> $2 AND r.intent = 'awake'",
+        "SELECT r.size FROM runtimes r JOIN workspaces w ON w.id = r.workspace_id WHERE w.host_id = $1 AND w.id <> $2 AND r.intent = 'awake' AND w.deleting_at IS NULL",
     )
     .bind(host.uuid())
     .bind(except.uuid())

@@ -232,7 +232,7 @@ fn check_branch(branch: &str) -> Answer<()> {
 /// Deletes a workspace: the host destroys everything, then the row is closed. Links die at once.
 pub async fn delete(app: &App, permit: &Permit, slug: &Slug) -> Answer<()> {
     let mut tx = app.db.begin(permit.scope).await?;
-    let row = find(&mut tx, slug).await?;
+    let row = store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| not_found(slug))?;
     if row.deleting {
         return Ok(());
     }

@@ -170,15 +170,17 @@ pub(crate) async fn find_by_id(tx: &mut Tx, id: WorkspaceId) -> Answer<Option<Ro
     row.as_ref().map(read).transpose()
 }
 
-/// The same, with the runtime locked until the transaction ends: one change at a time.
+/// The same, with workspace and runtime locked until the transaction ends: one change at a time. Whoever changes either
+/// takes both here, in this order and before anything else but rows of its own; the host's row comes after them.
 pub(crate) async fn lock(tx: &mut Tx, id: WorkspaceId) -> Answer<Option<Row>> {
-    let row = select!("AND w.id = $1 FOR UPDATE OF r").bind(id.uuid()).fetch_optional(tx.conn()).await?;
+    let row = select!("AND w.id = $1 FOR NO KEY UPDATE OF w, r").bind(id.uuid()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(read).transpose()
 }
 
 /// The same by slug.
 pub(crate) async fn lock_by_slug(tx: &mut Tx, slug: &Slug) -> Answer<Option<Row>> {
-    let row = select!("AND w.slug = $1 FOR UPDATE OF r").bind(slug.as_str()).fetch_optional(tx.conn()).await?;
+    let row =
+        select!("AND w.slug = $1 FOR NO KEY UPDATE OF w, r").bind(slug.as_str()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -285,7 +287,7 @@ pub(crate) async fn set_diagnostics(tx: &mut Tx, id: WorkspaceId, diagnostics: &
     Ok(())
 }
 
-/// Marks a workspace as being deleted, ends its intent and revokes its links; returns the generation of the end.
+/// Marks a locked workspace as being deleted and ends its intent; returns the generation of the end.
 pub(crate) async fn begin_deletion(tx: &mut Tx, id: WorkspaceId, now: Timestamp) -> Answer<u64> {
     sqlx::query("UPDATE workspaces SET deleting_at = $2 WHERE id = $1")
         .bind(id.uuid())
