@@ -10,6 +10,7 @@ use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
 use crate::projects;
 use envforge_api::host::{ManifestReport, Order, PrepareShell, Trouble, WorkspaceNames};
+use envforge_api::http::projects::Project;
 use envforge_api::http::workspaces::{CreateWorkspace, DevHost, RuntimeView, Workspace, Workspaces};
 use envforge_core::hostname;
 use envforge_core::id::WorkspaceId;
@@ -133,45 +134,89 @@ async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
 /// Creates a workspace, or answers the one of this branch. One whose shell is blocked is prepared again.
 pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> Answer<Workspace> {
     check_branch(&request.branch)?;
-    let slug = request.slug.clone().unwrap_or_else(|| Slug::from_text(&request.branch));
     let mut tx = app.db.begin(permit.scope).await?;
     let Some(project) = projects::store::find(&mut tx, &request.project).await? else {
         return Err(
             Refusal::not_found("project.not_found", format!("there is no project `{}`", request.project)).into()
         );
     };
-    let names = WorkspaceNames { org: permit.org.clone(), project: project.slug.clone(), workspace: slug.clone() };
-    let order = Order::PrepareShell(PrepareShell {
-        names,
-        repository: project.repository.clone(),
-        branch: request.branch.clone(),
-    });
-    if let Some(existing) = store::find(&mut tx, &slug).await? {
-        if existing.project != request.project || existing.branch != request.branch {
+    let id = match existing(&mut tx, &project, request).await? {
+        Some(existing) => again(app, &mut tx, permit, &project, existing).await?,
+        None => match add(app, &mut tx, permit, &project, request).await? {
+            Some(id) => id,
+            // Somebody asked for the same at the same moment, and has committed.
+            None => match existing(&mut tx, &project, request).await? {
+                Some(existing) => again(app, &mut tx, permit, &project, existing).await?,
+                None => {
+                    return Err(
+                        Refusal::unavailable("workspace.changing", "this branch's workspace is just changing").into()
+                    );
+                }
+            },
+        },
+    };
+    tx.commit().await?;
+    view_by_id(app, permit.scope, id).await?.ok_or_else(|| not_found(&slug_of(request)))
+}
+
+fn slug_of(request: &CreateWorkspace) -> Slug {
+    request.slug.clone().unwrap_or_else(|| Slug::from_text(&request.branch))
+}
+
+/// The workspace a request means, if there is one: that of its branch, whatever it is called.
+async fn existing(tx: &mut Tx, project: &Project, request: &CreateWorkspace) -> Answer<Option<Row>> {
+    if let Some(existing) = store::find_by_branch(tx, &project.id, &request.branch).await? {
+        if request.slug.as_ref().is_some_and(|slug| *slug != existing.slug) {
             return Err(Refusal::conflict(
-                "workspace.name_taken",
-                format!("workspace `{slug}` is of branch `{}` of project `{}`", existing.branch, existing.project),
+                "workspace.branch_taken",
+                format!("branch `{}` has a workspace already: `{}`", existing.branch, existing.slug),
             )
-            .hint("choose another name for this one")
+            .hint("use that one, or delete it first")
             .into());
         }
         if existing.deleting {
-            return Err(Refusal::conflict("workspace.deleting", format!("workspace `{slug}` is being deleted"))
-                .hint("try again in a moment")
-                .retry_after(2)
-                .into());
+            return Err(Refusal::conflict(
+                "workspace.deleting",
+                format!("workspace `{}` is being deleted", existing.slug),
+            )
+            .hint("try again in a moment")
+            .retry_after(2)
+            .into());
         }
-        if existing.shell.state == ReadinessState::Blocked {
-            store::set_shell(&mut tx, existing.id, &Part::new(PartKind::Shell, "shell", ReadinessState::Waking))
-                .await?;
-            hosts::ops::command(app, &mut tx, existing.host, existing.id, existing.runtime.generation, order).await?;
-            tx.nudge(Nudge::Workspace { org: existing.org, workspace: existing.id });
-        }
-        let id = existing.id;
-        tx.commit().await?;
-        return view_by_id(app, permit.scope, id).await?.ok_or_else(|| not_found(&slug));
+        return Ok(Some(existing));
     }
-    if store::count(&mut tx).await? >= WORKSPACES_MAX {
+    let slug = slug_of(request);
+    if let Some(other) = store::find(tx, &slug).await? {
+        return Err(Refusal::conflict(
+            "workspace.name_taken",
+            format!("workspace `{slug}` is of branch `{}` of project `{}`", other.branch, other.project),
+        )
+        .hint("choose another name for this one")
+        .into());
+    }
+    Ok(None)
+}
+
+/// Prepares a workspace's shell again if it is blocked.
+async fn again(app: &App, tx: &mut Tx, permit: &Permit, project: &Project, existing: Row) -> Answer<WorkspaceId> {
+    if existing.shell.state == ReadinessState::Blocked {
+        store::set_shell(tx, existing.id, &Part::new(PartKind::Shell, "shell", ReadinessState::Waking)).await?;
+        let order = prepare(permit, project, &existing.slug, &existing.branch);
+        hosts::ops::command(app, tx, existing.host, existing.id, existing.runtime.generation, order).await?;
+        tx.nudge(Nudge::Workspace { org: existing.org, workspace: existing.id });
+    }
+    Ok(existing.id)
+}
+
+/// Adds a workspace and orders its shell; `None` when somebody else has just added it.
+async fn add(
+    app: &App,
+    tx: &mut Tx,
+    permit: &Permit,
+    project: &Project,
+    request: &CreateWorkspace,
+) -> Answer<Option<WorkspaceId>> {
+    if store::count(tx).await? >= WORKSPACES_MAX {
         return Err(Refusal::conflict(
             "workspace.too_many",
             format!("the organization has {WORKSPACES_MAX} workspaces already"),
@@ -179,33 +224,28 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> An
         .hint("delete one that is not used")
         .into());
     }
-    let Some(host) = hosts::store::candidates(&mut tx).await?.into_iter().next() else {
+    let Some(host) = hosts::store::candidates(tx).await?.into_iter().next() else {
         return Err(Refusal::unavailable("host.none", "the organization has no host yet")
             .hint("register one with `envforged host`")
             .into());
     };
-    let id: WorkspaceId = app.mint();
+    let (id, slug, branch): (WorkspaceId, _, _) = (app.mint(), slug_of(request), &request.branch);
     let shell = Part::new(PartKind::Shell, "shell", ReadinessState::Waking);
-    store::insert(
-        &mut tx,
-        id,
-        &project.id,
-        host.host,
-        &slug,
-        &request.branch,
-        request.size,
-        &shell,
-        permit.user,
-        app.now(),
-    )
-    .await?;
+    let (host, now) = (host.host, app.now());
+    if !store::insert(tx, id, &project.id, host, &slug, branch, request.size, &shell, permit.user, now).await? {
+        return Ok(None);
+    }
     let actor = permit.actor();
-    let entry = Entry::new(&actor, "workspace.created", id, slug.as_str()).details(json!({ "branch": request.branch }));
-    ledger::record(app, &mut tx, entry).await?;
-    hosts::ops::command(app, &mut tx, host.host, id, 0, order).await?;
+    let entry = Entry::new(&actor, "workspace.created", id, slug.as_str()).details(json!({ "branch": branch }));
+    ledger::record(app, tx, entry).await?;
+    hosts::ops::command(app, tx, host, id, 0, prepare(permit, project, &slug, branch)).await?;
     tx.nudge(Nudge::Workspace { org: permit.scope.org(), workspace: id });
-    tx.commit().await?;
-    view_by_id(app, permit.scope, id).await?.ok_or_else(|| not_found(&slug))
+    Ok(Some(id))
+}
+
+fn prepare(permit: &Permit, project: &Project, slug: &Slug, branch: &str) -> Order {
+    let names = WorkspaceNames { org: permit.org.clone(), project: project.slug.clone(), workspace: slug.clone() };
+    Order::PrepareShell(PrepareShell { names, repository: project.repository.clone(), branch: branch.to_owned() })
 }
 
 /// Git's own rules for branch names, as far as they keep a name from being anything else (git-check-ref-format).

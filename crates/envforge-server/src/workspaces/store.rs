@@ -165,6 +165,16 @@ pub(crate) async fn find(tx: &mut Tx, slug: &Slug) -> Answer<Option<Row>> {
     row.as_ref().map(read).transpose()
 }
 
+/// The workspace of a branch.
+pub(crate) async fn find_by_branch(tx: &mut Tx, project: &ProjectId, branch: &str) -> Answer<Option<Row>> {
+    let row = select!("AND w.project_id = $1 AND w.branch = $2")
+        .bind(project.uuid())
+        .bind(branch)
+        .fetch_optional(tx.conn())
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
 pub(crate) async fn find_by_id(tx: &mut Tx, id: WorkspaceId) -> Answer<Option<Row>> {
     let row = select!("AND w.id = $1").bind(id.uuid()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(read).transpose()
@@ -198,6 +208,7 @@ pub(crate) async fn count(tx: &mut Tx) -> Answer<i64> {
     Ok(sqlx::query_scalar("SELECT count(*) FROM workspaces WHERE deleted_at IS NULL").fetch_one(tx.conn()).await?)
 }
 
+/// Adds a workspace; `false` when somebody else has just taken its name or its branch.
 #[expect(clippy::too_many_arguments, reason = "one argument per column")]
 pub(crate) async fn insert(
     tx: &mut Tx,
@@ -210,10 +221,10 @@ pub(crate) async fn insert(
     shell: &Part,
     user: UserId,
     now: Timestamp,
-) -> Answer<()> {
+) -> Answer<bool> {
     let chosen = size.unwrap_or_default();
-    sqlx::query(
-        "INSERT INTO workspaces (id, org_id, project_id, host_id, slug, branch, size, size_pinned, shell, created_by, created_at) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    let inserted = sqlx::query(
+        "INSERT INTO workspaces (id, org_id, project_id, host_id, slug, branch, size, size_pinned, shell, created_by, created_at) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
     )
     .bind(id.uuid())
     .bind(project.uuid())
@@ -227,13 +238,16 @@ pub(crate) async fn insert(
     .bind(now.to_sqlx())
     .execute(tx.conn())
     .await?;
+    if inserted.rows_affected() == 0 {
+        return Ok(false);
+    }
     sqlx::query("INSERT INTO runtimes (workspace_id, org_id, size, changed_at) VALUES ($1, current_org(), $2, $3)")
         .bind(id.uuid())
         .bind(chosen.as_str())
         .bind(now.to_sqlx())
         .execute(tx.conn())
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 pub(crate) async fn set_shell(tx: &mut Tx, id: WorkspaceId, shell: &Part) -> Answer<()> {

@@ -24,6 +24,40 @@ async fn asking_twice_for_a_branch_is_one_workspace_and_one_command() {
     assert_eq!(hosts, ["http://api--main--acme.localhost:7081", "http://web--main--acme.localhost:7081"]);
 }
 
+// proves UP-5 (the server's part)
+#[tokio::test]
+async fn a_branch_is_found_whatever_its_workspace_is_called() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let first = server.workspace(&mut host).await;
+    let create = async |body: Value| server.owner.post::<_, Workspace>("/v1/orgs/acme/workspaces", &body).await;
+    let named = json!({ "project": "planner", "branch": "feature/x", "slug": "mine" });
+    let named = create(named).await.unwrap();
+    let found = create(json!({ "project": "planner", "branch": "feature/x" })).await.unwrap();
+    assert_eq!((found.id, found.slug.as_str()), (named.id, "mine"));
+    let renamed = create(json!({ "project": "planner", "branch": "feature/x", "slug": "other" })).await;
+    assert_eq!(code(renamed), "workspace.branch_taken");
+    let taken = create(json!({ "project": "planner", "branch": "fix", "slug": first.slug })).await;
+    assert_eq!(code(taken), "workspace.name_taken");
+}
+
+// proves UP-5 (the server's part)
+#[tokio::test]
+async fn asking_at_once_for_the_same_is_one_project_and_one_workspace() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let project = json!({ "slug": "planner", "repository": "https://example.org/planner.git" });
+    let asked = (0..8).map(|_| server.owner.post::<_, Value>("/v1/orgs/acme/projects", &project));
+    let projects: Vec<_> = futures_util::future::join_all(asked).await.into_iter().map(Result::unwrap).collect();
+    assert!(projects.iter().all(|made| made["id"] == projects[0]["id"]));
+    let request = json!({ "project": "planner", "branch": "main" });
+    let asked = (0..8).map(|_| server.owner.post::<_, Workspace>("/v1/orgs/acme/workspaces", &request));
+    let made: Vec<_> = futures_util::future::join_all(asked).await.into_iter().map(Result::unwrap).collect();
+    assert!(made.iter().all(|workspace| workspace.id == made[0].id));
+    host.command("PREPARE_SHELL").await;
+    assert_eq!((host.pending(), server.events("workspace.created").await), (0, 1));
+}
+
 #[tokio::test]
 async fn bad_requests_say_what_is_wrong_and_change_nothing() {
     let server = TestServer::start().await;
