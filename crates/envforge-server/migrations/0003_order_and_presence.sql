@@ -17,3 +17,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 REVOKE ALL ON FUNCTION system_forget_requests() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION system_forget_requests() TO envforge_app;
+
+-- A server that starts holds no control stream yet; hosts that are there say so within seconds.
+CREATE FUNCTION system_forget_streams() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE hosts SET online = false WHERE online
+$$;
+REVOKE ALL ON FUNCTION system_forget_streams() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION system_forget_streams() TO envforge_app;

@@ -3,6 +3,7 @@
 use crate::accounts;
 use crate::app::{App, Parts};
 use crate::gateways;
+use crate::hosts;
 use crate::ledger;
 use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
@@ -79,6 +80,7 @@ impl Server {
         if let Some(wanted) = &app.config.bootstrap {
             accounts::ops::bootstrap(&app, wanted).await.context("the first start")?;
         }
+        hosts::ops::begin(&app).await.context("forgetting the streams of before")?;
         let unverified = gateways::jobs::Unverified::default();
         app.spawn("notifications", app.bus.clone().hear_others(app.db.pool().clone()));
         app.spawn("sealer", ledger::jobs::run(app.clone()));

@@ -60,7 +60,7 @@ impl FromRequestParts<App> for KnownHost {
 async fn stream(KnownHost(host, scope): KnownHost, State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
     upgrade.max_message_size(MESSAGE_MAX).on_upgrade(move |socket| async move {
         let cancel = app.cancel.clone();
-        let held = Held { app, host, scope, sent: HashMap::new() };
+        let held = Held { app, host, scope, generation: 0, sent: HashMap::new() };
         tokio::select! {
             () = cancel.cancelled() => {}
             result = held.hold(socket) => match result {
@@ -75,6 +75,8 @@ struct Held {
     app: App,
     host: HostId,
     scope: OrgScope,
+    /// Raised by each stream of the host.
+    generation: u64,
     /// When each open command was last sent on this stream.
     sent: HashMap<CommandId, Instant>,
 }
@@ -106,6 +108,7 @@ impl Held {
         };
         let mut nudges = self.app.bus.listen();
         let (generation, welcome) = ops::begin(&self.app, self.host, self.scope, &machine).await?;
+        self.generation = generation;
         tracing::info!(host = %self.host, version, generation, "a host's control stream began");
         let result = async {
             send(&mut sender, &welcome).await?;
@@ -174,7 +177,7 @@ impl Held {
                 send(sender, &ToHost::Acknowledge { workspace: report.workspace, sequence: report.sequence }).await
             }
             FromHost::Heartbeat { workspaces, .. } => {
-                let stored = ops::heartbeat(&self.app, self.host, self.scope, workspaces).await;
+                let stored = ops::heartbeat(&self.app, self.host, self.scope, self.generation, workspaces).await;
                 given_up(self.host, "heartbeat", stored)
             }
         }

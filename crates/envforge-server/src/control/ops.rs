@@ -18,6 +18,7 @@ const PASS_LIFE: SignedDuration = SignedDuration::from_hours(24 * 7);
 pub async fn begin(app: &App, host: HostId, scope: OrgScope, machine: &Machine) -> Answer<(u64, ToHost)> {
     let mut tx = app.db.begin(scope).await?;
     let host_generation = hosts::store::stream_began(&mut tx, host, machine, app.now()).await?;
+    workspaces::ops::host_changed(&mut tx, scope, host).await?;
     tx.commit().await?;
     let expires = app.now().saturating_add(PASS_LIFE).map_or(i64::MAX, jiff::Timestamp::as_second);
     let pass = app.signer.sign(&HostPass { host, org: scope.org(), expires });
@@ -32,7 +33,9 @@ pub async fn begin(app: &App, host: HostId, scope: OrgScope, machine: &Machine) 
 /// A stream ended.
 pub async fn end(app: &App, host: HostId, scope: OrgScope, host_generation: u64) -> Answer<()> {
     let mut tx = app.db.begin(scope).await?;
-    hosts::store::stream_ended(&mut tx, host, host_generation).await?;
+    if hosts::store::stream_ended(&mut tx, host, host_generation).await? {
+        workspaces::ops::host_changed(&mut tx, scope, host).await?;
+    }
     tx.commit().await
 }
 
@@ -99,7 +102,13 @@ pub async fn reported(app: &App, scope: OrgScope, report: &Report) -> Answer<()>
 }
 
 /// A heartbeat came.
-pub async fn heartbeat(app: &App, host: HostId, scope: OrgScope, mut pulses: Vec<Pulse>) -> Answer<()> {
+pub async fn heartbeat(
+    app: &App,
+    host: HostId,
+    scope: OrgScope,
+    host_generation: u64,
+    mut pulses: Vec<Pulse>,
+) -> Answer<()> {
     let now = app.now();
     // Always in the same order, so that two streams of one host don't wait for each other.
     pulses.sort_by_key(|pulse| pulse.workspace);
@@ -110,7 +119,7 @@ pub async fn heartbeat(app: &App, host: HostId, scope: OrgScope, mut pulses: Vec
             unmetered.push(pulse);
         }
     }
-    hosts::store::seen(&mut tx, host, now).await?;
+    hosts::store::seen(&mut tx, host, host_generation, now).await?;
     tx.commit().await?;
     for pulse in unmetered {
         runtimes::jobs::reopen(app, scope, pulse.workspace, pulse.generation).await?;

@@ -126,12 +126,20 @@ pub(crate) async fn stream_ended(tx: &mut Tx, host: HostId, generation: u64) -> 
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn seen(tx: &mut Tx, host: HostId, now: Timestamp) -> Answer<()> {
-    sqlx::query("UPDATE hosts SET last_seen_at = $2 WHERE id = $1")
+/// A heartbeat on the stream of a generation: the host is there.
+pub(crate) async fn seen(tx: &mut Tx, host: HostId, generation: u64, now: Timestamp) -> Answer<()> {
+    sqlx::query("UPDATE hosts SET last_seen_at = $2, online = online OR generation = $3 WHERE id = $1")
         .bind(host.uuid())
         .bind(now.to_sqlx())
+        .bind(generation.cast_signed())
         .execute(tx.conn())
         .await?;
+    Ok(())
+}
+
+/// No host has a control stream, as far as is known.
+pub(crate) async fn system_forget_streams(db: &Db) -> Answer<()> {
+    sqlx::query("SELECT system_forget_streams()").execute(db.pool()).await?;
     Ok(())
 }
 

@@ -19,6 +19,9 @@ use std::time::Duration;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+/// How often the host of a live view is looked for while it is away.
+const HOST_LOOK: Duration = Duration::from_secs(1);
+
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, delete)).routes(routes!(events))
 }
@@ -80,6 +83,7 @@ async fn events(
         if sender.send(WorkspaceChanged { workspace: Some(first) }).await.is_err() {
             return;
         }
+        let mut tick = tokio::time::interval(HOST_LOOK);
         loop {
             tokio::select! {
                 () = stopped.cancelled() => return,
@@ -89,6 +93,8 @@ async fn events(
                     Nudge::Resync => {}
                     _ => continue,
                 },
+                // That a host stays away is told by nobody.
+                _ = tick.tick(), if last.shell.code.as_deref() == Some("host.lost") => {}
             }
             let now = match ops::view_by_id(&task, permit.scope, id).await {
                 Ok(now) => now,

@@ -13,7 +13,7 @@ use envforge_api::host::{ManifestReport, Order, PrepareShell, Trouble, Workspace
 use envforge_api::http::projects::Project;
 use envforge_api::http::workspaces::{CreateWorkspace, DevHost, RuntimeView, Workspace, Workspaces};
 use envforge_core::hostname;
-use envforge_core::id::WorkspaceId;
+use envforge_core::id::{HostId, WorkspaceId};
 use envforge_core::idle::{self, IdleFacts, IdlePolicy};
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
@@ -92,7 +92,36 @@ pub fn idle_facts(row: &Row) -> IdleFacts {
     }
 }
 
-async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
+/// A host came or went: whoever looks at its workspaces looks again.
+pub async fn host_changed(tx: &mut Tx, scope: OrgScope, host: HostId) -> Answer<()> {
+    for workspace in store::on_host(tx, host).await? {
+        tx.nudge(Nudge::Workspace { org: scope.org(), workspace });
+    }
+    Ok(())
+}
+
+/// What nobody but its host could tell, as long as that is away. Nothing of it is stored: once the host is back, its
+/// reports are what counts.
+fn without_host(app: &App, row: &mut Row, view: &mut RuntimeView) {
+    if row.host_online {
+        return;
+    }
+    let lost = hosts::ops::lost();
+    let is_lost = hosts::ops::is_silent(app, row.host_seen_at.unwrap_or(row.created_at));
+    if row.shell.state != ReadinessState::Blocked {
+        let state = if is_lost { ReadinessState::Blocked } else { row.shell.state };
+        row.shell = Part { state, ..Part::blocked(PartKind::Shell, "shell", &lost.code, &*lost.cause, &*lost.fix) };
+    }
+    let is_up = matches!(view.state, RuntimeState::Waking | RuntimeState::Awake | RuntimeState::Stopping);
+    if is_lost && is_up {
+        view.readiness = ReadinessState::Blocked;
+        view.blocked_code = Some(lost.code);
+        view.blocked_cause = Some(lost.cause);
+        view.blocked_fix = Some(lost.fix);
+    }
+}
+
+async fn shown(app: &App, tx: &mut Tx, mut row: Row) -> Answer<Workspace> {
     let labels = store::labels(tx, row.id).await?;
     let dev_hosts = labels
         .into_iter()
@@ -102,9 +131,24 @@ async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
     let parts = row
         .parts
         .iter()
-        .map(|part| if sleeps && part.state != ReadinessState::Blocked { part.asleep() } else { part.clone() });
+        .map(|part| if sleeps && part.state != ReadinessState::Blocked { part.asleep() } else { part.clone() })
+        .collect();
     let idle = (row.runtime.state == RuntimeState::Awake)
         .then(|| idle::decide(&idle_facts(&row), &idle_policy(row.manifest.as_ref()), app.now()));
+    let blocked = row.blocked.take();
+    let mut runtime = RuntimeView {
+        readiness: row.runtime.state.readiness(),
+        state: row.runtime.state,
+        generation: row.runtime.generation,
+        size: row.runtime_size,
+        wake_cause: row.wake_cause.take().filter(|_| row.runtime.state != RuntimeState::Asleep),
+        awake_since: row.window.map(|window| window.opened_at),
+        blocked_code: blocked.as_ref().map(|trouble| trouble.code.clone()),
+        blocked_cause: blocked.as_ref().map(|trouble| trouble.cause.clone()),
+        blocked_fix: blocked.map(|trouble| trouble.fix),
+        idle,
+    };
+    without_host(app, &mut row, &mut runtime);
     Ok(Workspace {
         id: row.id,
         org: row.org,
@@ -113,19 +157,8 @@ async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
         project: row.project,
         branch: row.branch,
         shell: row.shell,
-        runtime: RuntimeView {
-            readiness: row.runtime.state.readiness(),
-            state: row.runtime.state,
-            generation: row.runtime.generation,
-            size: row.runtime_size,
-            wake_cause: (!matches!(row.runtime.state, RuntimeState::Asleep)).then_some(row.wake_cause).flatten(),
-            awake_since: row.window.map(|window| window.opened_at),
-            blocked_code: row.blocked.as_ref().map(|trouble| trouble.code.clone()),
-            blocked_cause: row.blocked.as_ref().map(|trouble| trouble.cause.clone()),
-            blocked_fix: row.blocked.map(|trouble| trouble.fix),
-            idle,
-        },
-        parts: parts.collect(),
+        runtime,
+        parts,
         dev_hosts,
         created_at: row.created_at,
     })

@@ -35,6 +35,9 @@ pub struct Row {
     pub org_slug: Slug,
     pub project: Slug,
     pub host: HostId,
+    /// Whether its control stream is up.
+    pub host_online: bool,
+    pub host_seen_at: Option<Timestamp>,
     pub slug: Slug,
     pub branch: String,
     pub shell: Part,
@@ -69,10 +72,10 @@ pub struct Row {
     pub org_cap: Cap,
 }
 
-const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, p.slug AS project_slug, \
+const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, \
     r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.last_proof, \
     r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes \
-    FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN runtimes r ON r.workspace_id = w.id \
+    FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN hosts h ON h.id = w.host_id JOIN runtimes r ON r.workspace_id = w.id \
     WHERE w.deleted_at IS NULL";
 
 fn time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
@@ -115,6 +118,8 @@ fn read(row: &PgRow) -> Answer<Row> {
         org_slug: row.try_get::<String, _>("org_slug")?.parse().context("stored slug")?,
         project: row.try_get::<String, _>("project_slug")?.parse().context("stored slug")?,
         host: HostId::from_uuid(row.try_get("host_id")?),
+        host_online: row.try_get("host_online")?,
+        host_seen_at: time(row, "host_seen_at")?,
         slug: row.try_get::<String, _>("slug")?.parse().context("stored slug")?,
         branch: row.try_get("branch")?,
         shell: row.try_get::<Json<Part>, _>("shell")?.0,
@@ -192,6 +197,15 @@ pub(crate) async fn lock_by_slug(tx: &mut Tx, slug: &Slug) -> Answer<Option<Row>
     let row =
         select!("AND w.slug = $1 FOR NO KEY UPDATE OF w, r").bind(slug.as_str()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(read).transpose()
+}
+
+/// Workspaces on a host.
+pub(crate) async fn on_host(tx: &mut Tx, host: HostId) -> Answer<Vec<WorkspaceId>> {
+    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM workspaces WHERE host_id = $1 AND deleted_at IS NULL")
+        .bind(host.uuid())
+        .fetch_all(tx.conn())
+        .await?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
 }
 
 /// Workspaces whose runtime is not fully asleep.

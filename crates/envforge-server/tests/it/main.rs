@@ -8,6 +8,7 @@ mod host_stream;
 mod ledger;
 mod links;
 mod meter;
+mod presence;
 mod runtimes;
 mod support;
 mod tenancy;
