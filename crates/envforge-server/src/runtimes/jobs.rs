@@ -106,8 +106,11 @@ async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
 
 fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
     let policy = workspaces::ops::idle_policy(row.manifest.as_ref());
+    // One that never comes up costs as much as one that is up.
+    let is_metered = row.runtime.state == RuntimeState::Awake
+        || row.runtime.state == RuntimeState::Waking && row.runtime.window_open;
     match (row.runtime.state, row.runtime.intent) {
-        (RuntimeState::Awake, RuntimeIntent::Awake) => {
+        (_, RuntimeIntent::Awake) if is_metered => {
             match idle::decide(&workspaces::ops::idle_facts(row), &policy, app.now()) {
                 IdleVerdict::Sleep { reason } => Some((SleepTier::Frozen, reason)),
                 IdleVerdict::Busy { .. } | IdleVerdict::Idle { .. } => None,
