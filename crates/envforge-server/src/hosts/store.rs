@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use serde_json::Value;
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 
 /// What placement needs to know.
@@ -59,22 +60,31 @@ pub(crate) async fn list(tx: &mut Tx) -> Answer<Vec<Host>> {
     Ok(hosts)
 }
 
+/// A host, locked until the transaction ends, so that its memory is given to one runtime at a time.
+pub(crate) async fn lock(tx: &mut Tx, host: HostId) -> Answer<Option<Capacity>> {
+    let row = sqlx::query("SELECT id, is_local, online, memory FROM hosts WHERE id = $1 FOR NO KEY UPDATE")
+        .bind(host.uuid())
+        .fetch_optional(tx.conn())
+        .await?;
+    row.as_ref().map(capacity).transpose()
+}
+
+fn capacity(row: &PgRow) -> Answer<Capacity> {
+    Ok(Capacity {
+        host: HostId::from_uuid(row.try_get("id")?),
+        is_local: row.try_get("is_local")?,
+        online: row.try_get("online")?,
+        memory: row.try_get::<i64, _>("memory")?.cast_unsigned(),
+    })
+}
+
 /// Hosts a workspace may be placed on, in order of preference.
 pub(crate) async fn candidates(tx: &mut Tx) -> Answer<Vec<Capacity>> {
     let rows =
         sqlx::query("SELECT id, is_local, online, memory FROM hosts ORDER BY online DESC, is_local DESC, created_at")
             .fetch_all(tx.conn())
             .await?;
-    let mut hosts = Vec::with_capacity(rows.len());
-    for row in rows {
-        hosts.push(Capacity {
-            host: HostId::from_uuid(row.try_get("id")?),
-            is_local: row.try_get("is_local")?,
-            online: row.try_get("online")?,
-            memory: row.try_get::<i64, _>("memory")?.cast_unsigned(),
-        });
-    }
-    Ok(hosts)
+    rows.iter().map(capacity).collect()
 }
 
 pub(crate) async fn system_find_host(db: &Db, key_digest: &str) -> Answer<Option<(HostId, OrgScope)>> {

@@ -117,7 +117,7 @@ pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Ans
 /// Whether the host has room for the reserved part of `size`, beside what runs. A host that is lighter than a size is
 /// not refused for that alone: the one box may be smaller than `small` and still run one.
 async fn check_capacity(tx: &mut Tx, row: &Row, size: Size) -> Answer<()> {
-    let Some(host) = hosts::store::candidates(tx).await?.into_iter().find(|host| host.host == row.host) else {
+    let Some(host) = hosts::store::lock(tx, row.host).await? else {
         return Err(Refusal::unavailable("host.none", "the workspace's host is gone").into());
     };
     if !host.online {

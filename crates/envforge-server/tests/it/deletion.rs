@@ -1,25 +1,15 @@
 //! A deletion against everything that may happen at the same time.
 
-use crate::support::{TestServer, code, report};
+use crate::support::{TestServer, code, lock_waits, report};
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::id::Id as _;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::ObservedPhase;
 use envforge_testkit::wait_until;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 
 const MAIN: &str = "/v1/orgs/acme/workspaces/main";
-
-/// How many statements wait for a lock.
-async fn waiting(connection: &mut PgConnection) -> i64 {
-    sqlx::query_scalar(
-        "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE NOT l.granted AND a.datname = current_database()",
-    )
-    .fetch_one(connection)
-    .await
-    .unwrap()
-}
 
 // proves UP-7
 #[tokio::test]
@@ -40,7 +30,7 @@ async fn a_wake_that_waited_for_a_deletion_wakes_nothing() {
     let body = json!({});
     let wake = server.owner.post::<_, Workspace>(&path, &body);
     let commit = async {
-        wait_until("the wake waits", async || waiting(&mut watcher).await > 0).await;
+        wait_until("the wake waits", async || lock_waits(&mut watcher).await > 0).await;
         deletion.commit().await.unwrap();
     };
     let (woken, ()) = tokio::join!(wake, commit);
@@ -65,12 +55,12 @@ async fn a_deletion_and_a_report_at_once_both_come_through() {
         .unwrap();
     let report = host.report(report(workspace.id, start.generation, ObservedPhase::Up, true, ReadinessState::Ready));
     let deletion = async {
-        wait_until("the report waits", async || waiting(&mut watcher).await == 1).await;
+        wait_until("the report waits", async || lock_waits(&mut watcher).await == 1).await;
         server.owner.delete::<Value>(MAIN).await
     };
     let release = async {
         let mut watcher = server.database_owner().await;
-        wait_until("both wait", async || waiting(&mut watcher).await == 2).await;
+        wait_until("both wait", async || lock_waits(&mut watcher).await == 2).await;
         busy.commit().await.unwrap();
     };
     let ((), deleted, ()) = tokio::join!(report, deletion, release);

@@ -1,6 +1,6 @@
 //! What runtimes do by themselves, and what a host says of it late, twice or badly.
 
-use crate::support::{MANIFEST, TestServer, report};
+use crate::support::{MANIFEST, TestServer, code, lock_waits, report};
 use envforge_api::gateway::{ACTIVITY_PATH, FEED_PATH};
 use envforge_api::host::{ManifestReport, Trouble};
 use envforge_api::http::usage::WorkspaceUsage;
@@ -11,6 +11,7 @@ use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
 use envforge_testkit::wait_until;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 const WAKE: &str = "/v1/orgs/acme/workspaces/main/wake";
 
@@ -117,4 +118,29 @@ async fn requests_of_a_killed_gateway_keep_nothing_awake() {
     let mut feed = gateway.stream(FEED_PATH).await.unwrap();
     feed.chunk().await.unwrap().expect("the feed begins");
     assert_eq!(verdict().await, "idle", "the gateway that comes knows its own requests");
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn two_wakes_at_once_dont_share_the_memory_of_one() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    server.named_workspace(&mut host, "other").await;
+    let (mut holder, mut watcher) = (server.database_owner().await, server.database_owner().await);
+    sqlx::query("UPDATE hosts SET memory = 1").execute(&mut holder).await.unwrap();
+    // Both wakes come as far as they can without the host's row.
+    let mut busy = holder.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM hosts FOR UPDATE").execute(&mut *busy).await.unwrap();
+    let wake = async |slug: &str| {
+        server.owner.post::<_, Workspace>(&format!("/v1/orgs/acme/workspaces/{slug}/wake"), &json!({})).await
+    };
+    let release = async {
+        wait_until("both wait", async || lock_waits(&mut watcher).await == 2).await;
+        busy.commit().await.unwrap();
+    };
+    let (one, other, ()) = tokio::join!(wake("main"), wake("other"), release);
+    let (woken, refused): (Vec<_>, Vec<_>) = [one, other].into_iter().partition(Result::is_ok);
+    assert_eq!(woken.len(), 1);
+    assert_eq!(code(refused.into_iter().next().unwrap()), "runtime.no_capacity");
 }

@@ -441,3 +441,13 @@ pub(crate) fn unknown<T: envforge_core::id::Id>() -> T {
 pub(crate) fn raw() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
+
+/// How many statements wait for a lock.
+pub(crate) async fn lock_waits(connection: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE NOT l.granted AND a.datname = current_database()",
+    )
+    .fetch_one(connection)
+    .await
+    .unwrap()
+}
