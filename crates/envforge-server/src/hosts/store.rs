@@ -176,12 +176,20 @@ pub(crate) async fn insert_command(tx: &mut Tx, host: HostId, command: &HostComm
     Ok(())
 }
 
-/// Commands of a host without an answer, oldest first.
+/// Most commands sent of one workspace before the first of them is answered, and most of one host.
+const OPEN_MAX: (i64, i64) = (20, 200);
+
+/// Commands of a host without an answer, oldest first; each workspace's first come before any other's many.
 pub(crate) async fn open_commands(tx: &mut Tx, host: HostId) -> Answer<Vec<HostCommand>> {
     let rows: Vec<Json<HostCommand>> = sqlx::query_scalar(
-        "SELECT command FROM host_commands WHERE host_id = $1 AND answered_at IS NULL ORDER BY seq LIMIT 200",
+        "SELECT command FROM ( \
+           SELECT command, seq, row_number() OVER (PARTITION BY workspace_id ORDER BY seq) AS place \
+           FROM host_commands WHERE host_id = $1 AND answered_at IS NULL \
+         ) open WHERE place <= $2 ORDER BY place, seq LIMIT $3",
     )
     .bind(host.uuid())
+    .bind(OPEN_MAX.0)
+    .bind(OPEN_MAX.1)
     .fetch_all(tx.conn())
     .await?;
     Ok(rows.into_iter().map(|row| row.0).collect())

@@ -15,12 +15,14 @@ use envforge_api::host::{JobReport, Order, RunJob, Trouble};
 use envforge_api::http::runs::{CreateRun, Run, RunState};
 use envforge_core::id::{JobId, WorkspaceId};
 use envforge_core::name::Slug;
-use envforge_core::refusal::Refusal;
+use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::runtime::WakeOutcome;
 use serde_json::json;
 
 /// Longest command line, in bytes.
 const ARGV_MAX: usize = 32 * 1024;
+/// Most runs of one workspace that have not ended.
+const OPEN_MAX: i64 = 20;
 
 /// Asks for a run, waking the runtime.
 pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun) -> Answer<Run> {
@@ -35,6 +37,17 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     }
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
+    if store::open(&mut tx, row.id).await? >= OPEN_MAX {
+        let refusal = Refusal::new(
+            RefusalKind::Limit,
+            "run.too_many",
+            format!("{OPEN_MAX} runs of this workspace have not ended yet"),
+        );
+        return Err(refusal
+            .hint("wait for one of them, or put the runtime to sleep to end them")
+            .retry_after(5)
+            .into());
+    }
     let (id, host, mut generation) = (row.id, row.host, row.runtime.generation);
     let waker = Waker { actor: permit.actor(), cause: format!("envforge run by {}", permit.name), size: None };
     if let WakeOutcome::Start { .. } = runtimes::ops::wake_locked(app, &mut tx, row, &waker).await? {

@@ -4,6 +4,7 @@ use crate::support::{TestServer, code, report};
 use envforge_api::host::{ManifestReport, Order, Outcome, Trouble};
 use envforge_api::http::accounts::{HostState, Hosts};
 use envforge_api::http::workspaces::Workspace;
+use envforge_core::id::Id as _;
 use envforge_core::readiness::{PartKind, ReadinessState};
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
 use envforge_testkit::wait_until;
@@ -304,4 +305,30 @@ async fn parts_sleep_when_the_runtime_does() {
             .all(|part| part.state == ReadinessState::Asleep)
     );
     assert_eq!(view.shell.state, ReadinessState::Ready, "the shell is always there");
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn runs_without_end_are_refused_and_starve_nobody() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let run = json!({ "argv": ["sleep", "1000"] });
+    let ask = async || server.owner.post::<_, Value>("/v1/orgs/acme/workspaces/main/runs", &run).await;
+    for _ in 0..20 {
+        ask().await.unwrap();
+    }
+    assert_eq!(code(ask().await), "run.too_many");
+    // However many are open of one workspace, another's first command is among those sent.
+    let mut owner = server.database_owner().await;
+    sqlx::query(
+        "INSERT INTO host_commands (id, org_id, host_id, workspace_id, generation, verb, command, created_at) \
+         SELECT gen_random_uuid(), org_id, host_id, workspace_id, generation, verb, command, created_at \
+         FROM host_commands, generate_series(1, 300) WHERE workspace_id = $1 AND verb = 'START_RUNTIME'",
+    )
+    .bind(workspace.id.uuid())
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    server.named_workspace(&mut host, "other").await;
 }
