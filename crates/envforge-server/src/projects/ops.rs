@@ -8,7 +8,8 @@ use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
 use envforge_api::http::projects::{CreateProject, Project, Projects};
-use envforge_core::refusal::Refusal;
+use envforge_core::access::Action;
+use envforge_core::refusal::{Refusal, RefusalKind};
 
 /// Projects of the org.
 pub async fn list(app: &App, permit: &Permit) -> Answer<Projects> {
@@ -31,6 +32,15 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateProject) -> Answ
     }
     if let Some(existing) = existing(&mut tx, request).await? {
         return Ok(existing);
+    }
+    if request.repository.starts_with('/') && !permit.also(Action::CreateLocalProject) {
+        return Err(Refusal::new(
+            RefusalKind::Forbidden,
+            "project.path_forbidden",
+            "only an owner can make a project of a path on the box",
+        )
+        .hint("give the repository's Git URL, or ask an owner to make the project once")
+        .into());
     }
     let project = Project {
         id: app.mint(),
