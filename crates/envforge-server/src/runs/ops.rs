@@ -13,8 +13,10 @@ use crate::runtimes::ops::Waker;
 use crate::workspaces;
 use envforge_api::host::{JobReport, Order, RunJob, Trouble};
 use envforge_api::http::runs::{CreateRun, Run, RunState};
+use envforge_core::access::Action;
 use envforge_core::id::{JobId, WorkspaceId};
 use envforge_core::name::Slug;
+use envforge_core::readiness::without_log;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::runtime::WakeOutcome;
 use serde_json::json;
@@ -68,7 +70,10 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
 pub async fn show(app: &App, permit: &Permit, slug: &Slug, job: JobId) -> Answer<Run> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::ops::find(&mut tx, slug).await?;
-    let run = store::find(&mut tx, row.id, job).await?;
+    let run = store::find(&mut tx, row.id, job).await?.map(|run| match &run.cause {
+        Some(cause) if !permit.also(Action::ReadLogs) => Run { cause: Some(without_log(cause).to_owned()), ..run },
+        _ => run,
+    });
     run.ok_or_else(|| Refusal::not_found("run.not_found", "there is no such run in this workspace").into())
 }
 
@@ -80,7 +85,8 @@ pub async fn reported(app: &App, tx: &mut Tx, workspace: WorkspaceId, report: &J
     }
     if ended.is_some() {
         let details = json!({ "job": report.job, "exit_code": report.exit_code });
-        let cause = report.cause.as_deref().unwrap_or("ended");
+        // Who reads the ledger may not be one who reads logs.
+        let cause = report.cause.as_deref().map_or("ended", without_log);
         ledger::record(app, tx, Entry::new("system:host", "run.ended", workspace, cause).details(details)).await?;
     }
     if let Some(org) = tx.org() {

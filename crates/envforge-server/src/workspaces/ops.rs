@@ -12,12 +12,13 @@ use crate::projects;
 use envforge_api::host::{ManifestReport, Order, PrepareShell, Trouble, WorkspaceNames};
 use envforge_api::http::projects::Project;
 use envforge_api::http::workspaces::{CreateWorkspace, DevHost, RuntimeView, Workspace, Workspaces};
+use envforge_core::access::Action;
 use envforge_core::hostname;
 use envforge_core::id::{HostId, WorkspaceId};
 use envforge_core::idle::{self, IdleFacts, IdlePolicy};
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
-use envforge_core::readiness::{Part, PartKind, ReadinessState};
+use envforge_core::readiness::{Part, PartKind, ReadinessState, without_log};
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use jiff::SignedDuration;
@@ -52,23 +53,23 @@ pub async fn list(app: &App, permit: &Permit) -> Answer<Workspaces> {
     let mut tx = app.db.begin(permit.scope).await?;
     let mut workspaces = Vec::new();
     for row in store::list(&mut tx).await? {
-        workspaces.push(shown(app, &mut tx, row).await?);
+        workspaces.push(shown(app, &mut tx, permit, row).await?);
     }
     Ok(Workspaces { workspaces })
 }
 
 /// One workspace as people see it.
-pub async fn view(app: &App, scope: OrgScope, slug: &Slug) -> Answer<Workspace> {
-    let mut tx = app.db.begin(scope).await?;
+pub async fn view(app: &App, permit: &Permit, slug: &Slug) -> Answer<Workspace> {
+    let mut tx = app.db.begin(permit.scope).await?;
     let row = find(&mut tx, slug).await?;
-    shown(app, &mut tx, row).await
+    shown(app, &mut tx, permit, row).await
 }
 
 /// One workspace as people see it, by id; `None` once it is deleted.
-pub async fn view_by_id(app: &App, scope: OrgScope, id: WorkspaceId) -> Answer<Option<Workspace>> {
-    let mut tx = app.db.begin(scope).await?;
+pub async fn view_by_id(app: &App, permit: &Permit, id: WorkspaceId) -> Answer<Option<Workspace>> {
+    let mut tx = app.db.begin(permit.scope).await?;
     match store::find_by_id(&mut tx, id).await? {
-        Some(row) => Ok(Some(shown(app, &mut tx, row).await?)),
+        Some(row) => Ok(Some(shown(app, &mut tx, permit, row).await?)),
         None => Ok(None),
     }
 }
@@ -100,6 +101,15 @@ pub async fn host_changed(tx: &mut Tx, scope: OrgScope, host: HostId) -> Answer<
     Ok(())
 }
 
+/// Takes the log lines out of every cause.
+pub fn without_logs(row: &mut Row) {
+    row.shell = row.shell.clone().without_log();
+    row.parts = row.parts.drain(..).map(Part::without_log).collect();
+    if let Some(trouble) = &mut row.blocked {
+        trouble.cause = without_log(&trouble.cause).to_owned();
+    }
+}
+
 /// What nobody but its host could tell, as long as that is away. Nothing of it is stored: once the host is back, its
 /// reports are what counts.
 fn without_host(app: &App, row: &mut Row, view: &mut RuntimeView) {
@@ -121,7 +131,10 @@ fn without_host(app: &App, row: &mut Row, view: &mut RuntimeView) {
     }
 }
 
-async fn shown(app: &App, tx: &mut Tx, mut row: Row) -> Answer<Workspace> {
+async fn shown(app: &App, tx: &mut Tx, permit: &Permit, mut row: Row) -> Answer<Workspace> {
+    if !permit.also(Action::ReadLogs) {
+        without_logs(&mut row);
+    }
     let labels = store::labels(tx, row.id).await?;
     let dev_hosts = labels
         .into_iter()
@@ -159,6 +172,7 @@ async fn shown(app: &App, tx: &mut Tx, mut row: Row) -> Answer<Workspace> {
         shell: row.shell,
         runtime,
         parts,
+        diagnostics: row.diagnostics,
         dev_hosts,
         created_at: row.created_at,
     })
@@ -189,7 +203,7 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> An
         },
     };
     tx.commit().await?;
-    view_by_id(app, permit.scope, id).await?.ok_or_else(|| not_found(&slug_of(request)))
+    view_by_id(app, permit, id).await?.ok_or_else(|| not_found(&slug_of(request)))
 }
 
 fn slug_of(request: &CreateWorkspace) -> Slug {
@@ -198,36 +212,31 @@ fn slug_of(request: &CreateWorkspace) -> Slug {
 
 /// The workspace a request means, if there is one: that of its branch, whatever it is called.
 async fn existing(tx: &mut Tx, project: &Project, request: &CreateWorkspace) -> Answer<Option<Row>> {
-    if let Some(existing) = store::find_by_branch(tx, &project.id, &request.branch).await? {
-        if request.slug.as_ref().is_some_and(|slug| *slug != existing.slug) {
-            return Err(Refusal::conflict(
-                "workspace.branch_taken",
-                format!("branch `{}` has a workspace already: `{}`", existing.branch, existing.slug),
-            )
-            .hint("use that one, or delete it first")
-            .into());
-        }
-        if existing.deleting {
-            return Err(Refusal::conflict(
-                "workspace.deleting",
-                format!("workspace `{}` is being deleted", existing.slug),
-            )
-            .hint("try again in a moment")
-            .retry_after(2)
-            .into());
-        }
-        return Ok(Some(existing));
-    }
-    let slug = slug_of(request);
-    if let Some(other) = store::find(tx, &slug).await? {
-        return Err(Refusal::conflict(
+    let found = match store::find_by_branch(tx, &project.id, &request.branch).await? {
+        Some(found) => Some(found),
+        None => store::find(tx, &slug_of(request)).await?,
+    };
+    let Some(found) = found else { return Ok(None) };
+    let refusal = if found.project != request.project || found.branch != request.branch {
+        Refusal::conflict(
             "workspace.name_taken",
-            format!("workspace `{slug}` is of branch `{}` of project `{}`", other.branch, other.project),
+            format!("workspace `{}` is of branch `{}` of project `{}`", found.slug, found.branch, found.project),
         )
         .hint("choose another name for this one")
-        .into());
-    }
-    Ok(None)
+    } else if request.slug.as_ref().is_some_and(|slug| *slug != found.slug) {
+        Refusal::conflict(
+            "workspace.branch_taken",
+            format!("branch `{}` has a workspace already: `{}`", found.branch, found.slug),
+        )
+        .hint("use that one, or delete it first")
+    } else if found.deleting {
+        Refusal::conflict("workspace.deleting", format!("workspace `{}` is being deleted", found.slug))
+            .hint("try again in a moment")
+            .retry_after(2)
+    } else {
+        return Ok(Some(found));
+    };
+    Err(refusal.into())
 }
 
 /// Prepares a workspace's shell again if it is blocked.

@@ -4,6 +4,7 @@ use crate::support::{TestServer, code, report};
 use envforge_api::host::{ManifestReport, Order, Outcome, Trouble};
 use envforge_api::http::accounts::{HostState, Hosts};
 use envforge_api::http::workspaces::Workspace;
+use envforge_core::access::Role;
 use envforge_core::id::Id as _;
 use envforge_core::readiness::{PartKind, ReadinessState};
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
@@ -149,7 +150,11 @@ async fn a_broken_manifest_keeps_the_last_good_one_and_says_why() {
     broken.manifest =
         Some(ManifestReport::Broken { diagnostics: vec!["envforge.yml:3:5: unknown key `comand`".to_owned()] });
     host.report(broken).await;
-    assert_eq!(server.show("main").await.dev_hosts.len(), 2, "the last good manifest stays in force");
+    let view = server.show("main").await;
+    assert_eq!(view.dev_hosts.len(), 2, "the last good manifest stays in force");
+    assert_eq!(view.diagnostics, ["envforge.yml:3:5: unknown key `comand`"]);
+    host.prepared(workspace.id).await;
+    assert!(server.show("main").await.diagnostics.is_empty(), "a good one ends them");
 }
 
 // proves UP-7
@@ -331,4 +336,54 @@ async fn runs_without_end_are_refused_and_starve_nobody() {
     .await
     .unwrap();
     server.named_workspace(&mut host, "other").await;
+}
+
+// proves ORG-2 RUN-1
+#[tokio::test]
+async fn log_lines_in_causes_are_for_those_who_may_read_logs() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let run: Value =
+        server.owner.post("/v1/orgs/acme/workspaces/main/runs", &json!({ "argv": ["npm", "test"] })).await.unwrap();
+    let start = host.command("START_RUNTIME").await;
+    host.done(&start).await;
+    let cause = "`npm run dev` ended with 1\nlast lines of its log:\na secret";
+    let mut blocked = report(workspace.id, start.generation, ObservedPhase::Blocked, true, ReadinessState::Blocked);
+    blocked.trouble = Some(Trouble { cause: cause.to_owned(), ..trouble("service.exited") });
+    blocked.parts.iter_mut().for_each(|part| part.cause = Some(cause.to_owned()));
+    let job = json!({ "job": run["id"], "state": "failed", "exit_code": null, "cause": cause });
+    blocked.jobs = vec![serde_json::from_value(job).unwrap()];
+    host.report(blocked).await;
+    let run = format!("/v1/orgs/acme/workspaces/main/runs/{}", run["id"].as_str().unwrap());
+    for (role, reads) in [(Role::Developer, true), (Role::Reviewer, false), (Role::Billing, false)] {
+        let member = server.member("acme", role).await;
+        for path in ["/v1/orgs/acme/workspaces", "/v1/orgs/acme/workspaces/main", &run] {
+            let seen = member.get::<Value>(path).await.unwrap().to_string();
+            assert!(seen.contains("ended with 1"), "{role}: {path} tells the cause");
+            assert_eq!(seen.contains("a secret"), reads, "{role}: {path}");
+        }
+        let mut events = member.stream("/v1/orgs/acme/workspaces/main/events").await.unwrap();
+        let first = events.chunk().await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&first).contains("a secret"), reads, "{role}: events");
+    }
+    let route = server.gateway().get::<Value>("/internal/gateway/routes/web--main--acme").await.unwrap().to_string();
+    assert!(route.contains("ended with 1") && !route.contains("a secret"), "a gateway");
+    let ledger = server.owner.get::<Value>("/v1/orgs/acme/ledger").await.unwrap().to_string();
+    assert!(!ledger.contains("a secret"), "the ledger");
+}
+
+// proves ORG-2
+#[tokio::test]
+async fn only_an_owner_makes_a_project_of_a_path() {
+    let server = TestServer::start().await;
+    let path = json!({ "slug": "local", "repository": "/srv/planner" });
+    for role in [Role::Admin, Role::Developer] {
+        let member = server.member("acme", role).await;
+        assert_eq!(code(member.post::<_, Value>("/v1/orgs/acme/projects", &path).await), "project.path_forbidden");
+    }
+    let made: Value = server.owner.post("/v1/orgs/acme/projects", &path).await.unwrap();
+    let developer = server.member("acme", Role::Developer).await;
+    let found: Value = developer.post("/v1/orgs/acme/projects", &path).await.unwrap();
+    assert_eq!(made["id"], found["id"], "one that exists is for every developer");
 }
