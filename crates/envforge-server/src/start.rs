@@ -85,7 +85,8 @@ impl Server {
         app.spawn("notifications", app.bus.clone().hear_others(app.db.pool().clone()));
         app.spawn("sealer", ledger::jobs::run(app.clone()));
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));
-        app.spawn("unverified", gateways::jobs::run(app.clone(), unverified.clone()));
+        // Not one that is dropped at the stop: it has a last word.
+        tasks.spawn(gateways::jobs::run(app.clone(), unverified.clone()));
         app.spawn("uplinks", serve_uplinks(app.clone()));
         let public = http::public(app.clone());
         let internal_router = http::internal(app.clone()).layer(axum::Extension(unverified));
