@@ -1243,7 +1243,7 @@ export interface components {
             created_at: string;
             /** @description The key. */
             id: components["schemas"]["ApiKeyId"];
-            /** @description When it was last used. */
+            /** @description When it was last used, to the minute. */
             last_used_at?: string | null;
             /** @description What it is for. */
             name: string;
