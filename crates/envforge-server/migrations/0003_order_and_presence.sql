@@ -25,3 +25,6 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 REVOKE ALL ON FUNCTION system_forget_streams() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION system_forget_streams() TO envforge_app;
+
+-- What was answered long ago is deleted by its age.
+CREATE INDEX host_commands_answered ON host_commands (org_id, answered_at) WHERE answered_at IS NOT NULL;

@@ -244,16 +244,46 @@ pub(crate) async fn start_waits(tx: &mut Tx, workspace: WorkspaceId, generation:
     Ok(sqlx::query_scalar(statement).bind(workspace.uuid()).bind(generation.cast_signed()).fetch_one(tx.conn()).await?)
 }
 
-/// Orders that put to sleep or destroy, failed before `before`, and are still the last their workspace was given.
-pub(crate) async fn failed_orders(tx: &mut Tx, before: Timestamp) -> Answer<Vec<HostCommand>> {
-    let rows: Vec<Json<HostCommand>> = sqlx::query_scalar(
-        "SELECT c.command FROM workspaces w CROSS JOIN LATERAL ( \
+/// An order that failed, and how often it did.
+pub(crate) struct FailedOrder {
+    pub(crate) command: HostCommand,
+    pub(crate) tries: u32,
+    pub(crate) answered_at: Timestamp,
+}
+
+/// Orders that put to sleep or destroy, failed, and are still the last their workspace was given; of one workspace or all.
+pub(crate) async fn failed_orders(tx: &mut Tx, of: Option<WorkspaceId>) -> Answer<Vec<FailedOrder>> {
+    let rows = sqlx::query(
+        "SELECT c.command, c.answered_at, ( \
+           SELECT count(*) FROM host_commands t \
+           WHERE t.workspace_id = c.workspace_id AND t.verb = c.verb AND t.generation = c.generation \
+         ) AS tries FROM workspaces w CROSS JOIN LATERAL ( \
            SELECT * FROM host_commands o WHERE o.workspace_id = w.id AND o.verb IN ('START_RUNTIME', 'FREEZE_RUNTIME', 'STOP_RUNTIME', 'DESTROY_WORKSPACE') \
            ORDER BY o.seq DESC LIMIT 1 \
-         ) c WHERE w.deleted_at IS NULL AND c.verb <> 'START_RUNTIME' AND c.outcome ->> 'outcome' = 'failed' AND c.answered_at < $1",
+         ) c WHERE w.deleted_at IS NULL AND c.verb <> 'START_RUNTIME' AND c.outcome ->> 'outcome' = 'failed' AND ($1 IS NULL OR w.id = $1)",
     )
-    .bind(before.to_sqlx())
+    .bind(of.map(envforge_core::id::Id::uuid))
     .fetch_all(tx.conn())
     .await?;
-    Ok(rows.into_iter().map(|row| row.0).collect())
+    let mut orders = Vec::with_capacity(rows.len());
+    for row in rows {
+        orders.push(FailedOrder {
+            command: row.try_get::<Json<HostCommand>, _>("command")?.0,
+            tries: u32::try_from(row.try_get::<i64, _>("tries")?).unwrap_or(u32::MAX),
+            answered_at: row.try_get::<SqlTimestamp, _>("answered_at")?.to_jiff(),
+        });
+    }
+    Ok(orders)
+}
+
+/// Deletes commands answered before `before`, but none that is its workspace's last; returns how many.
+pub(crate) async fn forget_answered(tx: &mut Tx, before: Timestamp) -> Answer<u64> {
+    let done = sqlx::query(
+        "DELETE FROM host_commands c WHERE org_id = current_org() AND answered_at < $1 \
+         AND EXISTS (SELECT 1 FROM host_commands n WHERE n.workspace_id = c.workspace_id AND n.seq > c.seq)",
+    )
+    .bind(before.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -387,3 +387,33 @@ async fn only_an_owner_makes_a_project_of_a_path() {
     let found: Value = developer.post("/v1/orgs/acme/projects", &path).await.unwrap();
     assert_eq!(made["id"], found["id"], "one that exists is for every developer");
 }
+
+// proves UP-7
+#[tokio::test]
+async fn an_order_that_goes_on_failing_is_given_more_rarely_and_forgotten_in_time() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    let _: Value = server.owner.delete("/v1/orgs/acme/workspaces/main").await.unwrap();
+    for wait in [6, 11, 21] {
+        let destroy = host.command("DESTROY_WORKSPACE").await;
+        host.answer(&destroy, Outcome::Failed(trouble("workspace.not_destroyed"))).await;
+        server.answered(&destroy).await;
+        server.advance(wait - 2);
+        server.reconcile().await;
+        let mut owner = server.database_owner().await;
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM host_commands WHERE answered_at IS NULL")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+        assert_eq!(open, 0, "not yet after {wait} s");
+        server.advance(2);
+        server.reconcile().await;
+    }
+    host.command("DESTROY_WORKSPACE").await;
+    server.advance(24 * 3_600 + 1);
+    envforge_server::runtimes::jobs::forget(server.server.app()).await.unwrap();
+    let mut owner = server.database_owner().await;
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM host_commands").fetch_one(&mut owner).await.unwrap();
+    assert_eq!(kept, 1, "only what waits for an answer");
+}
