@@ -82,6 +82,8 @@ actions! {
     View = "view": Admin Developer Reviewer Billing;
     /// Create a project.
     CreateProject = "create a project": Admin Developer;
+    /// Create a project of a path on the org's own box: its host reads whatever is there.
+    CreateLocalProject = "create a project of a path on the box": ;
     /// Create a workspace.
     CreateWorkspace = "create a workspace": Admin Developer;
     /// Delete a workspace and everything in it.

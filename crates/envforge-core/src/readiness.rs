@@ -6,6 +6,14 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// What stands in a cause before the log lines it quotes.
+pub const LOG_MARKER: &str = "\nlast lines of its log:\n";
+
+/// A cause without the log lines it quotes, for those who may not read logs.
+pub fn without_log(cause: &str) -> &str {
+    cause.split_once(LOG_MARKER).map_or(cause, |(cause, _)| cause)
+}
+
 /// The state of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +97,13 @@ impl Part {
             fix: Some(fix.into()),
             ..Self::new(kind, name, ReadinessState::Blocked)
         }
+    }
+
+    /// The same part, without the log lines its cause quotes.
+    #[must_use]
+    pub fn without_log(mut self) -> Self {
+        self.cause = self.cause.as_deref().map(|cause| without_log(cause).to_owned());
+        self
     }
 
     /// The same part asleep: what it answers once the runtime sleeps.

@@ -8,11 +8,14 @@
 //!     │  └────────────────┘  └── frozen ◄───────────────┘  └─ frozen ── wake ─► waking
 //!     │                            │ stop
 //!     └───────── stopping ◄────────┘        any ──► blocked(cause, fix) ── wake ─► waking
+//!
+//!   waking, awake or frozen ── host: gone, its command carried out ─► asleep
 //! ```
 //!
 //! Intent and observation are separate. [`Runtime::wake`] and [`Runtime::sleep`] change the *intent*, raise the
 //! generation and return the command to send; [`Runtime::observe`] takes what the host reports and returns what the
-//! meter must do. A report of an older generation changes nothing but the meter's evidence. Only the server
+//! meter must do. A report of an older generation changes nothing but the meter's evidence. What ends by itself (its
+//! init died, the machine was restarted) is asleep and meant to be: only a new wake starts it again. Only the server
 //! calls these, in the transaction that writes the result.
 //!
 //! Public names are `asleep`, `waking`, `awake`, `blocked`; frozen counts as asleep, stopping as awake until the
@@ -239,11 +242,18 @@ impl Runtime {
         Some(order)
     }
 
-    /// The host reported `phase` while obeying `generation`; `process_runs` says that a runtime process exists.
+    /// The host reported `phase` while obeying `generation`; `process_runs` says that a runtime process exists, and
+    /// `start_waits` that the `START_RUNTIME` of this generation was not answered yet.
     ///
     /// A report of an older generation tells the truth about processes, so the meter listens to it, but it does not
     /// move the state: the newer command is still on its way.
-    pub fn observe(&mut self, generation: u64, phase: ObservedPhase, process_runs: bool) -> Observed {
+    pub fn observe(
+        &mut self,
+        generation: u64,
+        phase: ObservedPhase,
+        process_runs: bool,
+        start_waits: bool,
+    ) -> Observed {
         let metered = phase.is_metered() && process_runs;
         let meter = match (metered, self.window_open) {
             (true, false) => MeterEffect::OpenWindow,
@@ -253,6 +263,10 @@ impl Runtime {
         self.window_open = metered;
         let before = self.state;
         if generation == self.generation {
+            // Gone although it was started, or frozen: it ended by itself, and nobody has asked for it since.
+            if phase == ObservedPhase::Absent && !(self.intent == RuntimeIntent::Awake && start_waits) {
+                self.intent = RuntimeIntent::Asleep;
+            }
             self.state = match (self.intent, phase) {
                 (_, ObservedPhase::Blocked) => RuntimeState::Blocked,
                 (RuntimeIntent::Awake, ObservedPhase::Starting) => {
@@ -263,7 +277,7 @@ impl Runtime {
                     }
                 }
                 (RuntimeIntent::Awake, ObservedPhase::Up) => RuntimeState::Awake,
-                // Commanded awake, seen absent or frozen: the command is not carried out yet.
+                // Seen absent, frozen or ending: the command is not carried out yet.
                 (RuntimeIntent::Awake, _) => RuntimeState::Waking,
                 (_, ObservedPhase::Frozen) => RuntimeState::Frozen,
                 (_, ObservedPhase::Absent) => RuntimeState::Asleep,
@@ -299,7 +313,7 @@ mod tests {
         let mut runtime = Runtime::new();
         assert_eq!(runtime.wake(), WakeOutcome::Start { thaw: false, new_session: true });
         assert_eq!(runtime.wake(), WakeOutcome::Already);
-        runtime.observe(1, ObservedPhase::Up, true);
+        runtime.observe(1, ObservedPhase::Up, true, false);
         assert_eq!(runtime.wake(), WakeOutcome::Already);
         assert_eq!(runtime.generation, 1);
     }
@@ -310,19 +324,19 @@ mod tests {
         let mut runtime = Runtime::new();
         runtime.wake();
         assert_eq!(
-            runtime.observe(1, ObservedPhase::Starting, false).meter,
+            runtime.observe(1, ObservedPhase::Starting, false, false).meter,
             MeterEffect::None,
             "waking before a process runs is free"
         );
-        assert_eq!(runtime.observe(1, ObservedPhase::Starting, true).meter, MeterEffect::OpenWindow);
-        assert_eq!(runtime.observe(1, ObservedPhase::Up, true).meter, MeterEffect::None);
+        assert_eq!(runtime.observe(1, ObservedPhase::Starting, true, false).meter, MeterEffect::OpenWindow);
+        assert_eq!(runtime.observe(1, ObservedPhase::Up, true, false).meter, MeterEffect::None);
         assert_eq!(runtime.sleep(SleepTier::Frozen), Some(RuntimeOrder::Freeze));
-        let frozen = runtime.observe(2, ObservedPhase::Frozen, true);
+        let frozen = runtime.observe(2, ObservedPhase::Frozen, true, false);
         assert_eq!((frozen.meter, frozen.session_ends), (MeterEffect::CloseWindow, false));
         assert_eq!(runtime.wake(), WakeOutcome::Start { thaw: true, new_session: false });
-        assert_eq!(runtime.observe(3, ObservedPhase::Up, true).meter, MeterEffect::OpenWindow);
+        assert_eq!(runtime.observe(3, ObservedPhase::Up, true, false).meter, MeterEffect::OpenWindow);
         runtime.sleep(SleepTier::Stopped);
-        let gone = runtime.observe(4, ObservedPhase::Absent, false);
+        let gone = runtime.observe(4, ObservedPhase::Absent, false, false);
         assert_eq!((gone.meter, gone.session_ends), (MeterEffect::CloseWindow, true));
     }
 
@@ -330,11 +344,40 @@ mod tests {
     fn an_older_report_moves_the_meter_but_not_the_state() {
         let mut runtime = Runtime::new();
         runtime.wake();
-        runtime.observe(1, ObservedPhase::Up, true);
+        runtime.observe(1, ObservedPhase::Up, true, false);
         runtime.sleep(SleepTier::Frozen);
-        let late = runtime.observe(1, ObservedPhase::Up, true);
+        let late = runtime.observe(1, ObservedPhase::Up, true, false);
         assert_eq!((late.changed, late.meter), (false, MeterEffect::None));
         assert_eq!(runtime.state, RuntimeState::Stopping);
+    }
+
+    // proves RUN-3 COST-1
+    #[test]
+    fn what_ends_by_itself_is_asleep_and_can_be_woken_again() {
+        for frozen in [false, true] {
+            let mut runtime = Runtime::new();
+            runtime.wake();
+            runtime.observe(1, ObservedPhase::Up, true, false);
+            if frozen {
+                runtime.sleep(SleepTier::Frozen);
+                runtime.observe(2, ObservedPhase::Frozen, true, false);
+            }
+            let gone = runtime.observe(runtime.generation, ObservedPhase::Absent, false, false);
+            assert!(gone.session_ends, "frozen: {frozen}");
+            assert_eq!((runtime.intent, runtime.state), (RuntimeIntent::Asleep, RuntimeState::Asleep));
+            assert_eq!(runtime.wake(), WakeOutcome::Start { thaw: false, new_session: true });
+        }
+    }
+
+    #[test]
+    fn a_start_on_its_way_is_not_an_end() {
+        let mut runtime = Runtime::new();
+        runtime.wake();
+        let early = runtime.observe(1, ObservedPhase::Absent, false, true);
+        assert!(!early.session_ends);
+        assert_eq!((runtime.intent, runtime.state), (RuntimeIntent::Awake, RuntimeState::Waking));
+        runtime.observe(1, ObservedPhase::Absent, false, false);
+        assert_eq!(runtime.state, RuntimeState::Asleep, "it was begun, and ended before it was up");
     }
 
     #[test]
@@ -343,7 +386,7 @@ mod tests {
         assert_eq!(runtime.sleep(SleepTier::Stopped), None);
         runtime.wake();
         runtime.sleep(SleepTier::Frozen);
-        runtime.observe(2, ObservedPhase::Frozen, true);
+        runtime.observe(2, ObservedPhase::Frozen, true, false);
         assert_eq!(runtime.sleep(SleepTier::Frozen), None);
         assert_eq!(runtime.sleep(SleepTier::Stopped), Some(RuntimeOrder::Stop));
     }
@@ -362,22 +405,29 @@ mod tests {
     proptest! {
         // proves COST-1
         #[test]
-        fn windows_open_and_close_in_turn(steps in prop::collection::vec((0_u8..4, phase(), any::<bool>(), 0_u64..3), 0..60)) {
+        fn windows_open_and_close_in_turn(steps in prop::collection::vec((0_u8..4, phase(), any::<bool>(), any::<bool>(), 0_u64..3), 0..60)) {
             let mut runtime = Runtime::new();
             let mut open = false;
-            for (what, phase, runs, behind) in steps {
+            for (what, phase, runs, waits, behind) in steps {
                 match what {
                     0 => { runtime.wake(); }
                     1 => { runtime.sleep(SleepTier::Frozen); }
                     2 => { runtime.sleep(SleepTier::Stopped); }
                     _ => {
-                        let seen = runtime.observe(runtime.generation.saturating_sub(behind), phase, runs);
+                        let generation = runtime.generation.saturating_sub(behind);
+                        let seen = runtime.observe(generation, phase, runs, waits);
                         match seen.meter {
                             MeterEffect::OpenWindow => { prop_assert!(!open); open = true; }
                             MeterEffect::CloseWindow => { prop_assert!(open); open = false; }
                             MeterEffect::None => {}
                         }
                         if seen.session_ends { prop_assert!(!open, "a session never ends under an open window"); }
+                        if generation == runtime.generation && phase == ObservedPhase::Absent && !waits {
+                            prop_assert_eq!((runtime.intent, runtime.state), (RuntimeIntent::Asleep, RuntimeState::Asleep));
+                            prop_assert!(!runtime.session_open, "what is gone has no session left");
+                            let mut woken = runtime;
+                            prop_assert_ne!(woken.wake(), WakeOutcome::Already);
+                        }
                     }
                 }
                 prop_assert_eq!(open, runtime.window_open);

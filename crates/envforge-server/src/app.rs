@@ -22,6 +22,8 @@ pub struct Parts {
     pub db: Db,
     /// Tells that something changed.
     pub bus: Bus,
+    /// When this server started: before that it heard of nobody.
+    pub started_at: Timestamp,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The random source.

@@ -3,6 +3,7 @@
 use crate::accounts;
 use crate::app::{App, Parts};
 use crate::gateways;
+use crate::hosts;
 use crate::ledger;
 use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
@@ -62,16 +63,30 @@ impl Server {
         let local_addr = listener.local_addr()?;
         let tasks = TaskTracker::new();
         let uplinks = Arc::new(Uplinks::default());
-        let app =
-            App::new(Parts { db, bus, clock, entropy, signer, keyring, config, uplinks, cancel, tasks: tasks.clone() });
+        let started_at = clock.now();
+        let app = App::new(Parts {
+            db,
+            bus,
+            started_at,
+            clock,
+            entropy,
+            signer,
+            keyring,
+            config,
+            uplinks,
+            cancel,
+            tasks: tasks.clone(),
+        });
         if let Some(wanted) = &app.config.bootstrap {
             accounts::ops::bootstrap(&app, wanted).await.context("the first start")?;
         }
+        hosts::ops::begin(&app).await.context("forgetting the streams of before")?;
         let unverified = gateways::jobs::Unverified::default();
         app.spawn("notifications", app.bus.clone().hear_others(app.db.pool().clone()));
         app.spawn("sealer", ledger::jobs::run(app.clone()));
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));
-        app.spawn("unverified", gateways::jobs::run(app.clone(), unverified.clone()));
+        // Not one that is dropped at the stop: it has a last word.
+        tasks.spawn(gateways::jobs::run(app.clone(), unverified.clone()));
         app.spawn("uplinks", serve_uplinks(app.clone()));
         let public = http::public(app.clone());
         let internal_router = http::internal(app.clone()).layer(axum::Extension(unverified));

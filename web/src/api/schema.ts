@@ -1243,7 +1243,7 @@ export interface components {
             created_at: string;
             /** @description The key. */
             id: components["schemas"]["ApiKeyId"];
-            /** @description When it was last used. */
+            /** @description When it was last used, to the minute. */
             last_used_at?: string | null;
             /** @description What it is for. */
             name: string;
@@ -1804,6 +1804,11 @@ export interface components {
             created_at: string;
             /** @description Dev hosts, one per service; a name is no promise of availability. */
             dev_hosts: components["schemas"]["DevHost"][];
+            /**
+             * @description What is wrong with the checkout's `envforge.yml`: file, line, column, cause, fix. While there is something, the
+             *     last good one stays in force.
+             */
+            diagnostics?: string[];
             /** @description The workspace. */
             id: components["schemas"]["WorkspaceId"];
             /** @description The org. */

@@ -58,7 +58,7 @@ pub struct ApiKey {
     /// When it was made.
     #[schema(value_type = String)]
     pub created_at: Timestamp,
-    /// When it was last used.
+    /// When it was last used, to the minute.
     #[schema(value_type = Option<String>)]
     pub last_used_at: Option<Timestamp>,
 }

@@ -47,6 +47,10 @@ pub struct Workspace {
     pub runtime: RuntimeView,
     /// Services, resources and checks.
     pub parts: Vec<Part>,
+    /// What is wrong with the checkout's `envforge.yml`: file, line, column, cause, fix. While there is something, the
+    /// last good one stays in force.
+    #[serde(default)]
+    pub diagnostics: Vec<String>,
     /// Dev hosts, one per service; a name is no promise of availability.
     pub dev_hosts: Vec<DevHost>,
     /// When it was made.

@@ -28,7 +28,7 @@ pub async fn authenticate(app: &App, key: &str) -> Answer<Option<Identity>> {
     if !key.starts_with(KEY_PREFIX) || key.len() > 200 {
         return Ok(None);
     }
-    store::system_authenticate(&app.db, &digest(key)).await
+    store::system_authenticate(&app.db, &digest(key), app.now()).await
 }
 
 /// The caller, as shown.

@@ -14,9 +14,18 @@ use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-/// The user and memberships behind a key.
-pub(crate) async fn system_authenticate(db: &Db, key_digest: &str) -> Answer<Option<Identity>> {
-    let rows = sqlx::query("SELECT * FROM system_authenticate($1)").bind(key_digest).fetch_all(db.pool()).await?;
+/// The user and memberships behind a key, and that it was used: noted at most once a minute, in the same statement.
+pub(crate) async fn system_authenticate(db: &Db, key_digest: &str, now: Timestamp) -> Answer<Option<Identity>> {
+    let rows = sqlx::query(
+        "WITH used AS ( \
+           UPDATE api_keys SET last_used_at = $2 \
+           WHERE digest = $1 AND revoked_at IS NULL AND coalesce(last_used_at < $2 - interval '1 minute', true) \
+         ) SELECT * FROM system_authenticate($1)",
+    )
+    .bind(key_digest)
+    .bind(now.to_sqlx())
+    .fetch_all(db.pool())
+    .await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let mut identity = Identity {
         key: ApiKeyId::from_uuid(first.try_get("key_id")?),

@@ -1,6 +1,6 @@
 //! `/internal/host/…`, on the internal socket only: registration and the stream itself.
 
-use super::ops;
+use super::{clean, ops};
 use crate::app::App;
 use crate::hosts;
 use crate::platform::bus::Nudge;
@@ -60,7 +60,7 @@ impl FromRequestParts<App> for KnownHost {
 async fn stream(KnownHost(host, scope): KnownHost, State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
     upgrade.max_message_size(MESSAGE_MAX).on_upgrade(move |socket| async move {
         let cancel = app.cancel.clone();
-        let held = Held { app, host, scope, sent: HashMap::new() };
+        let held = Held { app, host, scope, generation: 0, sent: HashMap::new() };
         tokio::select! {
             () = cancel.cancelled() => {}
             result = held.hold(socket) => match result {
@@ -75,6 +75,8 @@ struct Held {
     app: App,
     host: HostId,
     scope: OrgScope,
+    /// Raised by each stream of the host.
+    generation: u64,
     /// When each open command was last sent on this stream.
     sent: HashMap<CommandId, Instant>,
 }
@@ -92,7 +94,7 @@ async fn receive(receiver: &mut SplitStream<WebSocket>) -> Answer<Option<FromHos
             Err(_) => return Err(anyhow::anyhow!("no heartbeat for {SILENCE:?}").into()),
             Ok(None | Some(Ok(Message::Close(_)))) => return Ok(None),
             Ok(Some(Err(error))) => return Err(anyhow::Error::new(error).into()),
-            Ok(Some(Ok(Message::Text(text)))) => return Ok(Some(serde_json::from_str(&text)?)),
+            Ok(Some(Ok(Message::Text(text)))) => return Ok(Some(clean::read(&text)?)),
             Ok(Some(Ok(_))) => {}
         }
     }
@@ -106,6 +108,7 @@ impl Held {
         };
         let mut nudges = self.app.bus.listen();
         let (generation, welcome) = ops::begin(&self.app, self.host, self.scope, &machine).await?;
+        self.generation = generation;
         tracing::info!(host = %self.host, version, generation, "a host's control stream began");
         let result = async {
             send(&mut sender, &welcome).await?;
@@ -164,16 +167,31 @@ impl Held {
         match message {
             FromHost::Hello { .. } => Ok(()),
             FromHost::Answer { command, outcome } => {
-                self.sent.remove(&command);
-                ops::answered(&self.app, self.host, self.scope, command, &outcome).await
+                // One that can't be stored is asked for again, but not at once.
+                let stored = ops::answered(&self.app, self.host, self.scope, command, &outcome).await;
+                given_up(self.host, "answer", stored)
             }
             FromHost::Report { report } => {
-                ops::reported(&self.app, self.scope, &report).await?;
+                // One that can't be stored is acknowledged too: the next is whole again.
+                given_up(self.host, "report", ops::reported(&self.app, self.scope, &report).await)?;
                 send(sender, &ToHost::Acknowledge { workspace: report.workspace, sequence: report.sequence }).await
             }
             FromHost::Heartbeat { workspaces, .. } => {
-                ops::heartbeat(&self.app, self.host, self.scope, &workspaces).await
+                let stored = ops::heartbeat(&self.app, self.host, self.scope, self.generation, workspaces).await;
+                given_up(self.host, "heartbeat", stored)
             }
         }
+    }
+}
+
+/// Lets a message go that can't be stored for what it says; one that the database could not take now ends the stream,
+/// so that the host says it again.
+fn given_up(host: HostId, what: &str, stored: Answer<()>) -> Answer<()> {
+    match stored {
+        Err(fault) if !fault.is_transient() => {
+            tracing::error!(%host, what, %fault, "a host's message could not be stored and is given up");
+            Ok(())
+        }
+        stored => stored,
     }
 }

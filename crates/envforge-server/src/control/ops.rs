@@ -18,6 +18,7 @@ const PASS_LIFE: SignedDuration = SignedDuration::from_hours(24 * 7);
 pub async fn begin(app: &App, host: HostId, scope: OrgScope, machine: &Machine) -> Answer<(u64, ToHost)> {
     let mut tx = app.db.begin(scope).await?;
     let host_generation = hosts::store::stream_began(&mut tx, host, machine, app.now()).await?;
+    workspaces::ops::host_changed(&mut tx, scope, host).await?;
     tx.commit().await?;
     let expires = app.now().saturating_add(PASS_LIFE).map_or(i64::MAX, jiff::Timestamp::as_second);
     let pass = app.signer.sign(&HostPass { host, org: scope.org(), expires });
@@ -32,7 +33,9 @@ pub async fn begin(app: &App, host: HostId, scope: OrgScope, machine: &Machine) 
 /// A stream ended.
 pub async fn end(app: &App, host: HostId, scope: OrgScope, host_generation: u64) -> Answer<()> {
     let mut tx = app.db.begin(scope).await?;
-    hosts::store::stream_ended(&mut tx, host, host_generation).await?;
+    if hosts::store::stream_ended(&mut tx, host, host_generation).await? {
+        workspaces::ops::host_changed(&mut tx, scope, host).await?;
+    }
     tx.commit().await
 }
 
@@ -45,12 +48,18 @@ pub async fn open_commands(app: &App, host: HostId, scope: OrgScope) -> Answer<V
 /// A command was answered.
 pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, outcome: &Outcome) -> Answer<()> {
     let mut tx = app.db.begin(scope).await?;
+    let Some(workspace) = hosts::store::command_workspace(&mut tx, host, id).await? else { return Ok(()) };
+    // The workspace first, as everyone who gives or takes back commands has it.
+    workspaces::store::lock(&mut tx, workspace).await?;
     let Some(command) = hosts::store::answer_command(&mut tx, host, id, outcome, app.now()).await? else {
         return Ok(());
     };
     match (&command.order, outcome) {
         (Order::PrepareShell(_), Outcome::Failed(trouble)) => {
             workspaces::ops::shell_blocked(&mut tx, command.workspace, trouble).await?;
+        }
+        (Order::StartRuntime(_), Outcome::Done) => {
+            runtimes::ops::started(app, &mut tx, command.workspace, command.generation).await?;
         }
         (Order::StartRuntime(_), Outcome::Failed(trouble)) => {
             runtimes::ops::start_failed(app, &mut tx, command.workspace, command.generation, trouble).await?;
@@ -93,16 +102,24 @@ pub async fn reported(app: &App, scope: OrgScope, report: &Report) -> Answer<()>
 }
 
 /// A heartbeat came.
-pub async fn heartbeat(app: &App, host: HostId, scope: OrgScope, pulses: &[Pulse]) -> Answer<()> {
+pub async fn heartbeat(
+    app: &App,
+    host: HostId,
+    scope: OrgScope,
+    host_generation: u64,
+    mut pulses: Vec<Pulse>,
+) -> Answer<()> {
     let now = app.now();
+    // Always in the same order, so that two streams of one host don't wait for each other.
+    pulses.sort_by_key(|pulse| pulse.workspace);
     let mut tx = app.db.begin(scope).await?;
-    hosts::store::seen(&mut tx, host, now).await?;
     let mut unmetered = Vec::new();
-    for pulse in pulses {
+    for pulse in &pulses {
         if runtimes::store::pulse(&mut tx, host, pulse, now).await? {
             unmetered.push(pulse);
         }
     }
+    hosts::store::seen(&mut tx, host, host_generation, now).await?;
     tx.commit().await?;
     for pulse in unmetered {
         runtimes::jobs::reopen(app, scope, pulse.workspace, pulse.generation).await?;

@@ -9,6 +9,7 @@ use crate::platform::fault::Answer;
 use crate::platform::http::answer;
 use crate::platform::http::auth::bearer;
 use crate::platform::http::extract::{Json, Path};
+use crate::runtimes;
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, State};
 use axum::http::request::Parts;
@@ -90,6 +91,8 @@ async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> An
     // Listen first, then look: nothing falls between.
     let mut nudges = app.bus.listen();
     let mut beat = tokio::time::interval(Duration::from_secs(BEAT_SECONDS));
+    // Requests of a gateway that was killed never end. One that lives tells its own again after the first line.
+    runtimes::store::system_forget_requests(&app.db).await?;
     send(sender, &snapshot(app).await?).await?;
     loop {
         let item = tokio::select! {

@@ -12,6 +12,7 @@ use crate::workspaces::store::Row;
 use envforge_api::gateway::{Activity, FeedItem, Route, RouteRule, RouteRuntime, WakeAnswer, WakeRequest};
 use envforge_core::id::{OrgId, WorkspaceId};
 use envforge_core::link::SessionClaims;
+use envforge_core::readiness::{Part, without_log};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::ticket::TicketKind;
 use jiff::SignedDuration;
@@ -19,13 +20,14 @@ use jiff::SignedDuration;
 /// Life of a `service` ticket: a gateway asks again before it ends.
 const TICKET_LIFE: SignedDuration = SignedDuration::from_secs(120);
 
+/// A runtime as gateways are told of it: nobody reads logs through a link.
 fn runtime(row: &Row) -> RouteRuntime {
     RouteRuntime {
         state: row.runtime.state,
         generation: row.runtime.generation,
-        blocked_cause: row.blocked.as_ref().map(|trouble| trouble.cause.clone()),
+        blocked_cause: row.blocked.as_ref().map(|trouble| without_log(&trouble.cause).to_owned()),
         blocked_fix: row.blocked.as_ref().map(|trouble| trouble.fix.clone()),
-        parts: row.parts.clone(),
+        parts: row.parts.iter().cloned().map(Part::without_log).collect(),
     }
 }
 

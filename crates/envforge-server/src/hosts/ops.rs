@@ -8,16 +8,40 @@ use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
 use envforge_api::ambient::opaque_token;
-use envforge_api::host::{HostCommand, Order, Registered};
+use envforge_api::host::{HostCommand, Order, Registered, Trouble};
 use envforge_api::http::accounts::{CreateHostToken, CreatedHostToken, Hosts};
 use envforge_core::id::{HostId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::token::digest;
+use jiff::{SignedDuration, Timestamp};
+
+/// Without a heartbeat for this long, a host counts as lost.
+pub const LOST_AFTER: SignedDuration = SignedDuration::from_secs(20);
 
 /// Prefix of one-time registration tokens.
 const TOKEN_PREFIX: &str = "efht_";
 /// Prefix of host keys.
 const KEY_PREFIX: &str = "efhk_";
+
+/// A server starts: whatever stream the one before it held is gone.
+pub async fn begin(app: &App) -> Answer<()> {
+    store::system_forget_streams(&app.db).await
+}
+
+/// Whether nothing was heard for so long, since `heard`, that nothing will be. A server that was not there itself
+/// first gives everyone the time to come back.
+pub fn is_silent(app: &App, heard: Timestamp) -> bool {
+    app.now().duration_since(heard.max(app.started_at)) > LOST_AFTER
+}
+
+/// What parts on a host that is not connected say.
+pub fn lost() -> Trouble {
+    Trouble {
+        code: "host.lost".to_owned(),
+        cause: "the workspace's host is not connected; what was asked of it waits until it is back".to_owned(),
+        fix: "`envforge doctor` on the host's machine tells why".to_owned(),
+    }
+}
 
 /// Hosts of the org.
 pub async fn list(app: &App, permit: &Permit) -> Answer<Hosts> {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use serde_json::Value;
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 
 /// What placement needs to know.
@@ -59,22 +60,31 @@ pub(crate) async fn list(tx: &mut Tx) -> Answer<Vec<Host>> {
     Ok(hosts)
 }
 
+/// A host, locked until the transaction ends, so that its memory is given to one runtime at a time.
+pub(crate) async fn lock(tx: &mut Tx, host: HostId) -> Answer<Option<Capacity>> {
+    let row = sqlx::query("SELECT id, is_local, online, memory FROM hosts WHERE id = $1 FOR NO KEY UPDATE")
+        .bind(host.uuid())
+        .fetch_optional(tx.conn())
+        .await?;
+    row.as_ref().map(capacity).transpose()
+}
+
+fn capacity(row: &PgRow) -> Answer<Capacity> {
+    Ok(Capacity {
+        host: HostId::from_uuid(row.try_get("id")?),
+        is_local: row.try_get("is_local")?,
+        online: row.try_get("online")?,
+        memory: row.try_get::<i64, _>("memory")?.cast_unsigned(),
+    })
+}
+
 /// Hosts a workspace may be placed on, in order of preference.
 pub(crate) async fn candidates(tx: &mut Tx) -> Answer<Vec<Capacity>> {
     let rows =
         sqlx::query("SELECT id, is_local, online, memory FROM hosts ORDER BY online DESC, is_local DESC, created_at")
             .fetch_all(tx.conn())
             .await?;
-    let mut hosts = Vec::with_capacity(rows.len());
-    for row in rows {
-        hosts.push(Capacity {
-            host: HostId::from_uuid(row.try_get("id")?),
-            is_local: row.try_get("is_local")?,
-            online: row.try_get("online")?,
-            memory: row.try_get::<i64, _>("memory")?.cast_unsigned(),
-        });
-    }
-    Ok(hosts)
+    rows.iter().map(capacity).collect()
 }
 
 pub(crate) async fn system_find_host(db: &Db, key_digest: &str) -> Answer<Option<(HostId, OrgScope)>> {
@@ -126,12 +136,20 @@ pub(crate) async fn stream_ended(tx: &mut Tx, host: HostId, generation: u64) -> 
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn seen(tx: &mut Tx, host: HostId, now: Timestamp) -> Answer<()> {
-    sqlx::query("UPDATE hosts SET last_seen_at = $2 WHERE id = $1")
+/// A heartbeat on the stream of a generation: the host is there.
+pub(crate) async fn seen(tx: &mut Tx, host: HostId, generation: u64, now: Timestamp) -> Answer<()> {
+    sqlx::query("UPDATE hosts SET last_seen_at = $2, online = online OR generation = $3 WHERE id = $1")
         .bind(host.uuid())
         .bind(now.to_sqlx())
+        .bind(generation.cast_signed())
         .execute(tx.conn())
         .await?;
+    Ok(())
+}
+
+/// No host has a control stream, as far as is known.
+pub(crate) async fn system_forget_streams(db: &Db) -> Answer<()> {
+    sqlx::query("SELECT system_forget_streams()").execute(db.pool()).await?;
     Ok(())
 }
 
@@ -158,15 +176,31 @@ pub(crate) async fn insert_command(tx: &mut Tx, host: HostId, command: &HostComm
     Ok(())
 }
 
-/// Commands of a host without an answer, oldest first.
+/// Most commands sent of one workspace before the first of them is answered, and most of one host.
+const OPEN_MAX: (i64, i64) = (20, 200);
+
+/// Commands of a host without an answer, oldest first; each workspace's first come before any other's many.
 pub(crate) async fn open_commands(tx: &mut Tx, host: HostId) -> Answer<Vec<HostCommand>> {
     let rows: Vec<Json<HostCommand>> = sqlx::query_scalar(
-        "SELECT command FROM host_commands WHERE host_id = $1 AND answered_at IS NULL ORDER BY id LIMIT 200",
+        "SELECT command FROM ( \
+           SELECT command, seq, row_number() OVER (PARTITION BY workspace_id ORDER BY seq) AS place \
+           FROM host_commands WHERE host_id = $1 AND answered_at IS NULL \
+         ) open WHERE place <= $2 ORDER BY place, seq LIMIT $3",
     )
     .bind(host.uuid())
+    .bind(OPEN_MAX.0)
+    .bind(OPEN_MAX.1)
     .fetch_all(tx.conn())
     .await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// The workspace of a command without an answer; `None` when it has one or is not this host's.
+pub(crate) async fn command_workspace(tx: &mut Tx, host: HostId, id: CommandId) -> Answer<Option<WorkspaceId>> {
+    let statement = "SELECT workspace_id FROM host_commands WHERE id = $1 AND host_id = $2 AND answered_at IS NULL";
+    let workspace: Option<uuid::Uuid> =
+        sqlx::query_scalar(statement).bind(id.uuid()).bind(host.uuid()).fetch_optional(tx.conn()).await?;
+    Ok(workspace.map(WorkspaceId::from_uuid))
 }
 
 /// Stores an answer; `None` when the command was answered before or is not this host's.
@@ -204,16 +238,52 @@ pub(crate) async fn supersede(tx: &mut Tx, workspace: WorkspaceId, before: u64, 
     Ok(())
 }
 
-/// Orders that put to sleep or destroy, failed before `before`, and are still the last their workspace was given.
-pub(crate) async fn failed_orders(tx: &mut Tx, before: Timestamp) -> Answer<Vec<HostCommand>> {
-    let rows: Vec<Json<HostCommand>> = sqlx::query_scalar(
-        "SELECT c.command FROM workspaces w CROSS JOIN LATERAL ( \
+/// Whether the start of a generation was not answered yet.
+pub(crate) async fn start_waits(tx: &mut Tx, workspace: WorkspaceId, generation: u64) -> Answer<bool> {
+    let statement = "SELECT EXISTS (SELECT 1 FROM host_commands WHERE workspace_id = $1 AND generation = $2 AND verb = 'START_RUNTIME' AND answered_at IS NULL)";
+    Ok(sqlx::query_scalar(statement).bind(workspace.uuid()).bind(generation.cast_signed()).fetch_one(tx.conn()).await?)
+}
+
+/// An order that failed, and how often it did.
+pub(crate) struct FailedOrder {
+    pub(crate) command: HostCommand,
+    pub(crate) tries: u32,
+    pub(crate) answered_at: Timestamp,
+}
+
+/// Orders that put to sleep or destroy, failed, and are still the last their workspace was given; of one workspace or all.
+pub(crate) async fn failed_orders(tx: &mut Tx, of: Option<WorkspaceId>) -> Answer<Vec<FailedOrder>> {
+    let rows = sqlx::query(
+        "SELECT c.command, c.answered_at, ( \
+           SELECT count(*) FROM host_commands t \
+           WHERE t.workspace_id = c.workspace_id AND t.verb = c.verb AND t.generation = c.generation \
+         ) AS tries FROM workspaces w CROSS JOIN LATERAL ( \
            SELECT * FROM host_commands o WHERE o.workspace_id = w.id AND o.verb IN ('START_RUNTIME', 'FREEZE_RUNTIME', 'STOP_RUNTIME', 'DESTROY_WORKSPACE') \
-           ORDER BY o.id DESC LIMIT 1 \
-         ) c WHERE w.deleted_at IS NULL AND c.verb <> 'START_RUNTIME' AND c.outcome ->> 'outcome' = 'failed' AND c.answered_at < $1",
+           ORDER BY o.seq DESC LIMIT 1 \
+         ) c WHERE w.deleted_at IS NULL AND c.verb <> 'START_RUNTIME' AND c.outcome ->> 'outcome' = 'failed' AND ($1 IS NULL OR w.id = $1)",
     )
-    .bind(before.to_sqlx())
+    .bind(of.map(envforge_core::id::Id::uuid))
     .fetch_all(tx.conn())
     .await?;
-    Ok(rows.into_iter().map(|row| row.0).collect())
+    let mut orders = Vec::with_capacity(rows.len());
+    for row in rows {
+        orders.push(FailedOrder {
+            command: row.try_get::<Json<HostCommand>, _>("command")?.0,
+            tries: u32::try_from(row.try_get::<i64, _>("tries")?).unwrap_or(u32::MAX),
+            answered_at: row.try_get::<SqlTimestamp, _>("answered_at")?.to_jiff(),
+        });
+    }
+    Ok(orders)
+}
+
+/// Deletes commands answered before `before`, but none that is its workspace's last; returns how many.
+pub(crate) async fn forget_answered(tx: &mut Tx, before: Timestamp) -> Answer<u64> {
+    let done = sqlx::query(
+        "DELETE FROM host_commands c WHERE org_id = current_org() AND answered_at < $1 \
+         AND EXISTS (SELECT 1 FROM host_commands n WHERE n.workspace_id = c.workspace_id AND n.seq > c.seq)",
+    )
+    .bind(before.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected())
 }

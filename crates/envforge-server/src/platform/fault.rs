@@ -26,11 +26,21 @@ impl From<sqlx::Error> for Fault {
                     .hint("free space on the disk that holds the data directory, then try again")
                     .into()
             }
-            Some("53200" | "53300" | "57P01" | "57P02" | "57P03") => {
+            // Also lost connections, and transactions that stood in each other's way and were rolled back.
+            Some("08000" | "08003" | "08006" | "40001" | "40P01" | "53200" | "53300" | "57P01" | "57P02" | "57P03") => {
                 Refusal::unavailable("database.unavailable", "the database can't answer now, nothing was changed")
                     .into()
             }
-            _ if matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => {
+            _ if matches!(
+                error,
+                sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+                    | sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+            ) =>
+            {
                 tracing::warn!(%error, "the database is out of reach");
                 Refusal::unavailable("database.unavailable", "the database is out of reach, nothing was changed").into()
             }
@@ -46,6 +56,11 @@ impl From<serde_json::Error> for Fault {
 }
 
 impl Fault {
+    /// Whether trying again can help: the database is out of reach, not the data wrong.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.kind == RefusalKind::Unavailable)
+    }
+
     /// The refusal to show. A fault of ours is logged here, once, and shown without its cause.
     pub fn into_refusal(self) -> Refusal {
         match self {

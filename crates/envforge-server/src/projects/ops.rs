@@ -4,10 +4,12 @@ use super::store;
 use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
+use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
 use envforge_api::http::projects::{CreateProject, Project, Projects};
-use envforge_core::refusal::Refusal;
+use envforge_core::access::Action;
+use envforge_core::refusal::{Refusal, RefusalKind};
 
 /// Projects of the org.
 pub async fn list(app: &App, permit: &Permit) -> Answer<Projects> {
@@ -28,15 +30,16 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateProject) -> Answ
         .hint("give the repository's Git URL")
         .into());
     }
-    if let Some(existing) = store::find(&mut tx, &request.slug).await? {
-        if existing.repository == request.repository {
-            return Ok(existing);
-        }
-        return Err(Refusal::conflict(
-            "project.exists",
-            format!("project `{}` is of another repository: {}", request.slug, existing.repository),
+    if let Some(existing) = existing(&mut tx, request).await? {
+        return Ok(existing);
+    }
+    if request.repository.starts_with('/') && !permit.also(Action::CreateLocalProject) {
+        return Err(Refusal::new(
+            RefusalKind::Forbidden,
+            "project.path_forbidden",
+            "only an owner can make a project of a path on the box",
         )
-        .hint("choose another slug")
+        .hint("give the repository's Git URL, or ask an owner to make the project once")
         .into());
     }
     let project = Project {
@@ -45,11 +48,28 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateProject) -> Answ
         repository: request.repository.clone(),
         created_at: app.now(),
     };
-    store::insert(&mut tx, &project).await?;
+    if !store::insert(&mut tx, &project).await? {
+        // Somebody asked for the same slug at the same moment, and has committed.
+        let gone = || Refusal::unavailable("project.changing", "this project is just changing");
+        return Ok(existing(&mut tx, request).await?.ok_or_else(gone)?);
+    }
     ledger::record(app, &mut tx, Entry::new(&permit.actor(), "project.created", project.id, project.slug.as_str()))
         .await?;
     tx.commit().await?;
     Ok(project)
+}
+
+async fn existing(tx: &mut Tx, request: &CreateProject) -> Answer<Option<Project>> {
+    let Some(existing) = store::find(tx, &request.slug).await? else { return Ok(None) };
+    if existing.repository == request.repository {
+        return Ok(Some(existing));
+    }
+    Err(Refusal::conflict(
+        "project.exists",
+        format!("project `{}` is of another repository: {}", request.slug, existing.repository),
+    )
+    .hint("choose another slug")
+    .into())
 }
 
 fn check_repository(repository: &str) -> Answer<()> {

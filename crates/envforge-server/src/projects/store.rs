@@ -29,9 +29,10 @@ pub(crate) async fn find(tx: &mut Tx, slug: &Slug) -> Answer<Option<Project>> {
     row.as_ref().map(project).transpose()
 }
 
-pub(crate) async fn insert(tx: &mut Tx, project: &Project) -> Answer<()> {
-    sqlx::query(
-        "INSERT INTO projects (id, org_id, slug, repository, created_at) VALUES ($1, current_org(), $2, $3, $4)",
+/// Adds a project; `false` when somebody else has just taken its slug.
+pub(crate) async fn insert(tx: &mut Tx, project: &Project) -> Answer<bool> {
+    let inserted = sqlx::query(
+        "INSERT INTO projects (id, org_id, slug, repository, created_at) VALUES ($1, current_org(), $2, $3, $4) ON CONFLICT DO NOTHING",
     )
     .bind(project.id.uuid())
     .bind(project.slug.as_str())
@@ -39,5 +40,5 @@ pub(crate) async fn insert(tx: &mut Tx, project: &Project) -> Answer<()> {
     .bind(project.created_at.to_sqlx())
     .execute(tx.conn())
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected() == 1)
 }

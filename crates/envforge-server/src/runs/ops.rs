@@ -13,14 +13,18 @@ use crate::runtimes::ops::Waker;
 use crate::workspaces;
 use envforge_api::host::{JobReport, Order, RunJob, Trouble};
 use envforge_api::http::runs::{CreateRun, Run, RunState};
+use envforge_core::access::Action;
 use envforge_core::id::{JobId, WorkspaceId};
 use envforge_core::name::Slug;
-use envforge_core::refusal::Refusal;
+use envforge_core::readiness::without_log;
+use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::runtime::WakeOutcome;
 use serde_json::json;
 
 /// Longest command line, in bytes.
 const ARGV_MAX: usize = 32 * 1024;
+/// Most runs of one workspace that have not ended.
+const OPEN_MAX: i64 = 20;
 
 /// Asks for a run, waking the runtime.
 pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun) -> Answer<Run> {
@@ -35,6 +39,17 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     }
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
+    if store::open(&mut tx, row.id).await? >= OPEN_MAX {
+        let refusal = Refusal::new(
+            RefusalKind::Limit,
+            "run.too_many",
+            format!("{OPEN_MAX} runs of this workspace have not ended yet"),
+        );
+        return Err(refusal
+            .hint("wait for one of them, or put the runtime to sleep to end them")
+            .retry_after(5)
+            .into());
+    }
     let (id, host, mut generation) = (row.id, row.host, row.runtime.generation);
     let waker = Waker { actor: permit.actor(), cause: format!("envforge run by {}", permit.name), size: None };
     if let WakeOutcome::Start { .. } = runtimes::ops::wake_locked(app, &mut tx, row, &waker).await? {
@@ -55,7 +70,10 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
 pub async fn show(app: &App, permit: &Permit, slug: &Slug, job: JobId) -> Answer<Run> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::ops::find(&mut tx, slug).await?;
-    let run = store::find(&mut tx, row.id, job).await?;
+    let run = store::find(&mut tx, row.id, job).await?.map(|run| match &run.cause {
+        Some(cause) if !permit.also(Action::ReadLogs) => Run { cause: Some(without_log(cause).to_owned()), ..run },
+        _ => run,
+    });
     run.ok_or_else(|| Refusal::not_found("run.not_found", "there is no such run in this workspace").into())
 }
 
@@ -67,7 +85,8 @@ pub async fn reported(app: &App, tx: &mut Tx, workspace: WorkspaceId, report: &J
     }
     if ended.is_some() {
         let details = json!({ "job": report.job, "exit_code": report.exit_code });
-        let cause = report.cause.as_deref().unwrap_or("ended");
+        // Who reads the ledger may not be one who reads logs.
+        let cause = report.cause.as_deref().map_or("ended", without_log);
         ledger::record(app, tx, Entry::new("system:host", "run.ended", workspace, cause).details(details)).await?;
     }
     if let Some(org) = tx.org() {

@@ -38,6 +38,14 @@ pub(crate) async fn insert(
     Ok(())
 }
 
+/// Runs of a workspace that have not ended.
+pub(crate) async fn open(tx: &mut Tx, workspace: WorkspaceId) -> Answer<i64> {
+    Ok(sqlx::query_scalar("SELECT count(*) FROM runs WHERE workspace_id = $1 AND ended_at IS NULL")
+        .bind(workspace.uuid())
+        .fetch_one(tx.conn())
+        .await?)
+}
+
 pub(crate) async fn find(tx: &mut Tx, workspace: WorkspaceId, id: JobId) -> Answer<Option<Run>> {
     let row = sqlx::query("SELECT * FROM runs WHERE id = $1 AND workspace_id = $2")
         .bind(id.uuid())

@@ -32,7 +32,7 @@ async fn wake(
     let permit = member.permit(Action::Wake)?;
     let size = body.and_then(|Json(body)| body.size);
     ops::wake(&app, &permit, &slug, size, "member").await?;
-    Ok(Json(workspaces::ops::view(&app, permit.scope, &slug).await?))
+    Ok(Json(workspaces::ops::view(&app, &permit, &slug).await?))
 }
 
 /// Put a runtime to sleep: billing stops, the shell stays, links can wake it later.
@@ -49,5 +49,5 @@ async fn sleep(
     let permit = member.permit(Action::Sleep)?;
     let tier = body.map_or_else(Default::default, |Json(body)| body.tier);
     ops::sleep(&app, &permit, &slug, tier).await?;
-    Ok(Json(workspaces::ops::view(&app, permit.scope, &slug).await?))
+    Ok(Json(workspaces::ops::view(&app, &permit, &slug).await?))
 }

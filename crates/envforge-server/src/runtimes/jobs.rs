@@ -23,35 +23,44 @@ use std::time::Duration;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
-/// Without a heartbeat for this long, an open window is closed at its last proof.
-const LOST_AFTER: SignedDuration = SignedDuration::from_secs(20);
-
-/// An order to end something that failed is given again so much later.
+/// An order to end something that failed is given again so much later, twice as much later each time.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
+/// The longest it waits.
+const AGAIN_MAX: SignedDuration = SignedDuration::from_mins(5);
+/// Commands are kept for so long after their answer.
+const KEEP_ANSWERED: SignedDuration = SignedDuration::from_hours(24);
+/// How often those that are older are deleted.
+const FORGET_EVERY: Duration = Duration::from_mins(10);
 
 /// Reconciles for ever.
 pub async fn run(app: App) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut forgets = tokio::time::interval(FORGET_EVERY);
     loop {
-        tick.tick().await;
-        let orgs = match store::system_orgs_with_live_runtimes(&app.db).await {
-            Ok(orgs) => orgs,
-            Err(fault) => {
+        tokio::select! {
+            _ = tick.tick() => if let Err(fault) = round(&app).await {
                 tracing::warn!(%fault, "runtimes could not be looked at, they will be again");
-                continue;
-            }
-        };
-        for org in orgs {
-            if let Err(fault) = look(&app, org).await {
-                tracing::warn!(%fault, "an org's runtimes could not be looked at, they will be again");
-            }
+            },
+            _ = forgets.tick() => if let Err(fault) = forget(&app).await {
+                tracing::warn!(%fault, "old commands could not be deleted, they will be");
+            },
         }
     }
 }
 
+/// Looks at every org once.
+pub async fn round(app: &App) -> Answer<()> {
+    for org in store::system_orgs_with_live_runtimes(&app.db).await? {
+        if let Err(fault) = look(app, org).await {
+            tracing::warn!(%fault, "an org's runtimes could not be looked at, they will be again");
+        }
+    }
+    Ok(())
+}
+
 /// Looks at one org once; returns how many runtimes it acted on.
-pub async fn look(app: &App, org: OrgScope) -> Answer<usize> {
+async fn look(app: &App, org: OrgScope) -> Answer<usize> {
     let mut tx = app.db.begin(org).await?;
     let rows = workspaces::store::live(&mut tx).await?;
     drop(tx);
@@ -67,12 +76,24 @@ pub async fn look(app: &App, org: OrgScope) -> Answer<usize> {
 /// Gives failed orders again; what can't be frozen is stopped instead, so that it does not go on and cost.
 async fn order_again(app: &App, org: OrgScope) -> Answer<usize> {
     let mut tx = app.db.begin(org).await?;
+    let orders = hosts::store::failed_orders(&mut tx, None).await?;
+    drop(tx);
     let mut given = 0;
-    for failed in
-        hosts::store::failed_orders(&mut tx, app.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::MIN)).await?
-    {
+    for order in orders {
+        if app.now().duration_since(order.answered_at) <= again_after(order.tries) {
+            continue;
+        }
+        let failed = order.command;
+        // One transaction each: nobody holds two workspaces at once.
+        let mut tx = app.db.begin(org).await?;
         let Some(row) = workspaces::store::lock(&mut tx, failed.workspace).await? else { continue };
-        if row.runtime.generation != failed.generation {
+        // It was found without the lock; look again with it.
+        let last = hosts::store::failed_orders(&mut tx, Some(row.id)).await?;
+        if last.iter().all(|last| last.command.id != failed.id) {
+            continue;
+        }
+        let is_done = row.runtime.state == RuntimeState::Asleep && failed.order != Order::DestroyWorkspace;
+        if row.runtime.generation != failed.generation || is_done {
             continue;
         }
         given += 1;
@@ -82,9 +103,26 @@ async fn order_again(app: &App, org: OrgScope) -> Answer<usize> {
         } else {
             hosts::ops::command(app, &mut tx, row.host, row.id, failed.generation, failed.order).await?;
         }
+        tx.commit().await?;
     }
-    tx.commit().await?;
     Ok(given)
+}
+
+/// How long after its `tries`th failure an order is given again.
+fn again_after(tries: u32) -> SignedDuration {
+    AGAIN_AFTER.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(AGAIN_MAX)
+}
+
+/// Deletes what was answered long ago, in every org the reconciler looks at.
+pub async fn forget(app: &App) -> Answer<()> {
+    let before = app.now().checked_sub(KEEP_ANSWERED).unwrap_or(Timestamp::MIN);
+    for org in store::system_orgs_with_live_runtimes(&app.db).await? {
+        let mut tx = app.db.begin(org).await?;
+        let forgotten = hosts::store::forget_answered(&mut tx, before).await?;
+        tx.commit().await?;
+        tracing::debug!(forgotten, "answered commands were deleted");
+    }
+    Ok(())
 }
 
 async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
@@ -105,8 +143,11 @@ async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
 
 fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
     let policy = workspaces::ops::idle_policy(row.manifest.as_ref());
+    // One that never comes up costs as much as one that is up.
+    let is_metered = row.runtime.state == RuntimeState::Awake
+        || row.runtime.state == RuntimeState::Waking && row.runtime.window_open;
     match (row.runtime.state, row.runtime.intent) {
-        (RuntimeState::Awake, RuntimeIntent::Awake) => {
+        (_, RuntimeIntent::Awake) if is_metered => {
             match idle::decide(&workspaces::ops::idle_facts(row), &policy, app.now()) {
                 IdleVerdict::Sleep { reason } => Some((SleepTier::Frozen, reason)),
                 IdleVerdict::Busy { .. } | IdleVerdict::Idle { .. } => None,
@@ -122,7 +163,7 @@ fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
 fn is_lost(app: &App, row: &Row) -> bool {
     row.window.is_some_and(|window| {
         let proof = row.last_proof.unwrap_or(window.opened_at).max(window.opened_at);
-        app.now().duration_since(proof) > LOST_AFTER
+        hosts::ops::is_silent(app, proof)
     })
 }
 
@@ -147,6 +188,7 @@ async fn close_lost(app: &App, org: OrgScope, seen: &Row) -> Answer<()> {
         window: None,
         wake_cause: row.wake_cause.clone(),
         blocked: row.blocked.clone(),
+        absent: row.absent,
         at: row.changed_at,
     };
     store::write(&mut tx, row.id, &row.runtime, &change).await?;
@@ -169,4 +211,15 @@ pub async fn reopen(
     let seen = Seen { generation, phase, process_runs: true, at: app.now(), last_proof: None, trouble: None };
     ops::apply(app, &mut tx, row, seen, "heartbeat").await?;
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_goes_on_failing_is_given_ever_more_rarely() {
+        let seconds: Vec<_> = [1, 2, 3, 6, 7, 8, u32::MAX].map(|tries| again_after(tries).as_secs()).into();
+        assert_eq!(seconds, [5, 10, 20, 160, 300, 300, 300]);
+    }
 }

@@ -97,6 +97,7 @@ pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Ans
         window: row.window,
         wake_cause: Some(waker.cause.clone()),
         blocked: None,
+        absent: false,
         at: app.now(),
     };
     store::write(tx, row.id, &row.runtime, &change).await?;
@@ -116,7 +117,7 @@ pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Ans
 /// Whether the host has room for the reserved part of `size`, beside what runs. A host that is lighter than a size is
 /// not refused for that alone: the one box may be smaller than `small` and still run one.
 async fn check_capacity(tx: &mut Tx, row: &Row, size: Size) -> Answer<()> {
-    let Some(host) = hosts::store::candidates(tx).await?.into_iter().find(|host| host.host == row.host) else {
+    let Some(host) = hosts::store::lock(tx, row.host).await? else {
         return Err(Refusal::unavailable("host.none", "the workspace's host is gone").into());
     };
     if !host.online {
@@ -157,6 +158,7 @@ pub async fn sleep_locked(app: &App, tx: &mut Tx, row: Row, tier: SleepTier, act
         window: row.window,
         wake_cause: row.wake_cause.clone(),
         blocked: None,
+        absent: false,
         at: app.now(),
     };
     store::write(tx, row.id, &row.runtime, &change).await?;
@@ -223,7 +225,9 @@ pub struct Seen {
 /// Applies what was seen to the row and the meter.
 pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str) -> Answer<()> {
     let mut runtime = row.runtime;
-    let observed = runtime.observe(seen.generation, seen.phase, seen.process_runs);
+    let absent = seen.phase == ObservedPhase::Absent && seen.generation == runtime.generation;
+    let start_waits = absent && hosts::store::start_waits(tx, row.id, seen.generation).await?;
+    let observed = runtime.observe(seen.generation, seen.phase, seen.process_runs, start_waits);
     let actor = format!("host:{}", row.host);
     let mut session = row.session;
     let mut window = row.window;
@@ -279,6 +283,7 @@ pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str)
         window,
         wake_cause: row.wake_cause.clone(),
         blocked,
+        absent,
         at: if observed.changed { app.now() } else { row.changed_at },
     };
     store::write(tx, row.id, &row.runtime, &change).await?;
@@ -306,6 +311,24 @@ async fn close(
     let fact = WindowFact::Closed { window: open.id, at: end, cause: cause.to_owned(), unproven_seconds };
     ledger::record(app, tx, Entry::new(actor, "window.closed", row.id, evidence).details(serde_json::to_value(&fact)?))
         .await
+}
+
+/// The host carried out `START_RUNTIME`. What it had reported as gone before it could answer did not wait for the start:
+/// it was started, and ended.
+pub async fn started(app: &App, tx: &mut Tx, workspace: WorkspaceId, generation: u64) -> Answer<()> {
+    let Some(row) = workspaces::store::lock(tx, workspace).await? else { return Ok(()) };
+    if row.runtime.generation != generation || !row.absent {
+        return Ok(());
+    }
+    let seen = Seen {
+        generation,
+        phase: ObservedPhase::Absent,
+        process_runs: false,
+        at: app.now(),
+        last_proof: row.window.and(row.last_proof),
+        trouble: None,
+    };
+    apply(app, tx, row, seen, "start answered").await
 }
 
 /// The host could not carry out `START_RUNTIME`.

@@ -21,6 +21,7 @@ pub(crate) struct Change {
     pub(crate) window: Option<OpenWindow>,
     pub(crate) wake_cause: Option<String>,
     pub(crate) blocked: Option<Trouble>,
+    pub(crate) absent: bool,
     pub(crate) at: Timestamp,
 }
 
@@ -29,7 +30,7 @@ pub(crate) struct Change {
 pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime, change: &Change) -> Answer<()> {
     let done = sqlx::query(
         "UPDATE runtimes SET intent = $4, state = $5, generation = $6, size = $7, session_id = $8, window_id = $9, window_opened = $10, \
-         wake_cause = $11, blocked_code = $12, blocked_cause = $13, blocked_fix = $14, changed_at = $15 \
+         wake_cause = $11, blocked_code = $12, blocked_cause = $13, blocked_fix = $14, changed_at = $15, absent = $16 \
          WHERE workspace_id = $1 AND generation = $2 AND state = $3",
     )
     .bind(workspace.uuid())
@@ -47,6 +48,7 @@ pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime,
     .bind(change.blocked.as_ref().map(|trouble| &trouble.cause))
     .bind(change.blocked.as_ref().map(|trouble| &trouble.fix))
     .bind(change.at.to_sqlx())
+    .bind(change.absent)
     .execute(tx.conn())
     .await?;
     if done.rows_affected() == 1 {
@@ -59,7 +61,7 @@ pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime,
 /// Memory reserved on a host by runtimes that are to be awake, one workspace left out.
 pub(crate) async fn reserved_memory(tx: &mut Tx, host: HostId, except: WorkspaceId) -> Answer<u64> {
     let sizes: Vec<String> = sqlx::query_scalar(
-        "SELECT r.size FROM runtimes r JOIN workspaces w ON w.id = r.workspace_id WHERE w.host_id = $1 AND w.id <> $2 AND r.intent = 'awake'",
+        "SELECT r.size FROM runtimes r JOIN workspaces w ON w.id = r.workspace_id WHERE w.host_id = $1 AND w.id <> $2 AND r.intent = 'awake' AND w.deleting_at IS NULL",
     )
     .bind(host.uuid())
     .bind(except.uuid())
@@ -100,6 +102,12 @@ pub(crate) async fn activity(tx: &mut Tx, workspace: WorkspaceId, in_flight: u32
     .bind(last.to_sqlx())
     .execute(tx.conn())
     .await?;
+    Ok(())
+}
+
+/// No request is open any more, as far as is known.
+pub(crate) async fn system_forget_requests(db: &Db) -> Answer<()> {
+    sqlx::query("SELECT system_forget_requests()").execute(db.pool()).await?;
     Ok(())
 }
 

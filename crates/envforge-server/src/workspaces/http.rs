@@ -19,6 +19,9 @@ use std::time::Duration;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+/// How often the host of a live view is looked for while it is away.
+const HOST_LOOK: Duration = Duration::from_secs(1);
+
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, delete)).routes(routes!(events))
 }
@@ -44,7 +47,7 @@ async fn create(State(app): State<App>, member: Member, Json(body): Json<CreateW
 async fn show(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug)>) -> Answer<Json<Workspace>> {
     let (_, slug) = path;
     let permit = member.permit(Action::View)?;
-    Ok(Json(ops::view(&app, permit.scope, &slug).await?))
+    Ok(Json(ops::view(&app, &permit, &slug).await?))
 }
 
 /// Delete a workspace with its checkout, databases and links.
@@ -70,7 +73,7 @@ async fn events(
     let permit = member.permit(Action::View)?;
     // Listen first, then look: a change between the two is then seen twice, never missed.
     let mut nudges = app.bus.listen();
-    let first = ops::view(&app, permit.scope, &slug).await?;
+    let first = ops::view(&app, &permit, &slug).await?;
     let id = first.id;
     let (sender, receiver) = tokio::sync::mpsc::channel::<WorkspaceChanged>(1);
     let stopped = app.cancel.clone();
@@ -80,6 +83,7 @@ async fn events(
         if sender.send(WorkspaceChanged { workspace: Some(first) }).await.is_err() {
             return;
         }
+        let mut tick = tokio::time::interval(HOST_LOOK);
         loop {
             tokio::select! {
                 () = stopped.cancelled() => return,
@@ -89,8 +93,10 @@ async fn events(
                     Nudge::Resync => {}
                     _ => continue,
                 },
+                // That a host stays away is told by nobody.
+                _ = tick.tick(), if last.shell.code.as_deref() == Some("host.lost") => {}
             }
-            let now = match ops::view_by_id(&task, permit.scope, id).await {
+            let now = match ops::view_by_id(&task, &permit, id).await {
                 Ok(now) => now,
                 Err(fault) => {
                     tracing::warn!(%fault, "a live view could not be read, the reader will come again");

@@ -10,13 +10,15 @@ use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
 use crate::projects;
 use envforge_api::host::{ManifestReport, Order, PrepareShell, Trouble, WorkspaceNames};
+use envforge_api::http::projects::Project;
 use envforge_api::http::workspaces::{CreateWorkspace, DevHost, RuntimeView, Workspace, Workspaces};
+use envforge_core::access::Action;
 use envforge_core::hostname;
-use envforge_core::id::WorkspaceId;
+use envforge_core::id::{HostId, WorkspaceId};
 use envforge_core::idle::{self, IdleFacts, IdlePolicy};
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
-use envforge_core::readiness::{Part, PartKind, ReadinessState};
+use envforge_core::readiness::{Part, PartKind, ReadinessState, without_log};
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use jiff::SignedDuration;
@@ -51,23 +53,23 @@ pub async fn list(app: &App, permit: &Permit) -> Answer<Workspaces> {
     let mut tx = app.db.begin(permit.scope).await?;
     let mut workspaces = Vec::new();
     for row in store::list(&mut tx).await? {
-        workspaces.push(shown(app, &mut tx, row).await?);
+        workspaces.push(shown(app, &mut tx, permit, row).await?);
     }
     Ok(Workspaces { workspaces })
 }
 
 /// One workspace as people see it.
-pub async fn view(app: &App, scope: OrgScope, slug: &Slug) -> Answer<Workspace> {
-    let mut tx = app.db.begin(scope).await?;
+pub async fn view(app: &App, permit: &Permit, slug: &Slug) -> Answer<Workspace> {
+    let mut tx = app.db.begin(permit.scope).await?;
     let row = find(&mut tx, slug).await?;
-    shown(app, &mut tx, row).await
+    shown(app, &mut tx, permit, row).await
 }
 
 /// One workspace as people see it, by id; `None` once it is deleted.
-pub async fn view_by_id(app: &App, scope: OrgScope, id: WorkspaceId) -> Answer<Option<Workspace>> {
-    let mut tx = app.db.begin(scope).await?;
+pub async fn view_by_id(app: &App, permit: &Permit, id: WorkspaceId) -> Answer<Option<Workspace>> {
+    let mut tx = app.db.begin(permit.scope).await?;
     match store::find_by_id(&mut tx, id).await? {
-        Some(row) => Ok(Some(shown(app, &mut tx, row).await?)),
+        Some(row) => Ok(Some(shown(app, &mut tx, permit, row).await?)),
         None => Ok(None),
     }
 }
@@ -91,7 +93,48 @@ pub fn idle_facts(row: &Row) -> IdleFacts {
     }
 }
 
-async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
+/// A host came or went: whoever looks at its workspaces looks again.
+pub async fn host_changed(tx: &mut Tx, scope: OrgScope, host: HostId) -> Answer<()> {
+    for workspace in store::on_host(tx, host).await? {
+        tx.nudge(Nudge::Workspace { org: scope.org(), workspace });
+    }
+    Ok(())
+}
+
+/// Takes the log lines out of every cause.
+pub fn without_logs(row: &mut Row) {
+    row.shell = row.shell.clone().without_log();
+    row.parts = row.parts.drain(..).map(Part::without_log).collect();
+    if let Some(trouble) = &mut row.blocked {
+        trouble.cause = without_log(&trouble.cause).to_owned();
+    }
+}
+
+/// What nobody but its host could tell, as long as that is away. Nothing of it is stored: once the host is back, its
+/// reports are what counts.
+fn without_host(app: &App, row: &mut Row, view: &mut RuntimeView) {
+    if row.host_online {
+        return;
+    }
+    let lost = hosts::ops::lost();
+    let is_lost = hosts::ops::is_silent(app, row.host_seen_at.unwrap_or(row.created_at));
+    if row.shell.state != ReadinessState::Blocked {
+        let state = if is_lost { ReadinessState::Blocked } else { row.shell.state };
+        row.shell = Part { state, ..Part::blocked(PartKind::Shell, "shell", &lost.code, &*lost.cause, &*lost.fix) };
+    }
+    let is_up = matches!(view.state, RuntimeState::Waking | RuntimeState::Awake | RuntimeState::Stopping);
+    if is_lost && is_up {
+        view.readiness = ReadinessState::Blocked;
+        view.blocked_code = Some(lost.code);
+        view.blocked_cause = Some(lost.cause);
+        view.blocked_fix = Some(lost.fix);
+    }
+}
+
+async fn shown(app: &App, tx: &mut Tx, permit: &Permit, mut row: Row) -> Answer<Workspace> {
+    if !permit.also(Action::ReadLogs) {
+        without_logs(&mut row);
+    }
     let labels = store::labels(tx, row.id).await?;
     let dev_hosts = labels
         .into_iter()
@@ -101,9 +144,24 @@ async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
     let parts = row
         .parts
         .iter()
-        .map(|part| if sleeps && part.state != ReadinessState::Blocked { part.asleep() } else { part.clone() });
+        .map(|part| if sleeps && part.state != ReadinessState::Blocked { part.asleep() } else { part.clone() })
+        .collect();
     let idle = (row.runtime.state == RuntimeState::Awake)
         .then(|| idle::decide(&idle_facts(&row), &idle_policy(row.manifest.as_ref()), app.now()));
+    let blocked = row.blocked.take();
+    let mut runtime = RuntimeView {
+        readiness: row.runtime.state.readiness(),
+        state: row.runtime.state,
+        generation: row.runtime.generation,
+        size: row.runtime_size,
+        wake_cause: row.wake_cause.take().filter(|_| row.runtime.state != RuntimeState::Asleep),
+        awake_since: row.window.map(|window| window.opened_at),
+        blocked_code: blocked.as_ref().map(|trouble| trouble.code.clone()),
+        blocked_cause: blocked.as_ref().map(|trouble| trouble.cause.clone()),
+        blocked_fix: blocked.map(|trouble| trouble.fix),
+        idle,
+    };
+    without_host(app, &mut row, &mut runtime);
     Ok(Workspace {
         id: row.id,
         org: row.org,
@@ -112,19 +170,9 @@ async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
         project: row.project,
         branch: row.branch,
         shell: row.shell,
-        runtime: RuntimeView {
-            readiness: row.runtime.state.readiness(),
-            state: row.runtime.state,
-            generation: row.runtime.generation,
-            size: row.runtime_size,
-            wake_cause: (!matches!(row.runtime.state, RuntimeState::Asleep)).then_some(row.wake_cause).flatten(),
-            awake_since: row.window.map(|window| window.opened_at),
-            blocked_code: row.blocked.as_ref().map(|trouble| trouble.code.clone()),
-            blocked_cause: row.blocked.as_ref().map(|trouble| trouble.cause.clone()),
-            blocked_fix: row.blocked.map(|trouble| trouble.fix),
-            idle,
-        },
-        parts: parts.collect(),
+        runtime,
+        parts,
+        diagnostics: row.diagnostics,
         dev_hosts,
         created_at: row.created_at,
     })
@@ -133,45 +181,84 @@ async fn shown(app: &App, tx: &mut Tx, row: Row) -> Answer<Workspace> {
 /// Creates a workspace, or answers the one of this branch. One whose shell is blocked is prepared again.
 pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> Answer<Workspace> {
     check_branch(&request.branch)?;
-    let slug = request.slug.clone().unwrap_or_else(|| Slug::from_text(&request.branch));
     let mut tx = app.db.begin(permit.scope).await?;
     let Some(project) = projects::store::find(&mut tx, &request.project).await? else {
         return Err(
             Refusal::not_found("project.not_found", format!("there is no project `{}`", request.project)).into()
         );
     };
-    let names = WorkspaceNames { org: permit.org.clone(), project: project.slug.clone(), workspace: slug.clone() };
-    let order = Order::PrepareShell(PrepareShell {
-        names,
-        repository: project.repository.clone(),
-        branch: request.branch.clone(),
-    });
-    if let Some(existing) = store::find(&mut tx, &slug).await? {
-        if existing.project != request.project || existing.branch != request.branch {
-            return Err(Refusal::conflict(
-                "workspace.name_taken",
-                format!("workspace `{slug}` is of branch `{}` of project `{}`", existing.branch, existing.project),
-            )
-            .hint("choose another name for this one")
-            .into());
-        }
-        if existing.deleting {
-            return Err(Refusal::conflict("workspace.deleting", format!("workspace `{slug}` is being deleted"))
-                .hint("try again in a moment")
-                .retry_after(2)
-                .into());
-        }
-        if existing.shell.state == ReadinessState::Blocked {
-            store::set_shell(&mut tx, existing.id, &Part::new(PartKind::Shell, "shell", ReadinessState::Waking))
-                .await?;
-            hosts::ops::command(app, &mut tx, existing.host, existing.id, existing.runtime.generation, order).await?;
-            tx.nudge(Nudge::Workspace { org: existing.org, workspace: existing.id });
-        }
-        let id = existing.id;
-        tx.commit().await?;
-        return view_by_id(app, permit.scope, id).await?.ok_or_else(|| not_found(&slug));
+    let id = match existing(&mut tx, &project, request).await? {
+        Some(existing) => again(app, &mut tx, permit, &project, existing).await?,
+        None => match add(app, &mut tx, permit, &project, request).await? {
+            Some(id) => id,
+            // Somebody asked for the same at the same moment, and has committed.
+            None => match existing(&mut tx, &project, request).await? {
+                Some(existing) => again(app, &mut tx, permit, &project, existing).await?,
+                None => {
+                    return Err(
+                        Refusal::unavailable("workspace.changing", "this branch's workspace is just changing").into()
+                    );
+                }
+            },
+        },
+    };
+    tx.commit().await?;
+    view_by_id(app, permit, id).await?.ok_or_else(|| not_found(&slug_of(request)))
+}
+
+fn slug_of(request: &CreateWorkspace) -> Slug {
+    request.slug.clone().unwrap_or_else(|| Slug::from_text(&request.branch))
+}
+
+/// The workspace a request means, if there is one: that of its branch, whatever it is called.
+async fn existing(tx: &mut Tx, project: &Project, request: &CreateWorkspace) -> Answer<Option<Row>> {
+    let found = match store::find_by_branch(tx, &project.id, &request.branch).await? {
+        Some(found) => Some(found),
+        None => store::find(tx, &slug_of(request)).await?,
+    };
+    let Some(found) = found else { return Ok(None) };
+    let refusal = if found.project != request.project || found.branch != request.branch {
+        Refusal::conflict(
+            "workspace.name_taken",
+            format!("workspace `{}` is of branch `{}` of project `{}`", found.slug, found.branch, found.project),
+        )
+        .hint("choose another name for this one")
+    } else if request.slug.as_ref().is_some_and(|slug| *slug != found.slug) {
+        Refusal::conflict(
+            "workspace.branch_taken",
+            format!("branch `{}` has a workspace already: `{}`", found.branch, found.slug),
+        )
+        .hint("use that one, or delete it first")
+    } else if found.deleting {
+        Refusal::conflict("workspace.deleting", format!("workspace `{}` is being deleted", found.slug))
+            .hint("try again in a moment")
+            .retry_after(2)
+    } else {
+        return Ok(Some(found));
+    };
+    Err(refusal.into())
+}
+
+/// Prepares a workspace's shell again if it is blocked.
+async fn again(app: &App, tx: &mut Tx, permit: &Permit, project: &Project, existing: Row) -> Answer<WorkspaceId> {
+    if existing.shell.state == ReadinessState::Blocked {
+        store::set_shell(tx, existing.id, &Part::new(PartKind::Shell, "shell", ReadinessState::Waking)).await?;
+        let order = prepare(permit, project, &existing.slug, &existing.branch);
+        hosts::ops::command(app, tx, existing.host, existing.id, existing.runtime.generation, order).await?;
+        tx.nudge(Nudge::Workspace { org: existing.org, workspace: existing.id });
     }
-    if store::count(&mut tx).await? >= WORKSPACES_MAX {
+    Ok(existing.id)
+}
+
+/// Adds a workspace and orders its shell; `None` when somebody else has just added it.
+async fn add(
+    app: &App,
+    tx: &mut Tx,
+    permit: &Permit,
+    project: &Project,
+    request: &CreateWorkspace,
+) -> Answer<Option<WorkspaceId>> {
+    if store::count(tx).await? >= WORKSPACES_MAX {
         return Err(Refusal::conflict(
             "workspace.too_many",
             format!("the organization has {WORKSPACES_MAX} workspaces already"),
@@ -179,33 +266,28 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> An
         .hint("delete one that is not used")
         .into());
     }
-    let Some(host) = hosts::store::candidates(&mut tx).await?.into_iter().next() else {
+    let Some(host) = hosts::store::candidates(tx).await?.into_iter().next() else {
         return Err(Refusal::unavailable("host.none", "the organization has no host yet")
             .hint("register one with `envforged host`")
             .into());
     };
-    let id: WorkspaceId = app.mint();
+    let (id, slug, branch): (WorkspaceId, _, _) = (app.mint(), slug_of(request), &request.branch);
     let shell = Part::new(PartKind::Shell, "shell", ReadinessState::Waking);
-    store::insert(
-        &mut tx,
-        id,
-        &project.id,
-        host.host,
-        &slug,
-        &request.branch,
-        request.size,
-        &shell,
-        permit.user,
-        app.now(),
-    )
-    .await?;
+    let (host, now) = (host.host, app.now());
+    if !store::insert(tx, id, &project.id, host, &slug, branch, request.size, &shell, permit.user, now).await? {
+        return Ok(None);
+    }
     let actor = permit.actor();
-    let entry = Entry::new(&actor, "workspace.created", id, slug.as_str()).details(json!({ "branch": request.branch }));
-    ledger::record(app, &mut tx, entry).await?;
-    hosts::ops::command(app, &mut tx, host.host, id, 0, order).await?;
+    let entry = Entry::new(&actor, "workspace.created", id, slug.as_str()).details(json!({ "branch": branch }));
+    ledger::record(app, tx, entry).await?;
+    hosts::ops::command(app, tx, host, id, 0, prepare(permit, project, &slug, branch)).await?;
     tx.nudge(Nudge::Workspace { org: permit.scope.org(), workspace: id });
-    tx.commit().await?;
-    view_by_id(app, permit.scope, id).await?.ok_or_else(|| not_found(&slug))
+    Ok(Some(id))
+}
+
+fn prepare(permit: &Permit, project: &Project, slug: &Slug, branch: &str) -> Order {
+    let names = WorkspaceNames { org: permit.org.clone(), project: project.slug.clone(), workspace: slug.clone() };
+    Order::PrepareShell(PrepareShell { names, repository: project.repository.clone(), branch: branch.to_owned() })
 }
 
 /// Git's own rules for branch names, as far as they keep a name from being anything else (git-check-ref-format).
@@ -232,7 +314,7 @@ fn check_branch(branch: &str) -> Answer<()> {
 /// Deletes a workspace: the host destroys everything, then the row is closed. Links die at once.
 pub async fn delete(app: &App, permit: &Permit, slug: &Slug) -> Answer<()> {
     let mut tx = app.db.begin(permit.scope).await?;
-    let row = find(&mut tx, slug).await?;
+    let row = store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| not_found(slug))?;
     if row.deleting {
         return Ok(());
     }

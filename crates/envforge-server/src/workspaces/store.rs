@@ -35,6 +35,9 @@ pub struct Row {
     pub org_slug: Slug,
     pub project: Slug,
     pub host: HostId,
+    /// Whether its control stream is up.
+    pub host_online: bool,
+    pub host_seen_at: Option<Timestamp>,
     pub slug: Slug,
     pub branch: String,
     pub shell: Part,
@@ -57,6 +60,8 @@ pub struct Row {
     /// The last instant at which a runtime process was proven to run.
     pub last_proof: Option<Timestamp>,
     pub blocked: Option<Trouble>,
+    /// Whether the last report of this generation saw nothing run.
+    pub absent: bool,
     /// When the runtime's state last changed.
     pub changed_at: Timestamp,
     pub last_activity: Option<Timestamp>,
@@ -67,10 +72,10 @@ pub struct Row {
     pub org_cap: Cap,
 }
 
-const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, p.slug AS project_slug, \
+const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, \
     r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.last_proof, \
-    r.blocked_code, r.blocked_cause, r.blocked_fix, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes \
-    FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN runtimes r ON r.workspace_id = w.id \
+    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes \
+    FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN hosts h ON h.id = w.host_id JOIN runtimes r ON r.workspace_id = w.id \
     WHERE w.deleted_at IS NULL";
 
 fn time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
@@ -113,6 +118,8 @@ fn read(row: &PgRow) -> Answer<Row> {
         org_slug: row.try_get::<String, _>("org_slug")?.parse().context("stored slug")?,
         project: row.try_get::<String, _>("project_slug")?.parse().context("stored slug")?,
         host: HostId::from_uuid(row.try_get("host_id")?),
+        host_online: row.try_get("host_online")?,
+        host_seen_at: time(row, "host_seen_at")?,
         slug: row.try_get::<String, _>("slug")?.parse().context("stored slug")?,
         branch: row.try_get("branch")?,
         shell: row.try_get::<Json<Part>, _>("shell")?.0,
@@ -137,6 +144,7 @@ fn read(row: &PgRow) -> Answer<Row> {
         wake_cause: row.try_get("wake_cause")?,
         last_proof: time(row, "last_proof")?,
         blocked,
+        absent: row.try_get("absent")?,
         changed_at: row.try_get::<SqlTimestamp, _>("changed_at")?.to_jiff(),
         last_activity: time(row, "last_activity")?,
         in_flight: row.try_get::<i32, _>("in_flight")?.cast_unsigned(),
@@ -162,21 +170,42 @@ pub(crate) async fn find(tx: &mut Tx, slug: &Slug) -> Answer<Option<Row>> {
     row.as_ref().map(read).transpose()
 }
 
+/// The workspace of a branch.
+pub(crate) async fn find_by_branch(tx: &mut Tx, project: &ProjectId, branch: &str) -> Answer<Option<Row>> {
+    let row = select!("AND w.project_id = $1 AND w.branch = $2")
+        .bind(project.uuid())
+        .bind(branch)
+        .fetch_optional(tx.conn())
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
 pub(crate) async fn find_by_id(tx: &mut Tx, id: WorkspaceId) -> Answer<Option<Row>> {
     let row = select!("AND w.id = $1").bind(id.uuid()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(read).transpose()
 }
 
-/// The same, with the runtime locked until the transaction ends: one change at a time.
+/// The same, with workspace and runtime locked until the transaction ends: one change at a time. Whoever changes either
+/// takes both here, in this order and before anything else but rows of its own; the host's row comes after them.
 pub(crate) async fn lock(tx: &mut Tx, id: WorkspaceId) -> Answer<Option<Row>> {
-    let row = select!("AND w.id = $1 FOR UPDATE OF r").bind(id.uuid()).fetch_optional(tx.conn()).await?;
+    let row = select!("AND w.id = $1 FOR NO KEY UPDATE OF w, r").bind(id.uuid()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(read).transpose()
 }
 
 /// The same by slug.
 pub(crate) async fn lock_by_slug(tx: &mut Tx, slug: &Slug) -> Answer<Option<Row>> {
-    let row = select!("AND w.slug = $1 FOR UPDATE OF r").bind(slug.as_str()).fetch_optional(tx.conn()).await?;
+    let row =
+        select!("AND w.slug = $1 FOR NO KEY UPDATE OF w, r").bind(slug.as_str()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(read).transpose()
+}
+
+/// Workspaces on a host.
+pub(crate) async fn on_host(tx: &mut Tx, host: HostId) -> Answer<Vec<WorkspaceId>> {
+    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM workspaces WHERE host_id = $1 AND deleted_at IS NULL")
+        .bind(host.uuid())
+        .fetch_all(tx.conn())
+        .await?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
 }
 
 /// Workspaces whose runtime is not fully asleep.
@@ -193,6 +222,7 @@ pub(crate) async fn count(tx: &mut Tx) -> Answer<i64> {
     Ok(sqlx::query_scalar("SELECT count(*) FROM workspaces WHERE deleted_at IS NULL").fetch_one(tx.conn()).await?)
 }
 
+/// Adds a workspace; `false` when somebody else has just taken its name or its branch.
 #[expect(clippy::too_many_arguments, reason = "one argument per column")]
 pub(crate) async fn insert(
     tx: &mut Tx,
@@ -205,10 +235,10 @@ pub(crate) async fn insert(
     shell: &Part,
     user: UserId,
     now: Timestamp,
-) -> Answer<()> {
+) -> Answer<bool> {
     let chosen = size.unwrap_or_default();
-    sqlx::query(
-        "INSERT INTO workspaces (id, org_id, project_id, host_id, slug, branch, size, size_pinned, shell, created_by, created_at) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    let inserted = sqlx::query(
+        "INSERT INTO workspaces (id, org_id, project_id, host_id, slug, branch, size, size_pinned, shell, created_by, created_at) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
     )
     .bind(id.uuid())
     .bind(project.uuid())
@@ -222,13 +252,16 @@ pub(crate) async fn insert(
     .bind(now.to_sqlx())
     .execute(tx.conn())
     .await?;
+    if inserted.rows_affected() == 0 {
+        return Ok(false);
+    }
     sqlx::query("INSERT INTO runtimes (workspace_id, org_id, size, changed_at) VALUES ($1, current_org(), $2, $3)")
         .bind(id.uuid())
         .bind(chosen.as_str())
         .bind(now.to_sqlx())
         .execute(tx.conn())
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 pub(crate) async fn set_shell(tx: &mut Tx, id: WorkspaceId, shell: &Part) -> Answer<()> {
@@ -282,7 +315,7 @@ pub(crate) async fn set_diagnostics(tx: &mut Tx, id: WorkspaceId, diagnostics: &
     Ok(())
 }
 
-/// Marks a workspace as being deleted, ends its intent and revokes its links; returns the generation of the end.
+/// Marks a locked workspace as being deleted and ends its intent; returns the generation of the end.
 pub(crate) async fn begin_deletion(tx: &mut Tx, id: WorkspaceId, now: Timestamp) -> Answer<u64> {
     sqlx::query("UPDATE workspaces SET deleting_at = $2 WHERE id = $1")
         .bind(id.uuid())

@@ -2,8 +2,10 @@
 //!
 //! The list of endpoints is the API's own document; one that is missing in the table below fails the test.
 
-use crate::support::{TestServer, raw};
+use crate::support::{TestServer, code, raw};
+use envforge_api::http::accounts::{ApiKeys, CreatedApiKey, Me};
 use envforge_core::access::{Action, Role, allows};
+use envforge_core::clock::Clock as _;
 use reqwest::Method;
 
 /// Endpoint, and the action it asks the permission table for; `None` needs no org.
@@ -139,4 +141,33 @@ async fn foreign_names_and_pages_are_refused() {
     assert_eq!(rebound.status(), 403);
     let foreign = client.get(&url).header("origin", "http://web--main--acme.localhost:7081").send().await.unwrap();
     assert_eq!(foreign.status(), 403);
+}
+
+// proves ORG-2
+#[tokio::test]
+async fn a_key_works_until_its_own_user_revokes_it() {
+    let server = TestServer::start().await;
+    let (mine, other) = (server.member("acme", Role::Developer).await, server.member("acme", Role::Owner).await);
+    let made: CreatedApiKey = mine.post("/v1/api-keys", &serde_json::json!({ "name": "laptop" })).await.unwrap();
+    let listed = async || {
+        let keys: ApiKeys = mine.get("/v1/api-keys").await.unwrap();
+        keys.api_keys.into_iter().find(|key| key.id == made.id)
+    };
+    assert_eq!(listed().await.unwrap().last_used_at, None);
+    let laptop = server.with_key(&made.value);
+    laptop.get::<Me>("/v1/me").await.unwrap();
+    let used = server.clock.now();
+    assert_eq!(listed().await.unwrap().last_used_at, Some(used));
+    server.advance(59);
+    laptop.get::<Me>("/v1/me").await.unwrap();
+    assert_eq!(listed().await.unwrap().last_used_at, Some(used), "noted at most once a minute");
+    server.advance(2);
+    laptop.get::<Me>("/v1/me").await.unwrap();
+    assert_eq!(listed().await.unwrap().last_used_at, Some(server.clock.now()));
+    let path = format!("/v1/api-keys/{}", made.id);
+    assert_eq!(code(other.delete::<serde_json::Value>(&path).await), "api_key.not_found", "not even by an owner");
+    laptop.get::<Me>("/v1/me").await.unwrap();
+    mine.delete::<serde_json::Value>(&path).await.unwrap();
+    assert_eq!(code(laptop.get::<Me>("/v1/me").await), "access.unauthenticated");
+    assert!(listed().await.is_none());
 }

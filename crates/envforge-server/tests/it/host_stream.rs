@@ -2,7 +2,7 @@
 
 use crate::support::{FakeHost, TestServer, code};
 use envforge_api::client::{Address, Client};
-use envforge_api::host::{REGISTER_PATH, Register, Registered};
+use envforge_api::host::{Order, REGISTER_PATH, Register, Registered};
 use envforge_api::http::accounts::Hosts;
 use envforge_core::token::digest;
 use envforge_testkit::wait_until;
@@ -43,6 +43,28 @@ async fn a_command_is_sent_again_until_it_is_answered() {
     host.up(&again).await;
     wait_until("it is awake", async || server.show("main").await.runtime.awake_since.is_some()).await;
     assert_eq!(workspace.id, again.workspace);
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn commands_come_in_the_order_of_their_writing() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    // The clock stands still, so the ids of all of them are of one millisecond.
+    let mut asked = Vec::new();
+    for n in 0..8 {
+        let run = json!({ "argv": ["echo", n.to_string()] });
+        let run: Value = server.owner.post("/v1/orgs/acme/workspaces/main/runs", &run).await.unwrap();
+        asked.push(run["id"].as_str().unwrap().to_owned());
+    }
+    host.reconnect().await;
+    let first = host.next().await;
+    assert_eq!(first.order.verb(), "START_RUNTIME", "a job never comes before the start it waits for");
+    for job in asked {
+        let Order::RunJob(sent) = host.next().await.order else { panic!("a job") };
+        assert_eq!(sent.job.to_string(), job);
+    }
 }
 
 #[tokio::test]

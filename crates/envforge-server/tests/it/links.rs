@@ -1,11 +1,13 @@
 //! Signed links at the server: issue, exchange, wake within budgets, revoke.
 
 use crate::support::{TestServer, code, report, unknown};
-use envforge_api::gateway::{ROUTES_PATH, Route, WAKE_PATH, WakeAnswer, WakeRequest};
+use envforge_api::gateway::{ACTIVITY_PATH, ROUTES_PATH, Route, UnverifiedCount, WAKE_PATH, WakeAnswer, WakeRequest};
 use envforge_api::http::links::CreatedLink;
 use envforge_core::id::LinkSessionId;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
+use envforge_server::gateways::jobs::{Unverified, summarize};
+use envforge_testkit::wait_until;
 use serde_json::{Value, json};
 
 const LINKS: &str = "/v1/orgs/acme/workspaces/main/links";
@@ -105,4 +107,46 @@ async fn a_label_leads_to_the_application_and_a_direct_host_to_its_service() {
     let rules: Vec<_> = direct.rules.iter().map(|rule| (rule.prefix.as_str(), rule.service.as_str())).collect();
     assert_eq!(rules, [("/", "api")]);
     assert_eq!(code(server.gateway().get::<Value>(&format!("{ROUTES_PATH}/web--other--acme")).await), "label.unknown");
+}
+
+// proves LINK-4 ORG-6
+#[tokio::test]
+async fn unverified_traffic_is_summed_up_also_when_the_server_stops() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let count = |label: &str, count: u64| json!({ "label": label, "reason": "no_session", "count": count });
+    let counts = [count(LABEL, 2), count("made--up--acme", 3), count("other--up--acme", 4), count(LABEL, 5)];
+    let _: Value =
+        server.gateway().post(ACTIVITY_PATH, &json!({ "workspaces": [], "unverified": counts })).await.unwrap();
+    server.server.app().cancel.cancel();
+    wait_until("the summaries are written", async || server.events("traffic.unverified").await == 2).await;
+    let mut owner = server.database_owner().await;
+    let told: Vec<(String, Value)> = sqlx::query_as(
+        "SELECT subject, details FROM ledger_events WHERE verb = 'traffic.unverified' ORDER BY subject = 'unknown'",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    let known = json!({ "label": LABEL, "reason": "no_session", "count": 7 });
+    let unknown = json!({ "label": "", "reason": "no_session", "count": 7 });
+    assert_eq!(told, [(workspace.id.to_string(), known), ("unknown".to_owned(), unknown)]);
+}
+
+// proves ORG-6
+#[tokio::test]
+async fn a_summary_that_could_not_be_written_is_written_later() {
+    let server = TestServer::start().await;
+    let mut owner = server.database_owner().await;
+    let unverified = Unverified::default();
+    let count = UnverifiedCount { label: LABEL.to_owned(), reason: "forged".to_owned(), count: 3 };
+    unverified.add(std::slice::from_ref(&count));
+    sqlx::query("REVOKE INSERT ON ledger_events FROM envforge_app").execute(&mut owner).await.unwrap();
+    summarize(server.server.app(), &unverified).await;
+    assert_eq!(server.events("traffic.unverified").await, 0);
+    sqlx::query("GRANT INSERT ON ledger_events TO envforge_app").execute(&mut owner).await.unwrap();
+    summarize(server.server.app(), &unverified).await;
+    assert_eq!(server.events("traffic.unverified").await, 1);
+    summarize(server.server.app(), &unverified).await;
+    assert_eq!(server.events("traffic.unverified").await, 1, "and once only");
 }

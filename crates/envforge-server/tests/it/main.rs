@@ -2,11 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod access;
+mod deletion;
 mod documents;
 mod host_stream;
 mod ledger;
 mod links;
 mod meter;
+mod presence;
+mod runtimes;
 mod support;
 mod tenancy;
 mod workspaces;

@@ -170,3 +170,43 @@ async fn a_lost_hosts_window_closes_at_its_last_heartbeat() {
     host.pulse(pulse).await;
     wait_until("what still runs is metered again", async || server.events("window.opened").await == 2).await;
 }
+
+// proves COST-4
+#[tokio::test]
+async fn a_server_that_was_away_calls_nobody_lost_at_its_start() {
+    let mut server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    server.advance(60);
+    server.restart().await;
+    server.advance(20);
+    server.reconcile().await;
+    assert_eq!(server.events("window.closed").await, 0, "its host may just be coming back");
+    server.advance(1);
+    wait_until("the window is closed", async || server.events("window.closed").await == 1).await;
+}
+
+// proves RUN-4
+#[tokio::test]
+async fn a_runtime_that_never_comes_up_sleeps_when_it_is_idle_too() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/wake", &json!({})).await.unwrap();
+    let start = host.command("START_RUNTIME").await;
+    host.done(&start).await;
+    host.report(report(workspace.id, start.generation, ObservedPhase::Starting, true, ReadinessState::Waking)).await;
+    let pulse = Pulse {
+        workspace: workspace.id,
+        generation: start.generation,
+        process_runs: true,
+        service_milli_cpu: 10,
+        memory: 0,
+        jobs_running: 0,
+    };
+    server.advance(601);
+    host.pulse(pulse).await;
+    host.command("FREEZE_RUNTIME").await;
+    assert_eq!(server.events("runtime.sleep_asked").await, 1);
+}

@@ -53,6 +53,7 @@ pub(crate) struct TestServer {
     pub(crate) owner: Client,
     pub(crate) database: TestDatabase,
     pub(crate) folder: tempfile::TempDir,
+    config: ServerConfig,
     cancel: CancellationToken,
 }
 
@@ -92,10 +93,29 @@ impl TestServer {
         let clock = Arc::new(FixedClock::new(Timestamp::from_second(1_760_000_000).unwrap()));
         let cancel = CancellationToken::new();
         let server =
-            Server::start_with(config, Arc::clone(&clock) as _, Arc::new(SystemEntropy), cancel.clone()).await.unwrap();
+            Server::start_with(config.clone(), Arc::clone(&clock) as _, Arc::new(SystemEntropy), cancel.clone())
+                .await
+                .unwrap();
         let key = std::fs::read_to_string(at("owner.key")).unwrap().trim().to_owned();
         let owner = client(&server, &key);
-        Self { server, clock, owner, database, folder, cancel }
+        Self { server, clock, owner, database, folder, config, cancel }
+    }
+
+    /// Ends the server as if it were killed, and starts another in its place.
+    pub(crate) async fn restart(&mut self) {
+        self.cancel.cancel();
+        self.cancel = CancellationToken::new();
+        let clock = Arc::clone(&self.clock) as _;
+        let started =
+            Server::start_with(self.config.clone(), clock, Arc::new(SystemEntropy), self.cancel.clone()).await;
+        self.server = started.unwrap();
+        let key = std::fs::read_to_string(self.path("owner.key")).unwrap().trim().to_owned();
+        self.owner = client(&self.server, &key);
+    }
+
+    /// One look of the reconciler.
+    pub(crate) async fn reconcile(&self) {
+        envforge_server::runtimes::jobs::round(self.server.app()).await.unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -306,6 +326,14 @@ impl FakeHost {
         }
     }
 
+    /// The next command, whatever it is.
+    pub(crate) async fn next(&mut self) -> HostCommand {
+        while self.waiting.is_empty() {
+            self.take().await;
+        }
+        self.waiting.remove(0)
+    }
+
     /// Commands seen so far and not taken.
     pub(crate) fn pending(&self) -> usize {
         self.waiting.len()
@@ -412,4 +440,14 @@ pub(crate) fn unknown<T: envforge_core::id::Id>() -> T {
 #[expect(clippy::disallowed_methods, reason = "tests send what no client of ours would")]
 pub(crate) fn raw() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// How many statements wait for a lock.
+pub(crate) async fn lock_waits(connection: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE NOT l.granted AND a.datname = current_database()",
+    )
+    .fetch_one(connection)
+    .await
+    .unwrap()
 }

@@ -1,7 +1,11 @@
 //! The database refuses what the application forgets.
 
 use crate::support::TestServer;
+use envforge_api::http::links::CreatedLink;
+use envforge_api::http::usage::LedgerExport;
 use envforge_core::access::Role;
+use envforge_testkit::wait_until;
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Row as _};
 
 async fn tenant_tables(connection: &mut sqlx::PgConnection) -> Vec<String> {
@@ -45,11 +49,28 @@ async fn every_tenant_table_has_row_level_security_and_an_index() {
     assert!(!can_bypass);
 }
 
+/// A row of acme's in every table: a workspace that ran, a run, a link and a visit, all of it sealed.
+async fn something_of_everything(server: &TestServer) {
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    let main = "/v1/orgs/acme/workspaces/main";
+    let _: Value = server.owner.post(&format!("{main}/runs"), &json!({ "argv": ["true"] })).await.unwrap();
+    let link: CreatedLink = server.owner.post(&format!("{main}/links"), &json!({ "service": "web" })).await.unwrap();
+    server.exchange("web--main--acme", &link.token).await.unwrap();
+    wait_until("the visit is sealed", async || {
+        let exported: LedgerExport = server.owner.get("/v1/orgs/acme/ledger").await.unwrap();
+        exported.events.iter().any(|sealed| sealed.event.verb == "link.visited")
+    })
+    .await;
+}
+
 // proves ORG-2
 #[tokio::test]
 async fn a_forgotten_where_leaks_nothing() {
     let server = TestServer::start().await;
     server.member("rival", Role::Owner).await;
+    something_of_everything(&server).await;
     let mut owner = server.database_owner().await;
     let acme: uuid::Uuid =
         sqlx::query_scalar("SELECT org_id FROM orgs WHERE slug = 'acme'").fetch_one(&mut owner).await.unwrap();
@@ -57,6 +78,9 @@ async fn a_forgotten_where_leaks_nothing() {
         sqlx::query_scalar("SELECT org_id FROM orgs WHERE slug = 'rival'").fetch_one(&mut owner).await.unwrap();
     let mut app = server.database_app().await;
     for table in tenant_tables(&mut owner).await {
+        let theirs = format!("SELECT count(*) FROM {table} WHERE org_id = '{acme}'");
+        let there: i64 = sqlx::query_scalar(AssertSqlSafe(theirs.clone())).fetch_one(&mut owner).await.unwrap();
+        assert!(there > 0, "{table} has no row that could leak");
         // Without an org named: nothing of any org.
         let count = format!("SELECT count(*) FROM {table} WHERE org_id IS NOT NULL");
         let seen: i64 = sqlx::query_scalar(AssertSqlSafe(count.clone())).fetch_one(&mut app).await.unwrap();
@@ -66,8 +90,7 @@ async fn a_forgotten_where_leaks_nothing() {
             .execute(&mut app)
             .await
             .unwrap();
-        let others = format!("SELECT count(*) FROM {table} WHERE org_id = '{acme}'");
-        let seen: i64 = sqlx::query_scalar(AssertSqlSafe(others)).fetch_one(&mut app).await.unwrap();
+        let seen: i64 = sqlx::query_scalar(AssertSqlSafe(theirs)).fetch_one(&mut app).await.unwrap();
         assert_eq!(seen, 0, "{table} shows another org's rows");
         sqlx::query("SELECT set_config('envforge.org', '', false)").execute(&mut app).await.unwrap();
     }

@@ -4,6 +4,8 @@ use crate::support::{TestServer, code, report};
 use envforge_api::host::{ManifestReport, Order, Outcome, Trouble};
 use envforge_api::http::accounts::{HostState, Hosts};
 use envforge_api::http::workspaces::Workspace;
+use envforge_core::access::Role;
+use envforge_core::id::Id as _;
 use envforge_core::readiness::{PartKind, ReadinessState};
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
 use envforge_testkit::wait_until;
@@ -22,6 +24,40 @@ async fn asking_twice_for_a_branch_is_one_workspace_and_one_command() {
     assert_eq!(host.pending(), 0);
     let hosts: Vec<_> = second.dev_hosts.iter().map(|host| host.url.as_str()).collect();
     assert_eq!(hosts, ["http://api--main--acme.localhost:7081", "http://web--main--acme.localhost:7081"]);
+}
+
+// proves UP-5 (the server's part)
+#[tokio::test]
+async fn a_branch_is_found_whatever_its_workspace_is_called() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let first = server.workspace(&mut host).await;
+    let create = async |body: Value| server.owner.post::<_, Workspace>("/v1/orgs/acme/workspaces", &body).await;
+    let named = json!({ "project": "planner", "branch": "feature/x", "slug": "mine" });
+    let named = create(named).await.unwrap();
+    let found = create(json!({ "project": "planner", "branch": "feature/x" })).await.unwrap();
+    assert_eq!((found.id, found.slug.as_str()), (named.id, "mine"));
+    let renamed = create(json!({ "project": "planner", "branch": "feature/x", "slug": "other" })).await;
+    assert_eq!(code(renamed), "workspace.branch_taken");
+    let taken = create(json!({ "project": "planner", "branch": "fix", "slug": first.slug })).await;
+    assert_eq!(code(taken), "workspace.name_taken");
+}
+
+// proves UP-5 (the server's part)
+#[tokio::test]
+async fn asking_at_once_for_the_same_is_one_project_and_one_workspace() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let project = json!({ "slug": "planner", "repository": "https://example.org/planner.git" });
+    let asked = (0..8).map(|_| server.owner.post::<_, Value>("/v1/orgs/acme/projects", &project));
+    let projects: Vec<_> = futures_util::future::join_all(asked).await.into_iter().map(Result::unwrap).collect();
+    assert!(projects.iter().all(|made| made["id"] == projects[0]["id"]));
+    let request = json!({ "project": "planner", "branch": "main" });
+    let asked = (0..8).map(|_| server.owner.post::<_, Workspace>("/v1/orgs/acme/workspaces", &request));
+    let made: Vec<_> = futures_util::future::join_all(asked).await.into_iter().map(Result::unwrap).collect();
+    assert!(made.iter().all(|workspace| workspace.id == made[0].id));
+    host.command("PREPARE_SHELL").await;
+    assert_eq!((host.pending(), server.events("workspace.created").await), (0, 1));
 }
 
 #[tokio::test]
@@ -114,7 +150,11 @@ async fn a_broken_manifest_keeps_the_last_good_one_and_says_why() {
     broken.manifest =
         Some(ManifestReport::Broken { diagnostics: vec!["envforge.yml:3:5: unknown key `comand`".to_owned()] });
     host.report(broken).await;
-    assert_eq!(server.show("main").await.dev_hosts.len(), 2, "the last good manifest stays in force");
+    let view = server.show("main").await;
+    assert_eq!(view.dev_hosts.len(), 2, "the last good manifest stays in force");
+    assert_eq!(view.diagnostics, ["envforge.yml:3:5: unknown key `comand`"]);
+    host.prepared(workspace.id).await;
+    assert!(server.show("main").await.diagnostics.is_empty(), "a good one ends them");
 }
 
 // proves UP-7
@@ -270,4 +310,110 @@ async fn parts_sleep_when_the_runtime_does() {
             .all(|part| part.state == ReadinessState::Asleep)
     );
     assert_eq!(view.shell.state, ReadinessState::Ready, "the shell is always there");
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn runs_without_end_are_refused_and_starve_nobody() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let run = json!({ "argv": ["sleep", "1000"] });
+    let ask = async || server.owner.post::<_, Value>("/v1/orgs/acme/workspaces/main/runs", &run).await;
+    for _ in 0..20 {
+        ask().await.unwrap();
+    }
+    assert_eq!(code(ask().await), "run.too_many");
+    // However many are open of one workspace, another's first command is among those sent.
+    let mut owner = server.database_owner().await;
+    sqlx::query(
+        "INSERT INTO host_commands (id, org_id, host_id, workspace_id, generation, verb, command, created_at) \
+         SELECT gen_random_uuid(), org_id, host_id, workspace_id, generation, verb, command, created_at \
+         FROM host_commands, generate_series(1, 300) WHERE workspace_id = $1 AND verb = 'START_RUNTIME'",
+    )
+    .bind(workspace.id.uuid())
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    server.named_workspace(&mut host, "other").await;
+}
+
+// proves ORG-2 RUN-1
+#[tokio::test]
+async fn log_lines_in_causes_are_for_those_who_may_read_logs() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let run: Value =
+        server.owner.post("/v1/orgs/acme/workspaces/main/runs", &json!({ "argv": ["npm", "test"] })).await.unwrap();
+    let start = host.command("START_RUNTIME").await;
+    host.done(&start).await;
+    let cause = "`npm run dev` ended with 1\nlast lines of its log:\na secret";
+    let mut blocked = report(workspace.id, start.generation, ObservedPhase::Blocked, true, ReadinessState::Blocked);
+    blocked.trouble = Some(Trouble { cause: cause.to_owned(), ..trouble("service.exited") });
+    blocked.parts.iter_mut().for_each(|part| part.cause = Some(cause.to_owned()));
+    let job = json!({ "job": run["id"], "state": "failed", "exit_code": null, "cause": cause });
+    blocked.jobs = vec![serde_json::from_value(job).unwrap()];
+    host.report(blocked).await;
+    let run = format!("/v1/orgs/acme/workspaces/main/runs/{}", run["id"].as_str().unwrap());
+    for (role, reads) in [(Role::Developer, true), (Role::Reviewer, false), (Role::Billing, false)] {
+        let member = server.member("acme", role).await;
+        for path in ["/v1/orgs/acme/workspaces", "/v1/orgs/acme/workspaces/main", &run] {
+            let seen = member.get::<Value>(path).await.unwrap().to_string();
+            assert!(seen.contains("ended with 1"), "{role}: {path} tells the cause");
+            assert_eq!(seen.contains("a secret"), reads, "{role}: {path}");
+        }
+        let mut events = member.stream("/v1/orgs/acme/workspaces/main/events").await.unwrap();
+        let first = events.chunk().await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&first).contains("a secret"), reads, "{role}: events");
+    }
+    let route = server.gateway().get::<Value>("/internal/gateway/routes/web--main--acme").await.unwrap().to_string();
+    assert!(route.contains("ended with 1") && !route.contains("a secret"), "a gateway");
+    let ledger = server.owner.get::<Value>("/v1/orgs/acme/ledger").await.unwrap().to_string();
+    assert!(!ledger.contains("a secret"), "the ledger");
+}
+
+// proves ORG-2
+#[tokio::test]
+async fn only_an_owner_makes_a_project_of_a_path() {
+    let server = TestServer::start().await;
+    let path = json!({ "slug": "local", "repository": "/srv/planner" });
+    for role in [Role::Admin, Role::Developer] {
+        let member = server.member("acme", role).await;
+        assert_eq!(code(member.post::<_, Value>("/v1/orgs/acme/projects", &path).await), "project.path_forbidden");
+    }
+    let made: Value = server.owner.post("/v1/orgs/acme/projects", &path).await.unwrap();
+    let developer = server.member("acme", Role::Developer).await;
+    let found: Value = developer.post("/v1/orgs/acme/projects", &path).await.unwrap();
+    assert_eq!(made["id"], found["id"], "one that exists is for every developer");
+}
+
+// proves UP-7
+#[tokio::test]
+async fn an_order_that_goes_on_failing_is_given_more_rarely_and_forgotten_in_time() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    let _: Value = server.owner.delete("/v1/orgs/acme/workspaces/main").await.unwrap();
+    for wait in [6, 11, 21] {
+        let destroy = host.command("DESTROY_WORKSPACE").await;
+        host.answer(&destroy, Outcome::Failed(trouble("workspace.not_destroyed"))).await;
+        server.answered(&destroy).await;
+        server.advance(wait - 2);
+        server.reconcile().await;
+        let mut owner = server.database_owner().await;
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM host_commands WHERE answered_at IS NULL")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+        assert_eq!(open, 0, "not yet after {wait} s");
+        server.advance(2);
+        server.reconcile().await;
+    }
+    host.command("DESTROY_WORKSPACE").await;
+    server.advance(24 * 3_600 + 1);
+    envforge_server::runtimes::jobs::forget(server.server.app()).await.unwrap();
+    let mut owner = server.database_owner().await;
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM host_commands").fetch_one(&mut owner).await.unwrap();
+    assert_eq!(kept, 1, "only what waits for an answer");
 }

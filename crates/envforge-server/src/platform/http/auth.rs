@@ -46,9 +46,15 @@ pub struct Permit {
     pub user: UserId,
     /// What people call them.
     pub name: String,
+    role: Role,
 }
 
 impl Permit {
+    /// Whether the same member may do another action too.
+    pub fn also(&self, action: Action) -> bool {
+        allows(self.role, action)
+    }
+
     /// As the ledger names the actor.
     pub fn actor(&self) -> String {
         format!("user:{}", self.user)
@@ -59,7 +65,8 @@ impl Member {
     /// Asks the permission table.
     pub fn permit(&self, action: Action) -> Answer<Permit> {
         if allows(self.role, action) {
-            return Ok(Permit { scope: self.scope, org: self.org.clone(), user: self.user, name: self.name.clone() });
+            let (org, name) = (self.org.clone(), self.name.clone());
+            return Ok(Permit { scope: self.scope, org, user: self.user, name, role: self.role });
         }
         Err(Refusal::new(
             RefusalKind::Forbidden,

@@ -1,0 +1,50 @@
+//! Makes what a host says storable: its texts quote what tenants' programs print.
+//!
+//! PostgreSQL takes no U+0000, pages and terminals no other control characters, and nobody reads a cause of a megabyte.
+
+use envforge_api::host::FromHost;
+use serde_json::Value;
+
+/// Longest text of a message, in bytes; the rest is cut off.
+const TEXT_MAX: usize = 16 * 1024;
+/// What stands for what was cut off.
+const CUT: &str = " […]";
+
+/// Reads a message, its texts made storable.
+pub(super) fn read(text: &str) -> serde_json::Result<FromHost> {
+    let mut value: Value = serde_json::from_str(text)?;
+    clean(&mut value);
+    serde_json::from_value(value)
+}
+
+fn clean(value: &mut Value) {
+    match value {
+        Value::String(text) => clean_text(text),
+        Value::Array(items) => items.iter_mut().for_each(clean),
+        Value::Object(fields) => fields.values_mut().for_each(clean),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn clean_text(text: &mut String) {
+    text.retain(|c| matches!(c, '\n' | '\t') || !c.is_control());
+    if text.len() > TEXT_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_MAX - CUT.len()));
+        text.push_str(CUT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_keep_their_lines_and_lose_what_cant_be_stored() {
+        let mut text = "one\n\ttwo\0\u{1b}[31m\u{9b}three".to_owned();
+        clean_text(&mut text);
+        assert_eq!(text, "one\n\ttwo[31mthree");
+        let mut long = "é".repeat(TEXT_MAX);
+        clean_text(&mut long);
+        assert!(long.len() <= TEXT_MAX && long.ends_with(CUT));
+    }
+}
