@@ -65,20 +65,20 @@ impl Delivery<'_> {
                         Err(failure) => return Err(failure.into()),
                     }
                 }
-                Step::Thaw => {
+                Step::Thaw if self.outgoing.may_be_early() => {
                     if let Some(response) = self.thaw(&current, rule).await? {
                         return Ok(response);
                     }
                 }
                 Step::Wake if !self.may_start => return Err(Refused::Asleep),
-                Step::Wake if woken != Some(runtime.generation) => {
+                Step::Thaw | Step::Wake if woken != Some(runtime.generation) => {
                     // Taken before the wake, so that nothing it changes is missed.
                     self.hold.takes_place(&current)?;
                     let asked = wake::ask(self.shared, &current.workspace, self.admitted, self.outgoing.path()).await;
                     woken = Some(asked.map_err(Refused::Server)?);
                     continue;
                 }
-                Step::Wake | Step::Wait => {}
+                Step::Thaw | Step::Wake | Step::Wait => {}
                 Step::Blocked => return Err(Refused::Blocked),
             }
             if self.hold.takes_place(&current)? && !self.hold.wait(&current).await? {
@@ -100,8 +100,9 @@ impl Delivery<'_> {
         }
     }
 
-    /// Wakes a frozen runtime and sends the request at the same time. `None` when the request could not be sent after
-    /// all and is still whole.
+    /// Wakes a frozen runtime and sends the request at the same time: what is sent stays in the service's socket even
+    /// if the wake is refused, so this is only for what may be early. `None` when the request could not be sent after all
+    /// and is still whole.
     async fn thaw(&mut self, route: &Arc<LabelRoute>, rule: &Rule) -> Result<Option<Response<AnswerBody>>, Refused> {
         self.hold.takes_place(route)?;
         let path = self.outgoing.path().to_owned();

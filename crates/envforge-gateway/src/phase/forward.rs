@@ -75,6 +75,12 @@ impl Outgoing {
         self.request.is_some()
     }
 
+    /// Whether it may be sent before its wake is allowed: what a refused request leaves in a frozen service's socket is
+    /// read when somebody else wakes it, and must have no effect then.
+    pub(crate) fn may_be_early(&self) -> bool {
+        self.can_repeat && self.upgrade.is_none()
+    }
+
     fn copy(&self) -> Option<Request<RequestBody>> {
         let request = self.request.as_ref().filter(|_| self.can_repeat)?;
         let mut copy = Request::new(RequestBody::Empty);

@@ -4,13 +4,14 @@
 //!   awake or waking, service ready ──► forward
 //!   waking, or service not yet ready ──► wait for the feed
 //!   asleep, stopping ──► wake (once per workspace) ──► wait for the feed; a page's own reconnects: refused
-//!   frozen ──► wake, and forward at the same time
+//!   frozen ──► wake, and forward at the same time what has no effect; all else as when asleep
 //!   blocked ──► the neutral page
 //! ```
 //!
-//! A frozen server's socket still accepts: what is sent to it is read after the thaw. So the request goes out while the
+//! A frozen server's socket still accepts: what is sent to it is read after the thaw. So a request goes out while the
 //! wake is being decided, and its answer is already on the way when the thaw is done; it is passed on only if the
-//! wake was allowed. Only a verified session gets here, and the server alone decides whether it may wake.
+//! wake was allowed. What is sent can't be taken back when the wake is refused, so this is for requests without effect;
+//! any other waits for the verdict. Only a verified session gets here, and the server alone decides whether it may wake.
 //!
 //! Whoever waits is held: a program up to a limit, then it is told to come back; a browser's navigation for a moment,
 //! then it gets the page that becomes the app.
@@ -42,7 +43,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 pub(crate) enum Step {
     /// The service answers.
     Forward,
-    /// Paused: wake, and forward at the same time.
+    /// Paused: wake, and forward at the same time if that is harmless.
     Thaw,
     /// Wake, then wait.
     Wake,
