@@ -67,12 +67,6 @@ impl Traffic {
         *self.told.lock().expect("no panic while held") = None;
     }
 
-    /// Whether a request waits for an answer. What was said on a socket before does not count: an open socket that was
-    /// lively a moment ago must not undo the order to sleep.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0
-    }
-
     /// Whether nothing is open and everything was told.
     pub(crate) fn is_quiet(&self) -> bool {
         let told = self.told.lock().expect("no panic while held");

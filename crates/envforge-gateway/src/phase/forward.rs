@@ -65,6 +65,11 @@ impl Outgoing {
         Self { request: Some(Request::from_parts(parts, body)), uri, can_repeat, upgrade, visit: None }
     }
 
+    /// What is asked for.
+    pub(crate) fn uri(&self) -> Uri {
+        self.uri.clone()
+    }
+
     /// The path asked for.
     pub(crate) fn path(&self) -> &str {
         self.uri.path()

@@ -146,6 +146,21 @@ async fn call(shared: &Shared, workspace: &Workspace, admitted: &Admitted, path:
     }
 }
 
+/// Returns when the runtime freezes before `until`; never, when it does not.
+pub(crate) async fn freezes(workspace: &Workspace, until: Instant) {
+    let mut changes = workspace.watch();
+    loop {
+        let is_frozen =
+            matches!(&*changes.borrow_and_update(), Status::Known(now) if now.state == RuntimeState::Frozen);
+        if Instant::now() >= until {
+            return std::future::pending().await;
+        }
+        if is_frozen || changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// How long one request may wait, and what it is told when that is over.
 pub(crate) struct Hold {
     deadline: Instant,
@@ -191,24 +206,24 @@ impl Hold {
         }
     }
 
-    /// Returns when an answer that is under way is no longer worth waiting for: the runtime got blocked, or is still
-    /// not awake at the deadline. An awake runtime may take as long as it likes.
-    pub(crate) async fn gives_up(&self, route: &LabelRoute) -> Refused {
+    /// Returns once the runtime is awake, and may then take as long as it likes; or refuses, when an answer that is under
+    /// way is no longer worth waiting for: the runtime got blocked, or is still not awake at the deadline.
+    pub(crate) async fn until_awake(&self, route: &LabelRoute) -> Result<(), Refused> {
         let mut changes = route.workspace.watch();
         loop {
             let state = match &*changes.borrow_and_update() {
                 Status::Known(runtime) => Some(runtime.state),
-                Status::Deleted => return Refused::NoPreview,
+                Status::Deleted => return Err(Refused::NoPreview),
                 Status::Unknown => None,
             };
             match state {
-                Some(RuntimeState::Blocked) => return Refused::Blocked,
-                Some(RuntimeState::Awake) => return std::future::pending().await,
+                Some(RuntimeState::Blocked) => return Err(Refused::Blocked),
+                Some(RuntimeState::Awake) => return Ok(()),
                 _ => {}
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                () = tokio::time::sleep_until(self.deadline) => return self.over(route),
+                () = tokio::time::sleep_until(self.deadline) => return Err(self.over(route)),
             }
         }
     }

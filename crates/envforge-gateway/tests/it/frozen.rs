@@ -1,9 +1,11 @@
 //! A frozen runtime: thawed by its first request, which is already with it if it has no effect; not by pings.
 
 use crate::support::client::Socket;
-use crate::support::{PATIENCE, World, awake_again, frozen, until};
+use crate::support::{PATIENCE, Plan, World, awake_again, frozen, until};
 use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_gateway::Limits;
 use futures_util::{SinkExt as _, StreamExt as _};
+use std::time::Duration;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -120,6 +122,54 @@ async fn a_request_that_crosses_the_order_to_freeze_wakes_after_all() {
     };
     let (answer, ()) = tokio::join!(world.visit("/slow"), conduct);
     assert_eq!(answer.body, "done at last");
+}
+
+// proves RUN-3 LINK-4
+#[tokio::test]
+async fn a_request_that_crossed_the_order_and_may_not_wake_is_told_so() {
+    let world = World::awake().await;
+    world.server.refuse_wake(&world.session(1), spent());
+    let conduct = async {
+        until("the app has it", || world.web.seen().len() == 1).await;
+        world.becomes(frozen());
+    };
+    let (answer, ()) = tokio::join!(world.visit("/slow"), conduct);
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (429, "link.wakes_spent"));
+}
+
+/// Makes it frozen and waits until the gateway has heard so.
+async fn freeze(world: &World) {
+    world.becomes(frozen());
+    let heard = async { while !world.visit("/.envforge/readiness").await.body.contains("asleep") {} };
+    timeout(PATIENCE, heard).await.expect("heard in time");
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn what_was_under_way_is_paused_and_does_not_undo_the_order_to_sleep() {
+    let limits = Limits { crossing: Duration::ZERO, ..Limits::default() };
+    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    let conduct = async {
+        until("the app has it", || world.web.seen().len() == 1).await;
+        freeze(&world).await;
+        world.becomes(awake_again(3));
+        world.web.finish();
+    };
+    let (answer, ()) = tokio::join!(world.visit("/slow"), conduct);
+    assert_eq!(answer.body, "done at last");
+    assert!(world.server.wakes().is_empty());
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn a_download_under_way_does_not_undo_the_order_to_sleep() {
+    let world = World::awake().await;
+    let cookie = world.cookie(1);
+    let download = world.open(World::request("GET", "/large", &[("cookie", &cookie)], "")).await;
+    freeze(&world).await;
+    let body = http_body_util::BodyExt::collect(download.into_body()).await.expect("whole").to_bytes();
+    assert_eq!(body.len(), 5_000_000);
+    assert!(world.server.wakes().is_empty());
 }
 
 /// Pings until it is the gateway that answers; every ping is answered, by one or the other.
