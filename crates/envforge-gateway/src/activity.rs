@@ -169,7 +169,7 @@ impl UnverifiedCounts {
     }
 }
 
-/// Tells the server every second, and one last time when the gateway stops.
+/// Tells the server every second, until the gateway is told to stop: what goes on then is told once more at its end.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         let stopped = tokio::select! {
@@ -183,7 +183,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn tell(shared: &Shared) {
+/// Tells the server what changed.
+pub(crate) async fn tell(shared: &Shared) {
     let live = shared.routes.workspaces();
     let workspaces: Vec<_> = live.iter().filter_map(|workspace| workspace.traffic.take(workspace.id)).collect();
     let unverified = shared.unverified.take();
