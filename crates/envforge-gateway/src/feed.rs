@@ -119,7 +119,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         turn += 1;
         shared.sessions.expire(shared.now());
         if !shared.lease.holds() {
-            shared.sessions.end_all();
+            shared.sessions.end_open();
         }
         if turn.is_multiple_of(4) {
             shared.routes.sweep(shared.now(), shared.config.limits.upstream_rest);
