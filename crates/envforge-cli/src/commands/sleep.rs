@@ -39,7 +39,7 @@ pub(crate) async fn sleep(ctx: &mut Context<'_>, sleep: Sleep) -> Result<ExitCod
     let path = ctx.workspace_path(&slug, "/sleep").await?;
     let mut workspace: Workspace =
         ctx.client()?.post(&path, &workspaces::Sleep { tier }).await.map_err(|error| ctx.refusal(error))?;
-    if !sleep.no_wait {
+    if !sleep.no_wait && !is_asleep(&workspace, tier) {
         let asleep = |workspace: &Workspace| is_asleep(workspace, tier).then_some(());
         let waiting = readiness::wait(ctx, &slug, None, "falling asleep", asleep);
         if let Ok(slept) = tokio::time::timeout(SLEEP_MAX, waiting).await {
