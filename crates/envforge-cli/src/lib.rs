@@ -25,6 +25,7 @@ mod printer;
 mod readiness;
 mod render;
 mod repository;
+mod resume;
 mod sse;
 
 use args::{Cli, Verb};

@@ -11,6 +11,7 @@
 use crate::exit::ExitCode;
 use envforge_core::refusal::Refusal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use std::future::Future;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -49,9 +50,13 @@ impl Printer {
         !self.json && io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
-    /// Whether whoever read stdout has gone.
+    /// Whether whoever read stdout has gone; a pipe tells so before anything is written to it.
     pub(crate) fn reader_gone(&self) -> bool {
-        self.reader_gone.load(Ordering::Relaxed)
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let is_closed = poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::ERR);
+        is_closed || self.reader_gone.load(Ordering::Relaxed)
     }
 
     fn write_out(&self, bytes: &[u8]) {
