@@ -15,6 +15,8 @@ use envforge_api::http::accounts::Me;
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::secret::Secret;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
 
 /// Where a server listens when nothing says otherwise.
@@ -151,6 +153,31 @@ impl<'a> Context<'a> {
         Client::new(&Address::Url(self.server.clone()), None).map_err(|error| self.refusal(error))
     }
 
+    /// Asks the server, and says so when the answer takes a while.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refusal> {
+        self.asking(self.client()?.get(path)).await
+    }
+
+    /// The same with a body.
+    pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Refusal> {
+        self.asking(self.client()?.post(path, body)).await
+    }
+
+    /// The same, replacing something.
+    pub(crate) async fn put<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Refusal> {
+        self.asking(self.client()?.put(path, body)).await
+    }
+
+    /// The same, ending something.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refusal> {
+        self.asking(self.client()?.delete(path)).await
+    }
+
+    async fn asking<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Result<T, Refusal> {
+        let what = format!("waiting for {}", self.server);
+        self.printer.slow(&what, call).await.map_err(|error| self.refusal(error))
+    }
+
     /// What a failed call becomes on this surface.
     pub(crate) fn refusal(&self, error: CallError) -> Refusal {
         let refusal = refusal_at(&self.server, error);
@@ -176,7 +203,7 @@ impl<'a> Context<'a> {
         if let Some(org) = self.known_org() {
             return Ok(org.clone());
         }
-        let me: Me = self.client()?.get("/v1/me").await.map_err(|error| self.refusal(error))?;
+        let me: Me = self.get("/v1/me").await?;
         self.choose_org(&me)
     }
 

@@ -87,7 +87,7 @@ pub(crate) fn program() -> Option<PathBuf> {
 
 /// Makes sure that a server answers. Asks nothing and starts nothing where one does, or where one was chosen.
 pub(crate) async fn ensure(ctx: &mut Context<'_>, yes: bool) -> Result<(), Refusal> {
-    if healthy(&ctx.server).await {
+    if ctx.printer.slow("looking for a server", healthy(&ctx.server)).await {
         return Ok(());
     }
     if ctx.server_source == ServerSource::Chosen {

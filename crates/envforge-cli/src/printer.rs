@@ -27,12 +27,33 @@ pub(crate) struct Printer {
     json: bool,
     spinner: ProgressBar,
     reader_gone: AtomicBool,
+    /// Whether something slow is waited for.
+    is_slow: AtomicBool,
+}
+
+/// Something slow that is waited for; the spinner goes with it, also when nobody waits any more.
+struct Waiting<'a>(&'a Printer);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let spinner = &self.0.spinner;
+        spinner.disable_steady_tick();
+        spinner.finish_and_clear();
+        spinner.set_draw_target(ProgressDrawTarget::hidden());
+        spinner.reset();
+        self.0.is_slow.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Printer {
     /// A printer for people, or for programs.
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, spinner: ProgressBar::hidden(), reader_gone: AtomicBool::new(false) }
+        Self {
+            json,
+            spinner: ProgressBar::hidden(),
+            reader_gone: AtomicBool::new(false),
+            is_slow: AtomicBool::new(false),
+        }
     }
 
     /// Whether stdout carries JSON.
@@ -122,12 +143,14 @@ impl Printer {
         ExitCode::from(refusal.kind)
     }
 
-    /// Waits for `future`; says `what` beside a spinner if it takes a while and someone looks.
+    /// Waits for `future`; says `what` beside a spinner if it takes a while and someone looks. A part of something slow
+    /// says nothing of its own.
     pub(crate) async fn slow<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
-        if self.json || !io::stderr().is_terminal() {
+        if self.json || !io::stderr().is_terminal() || self.is_slow.swap(true, Ordering::Relaxed) {
             return future.await;
         }
+        let _waiting = Waiting(self);
         tokio::select! {
             value = &mut future => return value,
             () = tokio::time::sleep(PATIENCE) => {}
@@ -137,12 +160,7 @@ impl Printer {
         self.spinner.set_message(what.to_owned());
         self.spinner.reset_elapsed();
         self.spinner.enable_steady_tick(Duration::from_millis(100));
-        let value = future.await;
-        self.spinner.disable_steady_tick();
-        self.spinner.finish_and_clear();
-        self.spinner.set_draw_target(ProgressDrawTarget::hidden());
-        self.spinner.reset();
-        value
+        future.await
     }
 }
 

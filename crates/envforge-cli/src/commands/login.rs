@@ -53,7 +53,7 @@ pub(crate) async fn ensure(ctx: &mut Context<'_>) -> Result<(), Refusal> {
 
 async fn sign_in(ctx: &mut Context<'_>, key: Secret) -> Result<Me, Refusal> {
     ctx.use_key(key.clone());
-    let me: Me = ctx.client()?.get("/v1/me").await.map_err(|error| ctx.refusal(error))?;
+    let me: Me = ctx.get("/v1/me").await?;
     let known = ctx.known_org().cloned();
     config::update(|config| {
         if ctx.server_source == ServerSource::Chosen {

@@ -37,10 +37,8 @@ pub(crate) async fn run(ctx: &mut Context<'_>, arguments: Run) -> Result<ExitCod
     let slug = ctx.workspace(None)?;
     let base = ctx.workspace_path(&slug, "/runs").await?;
     let started: runs::Run = match &arguments.job {
-        Some(job) => get(ctx, &format!("{base}/{}", segment(job))).await?,
-        None => {
-            ctx.client()?.post(&base, &CreateRun { argv: arguments.argv }).await.map_err(|error| ctx.refusal(error))?
-        }
+        Some(job) => ctx.get(&format!("{base}/{}", segment(job))).await?,
+        None => ctx.post(&base, &CreateRun { argv: arguments.argv }).await?,
     };
     if arguments.no_wait {
         ctx.printer.answer(&started, || started.id.to_string());
