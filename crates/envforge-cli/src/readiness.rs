@@ -156,7 +156,7 @@ pub(crate) async fn wait<T>(
 pub(crate) async fn pointless(ctx: &Context<'_>, slug: &Slug, what: &str, limit: Option<Duration>) -> Refusal {
     let mut backoff = Backoff::default();
     loop {
-        match follow(ctx, slug, None, what, limit, |_| None::<Infallible>).await {
+        match Box::pin(follow(ctx, slug, None, what, limit, |_| None::<Infallible>)).await {
             Ok((_, never)) => match never {},
             Err(refusal) if [HOST_LOST, STUCK].contains(&refusal.code.as_str()) => return refusal,
             Err(_) => tokio::time::sleep(backoff.pause()).await,

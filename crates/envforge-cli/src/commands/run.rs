@@ -184,8 +184,9 @@ impl Follower<'_> {
                 Ok(Ok(Some(chunk))) => {
                     poll = POLL_MIN;
                     for line in splitter.push(&chunk) {
-                        let new = self.resume.next(line);
-                        new.into_iter().for_each(|line| self.print(&line, true));
+                        if let Some(new) = self.resume.next(line) {
+                            self.print(&new, true);
+                        }
                     }
                 }
                 Ok(Ok(None)) => break,
@@ -198,7 +199,7 @@ impl Follower<'_> {
                 }
                 // What is repeated comes at once.
                 Err(_quiet) => {
-                    self.resume.rest().iter().for_each(|line| self.print(line, true));
+                    self.print_rest();
                     poll = (poll * 2).min(POLL_MAX);
                     self.run = get(ctx, &self.path).await?;
                     if self.is_over() {
@@ -207,12 +208,20 @@ impl Follower<'_> {
                 }
             }
         }
-        self.resume.rest().iter().for_each(|line| self.print(line, true));
+        self.print_rest();
         // A line without an end is the last one only when nothing is to follow.
         let last = splitter.finish().filter(|_| !follow);
-        let new = last.and_then(|line| self.resume.next(line));
-        new.into_iter().for_each(|line| self.print(&line, false));
+        if let Some(new) = last.and_then(|line| self.resume.next(line)) {
+            self.print(&new, false);
+        }
         Ok(())
+    }
+
+    /// No more of the past will come.
+    fn print_rest(&mut self) {
+        for line in self.resume.rest() {
+            self.print(&line, true);
+        }
     }
 
     fn print(&self, line: &[u8], ended: bool) {

@@ -43,7 +43,7 @@ pub(crate) async fn up(ctx: &mut Context<'_>, up: Up) -> Result<ExitCode, Refusa
     ctx.remember_server();
     let found = find_or_make(ctx, &up).await?;
     if ctx.printer.has_terminal() && !up.no_attach {
-        return open_shell(ctx, &up, org, found).await;
+        return Box::pin(open_shell(ctx, &up, org, found)).await;
     }
     open_services(ctx, up, found).await
 }
