@@ -35,8 +35,8 @@ impl Delivery<'_> {
         self.wake_early();
         let mut route = route::find(self.shared, self.label, self.admitted).await?;
         self.outgoing.visit = Some(Visit::begin(&route.workspace, &self.shared.clock));
-        let mut woken = None;
-        let mut may_refresh = true;
+        let (mut woken, mut may_refresh) = (None, true);
+        let mut broken: Option<Failure> = None;
         loop {
             if !route.holds(self.shared.now()) {
                 route = route::find(self.shared, self.label, self.admitted).await?;
@@ -44,42 +44,53 @@ impl Delivery<'_> {
             let current = Arc::clone(&route);
             let rule = current.rule(self.outgoing.path()).ok_or(Refused::NoPath)?;
             let Status::Known(runtime) = current.workspace.status() else { continue };
-            match wake::decide(&runtime, &rule.service) {
+            let step = match wake::decide(&runtime, &rule.service) {
+                Step::Thaw if !self.outgoing.may_be_early() => Step::Wake,
+                step => step,
+            };
+            // What was under way when its runtime was put to sleep, and broke at its stop, does not undo that.
+            if let (Some(failure), Step::Thaw | Step::Wake) = (broken, step) {
+                return Err(failure.into());
+            }
+            match step {
                 Step::Forward if self.hold.has_waited() && may_refresh && current.is_stale() => {
                     may_refresh = false;
                     route = route::find(self.shared, self.label, self.admitted).await?;
                     continue;
                 }
-                Step::Forward => match self.send(&current, rule, false).await? {
-                    Ok(response) => return Ok(response),
-                    // It is said to answer, or will soon: look again, once.
-                    Err(failure) if self.outgoing.is_whole() && may_refresh => {
+                Step::Forward | Step::Thaw => {
+                    let is_early = step == Step::Thaw;
+                    if is_early {
+                        self.hold.takes_place(&current)?;
+                    }
+                    let sent = Instant::now();
+                    let failure = match self.send(&current, rule, is_early).await? {
+                        Ok(response) => return Ok(response),
+                        Err(failure) if self.outgoing.is_whole() => failure,
+                        Err(failure) => return Err(failure.into()),
+                    };
+                    broken = (sent.elapsed() >= self.shared.config.limits.crossing).then_some(failure);
+                    if !is_early && may_refresh {
+                        // It is said to answer, or will soon: look again, once.
                         tracing::debug!(label = %self.label, ?failure, "deliver: a service did not answer; asking again");
                         may_refresh = false;
                         self.shared.routes.drop_label(self.label);
                         route = route::find(self.shared, self.label, self.admitted).await?;
                         continue;
                     }
-                    Err(_) if self.outgoing.is_whole() && runtime.state == RuntimeState::Waking => {}
-                    Err(failure) => return Err(failure.into()),
-                },
-                Step::Thaw if self.outgoing.may_be_early() => {
-                    self.hold.takes_place(&current)?;
-                    match self.send(&current, rule, true).await? {
-                        Ok(response) => return Ok(response),
-                        Err(_) if self.outgoing.is_whole() => {}
-                        Err(failure) => return Err(failure.into()),
+                    if !is_early && runtime.state != RuntimeState::Waking {
+                        return Err(failure.into());
                     }
                 }
-                Step::Wake if !self.may_start => return Err(Refused::Asleep),
-                Step::Thaw | Step::Wake if woken != Some(runtime.generation) => {
+                Step::Wake if !self.may_start && runtime.state != RuntimeState::Frozen => return Err(Refused::Asleep),
+                Step::Wake if woken != Some(runtime.generation) => {
                     // Taken before the wake, so that nothing it changes is missed.
                     self.hold.takes_place(&current)?;
                     let asked = wake::ask(self.shared, &current.workspace, self.admitted, self.outgoing.path()).await;
                     woken = Some(asked.map_err(Refused::Server)?);
                     continue;
                 }
-                Step::Thaw | Step::Wake | Step::Wait => {}
+                Step::Wake | Step::Wait => {}
                 Step::Blocked => return Err(Refused::Blocked),
             }
             if self.hold.takes_place(&current)? && !self.hold.wait(&current).await? {

@@ -1,7 +1,7 @@
 //! A frozen runtime: thawed by its first request, which is already with it if it has no effect; not by pings.
 
 use crate::support::client::Socket;
-use crate::support::{PATIENCE, Plan, World, awake_again, frozen, until};
+use crate::support::{PATIENCE, Plan, World, asleep, awake_again, frozen, until};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_gateway::Limits;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -157,6 +157,23 @@ async fn what_was_under_way_is_paused_and_does_not_undo_the_order_to_sleep() {
     };
     let (answer, ()) = tokio::join!(world.visit("/slow"), conduct);
     assert_eq!(answer.body, "done at last");
+    assert!(world.server.wakes().is_empty());
+}
+
+// proves RUN-3
+#[tokio::test]
+async fn what_was_paused_and_breaks_at_the_stop_does_not_wake() {
+    let limits = Limits { crossing: Duration::ZERO, ..Limits::default() };
+    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    world.server.set_wake(awake_again(4));
+    let conduct = async {
+        until("the app has it", || world.web.seen().len() == 1).await;
+        freeze(&world).await;
+        world.becomes(asleep());
+        world.web.hang_up();
+    };
+    let (answer, ()) = tokio::join!(world.visit("/slow"), conduct);
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (502, "service.unreachable"));
     assert!(world.server.wakes().is_empty());
 }
 
