@@ -22,7 +22,8 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the log may be quiet before the run's state is asked for: at first, and when it stays quiet.
+/// How long the log may be quiet before the run's state is asked for: at first, and once it was quiet for some times. A
+/// short command's end is seen at once, and a long one that says something now and then costs two calls a second.
 const POLL_MIN: Duration = Duration::from_millis(100);
 const POLL_MAX: Duration = Duration::from_millis(500);
 /// How often it is looked whether anybody reads what is printed.
@@ -182,7 +183,6 @@ impl Follower<'_> {
             let chunk = if follow { tokio::time::timeout(poll, next).await } else { Ok(next.await) };
             match chunk {
                 Ok(Ok(Some(chunk))) => {
-                    poll = POLL_MIN;
                     for line in splitter.push(&chunk) {
                         if let Some(new) = self.resume.next(line) {
                             self.print(&new, true);
