@@ -1,7 +1,7 @@
 //! What every verb is given: printer, settings, and a client made only when it is needed.
 //!
 //! A setting comes from its flag, else the environment, else what is remembered, else what the one box on this
-//! machine says, in that order. Nothing here asks the server unless the answer can't be known otherwise: the fast
+//! machine says, in that order; a box is never remembered, because what it says is newer. Nothing here asks the server unless the answer can't be known otherwise: the fast
 //! path of `attach` must be able to go straight to the terminal's WebSocket. Making the HTTP client reads the
 //! system's certificates, so that too waits for the first call.
 
@@ -15,6 +15,8 @@ use envforge_api::http::accounts::Me;
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::secret::Secret;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
 
 /// Where a server listens when nothing says otherwise.
@@ -78,7 +80,10 @@ impl<'a> Context<'a> {
     /// Reads flags, environment and configuration.
     pub(crate) fn new(global: Global, printer: &'a Printer) -> Result<Self, Refusal> {
         let config = config::load()?;
-        let chosen = global.server.or_else(|| variable("ENVFORGE_SERVER")).or_else(|| config.server.clone());
+        // Whoever says where the box's data is means that box.
+        let names_box = variable("ENVFORGE_DATA_DIR").is_some();
+        let remembered = || config.server.clone().filter(|url| !names_box && !onebox::is_here(url));
+        let chosen = global.server.or_else(|| variable("ENVFORGE_SERVER")).or_else(remembered);
         let (server, server_source) = match chosen {
             Some(url) => (base_url(&url)?, ServerSource::Chosen),
             None => (onebox::url().unwrap_or_else(|| DEFAULT_SERVER.to_owned()), ServerSource::Here),
@@ -110,12 +115,13 @@ impl<'a> Context<'a> {
         self.client = OnceCell::new();
     }
 
-    /// The key for this server, and no other's.
+    /// The key for this server, and no other's. A box on this machine says itself what opens it: what is remembered may
+    /// be of a box that was there before.
     pub(crate) fn key(&self) -> Option<Secret> {
         self.key_override
             .clone()
-            .or_else(|| self.config.servers.get(&self.server).and_then(config::Account::key))
             .or_else(|| onebox::key(&self.server))
+            .or_else(|| self.config.servers.get(&self.server).and_then(config::Account::key))
     }
 
     /// The key, or what to do without one.
@@ -147,6 +153,31 @@ impl<'a> Context<'a> {
         Client::new(&Address::Url(self.server.clone()), None).map_err(|error| self.refusal(error))
     }
 
+    /// Asks the server, and says so when the answer takes a while.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refusal> {
+        self.asking(self.client()?.get(path)).await
+    }
+
+    /// The same with a body.
+    pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Refusal> {
+        self.asking(self.client()?.post(path, body)).await
+    }
+
+    /// The same, replacing something.
+    pub(crate) async fn put<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Refusal> {
+        self.asking(self.client()?.put(path, body)).await
+    }
+
+    /// The same, ending something.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refusal> {
+        self.asking(self.client()?.delete(path)).await
+    }
+
+    async fn asking<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Result<T, Refusal> {
+        let what = format!("waiting for {}", self.server);
+        self.printer.slow(&what, call).await.map_err(|error| self.refusal(error))
+    }
+
     /// What a failed call becomes on this surface.
     pub(crate) fn refusal(&self, error: CallError) -> Refusal {
         let refusal = refusal_at(&self.server, error);
@@ -172,7 +203,7 @@ impl<'a> Context<'a> {
         if let Some(org) = self.known_org() {
             return Ok(org.clone());
         }
-        let me: Me = self.client()?.get("/v1/me").await.map_err(|error| self.refusal(error))?;
+        let me: Me = self.get("/v1/me").await?;
         self.choose_org(&me)
     }
 
@@ -208,10 +239,10 @@ impl<'a> Context<'a> {
         self.org = Some(org.clone());
     }
 
-    /// Makes this server the one used from now on, with the key that opened it, when none was used before: after the
-    /// first `up` nothing more need be said, in any shell.
+    /// Makes a server that was chosen the one used from now on, with the key that opened it, when none was used before:
+    /// after the first `up` nothing more need be said, in any shell. The box on this machine is found without.
     pub(crate) fn remember_server(&self) {
-        if self.config.server.is_some() || self.key_override.is_some() {
+        if self.server_source == ServerSource::Here || self.config.server.is_some() || self.key_override.is_some() {
             return;
         }
         let key = self.key();

@@ -25,6 +25,7 @@ mod printer;
 mod readiness;
 mod render;
 mod repository;
+mod resume;
 mod sse;
 
 use args::{Cli, Verb};
@@ -66,11 +67,11 @@ fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(ctx: &mut Context<'_>, verb: Verb) -> Result<ExitCode, Refusal> {
     match verb {
-        Verb::Up(up) => commands::up::up(ctx, up).await,
+        Verb::Up(up) => Box::pin(commands::up::up(ctx, up)).await,
         Verb::Attach(named) => commands::attach::attach(ctx, named).await,
         Verb::Status(named) => commands::status::status(ctx, named).await,
         Verb::Workspace(verb) => commands::workspace::workspace(ctx, verb).await,
-        Verb::Run(run) => commands::run::run(ctx, run).await,
+        Verb::Run(run) => Box::pin(commands::run::run(ctx, run)).await,
         Verb::Logs(logs) => commands::logs::logs(ctx, logs).await,
         Verb::Wake(wake) => commands::wake::wake(ctx, wake).await,
         Verb::Sleep(sleep) => commands::sleep::sleep(ctx, sleep).await,

@@ -7,7 +7,7 @@
 
 use crate::args::Detached;
 use crate::config;
-use crate::context::{Context, base_url, is_loopback, variable};
+use crate::context::{Context, DEFAULT_SERVER, ServerSource, base_url, is_loopback, variable};
 use crate::exit::ExitCode;
 use envforge_api::client::{Address, Client};
 use envforge_api::http::Health;
@@ -61,6 +61,11 @@ pub(crate) fn url() -> Option<String> {
     data_dirs().find_map(|folder| url_in(&folder))
 }
 
+/// Whether a URL is where the box on this machine listens, or would.
+pub(crate) fn is_here(server: &str) -> bool {
+    server == DEFAULT_SERVER || data_dirs().any(|folder| url_in(&folder).is_some_and(|url| url == server))
+}
+
 /// The owner's key, if `server` is a box on this machine and its key is ours to read.
 pub(crate) fn key(server: &str) -> Option<Secret> {
     if !is_loopback(server) {
@@ -82,10 +87,10 @@ pub(crate) fn program() -> Option<PathBuf> {
 
 /// Makes sure that a server answers. Asks nothing and starts nothing where one does, or where one was chosen.
 pub(crate) async fn ensure(ctx: &mut Context<'_>, yes: bool) -> Result<(), Refusal> {
-    if healthy(&ctx.server).await {
+    if ctx.printer.slow("looking for a server", healthy(&ctx.server)).await {
         return Ok(());
     }
-    if ctx.server_source == crate::context::ServerSource::Chosen {
+    if ctx.server_source == ServerSource::Chosen {
         // The real call says what is wrong, with its cause.
         return ctx.anonymous()?.get::<Health>("/v1/health").await.map(drop).map_err(|error| ctx.refusal(error));
     }

@@ -11,6 +11,7 @@
 use crate::exit::ExitCode;
 use envforge_core::refusal::Refusal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use std::future::Future;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -26,12 +27,33 @@ pub(crate) struct Printer {
     json: bool,
     spinner: ProgressBar,
     reader_gone: AtomicBool,
+    /// Whether something slow is waited for.
+    is_slow: AtomicBool,
+}
+
+/// Something slow that is waited for; the spinner goes with it, also when nobody waits any more.
+struct Waiting<'a>(&'a Printer);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let spinner = &self.0.spinner;
+        spinner.disable_steady_tick();
+        spinner.finish_and_clear();
+        spinner.set_draw_target(ProgressDrawTarget::hidden());
+        spinner.reset();
+        self.0.is_slow.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Printer {
     /// A printer for people, or for programs.
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, spinner: ProgressBar::hidden(), reader_gone: AtomicBool::new(false) }
+        Self {
+            json,
+            spinner: ProgressBar::hidden(),
+            reader_gone: AtomicBool::new(false),
+            is_slow: AtomicBool::new(false),
+        }
     }
 
     /// Whether stdout carries JSON.
@@ -49,9 +71,13 @@ impl Printer {
         !self.json && io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
-    /// Whether whoever read stdout has gone.
+    /// Whether whoever read stdout has gone; a pipe tells so before anything is written to it.
     pub(crate) fn reader_gone(&self) -> bool {
-        self.reader_gone.load(Ordering::Relaxed)
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let is_closed = poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::ERR);
+        is_closed || self.reader_gone.load(Ordering::Relaxed)
     }
 
     fn write_out(&self, bytes: &[u8]) {
@@ -117,12 +143,14 @@ impl Printer {
         ExitCode::from(refusal.kind)
     }
 
-    /// Waits for `future`; says `what` beside a spinner if it takes a while and someone looks.
+    /// Waits for `future`; says `what` beside a spinner if it takes a while and someone looks. A part of something slow
+    /// says nothing of its own.
     pub(crate) async fn slow<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
-        if self.json || !io::stderr().is_terminal() {
+        if self.json || !io::stderr().is_terminal() || self.is_slow.swap(true, Ordering::Relaxed) {
             return future.await;
         }
+        let _waiting = Waiting(self);
         tokio::select! {
             value = &mut future => return value,
             () = tokio::time::sleep(PATIENCE) => {}
@@ -132,12 +160,7 @@ impl Printer {
         self.spinner.set_message(what.to_owned());
         self.spinner.reset_elapsed();
         self.spinner.enable_steady_tick(Duration::from_millis(100));
-        let value = future.await;
-        self.spinner.disable_steady_tick();
-        self.spinner.finish_and_clear();
-        self.spinner.set_draw_target(ProgressDrawTarget::hidden());
-        self.spinner.reset();
-        value
+        future.await
     }
 }
 

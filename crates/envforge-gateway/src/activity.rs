@@ -67,12 +67,6 @@ impl Traffic {
         *self.told.lock().expect("no panic while held") = None;
     }
 
-    /// Whether a request waits for an answer. What was said on a socket before does not count: an open socket that was
-    /// lively a moment ago must not undo the order to sleep.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0
-    }
-
     /// Whether nothing is open and everything was told.
     pub(crate) fn is_quiet(&self) -> bool {
         let told = self.told.lock().expect("no panic while held");
@@ -175,7 +169,7 @@ impl UnverifiedCounts {
     }
 }
 
-/// Tells the server every second, and one last time when the gateway stops.
+/// Tells the server every second, until the gateway is told to stop: what goes on then is told once more at its end.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         let stopped = tokio::select! {
@@ -189,7 +183,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn tell(shared: &Shared) {
+/// Tells the server what changed.
+pub(crate) async fn tell(shared: &Shared) {
     let live = shared.routes.workspaces();
     let workspaces: Vec<_> = live.iter().filter_map(|workspace| workspace.traffic.take(workspace.id)).collect();
     let unverified = shared.unverified.take();

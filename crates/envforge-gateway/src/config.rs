@@ -72,6 +72,9 @@ pub struct Limits {
     pub hold: Duration,
     /// How long a browser's navigation is held before it gets the waiting page: a fast wake never shows it.
     pub patience: Duration,
+    /// How long before a freeze is heard of a request may have been sent that the order to freeze crossed; it wakes after
+    /// all if nothing of its answer has come. Longer than an order and its report take.
+    pub crossing: Duration,
     /// Without a beat for so long, every request is refused.
     pub lease: Duration,
     /// Connections from clients at once; more wait in the kernel's queue.
@@ -104,6 +107,7 @@ impl Default for Limits {
         Self {
             hold: Duration::from_secs(25),
             patience: Duration::from_millis(1500),
+            crossing: Duration::from_secs(2),
             lease: Duration::from_secs(LEASE_SECONDS),
             connections: 60_000,
             held: 512,

@@ -5,13 +5,9 @@
 //! lease ends, what was known goes on being used. A new snapshot drops all routes, because changes may have been
 //! missed in between.
 
-use crate::phase::wake;
-use crate::routes::Status;
 use crate::shared::Shared;
 use envforge_api::client::CallError;
 use envforge_api::gateway::{BEAT_SECONDS, FEED_PATH, FeedItem};
-use envforge_core::id::WorkspaceId;
-use envforge_core::runtime::RuntimeState;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,26 +101,10 @@ fn apply(shared: &Arc<Shared>, item: FeedItem, heard: &mut bool) -> Result<(), F
         }
         FeedItem::Beat => {}
         FeedItem::Revoked { link } => shared.sessions.revoke(link),
-        FeedItem::Workspace { workspace, runtime } => {
-            shared.routes.apply(workspace, runtime);
-            wake_if_busy(shared, workspace);
-        }
+        FeedItem::Workspace { workspace, runtime } => shared.routes.apply(workspace, runtime),
     }
     shared.lease.renew();
     Ok(())
-}
-
-/// A request may cross the order to freeze: sent while the runtime was awake, never read by it. Then it must
-/// wake after all.
-fn wake_if_busy(shared: &Arc<Shared>, id: WorkspaceId) {
-    let Some(workspace) = shared.routes.workspace(id) else { return };
-    let Status::Known(runtime) = workspace.status() else { return };
-    if runtime.state == RuntimeState::Frozen
-        && workspace.traffic.is_busy()
-        && let Some(visitor) = workspace.visitor()
-    {
-        drop(wake::begin(shared, &workspace, &visitor, "/"));
-    }
 }
 
 /// Looks after what ends by time: sessions, the lease, routes, connections at rest.
@@ -139,7 +119,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         turn += 1;
         shared.sessions.expire(shared.now());
         if !shared.lease.holds() {
-            shared.sessions.end_all();
+            shared.sessions.end_open();
         }
         if turn.is_multiple_of(4) {
             shared.routes.sweep(shared.now(), shared.config.limits.upstream_rest);

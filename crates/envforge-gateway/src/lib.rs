@@ -223,12 +223,16 @@ async fn serve_uplink(shared: &Arc<Shared>) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Waits for the end, then for everything under way, a little longer than each connection is given.
+/// Waits for the end, then for everything under way, a little longer than each connection is given. The server is told
+/// last: a request it still counts as in flight would keep its runtime awake until another gateway says otherwise.
 async fn finish(shared: Arc<Shared>, stop: CancellationToken) {
     stop.cancelled().await;
     shared.tasks.close();
     let limit = shared.config.limits.drain + Duration::from_secs(2);
     if tokio::time::timeout(limit, shared.tasks.wait()).await.is_err() {
         tracing::warn!(left = shared.tasks.len(), "gateway: stopped before everything had ended");
+    }
+    if tokio::time::timeout(Duration::from_secs(2), activity::tell(&shared)).await.is_err() {
+        tracing::warn!("gateway: the server took no last word of the traffic");
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn answer<B>(
     let path = asked_path(request.uri().query().unwrap_or_default());
     let wants_events = request.headers().get(ACCEPT).is_some_and(|accept| accept == "text/event-stream");
     let (kind, body) = if wants_events && request.method() == Method::GET {
-        ("text/event-stream", events(Arc::clone(shared), route, Arc::clone(admitted), path))
+        ("text/event-stream", events(Arc::clone(shared), label.to_owned(), route, Arc::clone(admitted), path))
     } else {
         ("application/json", AnswerBody::own(readiness(&route, &route.workspace.status(), &path)))
     };
@@ -93,6 +93,7 @@ fn readiness(route: &LabelRoute, status: &Status, path: &str) -> String {
 
 struct Telling {
     shared: Arc<Shared>,
+    label: String,
     route: Arc<LabelRoute>,
     admitted: Arc<Admitted>,
     path: String,
@@ -100,9 +101,15 @@ struct Telling {
     told: String,
 }
 
-fn events(shared: Arc<Shared>, route: Arc<LabelRoute>, admitted: Arc<Admitted>, path: String) -> AnswerBody {
+fn events(
+    shared: Arc<Shared>,
+    label: String,
+    route: Arc<LabelRoute>,
+    admitted: Arc<Admitted>,
+    path: String,
+) -> AnswerBody {
     let changes = route.workspace.watch();
-    let telling = Telling { shared, route, admitted, path, changes, told: String::new() };
+    let telling = Telling { shared, label, route, admitted, path, changes, told: String::new() };
     AnswerBody::Events(Box::pin(stream::unfold(telling, |mut telling| async move {
         let event = telling.next().await?;
         Some((event, telling))
@@ -111,7 +118,23 @@ fn events(shared: Arc<Shared>, route: Arc<LabelRoute>, admitted: Arc<Admitted>, 
 
 impl Telling {
     async fn next(&mut self) -> Option<Bytes> {
+        let (ends, stop) = (self.admitted.ends().clone(), self.shared.stop.clone());
+        tokio::select! {
+            event = self.news() => event,
+            () = ends.cancelled() => None,
+            () = stop.cancelled() => None,
+        }
+    }
+
+    async fn news(&mut self) -> Option<Bytes> {
         loop {
+            // What happened while the feed was lost is told by nobody: it is asked for.
+            if matches!(*self.changes.borrow(), Status::Unknown)
+                && let Ok(route) = route::find(&self.shared, &self.label, &self.admitted).await
+            {
+                self.changes = route.workspace.watch();
+                self.route = route;
+            }
             let now = readiness(&self.route, &self.changes.borrow_and_update(), &self.path);
             if now != self.told {
                 let event = Bytes::from(format!("data: {now}\n\n"));
@@ -120,8 +143,6 @@ impl Telling {
             }
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
-                () = self.admitted.ends().cancelled() => return None,
-                () = self.shared.stop.cancelled() => return None,
                 () = tokio::time::sleep(STILL_HERE) => return Some(Bytes::from_static(b": still here\n\n")),
             }
         }

@@ -1,8 +1,8 @@
 //! The sessions admitted so far, the keys they were checked with and the links that were revoked.
 //!
 //! A cookie's signature is checked once; afterwards the cookie is known by its digest until it expires, its link
-//! is revoked, the keys change or the lease ends. Everything that stays open on behalf of a session holds its
-//! [`Admitted`] and ends with it. Two rules make that safe: an admission and the revocation of its link are decided
+//! is revoked or the keys change. Everything that stays open on behalf of a session holds its
+//! [`Admitted`] and ends with it, and with the lease. Two rules make that safe: an admission and the revocation of its link are decided
 //! under one lock, so neither can miss the other; and a session that something holds open is never evicted.
 
 use envforge_core::id::LinkId;
@@ -235,10 +235,16 @@ impl Sessions {
         });
     }
 
-    /// Ends everything: the lease is over, so a revocation may have been missed.
-    pub(crate) fn end_all(&self) {
-        for (_, admitted) in self.known().by_digest.drain() {
-            admitted.ends.cancel();
+    /// Ends everything that is open: the lease is over, so a revocation may have been missed. The sessions stay known,
+    /// though nobody is let in with them until the lease is back, and it comes back with all that was missed: the same
+    /// feed goes on in order, a new one begins with a snapshot, and both end what no longer holds. A link sent as a header would otherwise be exchanged again, which spends another of its visits;
+    /// after a restart of the gateway, which keeps nothing, it is.
+    pub(crate) fn end_open(&self) {
+        for admitted in self.known().by_digest.values_mut() {
+            if Arc::strong_count(admitted) > 1 {
+                admitted.ends.cancel();
+                *admitted = Arc::new(Admitted::new(admitted.claims.clone(), admitted.token.clone()));
+            }
         }
     }
 }
@@ -294,6 +300,23 @@ mod tests {
         sessions.expire(at(100));
         assert!(one.ends().is_cancelled());
         assert_eq!(one.why(at(100)), Unverified::Expired);
+    }
+
+    // proves LINK-2
+    #[test]
+    fn a_lost_lease_ends_what_is_open_and_forgets_nobody() {
+        let sessions = Sessions::new(10);
+        let digest = Digest::of_link("a");
+        let open = sessions.admit(digest, claims(ONE, 100), "a".to_owned()).expect("admitted");
+        sessions.end_open();
+        assert!(open.ends().is_cancelled());
+        let again = sessions.find(&digest).expect("still known");
+        assert_eq!(again.check(at(1)), Ok(()));
+        sessions.end_open();
+        assert!(again.ends().is_cancelled(), "whoever slipped in while the lease is over ends too");
+        let again = sessions.find(&digest).expect("still known");
+        sessions.replace(Vec::new(), vec![again.claims.link], at(1));
+        assert!(again.ends().is_cancelled() && sessions.find(&digest).is_none(), "revoked meanwhile");
     }
 
     #[test]

@@ -11,6 +11,10 @@ use envforge_core::refusal::Refusal;
 
 /// Attaches to the shell of a workspace.
 pub(crate) async fn attach(ctx: &mut Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
+    if ctx.printer.is_json() {
+        return Err(Refusal::invalid("attach.no_json", "a shell has no JSON form")
+            .hint("`envforge run --json -- command` runs a command and answers with its lines and its end"));
+    }
     if !ctx.printer.has_terminal() {
         return Err(Refusal::invalid("attach.no_terminal", "attaching needs a terminal on stdin and stdout")
             .hint("without one: `envforge run -- command`, `envforge status`, `envforge logs <service>`"));

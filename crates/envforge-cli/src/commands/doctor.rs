@@ -145,7 +145,7 @@ async fn account(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<Option<Me
         checks.push(Check::wrong("key", format!("none for {}", ctx.server), "`envforge login`, or ENVFORGE_KEY"));
         return Ok(None);
     }
-    match ctx.client()?.get::<Me>("/v1/me").await {
+    match ctx.get::<Me>("/v1/me").await {
         Ok(me) => {
             let orgs: Vec<_> = me
                 .orgs
@@ -156,8 +156,7 @@ async fn account(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<Option<Me
             checks.push(Check::fine("key", format!("{}, {orgs}", me.name)));
             Ok(Some(me))
         }
-        Err(error) => {
-            let refusal = ctx.refusal(error);
+        Err(refusal) => {
             checks.push(Check::wrong(
                 "key",
                 refusal.message,
@@ -169,7 +168,7 @@ async fn account(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<Option<Me
 }
 
 async fn hosts(ctx: &Context<'_>, checks: &mut Vec<Check>, org: &str) -> Result<(), Refusal> {
-    match ctx.client()?.get::<Hosts>(&format!("/v1/orgs/{org}/hosts")).await {
+    match ctx.get::<Hosts>(&format!("/v1/orgs/{org}/hosts")).await {
         Ok(hosts) if hosts.hosts.is_empty() => {
             checks.push(Check::wrong(
                 "hosts",
@@ -178,8 +177,7 @@ async fn hosts(ctx: &Context<'_>, checks: &mut Vec<Check>, org: &str) -> Result<
             ));
         }
         Ok(hosts) => checks.extend(hosts.hosts.iter().map(host)),
-        Err(error) => {
-            let refusal = ctx.refusal(error);
+        Err(refusal) => {
             checks.push(Check::note(
                 "hosts",
                 refusal.message,

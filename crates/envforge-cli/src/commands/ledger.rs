@@ -17,9 +17,7 @@ pub(crate) async fn ledger(ctx: &mut Context<'_>, verb: LedgerVerb) -> Result<Ex
     match verb {
         LedgerVerb::Export { output } => {
             let path = ctx.org_path("/ledger").await?;
-            let fetching = ctx.client()?.get(&path);
-            let export: LedgerExport =
-                ctx.printer.slow("exporting", fetching).await.map_err(|error| ctx.refusal(error))?;
+            let export: LedgerExport = ctx.printer.slow("exporting", ctx.get(&path)).await?;
             let Some(file) = output else {
                 ctx.printer.value(&export);
                 return Ok(ExitCode::Ok);

@@ -21,12 +21,12 @@ pub(crate) async fn link(ctx: &mut Context<'_>, verb: LinkVerb) -> Result<ExitCo
         LinkVerb::List => {
             let slug = ctx.workspace(None)?;
             let path = ctx.workspace_path(&slug, "/links").await?;
-            let links: Links = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+            let links: Links = ctx.get(&path).await?;
             ctx.printer.answer(&links, || list(&links.links));
         }
         LinkVerb::Revoke { link } => {
             let path = ctx.org_path(&format!("/links/{}", segment(&link))).await?;
-            let _: Value = ctx.client()?.delete(&path).await.map_err(|error| ctx.refusal(error))?;
+            let _: Value = ctx.delete(&path).await?;
             ctx.printer
                 .answer(&json!({ "revoked": link }), || format!("{link} is revoked: it stops opening within a second"));
         }
@@ -43,7 +43,7 @@ pub(crate) async fn create(ctx: &Context<'_>, slug: &Slug, arguments: LinkCreate
         visit_budget: arguments.visits,
         wake_budget: arguments.wakes,
     };
-    ctx.client()?.post(&path, &body).await.map_err(|error| ctx.refusal(error))
+    ctx.post(&path, &body).await
 }
 
 /// What the person who shares it should know.

@@ -4,7 +4,7 @@
 //! machine could read it.
 
 use crate::args::Login;
-use crate::context::Context;
+use crate::context::{Context, ServerSource};
 use crate::exit::ExitCode;
 use crate::{ask, config};
 use envforge_api::http::accounts::Me;
@@ -17,7 +17,7 @@ use std::path::Path;
 /// Longest key file read: a key is a line.
 const KEY_MAX: u64 = 4096;
 
-/// Signs in, and makes this server the one used from now on.
+/// Signs in, and makes a server that was chosen the one used from now on.
 pub(crate) async fn login(ctx: &mut Context<'_>, login: Login) -> Result<ExitCode, Refusal> {
     let key = match &login.key_file {
         Some(path) => read_key(path)?,
@@ -53,10 +53,12 @@ pub(crate) async fn ensure(ctx: &mut Context<'_>) -> Result<(), Refusal> {
 
 async fn sign_in(ctx: &mut Context<'_>, key: Secret) -> Result<Me, Refusal> {
     ctx.use_key(key.clone());
-    let me: Me = ctx.client()?.get("/v1/me").await.map_err(|error| ctx.refusal(error))?;
+    let me: Me = ctx.get("/v1/me").await?;
     let known = ctx.known_org().cloned();
     config::update(|config| {
-        config.server = Some(ctx.server.clone());
+        if ctx.server_source == ServerSource::Chosen {
+            config.server = Some(ctx.server.clone());
+        }
         let account = config.servers.entry(ctx.server.clone()).or_default();
         account.set_key(&key);
         account.org = match me.orgs.as_slice() {

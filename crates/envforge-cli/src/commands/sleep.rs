@@ -37,9 +37,8 @@ pub(crate) async fn sleep(ctx: &mut Context<'_>, sleep: Sleep) -> Result<ExitCod
     let slug = ctx.workspace(sleep.name.as_deref())?;
     let tier = if sleep.stop { SleepTier::Stopped } else { SleepTier::Frozen };
     let path = ctx.workspace_path(&slug, "/sleep").await?;
-    let mut workspace: Workspace =
-        ctx.client()?.post(&path, &workspaces::Sleep { tier }).await.map_err(|error| ctx.refusal(error))?;
-    if !sleep.no_wait {
+    let mut workspace: Workspace = ctx.post(&path, &workspaces::Sleep { tier }).await?;
+    if !sleep.no_wait && !is_asleep(&workspace, tier) {
         let asleep = |workspace: &Workspace| is_asleep(workspace, tier).then_some(());
         let waiting = readiness::wait(ctx, &slug, None, "falling asleep", asleep);
         if let Ok(slept) = tokio::time::timeout(SLEEP_MAX, waiting).await {
@@ -47,7 +46,7 @@ pub(crate) async fn sleep(ctx: &mut Context<'_>, sleep: Sleep) -> Result<ExitCod
         }
     }
     let path = ctx.workspace_path(&slug, "/usage").await?;
-    let usage: WorkspaceUsage = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+    let usage: WorkspaceUsage = ctx.get(&path).await?;
     let billing_stopped = is_asleep(&workspace, SleepTier::Frozen) && usage.awake_since.is_none();
     let answer = Slept {
         billing_stopped,

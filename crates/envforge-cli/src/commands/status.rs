@@ -13,7 +13,7 @@ use envforge_core::refusal::Refusal;
 pub(crate) async fn status(ctx: &mut Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
     let slug = ctx.workspace(named.name.as_deref())?;
     let path = ctx.workspace_path(&slug, "").await?;
-    let workspace: Workspace = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+    let workspace: Workspace = ctx.get(&path).await?;
     ctx.printer.answer(&workspace, || render::status(&workspace, SystemClock.now()));
     Ok(ExitCode::Ok)
 }

@@ -32,7 +32,7 @@ async fn show_cap(ctx: &Context<'_>, slug: &Slug) -> Result<(), Refusal> {
         return Ok(());
     }
     let path = ctx.workspace_path(slug, "/usage").await?;
-    let usage: WorkspaceUsage = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+    let usage: WorkspaceUsage = ctx.get(&path).await?;
     if usage.cap.mode != CapMode::None {
         ctx.printer.note(&format!("cap: {}", render::cap(usage.cap, usage.cap_posture)));
     }
@@ -41,6 +41,11 @@ async fn show_cap(ctx: &Context<'_>, slug: &Slug) -> Result<(), Refusal> {
 
 /// Orders the wake.
 pub(crate) async fn post(ctx: &Context<'_>, slug: &Slug, size: Option<Size>) -> Result<Workspace, Refusal> {
+    ctx.printer.slow("waking", post_quietly(ctx, slug, size)).await
+}
+
+/// Orders the wake without a word: a shell may be on the screen.
+pub(crate) async fn post_quietly(ctx: &Context<'_>, slug: &Slug, size: Option<Size>) -> Result<Workspace, Refusal> {
     let path = ctx.workspace_path(slug, "/wake").await?;
     ctx.client()?.post(&path, &workspaces::Wake { size }).await.map_err(|error| ctx.refusal(error))
 }

@@ -29,7 +29,7 @@ pub(crate) async fn workspace(ctx: &mut Context<'_>, verb: WorkspaceVerb) -> Res
 /// All workspaces of the org.
 pub(crate) async fn all(ctx: &Context<'_>) -> Result<Workspaces, Refusal> {
     let path = ctx.org_path("/workspaces").await?;
-    ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))
+    ctx.get(&path).await
 }
 
 async fn list(ctx: &Context<'_>) -> Result<ExitCode, Refusal> {
@@ -86,7 +86,7 @@ async fn delete(ctx: &Context<'_>, arguments: WorkspaceDelete) -> Result<ExitCod
         }
     }
     let path = ctx.workspace_path(&slug, "").await?;
-    let _: Value = ctx.client()?.delete(&path).await.map_err(|error| ctx.refusal(error))?;
+    let _: Value = ctx.delete(&path).await?;
     ctx.forget_workspace(&slug);
     ctx.printer.slow("deleting", gone(ctx, &slug)).await?;
     ctx.printer.answer(&json!({ "workspace": slug, "deleted": true }), || {
@@ -126,7 +126,7 @@ async fn gone(ctx: &Context<'_>, slug: &Slug) -> Result<(), Refusal> {
 async fn usage(ctx: &Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
     let slug = ctx.workspace(named.name.as_deref())?;
     let path = ctx.workspace_path(&slug, "/usage").await?;
-    let usage: WorkspaceUsage = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+    let usage: WorkspaceUsage = ctx.get(&path).await?;
     ctx.printer.answer(&usage, || render::usage(slug.as_str(), &usage));
     Ok(ExitCode::Ok)
 }
@@ -140,7 +140,7 @@ async fn cap(ctx: &Context<'_>, arguments: WorkspaceCap) -> Result<ExitCode, Ref
     };
     let cap = Cap { mode, minutes: arguments.minutes.unwrap_or(0) };
     let path = ctx.workspace_path(&slug, "/cap").await?;
-    let usage: WorkspaceUsage = ctx.client()?.put(&path, &SetCap { cap }).await.map_err(|error| ctx.refusal(error))?;
+    let usage: WorkspaceUsage = ctx.put(&path, &SetCap { cap }).await?;
     ctx.printer.answer(&usage, || format!("cap of {slug}: {}", render::cap(usage.cap, usage.cap_posture)));
     Ok(ExitCode::Ok)
 }

@@ -1,6 +1,6 @@
 //! Attached, in a terminal of the test's own.
 
-use crate::support::{Act, End, Server, envforge, events, ok, workspace};
+use crate::support::{Act, Answer, End, Server, envforge, events, ok, workspace};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
@@ -172,6 +172,29 @@ fn a_refusal_leaves_the_terminal_alone() {
 }
 
 // proves UP-3
+// proves UP-4
+#[test]
+fn a_shell_has_no_json_form() {
+    let (server, home) = (Server::acme(), tempfile::tempdir().expect("a folder"));
+    let mut window = Window::open(home.path(), &server, &["attach", "fix-login", "--json"]);
+    window.wait_for(r#""code":"attach.no_json""#);
+    window.ends_with(2);
+    assert!(server.asked().is_empty());
+}
+
+// proves UP-4
+#[test]
+fn what_takes_a_while_says_what_it_waits_for() {
+    let (server, home) = (Server::acme(), tempfile::tempdir().expect("a folder"));
+    server.route("GET /v1/orgs/acme/workspaces/fix-login", Answer::Chunks(Vec::new(), End::Open));
+    let mut program = envforge(home.path(), &["status", "fix-login", "--server", &server.url, "--org", "acme"]);
+    program.env("ENVFORGE_KEY", "efk_test").env("TERM", "xterm");
+    let mut window = Window::of(home.path(), &program);
+    window.wait_for(&format!("waiting for {}", server.url));
+    window.type_keys("\x03");
+    window.child.wait().expect("it ends");
+}
+
 #[test]
 fn a_signal_gives_the_terminal_back() {
     let server = Server::acme();

@@ -139,7 +139,8 @@ fn a_key_goes_to_its_own_server_only() {
     "#]]
     .assert_eq(&login.text(&one));
     one.route("GET /v1/orgs/acme/workspaces", ok(&json!({ "workspaces": [] })));
-    assert_eq!(finish(&mut envforge(home.path(), &["workspace", "list"])).code, 0);
+    let mut list = envforge(home.path(), &["workspace", "list"]);
+    assert_eq!(finish(list.env_remove("ENVFORGE_DATA_DIR")).code, 0);
     let elsewhere = finish(&mut envforge(home.path(), &["workspace", "list", "--server", &other.url]));
     assert_eq!(elsewhere.code, 3);
     assert!(other.asked().is_empty());

@@ -1,9 +1,13 @@
 //! Runs and logs.
 
-use crate::support::{Answer, End, Server, ok, run};
+use crate::support::{Answer, End, Server, envforge, events, lost, ok, run, workspace};
 use expect_test::expect;
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+const WS: &str = "/v1/orgs/acme/workspaces/fix-login";
 const RUNS: &str = "/v1/orgs/acme/workspaces/fix-login/runs";
 const JOB: &str = "job_00000000000000000000000000000001";
 
@@ -25,6 +29,7 @@ fn log_route(follow: bool) -> String {
 fn a_run_ends_with_its_commands_output_and_code() {
     let server = Server::acme();
     server.route(&format!("POST {RUNS}"), ok(&job("pending", None, None)));
+    server.route(&format!("GET {WS}/events"), events(&[workspace("waking", 2, "waking", "waking")], End::Open));
     server.route(&format!("GET {RUNS}/{JOB}"), ok(&job("running", None, None)));
     server.route(&format!("GET {RUNS}/{JOB}"), ok(&job("ended", Some(3), None)));
     let output = lines(&["stdout ok 1", "stderr warning:  two  spaces", "stdout "]);
@@ -65,6 +70,69 @@ fn a_dropped_connection_loses_no_line_and_repeats_none() {
         {"type":"run","run":{"id":"job_00000000000000000000000000000001","argv":["npm","test"],"state":"ended","exit_code":0,"cause":null,"created_at":"2026-11-21T06:00:00Z","ended_at":null}}
         --- stderr
     "#]].assert_eq(&run(&server, &["run", "-w", "fix-login", "--json", "--", "npm", "test"]));
+}
+
+// proves UP-4
+#[test]
+fn the_end_of_a_run_is_not_waited_for() {
+    let server = Server::acme();
+    server.route(&format!("POST {RUNS}"), ok(&job("running", None, None)));
+    server.route(&format!("GET {WS}/events"), events(&[workspace("awake", 2, "ready", "ready")], End::Open));
+    server.route(&format!("GET {RUNS}/{JOB}"), ok(&job("ended", Some(0), None)));
+    let output = lines(&["stdout same", "stdout same", "stdout last", "stderr unended"]);
+    // The stream stays open although the run is over, in the middle of a line.
+    let mut cut = output[..2].to_vec();
+    cut.push(output[2][..30].to_owned());
+    server.route(&log_route(true), Answer::Chunks(cut, End::Open));
+    let whole = output.concat().trim_end().to_owned();
+    server.route(&log_route(false), Answer::Chunks(vec![whole], End::Clean));
+    let begun = Instant::now();
+    expect![[r#"
+        exit: 0
+        --- stdout
+        same
+        same
+        last
+        --- stderr
+        unended"#]]
+    .assert_eq(&run(&server, &["run", "-w", "fix-login", "--", "npm", "test"]));
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+}
+
+// proves UP-4
+#[test]
+fn a_reader_that_has_enough_ends_it_and_not_the_run() {
+    let server = Server::acme();
+    server.route(&format!("POST {RUNS}"), ok(&job("running", None, None)));
+    server.route(&format!("GET {WS}/events"), events(&[workspace("awake", 2, "ready", "ready")], End::Open));
+    server.route(&format!("GET {RUNS}/{JOB}"), ok(&job("running", None, None)));
+    server.route(&log_route(true), Answer::Chunks(lines(&["stdout one"]), End::Open));
+    let home = tempfile::tempdir().expect("a folder");
+    let mut program = envforge(home.path(), &["run", "-w", "fix-login", "--", "tail", "-f", "x"]);
+    program.env("ENVFORGE_SERVER", &server.url).env("ENVFORGE_KEY", "efk_test");
+    let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut first).expect("a line");
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!((first.as_str(), ended.status.code()), ("one\n", Some(141)));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(said, format!("the run goes on: `envforge run -w fix-login --job {JOB}` follows it\n"));
+}
+
+#[test]
+fn a_run_whose_host_is_gone_is_not_waited_for() {
+    let server = Server::acme();
+    server.route(&format!("POST {RUNS}"), ok(&job("pending", None, None)));
+    server.route(&format!("GET {RUNS}/{JOB}"), ok(&job("pending", None, None)));
+    server.route(&format!("GET {WS}/events"), events(&[lost("waking")], End::Open));
+    expect![[r#"
+        exit: 6
+        --- stdout
+        --- stderr
+        error: the host of fix-login is lost: it was last heard of 2 min ago
+          hint: start the host daemon on its machine
+    "#]]
+    .assert_eq(&run(&server, &["run", "-w", "fix-login", "--", "npm", "test"]));
 }
 
 #[test]

@@ -350,6 +350,18 @@ pub(crate) fn workspace(runtime: &str, generation: u64, web: &str, api: &str) ->
     })
 }
 
+/// The workspace while its host is lost.
+pub(crate) fn lost(runtime: &str) -> Value {
+    let mut workspace = workspace(runtime, 2, "waking", "waking");
+    let (cause, fix) = ("it was last heard of 2 min ago", "start the host daemon on its machine");
+    workspace["shell"] = json!({ "kind": "shell", "name": "shell", "state": "blocked", "code": "host.lost", "cause": cause, "fix": fix });
+    workspace["runtime"]["readiness"] = json!("blocked");
+    workspace["runtime"]["blocked_code"] = json!("host.lost");
+    workspace["runtime"]["blocked_cause"] = json!(cause);
+    workspace["runtime"]["blocked_fix"] = json!(fix);
+    workspace
+}
+
 /// Usage of `fix-login`, with receipts given.
 pub(crate) fn usage(state: &str, receipts: &Value) -> Value {
     json!({

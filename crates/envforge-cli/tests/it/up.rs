@@ -210,6 +210,53 @@ fn the_one_box_is_started_and_used() {
     assert_eq!(fs_err::read_to_string(home.path().join("data/envforged.log")).expect("a log"), "started\n");
 }
 
+// proves OPS-1 UP-1
+#[test]
+fn the_one_box_is_started_again_after_it_was_stopped() {
+    let server = Server::acme();
+    server.route(&format!("GET {WS}"), ok(&workspace("asleep", 1, "asleep", "asleep")));
+    opens(&server);
+    let home = tempfile::tempdir().expect("a folder");
+    let script = format!(
+        "#!/bin/sh\necho efk_test > \"$3/owner.key\"\necho {} > \"$3/run/server.url\"\necho started\nsleep 2\n",
+        server.url
+    );
+    // What is remembered is of a box, and of a server elsewhere, that are no more.
+    let config = home.path().join(".config/envforge");
+    fs_err::create_dir_all(&config).expect("made");
+    let remembered = json!({ "server": "http://127.0.0.1:9", "servers": { &server.url: { "key": "efk_of_before" } } });
+    fs_err::write(config.join("config.json"), remembered.to_string()).expect("written");
+    let mut up = alone(home.path(), Some(&script));
+    up.args(["up", "fix-login", "--yes", "--no-link"]);
+    let starts = || fs_err::read_to_string(home.path().join("data/envforged.log")).expect("a log").lines().count();
+    for start in 1..=2 {
+        fs_err::write(home.path().join("data/run/server.url"), "http://127.0.0.1:9").expect("written");
+        let ran = finish(&mut up);
+        assert_eq!((ran.code, starts()), (0, start), "{}", ran.stderr);
+    }
+    // While it runs it is used, with the key it says.
+    assert_eq!((finish(&mut up).code, starts()), (0, 2));
+}
+
+// proves OPS-1
+#[test]
+fn a_box_is_not_remembered_as_a_server_that_was_chosen() {
+    let server = Server::acme();
+    server.route(&format!("GET {WS}"), ok(&workspace("asleep", 1, "asleep", "asleep")));
+    opens(&server);
+    let home = tempfile::tempdir().expect("a folder");
+    let data = home.path().join(".local/share/envforge");
+    fs_err::create_dir_all(data.join("run")).expect("made");
+    fs_err::write(data.join("run/server.url"), &server.url).expect("written");
+    fs_err::write(data.join("owner.key"), "efk_test").expect("written");
+    let mut up = envforge(home.path(), &["up", "fix-login", "--no-link"]);
+    up.env("ENVFORGE_DATA_DIR", &data);
+    assert_eq!(finish(&mut up).code, 0);
+    let config = fs_err::read_to_string(home.path().join(".config/envforge/config.json")).expect("written");
+    let config: Value = serde_json::from_str(&config).expect("JSON");
+    assert_eq!((&config["server"], &config["servers"][&server.url]["key"]), (&Value::Null, &Value::Null));
+}
+
 // proves OPS-1
 #[test]
 fn a_box_that_does_not_start_shows_its_last_words() {

@@ -1,6 +1,6 @@
 //! Status, wake, sleep, usage, list and delete.
 
-use crate::support::{Answer, End, Server, events, ok, receipt, refused, run, usage, workspace};
+use crate::support::{Answer, End, Server, events, lost, ok, receipt, refused, run, usage, workspace};
 use expect_test::expect;
 use serde_json::json;
 
@@ -97,6 +97,24 @@ fn a_blocked_service_fails_the_wake() {
         resource postgres: ready
     "#]]
     .assert_eq(&run(&server, &["wake", "fix-login"]));
+}
+
+#[test]
+fn a_host_that_is_gone_is_not_waited_for() {
+    let server = Server::acme();
+    server.route(&format!("POST {WS}/wake"), ok(&workspace("waking", 2, "asleep", "asleep")));
+    server.route(&format!("GET {WS}"), ok(&workspace("asleep", 1, "asleep", "asleep")));
+    let states = [workspace("waking", 2, "waking", "waking"), lost("waking")];
+    server.route(&format!("GET {WS}/events"), events(&states, End::Open));
+    for verb in ["wake", "up"] {
+        expect![[r#"
+            exit: 6
+            --- stdout
+            {"error":{"code":"host.lost","message":"the host of fix-login is lost: it was last heard of 2 min ago","hint":"start the host daemon on its machine","kind":"unavailable","retry_after":1}}
+            --- stderr
+        "#]]
+        .assert_eq(&run(&server, &[verb, "fix-login", "--json"]));
+    }
 }
 
 // proves COST-2b

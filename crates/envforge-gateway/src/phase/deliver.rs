@@ -17,6 +17,7 @@ use envforge_core::runtime::RuntimeState;
 use http::Response;
 use std::pin::pin;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// A verified request on its way to a service.
 pub(crate) struct Delivery<'a> {
@@ -33,10 +34,9 @@ impl Delivery<'_> {
     pub(crate) async fn run(mut self) -> Result<Response<AnswerBody>, Refused> {
         self.wake_early();
         let mut route = route::find(self.shared, self.label, self.admitted).await?;
-        route.workspace.visited_by(self.admitted);
         self.outgoing.visit = Some(Visit::begin(&route.workspace, &self.shared.clock));
-        let mut woken = None;
-        let mut may_refresh = true;
+        let (mut woken, mut may_refresh) = (None, true);
+        let mut broken: Option<Failure> = None;
         loop {
             if !route.holds(self.shared.now()) {
                 route = route::find(self.shared, self.label, self.admitted).await?;
@@ -44,33 +44,45 @@ impl Delivery<'_> {
             let current = Arc::clone(&route);
             let rule = current.rule(self.outgoing.path()).ok_or(Refused::NoPath)?;
             let Status::Known(runtime) = current.workspace.status() else { continue };
-            match wake::decide(&runtime, &rule.service) {
+            let step = match wake::decide(&runtime, &rule.service) {
+                Step::Thaw if !self.outgoing.may_be_early() => Step::Wake,
+                step => step,
+            };
+            // What was under way when its runtime was put to sleep, and broke at its stop, does not undo that.
+            if let (Some(failure), Step::Thaw | Step::Wake) = (broken, step) {
+                return Err(failure.into());
+            }
+            match step {
                 Step::Forward if self.hold.has_waited() && may_refresh && current.is_stale() => {
                     may_refresh = false;
                     route = route::find(self.shared, self.label, self.admitted).await?;
                     continue;
                 }
-                Step::Forward => {
-                    match forward::send(self.shared, self.admitted, &current, rule, &mut self.outgoing).await {
+                Step::Forward | Step::Thaw => {
+                    let is_early = step == Step::Thaw;
+                    if is_early {
+                        self.hold.takes_place(&current)?;
+                    }
+                    let sent = Instant::now();
+                    let failure = match self.send(&current, rule, is_early).await? {
                         Ok(response) => return Ok(response),
-                        // It is said to answer, or will soon: look again, once.
-                        Err(failure) if self.outgoing.is_whole() && may_refresh => {
-                            tracing::debug!(label = %self.label, ?failure, "deliver: a service did not answer; asking again");
-                            may_refresh = false;
-                            self.shared.routes.drop_label(self.label);
-                            route = route::find(self.shared, self.label, self.admitted).await?;
-                            continue;
-                        }
-                        Err(_) if self.outgoing.is_whole() && runtime.state == RuntimeState::Waking => {}
+                        Err(failure) if self.outgoing.is_whole() => failure,
                         Err(failure) => return Err(failure.into()),
+                    };
+                    broken = (sent.elapsed() >= self.shared.config.limits.crossing).then_some(failure);
+                    if !is_early && may_refresh {
+                        // It is said to answer, or will soon: look again, once.
+                        tracing::debug!(label = %self.label, ?failure, "deliver: a service did not answer; asking again");
+                        may_refresh = false;
+                        self.shared.routes.drop_label(self.label);
+                        route = route::find(self.shared, self.label, self.admitted).await?;
+                        continue;
+                    }
+                    if !is_early && runtime.state != RuntimeState::Waking {
+                        return Err(failure.into());
                     }
                 }
-                Step::Thaw => {
-                    if let Some(response) = self.thaw(&current, rule).await? {
-                        return Ok(response);
-                    }
-                }
-                Step::Wake if !self.may_start => return Err(Refused::Asleep),
+                Step::Wake if !self.may_start && runtime.state != RuntimeState::Frozen => return Err(Refused::Asleep),
                 Step::Wake if woken != Some(runtime.generation) => {
                     // Taken before the wake, so that nothing it changes is missed.
                     self.hold.takes_place(&current)?;
@@ -100,37 +112,49 @@ impl Delivery<'_> {
         }
     }
 
-    /// Wakes a frozen runtime and sends the request at the same time. `None` when the request could not be sent after
-    /// all and is still whole.
-    async fn thaw(&mut self, route: &Arc<LabelRoute>, rule: &Rule) -> Result<Option<Response<AnswerBody>>, Refused> {
-        self.hold.takes_place(route)?;
-        let path = self.outgoing.path().to_owned();
-        let mut verdict = pin!(wake::ask(self.shared, &route.workspace, self.admitted, &path));
-        let result = {
-            let mut answer = pin!(forward::send(self.shared, self.admitted, route, rule, &mut self.outgoing));
-            let mut early = None;
-            loop {
-                tokio::select! {
-                    allowed = &mut verdict => {
-                        allowed.map_err(Refused::Server)?;
-                        break;
+    /// Sends the request, and sees to it that whoever reads it runs.
+    ///
+    /// A frozen runtime is woken at the same time, and its answer held back until that is allowed. One that freezes just
+    /// after it was sent the request may never have read it: the order crossed the request, and whoever waits for the
+    /// answer was let in; it wakes after all. What was under way for longer, a long poll or a download, does not undo an
+    /// order to sleep: it is paused with the runtime and goes on with it.
+    async fn send(
+        &mut self,
+        route: &Arc<LabelRoute>,
+        rule: &Rule,
+        is_early: bool,
+    ) -> Result<Result<Response<AnswerBody>, Failure>, Refused> {
+        let Self { shared, admitted, outgoing, hold, .. } = self;
+        let (workspace, uri) = (&route.workspace, outgoing.uri());
+        let crossing = Instant::now() + shared.config.limits.crossing;
+        let mut answer = pin!(forward::send(shared, admitted, route, rule, outgoing));
+        let mut is_frozen = is_early;
+        loop {
+            if is_frozen {
+                let mut verdict = pin!(wake::ask(shared, workspace, admitted, uri.path()));
+                let mut early = None;
+                while early.is_none() || is_early {
+                    tokio::select! {
+                        allowed = &mut verdict => {
+                            allowed.map_err(Refused::Server)?;
+                            break;
+                        }
+                        result = &mut answer, if early.is_none() => early = Some(result),
                     }
-                    result = &mut answer, if early.is_none() => early = Some(result),
                 }
-            }
-            if let Some(result) = early {
-                result
-            } else {
+                if let Some(result) = early {
+                    return Ok(result);
+                }
                 tokio::select! {
-                    result = answer => result,
-                    refused = self.hold.gives_up(route) => return Err(refused),
+                    result = &mut answer => return Ok(result),
+                    is_up = hold.until_awake(route) => is_up?,
                 }
             }
-        };
-        match result {
-            Ok(response) => Ok(Some(response)),
-            Err(_) if self.outgoing.is_whole() => Ok(None),
-            Err(failure) => Err(failure.into()),
+            tokio::select! {
+                biased;
+                result = &mut answer => return Ok(result),
+                () = wake::freezes(workspace, crossing) => is_frozen = true,
+            }
         }
     }
 }

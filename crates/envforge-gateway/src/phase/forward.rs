@@ -65,6 +65,11 @@ impl Outgoing {
         Self { request: Some(Request::from_parts(parts, body)), uri, can_repeat, upgrade, visit: None }
     }
 
+    /// What is asked for.
+    pub(crate) fn uri(&self) -> Uri {
+        self.uri.clone()
+    }
+
     /// The path asked for.
     pub(crate) fn path(&self) -> &str {
         self.uri.path()
@@ -73,6 +78,12 @@ impl Outgoing {
     /// Whether it can still be sent from its start.
     pub(crate) fn is_whole(&self) -> bool {
         self.request.is_some()
+    }
+
+    /// Whether it may be sent before its wake is allowed: what a refused request leaves in a frozen service's socket is
+    /// read when somebody else wakes it, and must have no effect then.
+    pub(crate) fn may_be_early(&self) -> bool {
+        self.can_repeat && self.upgrade.is_none()
     }
 
     fn copy(&self) -> Option<Request<RequestBody>> {

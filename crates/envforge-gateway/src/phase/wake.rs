@@ -4,13 +4,14 @@
 //!   awake or waking, service ready ──► forward
 //!   waking, or service not yet ready ──► wait for the feed
 //!   asleep, stopping ──► wake (once per workspace) ──► wait for the feed; a page's own reconnects: refused
-//!   frozen ──► wake, and forward at the same time
+//!   frozen ──► wake, and forward at the same time what has no effect; all else as when asleep
 //!   blocked ──► the neutral page
 //! ```
 //!
-//! A frozen server's socket still accepts: what is sent to it is read after the thaw. So the request goes out while the
+//! A frozen server's socket still accepts: what is sent to it is read after the thaw. So a request goes out while the
 //! wake is being decided, and its answer is already on the way when the thaw is done; it is passed on only if the
-//! wake was allowed. Only a verified session gets here, and the server alone decides whether it may wake.
+//! wake was allowed. What is sent can't be taken back when the wake is refused, so this is for requests without effect;
+//! any other waits for the verdict. Only a verified session gets here, and the server alone decides whether it may wake.
 //!
 //! Whoever waits is held: a program up to a limit, then it is told to come back; a browser's navigation for a moment,
 //! then it gets the page that becomes the app.
@@ -42,7 +43,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 pub(crate) enum Step {
     /// The service answers.
     Forward,
-    /// Paused: wake, and forward at the same time.
+    /// Paused: wake, and forward at the same time if that is harmless.
     Thaw,
     /// Wake, then wait.
     Wake,
@@ -145,6 +146,21 @@ async fn call(shared: &Shared, workspace: &Workspace, admitted: &Admitted, path:
     }
 }
 
+/// Returns when the runtime freezes before `until`; never, when it does not.
+pub(crate) async fn freezes(workspace: &Workspace, until: Instant) {
+    let mut changes = workspace.watch();
+    loop {
+        let is_frozen =
+            matches!(&*changes.borrow_and_update(), Status::Known(now) if now.state == RuntimeState::Frozen);
+        if Instant::now() >= until {
+            return std::future::pending().await;
+        }
+        if is_frozen || changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// How long one request may wait, and what it is told when that is over.
 pub(crate) struct Hold {
     deadline: Instant,
@@ -190,24 +206,24 @@ impl Hold {
         }
     }
 
-    /// Returns when an answer that is under way is no longer worth waiting for: the runtime got blocked, or is still
-    /// not awake at the deadline. An awake runtime may take as long as it likes.
-    pub(crate) async fn gives_up(&self, route: &LabelRoute) -> Refused {
+    /// Returns once the runtime is awake, and may then take as long as it likes; or refuses, when an answer that is under
+    /// way is no longer worth waiting for: the runtime got blocked, or is still not awake at the deadline.
+    pub(crate) async fn until_awake(&self, route: &LabelRoute) -> Result<(), Refused> {
         let mut changes = route.workspace.watch();
         loop {
             let state = match &*changes.borrow_and_update() {
                 Status::Known(runtime) => Some(runtime.state),
-                Status::Deleted => return Refused::NoPreview,
+                Status::Deleted => return Err(Refused::NoPreview),
                 Status::Unknown => None,
             };
             match state {
-                Some(RuntimeState::Blocked) => return Refused::Blocked,
-                Some(RuntimeState::Awake) => return std::future::pending().await,
+                Some(RuntimeState::Blocked) => return Err(Refused::Blocked),
+                Some(RuntimeState::Awake) => return Ok(()),
                 _ => {}
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                () = tokio::time::sleep_until(self.deadline) => return self.over(route),
+                () = tokio::time::sleep_until(self.deadline) => return Err(self.over(route)),
             }
         }
     }

@@ -8,20 +8,21 @@
 //! ```text
 //!   client ──► read ──► frames ──┬── service awake: as it is ──────────► service
 //!                                └── frozen: ping ─► pong back to the client
-//!                                            data ─► wake, and pass on: read after the thaw
+//!                                            data ─► wake, and pass on once that is allowed
 //!   client ◄── pongs between frames ◄── frames ◄── read ◄─────────────── service
 //! ```
 
 mod frames;
 
 use crate::activity::Visit;
-use crate::flights::Flight;
 use crate::phase::wake;
-use crate::routes::{Status, WakeVerdict, Workspace};
+use crate::routes::{Status, Workspace};
 use crate::sessions::Admitted;
 use crate::shared::Shared;
+use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use frames::{CLOSE_LATER, CLOSE_POLICY, Frames};
+use futures_util::future::BoxFuture;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
@@ -60,7 +61,8 @@ impl Joined {
         self.shared.stats.tunnels.add();
         let ends = self.admitted.ends().clone();
         let stop = self.shared.stop.clone();
-        let mut tunnel = Tunnel { joined: self, client: Side::new(client), service: Side::new(service), waking: None };
+        let (client, service) = (Side::new(client), Side::new(service));
+        let mut tunnel = Tunnel { joined: self, client, service, waking: None, held: Vec::new() };
         let (mut ends, mut stop) = (pin!(ends.cancelled()), pin!(stop.cancelled()));
         let over = poll_fn(|context| {
             if ends.as_mut().poll(context).is_ready() {
@@ -157,23 +159,35 @@ struct Tunnel {
     joined: Joined,
     client: Side,
     service: Side,
-    waking: Option<Flight<WakeVerdict>>,
+    /// The wake under way, and what the client said that caused it. Until it is allowed nothing more is read from the
+    /// client, and nothing reaches the service: what was refused must not be read at somebody else's wake.
+    waking: Option<BoxFuture<'static, Result<u64, Refusal>>>,
+    held: Vec<u8>,
 }
 
 impl Tunnel {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Over> {
-        if let Some(waking) = &mut self.waking
-            && let Poll::Ready(verdict) = Pin::new(waking).poll(context)
-        {
-            self.waking = None;
-            if matches!(verdict, Some(Err(_))) {
-                return Poll::Ready(Over::WakeRefused);
+        loop {
+            if let Some(waking) = &mut self.waking
+                && let Poll::Ready(verdict) = waking.as_mut().poll(context)
+            {
+                self.waking = None;
+                if verdict.is_err() {
+                    return Poll::Ready(Over::WakeRefused);
+                }
+                let held = std::mem::take(&mut self.held);
+                if let Err(error) = self.service.tell(context, &held) {
+                    return Poll::Ready(Over::Broken(error));
+                }
             }
-        }
-        match (self.poll_up(context), self.poll_down(context)) {
-            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Poll::Ready(Over::Broken(error)),
-            (Poll::Ready(Ok(())), _) | (_, Poll::Ready(Ok(()))) => Poll::Ready(Over::Side),
-            (Poll::Pending, Poll::Pending) => Poll::Pending,
+            let was_waking = self.waking.is_some();
+            match (self.poll_up(context), self.poll_down(context)) {
+                (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => return Poll::Ready(Over::Broken(error)),
+                (Poll::Ready(Ok(())), _) | (_, Poll::Ready(Ok(()))) => return Poll::Ready(Over::Side),
+                // A wake begun just now must be looked at once, so that it tells when it is decided.
+                (Poll::Pending, Poll::Pending) if self.waking.is_some() && !was_waking => {}
+                (Poll::Pending, Poll::Pending) => return Poll::Pending,
+            }
         }
     }
 
@@ -184,6 +198,9 @@ impl Tunnel {
                 ready!(self.service.poll_tell(context))?;
                 if self.client.has_ended {
                     return Poll::Ready(Ok(()));
+                }
+                if self.waking.is_some() {
+                    return Poll::Pending;
                 }
                 let mut buffer = ReadBuf::new(lent);
                 ready!(Pin::new(&mut self.client.io).poll_read(context, &mut buffer))?;
@@ -217,18 +234,17 @@ impl Tunnel {
                 }
             }
         }
-        if !sifted.pass.is_empty() {
-            self.service.tell(context, &sifted.pass)?;
-        }
         if sifted.is_data {
             self.joined.visit.moved(sifted.pass.len());
-            if is_frozen && self.waking.is_none() {
-                let Joined { shared, workspace, admitted, path, .. } = &self.joined;
-                let mut flight = wake::begin(shared, workspace, admitted, path);
-                if Pin::new(&mut flight).poll(context).is_pending() {
-                    self.waking = Some(flight);
-                }
-            }
+        }
+        if is_frozen && sifted.is_data {
+            let Joined { shared, workspace, admitted, path, .. } = &self.joined;
+            let (shared, workspace, admitted) = (Arc::clone(shared), Arc::clone(workspace), Arc::clone(admitted));
+            let path = path.clone();
+            self.waking = Some(Box::pin(async move { wake::ask(&shared, &workspace, &admitted, &path).await }));
+            self.held = sifted.pass;
+        } else if !sifted.pass.is_empty() {
+            self.service.tell(context, &sifted.pass)?;
         }
         Ok(())
     }

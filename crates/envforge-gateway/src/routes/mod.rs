@@ -15,14 +15,13 @@
 use crate::activity::Traffic;
 use crate::flights::Flights;
 use crate::pool::Upstream;
-use crate::sessions::Admitted;
 use envforge_api::gateway::{Route, RouteRuntime};
 use envforge_core::id::{HostId, LinkId, OrgId, WorkspaceId};
 use envforge_core::refusal::Refusal;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -55,7 +54,6 @@ pub(crate) struct Workspace {
     changed_at: AtomicU64,
     pub(crate) traffic: Traffic,
     upstreams: Mutex<HashMap<String, Arc<Upstream>>>,
-    visitor: Mutex<Weak<Admitted>>,
     /// The one wake under way.
     pub(crate) wakes: Flights<(), WakeVerdict>,
     /// The last refused wake; the same link is not asked for again at once.
@@ -72,7 +70,6 @@ impl Workspace {
             changed_at: AtomicU64::new(0),
             traffic: Traffic::default(),
             upstreams: Mutex::default(),
-            visitor: Mutex::default(),
             wakes: Flights::default(),
             refused: Mutex::default(),
             held: Arc::new(Semaphore::new(held)),
@@ -87,19 +84,6 @@ impl Workspace {
     /// Tells of changes from now on.
     pub(crate) fn watch(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
-    }
-
-    /// Remembers who came last.
-    pub(crate) fn visited_by(&self, admitted: &Arc<Admitted>) {
-        let mut visitor = self.visitor.lock().expect("no panic while held");
-        if visitor.as_ptr() != Arc::as_ptr(admitted) {
-            *visitor = Arc::downgrade(admitted);
-        }
-    }
-
-    /// Who came last, if the session is still in use.
-    pub(crate) fn visitor(&self) -> Option<Arc<Admitted>> {
-        self.visitor.lock().expect("no panic while held").upgrade()
     }
 
     /// The connections to one of its services.

@@ -38,6 +38,27 @@ async fn without_a_beat_nothing_is_forwarded_and_nothing_stays_open() {
 
 // proves LINK-2
 #[tokio::test]
+async fn a_link_sent_as_a_header_spends_one_visit_however_often_the_lease_ends() {
+    let world = short_lease().await;
+    world.exchanges_to(1);
+    let link = world.link(1);
+    let headers = [("envforge-link", link.as_str())];
+    let events = world.open(World::request("GET", "/events", &headers, "")).await.into_body();
+    until("it is open", || world.web.listeners() == 1).await;
+    world.server.fall_silent(true);
+    until("what is open ends with the lease", || world.web.listeners() == 0).await;
+    drop(events);
+    assert_eq!(world.get("/", &headers).await.status, 503);
+    world.server.fall_silent(false);
+    until("it hears its server again", || world.gateway.is_connected()).await;
+    assert_eq!(world.get("/", &headers).await.status, 200);
+    assert_eq!(world.server.exchanges().len(), 1);
+    world.server.feed(&envforge_api::gateway::FeedItem::Revoked { link: crate::support::id(1) });
+    assert_eq!(world.until_refused(&headers).await.code(), "link.revoked");
+}
+
+// proves LINK-2
+#[tokio::test]
 async fn a_new_feed_replaces_what_was_known() {
     let world = World::awake().await;
     assert_eq!(world.visit("/").await.status, 200);

@@ -9,7 +9,7 @@ use envforge_gateway::Scheme;
 use jiff::SignedDuration;
 
 impl World {
-    fn exchanges_to(&self, n: u128) -> String {
+    pub(crate) fn exchanges_to(&self, n: u128) -> String {
         let session = self.session(n);
         let expires_at = self.clock.now().saturating_add(SignedDuration::from_mins(60)).expect("in range");
         self.server.set_exchange(Ok(Exchanged { session: session.clone(), expires_at }));

@@ -47,6 +47,8 @@ async fn what_is_under_way_is_finished_before_the_end() {
         let slow = world.get("/slow", &headers);
         let conduct = async {
             until("the app has it", || world.web.seen().len() == 2).await;
+            let in_flight = |one: &envforge_api::gateway::Activity| one.workspaces.iter().any(|one| one.in_flight == 1);
+            until("the server was told of it", || world.server.activity().iter().any(in_flight)).await;
             world.stop.cancel();
             until("nobody is let in any more", || std::net::TcpStream::connect(world.gateway.local_addr).is_err())
                 .await;
@@ -58,6 +60,9 @@ async fn what_is_under_way_is_finished_before_the_end() {
     timeout(Duration::from_secs(5), &mut world.gateway.join).await.expect("it ends").expect("well");
     drop(socket);
     assert_eq!(world.gateway.stats().connections, 0);
+    let activity = world.server.activity();
+    let last = activity.iter().rev().flat_map(|one| &one.workspaces).next().expect("told");
+    assert_eq!((last.in_flight, last.realtime), (0, 0), "the server is told of the end, too");
 }
 
 #[tokio::test]

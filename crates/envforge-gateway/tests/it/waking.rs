@@ -89,6 +89,25 @@ async fn a_browser_gets_the_page_that_becomes_the_app() {
 
 // proves LINK-5
 #[tokio::test]
+async fn a_page_that_waits_learns_what_happened_while_the_feed_was_lost() {
+    let world = World::with(waking()).await;
+    let cookie = world.cookie(1);
+    let headers = [("cookie", cookie.as_str()), ("accept", "text/event-stream")];
+    let mut events = world.open(World::request("GET", "/.envforge/readiness", &headers, "")).await.into_body();
+    let mut next = async || {
+        let frame = timeout(PATIENCE, http_body_util::BodyExt::frame(&mut events)).await.expect("in time");
+        String::from_utf8_lossy(&frame.expect("an event").expect("a frame").into_data().expect("data")).into_owned()
+    };
+    assert!(next().await.contains(r#""state":"waking""#));
+    world.server.go_down(true);
+    until("the feed is lost", || world.server.feeds_open() == 0).await;
+    world.server.set_route(world.route(awake_again(2)));
+    world.server.go_down(false);
+    assert!(next().await.contains(r#""state":"ready","ready":true"#));
+}
+
+// proves LINK-5
+#[tokio::test]
 async fn a_fast_wake_never_shows_the_page() {
     let world = World::with(asleep()).await;
     world.server.set_wake(awake_again(2));

@@ -43,7 +43,7 @@ pub(crate) async fn up(ctx: &mut Context<'_>, up: Up) -> Result<ExitCode, Refusa
     ctx.remember_server();
     let found = find_or_make(ctx, &up).await?;
     if ctx.printer.has_terminal() && !up.no_attach {
-        return open_shell(ctx, &up, org, found).await;
+        return Box::pin(open_shell(ctx, &up, org, found)).await;
     }
     open_services(ctx, up, found).await
 }
@@ -77,7 +77,7 @@ async fn find_or_make(ctx: &Context<'_>, up: &Up) -> Result<Workspace, Refusal> 
 
 async fn get(ctx: &Context<'_>, slug: &Slug) -> Result<Workspace, Refusal> {
     let path = ctx.workspace_path(slug, "").await?;
-    ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))
+    ctx.get(&path).await
 }
 
 /// The branch of a workspace to be: as asked, else the name given, else the one checked out.
@@ -111,7 +111,7 @@ async fn open_shell(ctx: &mut Context<'_>, up: &Up, org: Slug, found: Workspace)
     let ctx = &*ctx;
     // Ordered at once and answered meanwhile; a wake that is refused, by a cap or for want of room, keeps no shell shut.
     let mut wake =
-        std::pin::pin!(async { if up.no_wake { None } else { wake::post(ctx, &slug, up.size).await.err() } });
+        std::pin::pin!(async { if up.no_wake { None } else { wake::post_quietly(ctx, &slug, up.size).await.err() } });
     let mut answer: Option<Option<Refusal>> = None;
     let workspace = {
         let mut shell = std::pin::pin!(shell_ready(ctx, found, &mut reporter));

@@ -16,7 +16,7 @@ pub(crate) async fn of_repository(ctx: &Context<'_>, from: Option<String>) -> Re
             .hint("name one with `--project`, or run it inside a repository")
     })?;
     let path = ctx.org_path("/projects").await?;
-    let known: Projects = ctx.client()?.get(&path).await.map_err(|error| ctx.refusal(error))?;
+    let known: Projects = ctx.get(&path).await?;
     let is_known = |source: &str| {
         known.projects.iter().find(|project| project.repository == source).map(|project| project.slug.clone())
     };
@@ -37,7 +37,7 @@ pub(crate) async fn of_repository(ctx: &Context<'_>, from: Option<String>) -> Re
     let slug = if taken { Slug::from_text(&format!("{slug}-{}", short_digest(&source))) } else { slug };
     ctx.printer.note(&format!("new project {slug}, cloned from {source}"));
     let body = CreateProject { slug, repository: source };
-    let project: Project = ctx.client()?.post(&path, &body).await.map_err(|error| ctx.refusal(error))?;
+    let project: Project = ctx.post(&path, &body).await?;
     Ok(project.slug)
 }
 
@@ -76,9 +76,9 @@ pub(crate) async fn create_workspace(ctx: &Context<'_>, mut body: CreateWorkspac
     let path = ctx.org_path("/workspaces").await?;
     let begun = Instant::now();
     loop {
-        let refusal = match ctx.client()?.post(&path, &body).await {
+        let refusal = match ctx.post(&path, &body).await {
             Ok(workspace) => return Ok(workspace),
-            Err(error) => ctx.refusal(error),
+            Err(refusal) => refusal,
         };
         match refusal.code.as_str() {
             "workspace.name_taken" if body.slug.is_none() => {
