@@ -81,9 +81,9 @@ pub(crate) async fn run(once: &Once) -> anyhow::Result<()> {
                 String::from_utf8_lossy(&output.stderr).trim()
             );
         }
-        if installation.is_ours() {
-            installation.stop().await?;
-        }
+        installation.stop()?;
+    } else {
+        installation.leave();
     }
     outcome?;
     steps.end()

@@ -13,6 +13,7 @@
 
 use crate::bench::world::World;
 use crate::installation::Which;
+use crate::say;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use envforge_api::ambient::SystemEntropy;
@@ -21,7 +22,6 @@ use envforge_core::runtime::SleepTier;
 use envforge_testkit::Browser;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -266,10 +266,6 @@ fn random_seed() -> u64 {
     let mut bytes = [0_u8; 8];
     SystemEntropy.fill(&mut bytes);
     u64::from_le_bytes(bytes) % 1_000_000
-}
-
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 #[cfg(test)]
