@@ -1,7 +1,8 @@
 //! A real browser, headless Chromium, on the sample application as a reviewer uses it.
 //!
 //! The sample is cloned with its installed packages committed, so the story needs no registry. Where Chromium, its driver
-//! or those packages are missing it says that it was skipped.
+//! or those packages are missing it says that it was skipped; in CI that is a failure, unless `ENVFORGE_NO_BROWSER` says
+//! that this system has no browser to install.
 
 use super::sample::{Member, PATIENCE, commit};
 use crate::support::TestBox;
@@ -66,7 +67,10 @@ async fn shows(driver: &WebDriver, wanted: &str) {
 async fn a_reviewer_opens_the_sample_and_sees_changes_as_they_are_made() {
     let driver_program = Path::new("/usr/bin/chromedriver");
     if !driver_program.exists() || !sample().join("node_modules/vite").exists() {
-        println!("skipped: needs chromium-driver, and `npm ci` in examples/scheduler");
+        let missing = "the browser story needs chromium-driver, and `npm ci` in examples/scheduler";
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        assert!(!is_set("CI") || is_set("ENVFORGE_NO_BROWSER"), "{missing}");
+        println!("skipped: {missing}");
         return;
     }
     let the_box = TestBox::started().await;
