@@ -24,6 +24,9 @@ const FLAGS: [&str; 9] = [
     "--window-size=1200,900",
 ];
 
+/// Who is added.
+const PERSON: &str = "Grace of the browser";
+
 fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/scheduler")
 }
@@ -106,13 +109,12 @@ async fn a_reviewer_opens_the_sample_and_sees_changes_as_they_are_made() {
     shows(&driver, "Scheduler").await;
     assert!(!driver.current_url().await.unwrap().as_str().contains("/share/"));
 
-    // A row made in the page is in the branch's database.
-    let made = "const done = arguments[0]; fetch('/api/people', { method: 'POST', headers: { 'content-type': 'application/json' }, \
-        body: JSON.stringify({ name: 'Grace of the browser', color: 'teal' }) }).then((r) => done(r.status), (e) => done(String(e)))";
-    let status = driver.execute_async(made, Vec::new()).await.unwrap();
-    assert_eq!(status.json().as_i64(), Some(201), "{:?}", status.json());
+    // A row made with the page's own form is in the branch's database.
+    driver.find(By::Css("input[aria-label='Name of a new person']")).await.unwrap().send_keys(PERSON).await.unwrap();
+    driver.find(By::XPath("//button[normalize-space()='Add']")).await.unwrap().click().await.unwrap();
+    shows(&driver, &format!("Added {PERSON}.")).await;
     let (code, rows) = member.run("psql \"$DATABASE_URL\" -qAtXc \"SELECT name FROM people\"").await;
-    assert!(code == 0 && rows.contains("Grace of the browser"), "{rows}");
+    assert!(code == 0 && rows.contains(PERSON), "{rows}");
 
     // Hot reload through the gateway: the page changes without being loaded again.
     driver.execute("window.stays = 42", Vec::new()).await.unwrap();
