@@ -28,7 +28,7 @@ pub(crate) struct Which {
     /// The box's data directory; one that runs there is used, else one is started; a throw-away one when absent
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// For a box that is started: the server's port, and the gateway's is the next one
+    /// For a box that is started: the server's port, and the gateway's is the next one; 0 for free ones
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
     /// Where `envforge` and `envforged` are; beside this program when absent
@@ -73,8 +73,8 @@ impl Installation {
         };
         let mut arguments = Vec::new();
         let ports = match (which.port, &throw_away) {
-            (Some(port), _) => Some((port, port + 1)),
-            (None, Some(_)) => Some((envforge_testkit::free_port(), envforge_testkit::free_port())),
+            (Some(port), _) if port != 0 => Some((port, port + 1)),
+            (Some(_), _) | (None, Some(_)) => Some((envforge_testkit::free_port(), envforge_testkit::free_port())),
             (None, None) => None,
         };
         // Its users and networks are nobody else's while it lives.
@@ -90,15 +90,27 @@ impl Installation {
         }
         let (url, key) = (String::new(), Secret::new(String::new()));
         let mut it = Self { data_dir, url, key, bin_dir, arguments, started: None, throw_away, _slot: slot };
-        if !it.answers().await {
+        if it.answers().await {
+            it.runs_these_programs()?;
+        } else {
             it.start().await?;
         }
         Ok(it)
     }
 
-    /// Whether this process started it.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.started.is_some()
+    /// A box that runs must run the programs meant: what is seen of others proves nothing of these.
+    fn runs_these_programs(&self) -> anyhow::Result<()> {
+        let supervisor = fs_err::read_to_string(self.data_dir.join("run/lock"))?;
+        let running = fs_err::read_link(format!("/proc/{}/exe", supervisor.trim()))?;
+        let meant = fs_err::canonicalize(self.bin_dir.join("envforged"))?;
+        let (data, program) = (self.data_dir.display(), meant.display());
+        ensure!(
+            running == meant,
+            "the box on {data} runs {}, not {program}: stop it with `{program} admin stop --data-dir {data}`, or give \
+             --bin-dir",
+            running.display()
+        );
+        Ok(())
     }
 
     /// Starts the supervisor and waits until the box answers.
@@ -107,19 +119,19 @@ impl Installation {
         let log = fs_err::OpenOptions::new().create(true).append(true).open(self.log())?.into_parts().0;
         let mut command = command(&self.bin_dir.join("envforged"));
         command.arg("all").arg("--data-dir").arg(&self.data_dir).args(&self.arguments);
-        let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?;
+        // Ours from the first moment: whatever cuts this off ends it too.
+        self.started =
+            Some(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?);
         let end = Instant::now() + START;
-        loop {
-            if let Some(status) = child.try_wait()? {
+        while !self.answers().await {
+            if let Some(status) = self.started.as_mut().map(Child::try_wait).transpose()?.flatten() {
+                self.started = None;
                 bail!("the box ended while it started ({status}):\n{}", self.last_words());
-            }
-            if self.answers().await {
-                self.started = Some(child);
-                return Ok(());
             }
             ensure!(Instant::now() < end, "the box did not answer within {START:?}:\n{}", self.last_words());
             sleep(Duration::from_millis(20)).await;
         }
+        Ok(())
     }
 
     /// The supervisor's process, if it is ours.
@@ -197,26 +209,51 @@ impl Installation {
             .with_context(|| format!("`envforge {}` answered:\n{}", arguments.join(" "), said().trim()))
     }
 
-    /// Ends a box started here; sandboxes that live on are ended with a throw-away one.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+    /// Ends a box started here, and what outlives it so that an upgrade interrupts nobody.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        self.end()
+    }
+
+    /// Leaves a box started here running.
+    pub(crate) fn leave(mut self) {
+        self.started = None;
+        if let Some(dir) = self.throw_away.take() {
+            let _ = dir.keep();
+        }
+    }
+
+    /// Waits without the runtime: what was started is ended however this program comes to its end.
+    fn end(&mut self) -> anyhow::Result<()> {
         let Some(mut child) = self.started.take() else { return Ok(()) };
         if let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
-        let ended = tokio::time::timeout(STOP, child.wait()).await;
-        if ended.is_err() {
-            child.kill().await?;
-            bail!("the box did not end within {STOP:?}:\n{}", self.last_words());
+        let end = Instant::now() + STOP;
+        while child.try_wait()?.is_none() {
+            if Instant::now() > end {
+                child.start_kill()?;
+                bail!("the box did not end within {STOP:?}:\n{}", self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let clear = |last: &[&OsStr]| {
+            let mut clear = command(&self.bin_dir.join("envforged")).into_std();
+            clear.args(["admin", "clear"]).args(last).stdin(Stdio::null()).output()
+        };
+        if clear(&["--help".as_ref()])?.status.success() {
+            let cleared = clear(&["--data-dir".as_ref(), self.data_dir.as_os_str()])?;
+            let said = String::from_utf8_lossy(&cleared.stderr);
+            ensure!(cleared.status.success(), "`envforged admin clear`: {}", said.trim());
         }
         Ok(())
     }
 }
 
 impl Drop for Installation {
-    /// A box that was not stopped in order is killed; a throw-away one with everything that is meant to outlive it.
+    /// A throw-away box takes along everything that is meant to outlive one, whatever became of its end.
     fn drop(&mut self) {
-        if let Some(child) = &mut self.started {
-            let _ = child.start_kill();
+        if let Err(error) = self.end() {
+            crate::say(&format!("{error:#}"));
         }
         if let Some(dir) = &self.throw_away {
             envforge_testkit::end_leftovers(dir.path());

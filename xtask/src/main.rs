@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Parser)]
 #[command(name = "xtask", arg_required_else_help = true)]
@@ -37,17 +38,44 @@ enum Task {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let outcome = match Arguments::parse().task {
-        Task::Tidy { root } => tidy::run(&root.unwrap_or_else(tidy::repository)),
-        Task::Once(once) => once::run(&once).await,
-        Task::Bench(bench) => bench::run(&bench).await,
-        Task::Soak(soak) => soak::run(&soak).await,
+    let arguments = Arguments::parse();
+    let work = async {
+        match arguments.task {
+            Task::Tidy { root } => tidy::run(&root.unwrap_or_else(tidy::repository)),
+            Task::Once(once) => once::run(&once).await,
+            Task::Bench(bench) => bench::run(&bench).await,
+            Task::Soak(soak) => soak::run(&soak).await,
+        }
+    };
+    // Dropping the work ends the box it started.
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        code = interrupted() => return ExitCode::from(code),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            say(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The exit code that tells which signal asked for the end; a shell's, for a program that died of it.
+async fn interrupted() -> u8 {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    let code = tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    };
+    say("interrupted; ending what was started here");
+    code
+}
+
+/// A line for the person, on stderr.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -71,7 +71,9 @@ pub(crate) async fn run(once: &Once) -> anyhow::Result<()> {
         let words = installation.last_words();
         format!("see `envforge status -w {branch}`; {} ends with:\n{words}\n", installation.log().display())
     });
-    if !once.keep {
+    if once.keep {
+        installation.leave();
+    } else {
         let folder = installation.data_dir.clone();
         let deleted = installation.envforge(&folder, &["workspace", "delete", &branch, "--yes"]).await;
         if let (Ok(output), Ok(())) = (&deleted, &outcome) {
@@ -81,9 +83,7 @@ pub(crate) async fn run(once: &Once) -> anyhow::Result<()> {
                 String::from_utf8_lossy(&output.stderr).trim()
             );
         }
-        if installation.is_ours() {
-            installation.stop().await?;
-        }
+        installation.stop()?;
     }
     outcome?;
     steps.end()

@@ -18,6 +18,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Every process that belongs to `directory`, on the same proof, with its command line.
+pub fn processes_of(directory: &Path) -> Vec<(i32, String)> {
+    let found = belonging_to(directory).into_iter().map(|pid| pid.as_raw_nonzero().get());
+    found.map(|pid| (pid, words_of(pid).join(" "))).collect()
+}
+
 /// Ends every process that belongs to `directory`, and undoes mounts inside it. Returns how many processes there were.
 pub fn end_leftovers(directory: &Path) -> usize {
     let mut ended = 0;
@@ -66,9 +72,7 @@ fn parent(pid: i32) -> Option<i32> {
 
 fn is_of_box(pid: i32, directory: &Path) -> bool {
     let link = |name: &str| std::fs::read_link(format!("/proc/{pid}/{name}")).ok();
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<String> =
-        line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    let words = words_of(pid);
     // Of one that ended and was not waited for there are no words; PostgreSQL's children write `postgres: writer`.
     let Some(first) = words.first().filter(|first| !first.is_empty()) else { return false };
     let program = first.split([' ', ':']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
@@ -80,6 +84,13 @@ fn is_of_box(pid: i32, directory: &Path) -> bool {
     }
     let (Some(theirs), Ok(own)) = (link("ns/pid"), std::fs::read_link("/proc/self/ns/pid")) else { return false };
     theirs != own && binds(pid, directory)
+}
+
+/// A process's arguments, its program first.
+fn words_of(pid: i32) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = line.strip_suffix(&[0]).unwrap_or(&line);
+    line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// Whether something in a process's mounts is a part of the directory, wherever it is mounted.

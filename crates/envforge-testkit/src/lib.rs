@@ -7,7 +7,7 @@
 //! - [`redact`]: ids, tokens and times out of snapshots.
 //! - [`temp_dir`]: a directory whose path is short enough for Unix sockets and reachable by unprivileged roles.
 //! - [`Browser`], [`Shell`]: a reviewer and a member of a real box, as far as its stories need them.
-//! - [`end_leftovers`]: ends what is meant to outlive a box, after a test of a whole one.
+//! - [`end_leftovers`]: ends what is meant to outlive a box, after a test of a whole one; [`processes_of`] finds it.
 //!
 //! The kit knows nothing of the programs it tests: what migrates a database is a closure its user passes.
 //! A failure here is a failure of the machine, so its functions panic with a sentence instead of returning errors.
@@ -26,7 +26,7 @@ mod wire;
 pub use browser::Browser;
 pub use database::TestDatabase;
 pub use dirs::{Slot, free_port, temp_dir};
-pub use leftovers::end_leftovers;
+pub use leftovers::{end_leftovers, processes_of};
 pub use redact::redact;
 pub use shell::Shell;
 pub use wait::{LIMIT, wait_for, wait_until, wait_until_within};

@@ -13,6 +13,7 @@ mod traffic;
 pub(crate) mod world;
 
 use crate::installation::Which;
+use crate::say;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use report::Record;
@@ -75,8 +76,4 @@ async fn measure(world: &mut World, name: &str) -> anyhow::Result<Vec<Record>> {
         "wake" => runtimes::wake(world).await,
         _ => runtimes::receipt(world).await,
     }
-}
-
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -62,7 +62,7 @@ impl World {
     /// Leaves nothing behind.
     pub(crate) async fn end(self) -> anyhow::Result<()> {
         self.delete(self.workspace.slug.as_str()).await?;
-        self.installation.stop().await
+        self.installation.stop()
     }
 
     /// Path of this workspace in the API.
@@ -83,7 +83,7 @@ impl World {
             ensure!(Instant::now() < end, "it does not fall asleep: {:?}", workspace.runtime);
             if workspace.runtime.generation > asked.runtime.generation {
                 let cause = workspace.runtime.wake_cause.as_deref().unwrap_or("nothing known");
-                super::say(&format!("  woken again by {cause} after it was told to sleep"));
+                crate::say(&format!("  woken again by {cause} after it was told to sleep"));
                 asked = post().await?;
             }
             sleep(Duration::from_millis(2)).await;

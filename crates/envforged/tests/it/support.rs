@@ -8,7 +8,7 @@
 use envforge_api::client::{Address, Client};
 use envforge_api::http::Health;
 use envforge_core::secret::Secret;
-use envforge_testkit::{Slot, end_leftovers, free_port, temp_dir, wait_until_within};
+use envforge_testkit::{Slot, end_leftovers, free_port, processes_of, temp_dir, wait_until_within};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -230,8 +230,25 @@ impl TestBox {
 
     /// PostgreSQL's process.
     pub(crate) fn postgres(&self) -> i32 {
-        let text = fs_err::read_to_string(self.path().join("postgres/data/postmaster.pid")).unwrap();
-        text.lines().next().unwrap().trim().parse().unwrap()
+        self.postmaster("postgres").expect("a PostgreSQL that runs")
+    }
+
+    /// The process of the cluster in a folder of the box, if it runs.
+    pub(crate) fn postmaster(&self, folder: &str) -> Option<i32> {
+        let text = fs_err::read_to_string(self.path().join(folder).join("data/postmaster.pid")).ok()?;
+        text.lines().next()?.trim().parse().ok()
+    }
+
+    /// The process of a service or resource of a runtime, by how its command line begins.
+    pub(crate) fn in_runtime(&self, command: &str) -> Option<i32> {
+        let found = processes_of(self.dir.path()).into_iter().find(|(_, line)| line.starts_with(command));
+        found.map(|(pid, _)| pid)
+    }
+
+    /// What the end of the machine ends: every process of the box, sandboxes and databases included, at once.
+    pub(crate) async fn lose_power(&mut self) {
+        end_leftovers(self.dir.path());
+        self.kill_supervisor().await;
     }
 
     /// `kill -9` of the supervisor, and its end.

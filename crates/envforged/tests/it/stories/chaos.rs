@@ -1,16 +1,17 @@
 //! `kill -9` of every part at every step; the loop completes and nothing is billed twice.
 //!
-//! The order of the kills follows from a seed (`ENVFORGE_CHAOS_SEED`), printed with every failure.
+//! When each kill comes follows from a seed (`ENVFORGE_CHAOS_SEED`), printed with every failure. `ENVFORGE_CHAOS_TIMES` walks
+//! again and again, each time with the next seed and a box of its own: `./dev soak chaos`.
 
-use super::sample::{Member, repository};
-use crate::support::TestBox;
+use super::sample::{Member, PATIENCE, repository};
+use crate::support::{TestBox, is_alive, kill};
 use envforge_core::runtime::RuntimeState;
-use envforge_testkit::{Browser, Shell};
+use envforge_testkit::{Browser, Shell, wait_until_within};
 use serde_json::json;
 use std::time::Duration;
 
-/// What is killed.
-const PARTS: [&str; 4] = ["gateway", "server", "host", "supervisor"];
+/// What is killed: the box's roles, its own database, and what a workspace has while it is awake.
+const PARTS: [&str; 8] = ["gateway", "server", "host", "supervisor", "database", "cluster", "redis", "service"];
 
 /// A small, well-mixed generator (SplitMix64, Steele, Lea and Flood 2014), so that a seed repeats a run.
 struct Dice(u64);
@@ -30,29 +31,55 @@ struct Story {
     dice: Dice,
 }
 
+/// Whether the workspace has a runtime whose parts can be killed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runtime {
+    Asleep,
+    Waking,
+    Awake,
+}
+
 impl Story {
-    /// Kills one part within the next moments of whatever is under way.
-    async fn kill(&mut self, part: &str) {
+    /// Kills one part within the next moments of whatever is under way, and waits until there is another.
+    async fn kill(&mut self, part: &str, runtime: Runtime) {
+        let is_there = match part {
+            "cluster" => runtime == Runtime::Awake,
+            "redis" | "service" => runtime != Runtime::Asleep,
+            _ => true,
+        };
+        if !is_there {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(self.dice.roll(120))).await;
         if part == "supervisor" {
             self.the_box.kill_supervisor().await;
             self.the_box.start().await;
-        } else {
-            let before = self.the_box.children().get(part).copied();
-            if let Some(pid) = before {
-                let _ = rustix::process::kill_process(
-                    rustix::process::Pid::from_raw(pid).unwrap(),
-                    rustix::process::Signal::KILL,
-                );
-                self.the_box.successor(part, pid).await;
-            }
+            return;
+        }
+        let service = ["node web.mjs", "node api.mjs"][self.dice.roll(2) as usize];
+        let running = || self.process(part, service).filter(|pid| is_alive(*pid));
+        // A wake may still be bringing it.
+        wait_until_within(&format!("a {part} runs"), PATIENCE, async || running().is_some()).await;
+        let before = running();
+        before.into_iter().for_each(kill);
+        let successor = async || running().is_some_and(|pid| Some(pid) != before);
+        wait_until_within(&format!("another {part} than process {before:?}"), PATIENCE, successor).await;
+    }
+
+    fn process(&self, part: &str, service: &str) -> Option<i32> {
+        match part {
+            "database" => self.the_box.postmaster("postgres"),
+            "cluster" => self.the_box.postmaster("host/resources/postgres"),
+            "redis" => self.the_box.in_runtime("/usr/bin/redis-server"),
+            "service" => self.the_box.in_runtime(service),
+            role => self.the_box.children().get(role).copied(),
         }
     }
 }
 
 /// Asks until the gateway and everything behind it answer again.
 async fn page(browser: &Browser, path: &str) -> String {
-    let end = tokio::time::Instant::now() + super::sample::PATIENCE;
+    let end = tokio::time::Instant::now() + PATIENCE;
     loop {
         match browser.get(path).await {
             Ok(text) => return text,
@@ -63,7 +90,7 @@ async fn page(browser: &Browser, path: &str) -> String {
 }
 
 async fn open(link: &str) -> Browser {
-    let end = tokio::time::Instant::now() + super::sample::PATIENCE;
+    let end = tokio::time::Instant::now() + PATIENCE;
     loop {
         let mut browser = Browser::at(link).unwrap();
         match browser.open(link).await {
@@ -76,7 +103,7 @@ async fn open(link: &str) -> Browser {
 
 async fn attach(the_box: &TestBox, slug: &str) -> Shell {
     let server = format!("http://{}", the_box.listen);
-    let end = tokio::time::Instant::now() + super::sample::PATIENCE;
+    let end = tokio::time::Instant::now() + PATIENCE;
     loop {
         let opened = async {
             let mut shell = Shell::attach(&server, the_box.key().expose(), "local", slug).await?;
@@ -99,35 +126,37 @@ async fn survive(story: &mut Story, repository: &std::path::Path, part: &str) {
         };
     }
     member!().workspace(repository, &slug).await;
-    story.kill(part).await;
+    story.kill(part, Runtime::Asleep).await;
     member!().shell_ready().await;
     let mut shell = attach(&story.the_box, &slug).await;
     shell.send("export STAYS=$((20+3)); echo set-$STAYS\r").await.unwrap();
     shell.expect("set-23").await.unwrap();
     member!().wake().await;
-    story.kill(part).await;
+    story.kill(part, Runtime::Waking).await;
     member!().all_ready().await;
     let link = member!().link("web").await;
-    story.kill(part).await;
+    story.kill(part, Runtime::Awake).await;
     let browser = open(&link.url).await;
-    story.kill(part).await;
+    story.kill(part, Runtime::Awake).await;
     page(&browser, "/").await;
+    page(&browser, "/api/count").await;
+    page(&browser, "/api/notes").await;
     let note = format!("kept through {part}");
     browser.post("/api/notes", &json!({ "text": note })).await.unwrap();
     member!().sleep("frozen").await;
-    story.kill(part).await;
+    story.kill(part, Runtime::Asleep).await;
     member!().until("it still sleeps", |workspace| workspace.runtime.state == RuntimeState::Frozen).await;
     assert!(page(&browser, "/api/notes").await.contains(&note), "woken by the link after a kill while frozen");
-    story.kill(part).await;
+    story.kill(part, Runtime::Awake).await;
     assert!(page(&browser, "/api/notes").await.contains(&note));
     member!().sleep("stopped").await;
-    story.kill(part).await;
+    story.kill(part, Runtime::Asleep).await;
     assert!(page(&browser, "/api/notes").await.contains(&note), "woken from nothing");
     let mut shell = attach(&story.the_box, &slug).await;
     shell.send("echo kept-$STAYS\r").await.unwrap();
     shell.expect("kept-23").await.unwrap();
     member!().sleep("stopped").await;
-    story.kill(part).await;
+    story.kill(part, Runtime::Asleep).await;
     let usage = member!().usage().await;
     assert!(usage.awake_since.is_none(), "no window is left open");
     for receipt in &usage.receipts {
@@ -138,14 +167,29 @@ async fn survive(story: &mut Story, repository: &std::path::Path, part: &str) {
     }
 }
 
+/// Says which walk it was, should it fail.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("it was ENVFORGE_CHAOS_SEED={}", self.0);
+        }
+    }
+}
+
 // proves UP-3 UP-7 OPS-1 OPS-2 COST-4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_part_is_killed_at_each_step_and_the_loop_completes() {
-    let seed = std::env::var("ENVFORGE_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    println!("seed {seed}");
-    let mut story = Story { the_box: TestBox::started().await, dice: Dice(seed) };
-    let repository = repository(&story.the_box.scratch("notes"));
-    for part in PARTS {
-        survive(&mut story, &repository, part).await;
+    let number = |name: &str| std::env::var(name).ok().map_or(1, |text| text.parse().expect(name));
+    let (first, times): (u64, u64) = (number("ENVFORGE_CHAOS_SEED"), number("ENVFORGE_CHAOS_TIMES"));
+    for seed in first..first + times {
+        println!("seed {seed}");
+        let _seed = Seed(seed);
+        let mut story = Story { the_box: TestBox::started().await, dice: Dice(seed) };
+        let repository = repository(&story.the_box.scratch("notes"));
+        for part in PARTS {
+            survive(&mut story, &repository, part).await;
+        }
     }
 }

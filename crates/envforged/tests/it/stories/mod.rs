@@ -2,6 +2,7 @@
 //!
 //! The application needs nothing but Node, so a story runs without the internet. Each story has a box of its own.
 
+mod asleep;
 mod browser;
 mod chaos;
 mod mistakes;

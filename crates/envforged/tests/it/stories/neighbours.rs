@@ -1,8 +1,8 @@
 //! Two branches on the same ports, side by side, each alone in its world.
 
-use super::sample::{Member, repository};
+use super::sample::{Member, PATIENCE, repository};
 use crate::support::TestBox;
-use envforge_testkit::{Browser, Shell};
+use envforge_testkit::{Browser, Shell, wait_until_within};
 use serde_json::json;
 
 // proves RUN-6 RUN-7
@@ -48,16 +48,26 @@ async fn two_branches_use_the_same_ports_and_see_nothing_of_each_other() {
         "{processes}"
     );
     let (_, files) = one.run("ls /var/lib /root /home 2>&1; cat /etc/shadow 2>&1; ls / ").await;
-    assert!(!files.contains("envforge.key") && !files.contains("root:"), "{files}");
+    assert!(!files.contains("owner.key") && !files.contains("root:"), "{files}");
+    let key = the_box.path().join("owner.key");
+    let (code, said) = one.run(&format!("cat {}", key.display())).await;
+    assert!(code != 0 && !said.contains(the_box.key().expose()), "the owner's key can be read");
     let (code, said) =
         one.run("node -e \"fetch('http://127.0.0.1:3000/').then(r => r.text()).then(console.log)\"").await;
     assert!(code == 0 && said.contains("Notes of the story"), "localhost is the workspace's own: {said}");
     // A session of one dev host is worthless on the other.
     let stolen = browsers[0].with_host_of(&browsers[1]);
     assert_eq!(stolen.status("/").await.unwrap(), 401);
-    // A shell can't see what only the runtime has.
+    // A shell can't see what only the runtime has: inputs with their passwords.
+    let inputs = "/run/user/$(id -u)/envforge/env/api.env";
+    wait_until_within("the runtime has its inputs", PATIENCE, async || {
+        one.run(&format!("cat {inputs}")).await.1.contains("DATABASE_URL=")
+    })
+    .await;
     let server = format!("http://{}", the_box.listen);
     let mut shell = Shell::attach(&server, the_box.key().expose(), "local", "one").await.unwrap();
-    shell.send("ls /run/envforge/env 2>&1 | tail -1; echo db-${DATABASE_URL:-none}-$((1+1))\r").await.unwrap();
+    shell.send(&format!("test -e {inputs} && echo inputs-$((1+1)) || echo no-inputs-$((1+1))\r")).await.unwrap();
+    shell.expect("no-inputs-2").await.unwrap();
+    shell.send("echo db-${DATABASE_URL:-none}-$((1+1))\r").await.unwrap();
     shell.expect("db-none-2").await.unwrap();
 }

@@ -1,12 +1,21 @@
 //! The whole product once: up, wake, link, sleep, receipt.
 
+use super::sample::commit;
 use super::sample::{Member, repository};
 use crate::support::TestBox;
 use envforge_api::http::usage::LedgerExport;
 use envforge_core::ledger::verify;
+use envforge_core::readiness::ReadinessState;
+use envforge_core::runtime::RuntimeState;
 use envforge_core::token::Keyring;
-use envforge_testkit::{Browser, Shell};
+use envforge_testkit::{Browser, Shell, wait_until};
+use futures_util::StreamExt as _;
 use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What "within a second" may take here, where other tests use both cores.
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 // proves UP-1 UP-2 UP-3 UP-5 REPO-4 RUN-1 RUN-3 RUN-6 LINK-2 LINK-3 LINK-4 COST-1 COST-2 OPS-1
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,6 +69,19 @@ async fn up_wake_link_sleep_receipt() {
     member.sleep("stopped").await;
     assert!(browser.get("/").await.unwrap().contains("changed in the shell"));
     assert!(browser.get("/api/notes").await.unwrap().contains("from the browser"));
+
+    // Revoked, the link is worth nothing at once, and what it opened is closed.
+    let mut socket = browser.websocket("/api/live").await.unwrap();
+    Browser::echo(&mut socket, "still here", "still here").await.unwrap();
+    let begun = Instant::now();
+    let id = opened["link"]["link"]["id"].as_str().expect("the link has an id");
+    the_box.json(&repository, &["link", "revoke", id]).await;
+    let closed = async { while matches!(socket.next().await, Some(Ok(message)) if !message.is_close()) {} };
+    tokio::time::timeout(AT_ONCE, closed).await.expect("the open WebSocket of a revoked link is closed");
+    println!("the WebSocket was closed {:?} after its link began to be revoked", begun.elapsed());
+    wait_until("the page is refused", async || browser.status("/").await.unwrap() == 401).await;
+    println!("the page was refused {:?} after the link began to be revoked", begun.elapsed());
+    assert!(begun.elapsed() < AT_ONCE, "it took {:?}", begun.elapsed());
     member.sleep("stopped").await;
 
     let usage = member.usage().await;
@@ -75,4 +97,34 @@ async fn up_wake_link_sleep_receipt() {
 
     let exported: LedgerExport = the_box.client().get("/v1/orgs/local/ledger").await.unwrap();
     verify(&exported.events, &exported.checkpoint, &Keyring::new(&exported.keys)).unwrap();
+}
+
+// proves UP-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_prompt_is_there_while_a_service_is_still_waited_for() {
+    let the_box = TestBox::started().await;
+    let repository = repository(&the_box.scratch("notes"));
+    let manifest = fs_err::read_to_string(repository.join("envforge.yml")).unwrap();
+    let late = "command: until test -e go; do sleep 0.05; done; exec node web.mjs";
+    fs_err::write(repository.join("envforge.yml"), manifest.replace("command: node web.mjs", late)).unwrap();
+    commit(&repository, "A service that takes its time");
+    let member = Member { the_box: &the_box, slug: "main".to_owned() };
+    member.workspace(&repository, "main").await;
+    member.wake().await;
+
+    // Like a person who attaches at once: asked again until there is a shell to attach to.
+    member.shell_ready().await;
+    let server = format!("http://{}", the_box.listen);
+    let mut shell = Shell::attach(&server, the_box.key().expose(), "local", "main").await.unwrap();
+    shell.answers().await.unwrap();
+    let is_waking = |state: ReadinessState| state == ReadinessState::Waking;
+    member
+        .until("the service is waited for", |workspace| {
+            workspace.runtime.state == RuntimeState::Waking
+                && workspace.parts.iter().any(|part| part.name == "web" && is_waking(part.state))
+        })
+        .await;
+    shell.answers().await.unwrap();
+    shell.send("touch go\r").await.unwrap();
+    member.all_ready().await;
 }

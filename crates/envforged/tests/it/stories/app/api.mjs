@@ -19,6 +19,7 @@ const redis = (...words) =>
     let answers = "";
     const wanted = url.password ? 2 : 1;
     socket.on("error", failed);
+    socket.on("close", () => failed(new Error("Redis closed the connection")));
     socket.on("data", (data) => {
       answers += data;
       if (answers.split("\r\n").length > wanted) {
@@ -30,10 +31,16 @@ const redis = (...words) =>
     say(words);
   });
 
-const ready = sql("CREATE TABLE IF NOT EXISTS notes (text text)");
+// Made once; tried again by the next request if the database was away.
+let made;
+const ready = () =>
+  (made ??= sql("CREATE TABLE IF NOT EXISTS notes (text text)").catch((error) => {
+    made = undefined;
+    throw error;
+  }));
 
 const answer = async (request, body) => {
-  await ready;
+  await ready();
   if (request.url === "/api/health") return (await sql("SELECT 1"), await redis("PING"), { ok: true });
   if (request.url === "/api/count") return { count: await redis("INCR", "visits") };
   if (request.url === "/api/notes" && request.method === "POST") {

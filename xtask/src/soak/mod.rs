@@ -1,8 +1,9 @@
 //! Work and faults at random, for as long as asked: what was promised must hold whatever is killed when.
 //!
 //! Each round does one thing a member or a visitor does (writes, reads, types, echoes, puts to sleep) and, half of the time,
-//! kills one process with `kill -9` at a random moment around it. What was interrupted is tried again, as people do; then
-//! the promises are checked:
+//! kills one process with `kill -9` at a random moment around it. What was interrupted is tried again, as people do. Some
+//! rounds are another kind: [`crowd`] sends many visitors at once, [`fuzz`] hands hostile input to everything that reads
+//! what strangers wrote. Then the promises are checked:
 //!
 //! - a row that was confirmed is there;
 //! - the shell is the same one: a variable set at the beginning still has its value;
@@ -11,8 +12,12 @@
 //!
 //! The seed is printed; the same seed makes the same choices.
 
+mod crowd;
+mod fuzz;
+
 use crate::bench::world::World;
 use crate::installation::Which;
+use crate::say;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use envforge_api::ambient::SystemEntropy;
@@ -21,7 +26,6 @@ use envforge_core::runtime::SleepTier;
 use envforge_testkit::Browser;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -98,8 +102,31 @@ impl State {
     }
 
     async fn round(&mut self) -> anyhow::Result<()> {
-        use Deed::{Echo, Freeze, Read, Stop, Type, Write};
         self.rounds += 1;
+        match self.random.below(12) {
+            0 => self.crowd().await,
+            1 => {
+                *self.counts.entry("fuzz".to_owned()).or_default() += 1;
+                fuzz::round(&mut self.random)
+            }
+            _ => self.deed().await,
+        }
+    }
+
+    async fn crowd(&mut self) -> anyhow::Result<()> {
+        *self.counts.entry("crowd".to_owned()).or_default() += 1;
+        let killed = crowd::round(&self.world, &mut self.random).await?;
+        for (victim, pid) in killed {
+            *self.counts.entry(format!("{victim} killed")).or_default() += 1;
+            self.healthy(victim, Some(pid))
+                .await
+                .with_context(|| format!("after a crowd and `kill -9` of the {victim}"))?;
+        }
+        self.eventually(Deed::Read, "").await.context("after a crowd")
+    }
+
+    async fn deed(&mut self) -> anyhow::Result<()> {
+        use Deed::{Echo, Freeze, Read, Stop, Type, Write};
         let deed = self.random.pick(&[Write, Write, Write, Read, Type, Type, Echo, Freeze, Freeze, Stop]);
         let victim = (self.random.below(2) == 0).then(|| self.random.pick(&VICTIMS));
         let delay = Duration::from_millis(self.random.below(400));
@@ -266,10 +293,6 @@ fn random_seed() -> u64 {
     let mut bytes = [0_u8; 8];
     SystemEntropy.fill(&mut bytes);
     u64::from_le_bytes(bytes) % 1_000_000
-}
-
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 #[cfg(test)]
