@@ -85,14 +85,16 @@ pub(crate) fn program() -> Option<PathBuf> {
     beside.into_iter().chain(on_path).find(|path| path.is_file())
 }
 
-/// Makes sure that a server answers. Asks nothing and starts nothing where one does, or where one was chosen.
-pub(crate) async fn ensure(ctx: &mut Context<'_>, yes: bool) -> Result<(), Refusal> {
+/// Makes sure that a server answers; says whether it had to start one. Asks nothing and starts nothing where one does, or
+/// where one was chosen.
+pub(crate) async fn ensure(ctx: &mut Context<'_>, yes: bool) -> Result<bool, Refusal> {
     if ctx.printer.slow("looking for a server", healthy(&ctx.server)).await {
-        return Ok(());
+        return Ok(false);
     }
     if ctx.server_source == ServerSource::Chosen {
         // The real call says what is wrong, with its cause.
-        return ctx.anonymous()?.get::<Health>("/v1/health").await.map(drop).map_err(|error| ctx.refusal(error));
+        let answer = ctx.anonymous()?.get::<Health>("/v1/health").await;
+        return answer.map(|_| false).map_err(|error| ctx.refusal(error));
     }
     let folder = data_dir();
     if !yes {
@@ -115,7 +117,7 @@ pub(crate) async fn ensure(ctx: &mut Context<'_>, yes: bool) -> Result<(), Refus
     }
     let url = start(ctx, &folder).await?;
     ctx.at_server(url);
-    Ok(())
+    Ok(true)
 }
 
 async fn healthy(url: &str) -> bool {

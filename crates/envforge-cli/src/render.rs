@@ -119,6 +119,8 @@ fn part_details(part: &Part, workspace: &Workspace) -> String {
     if let Some(cause) = &part.cause {
         details.push(printable(cause));
     } else if part.kind == PartKind::Service
+        // One that is ready without a port, a worker, answers nobody.
+        && !(part.state == ReadinessState::Ready && part.port.is_none())
         && let Some(host) = workspace.dev_hosts.iter().find(|host| host.service == part.name)
     {
         details.push(host.url.clone());
@@ -170,6 +172,12 @@ pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
                 &part_details(part, workspace),
                 part.fix.as_deref(),
             );
+        }
+    }
+    if !workspace.diagnostics.is_empty() {
+        text.push_str("envforge.yml is broken, and the last one that was not stays in force\n");
+        for line in workspace.diagnostics.iter().flat_map(|diagnostic| diagnostic.lines()) {
+            let _ = writeln!(text, "  {}", printable(line));
         }
     }
     text

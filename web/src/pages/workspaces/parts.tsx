@@ -12,7 +12,7 @@ const GROUPS: [PartKind, string][] = [
 
 /** Services with their dev hosts, resources and checks, each with its readiness. */
 export function PartsCard({ workspace }: { workspace: Workspace }) {
-  const { parts, dev_hosts: hosts } = workspace;
+  const { parts, dev_hosts: hosts, diagnostics = [] } = workspace;
   const groups = GROUPS.map(([kind, title]) => ({ title, parts: parts.filter((part) => part.kind === kind) }));
   const ready = parts.filter(({ state }) => state === "ready").length;
   return (
@@ -21,6 +21,12 @@ export function PartsCard({ workspace }: { workspace: Workspace }) {
         <p className="text-quiet">
           None known yet. They are those of the branch’s <code className="font-mono">envforge.yml</code>, once it is read.
         </p>
+      )}
+      {diagnostics.length > 0 && (
+        <div role="status" className="mb-4">
+          <p className="text-blocked">The branch’s envforge.yml is broken; the last one that was not stays in force.</p>
+          <pre className="mt-1 overflow-x-auto text-sm">{diagnostics.join("\n")}</pre>
+        </div>
       )}
       <div className="space-y-5">
         {groups.map(

@@ -19,6 +19,7 @@ use crate::context::{Context, no_workspace};
 use crate::exit::ExitCode;
 use crate::readiness::{self, Reporter, Settled};
 use crate::{ask, onebox};
+use envforge_api::http::accounts::Hosts;
 use envforge_api::http::links::CreatedLink;
 use envforge_api::http::workspaces::{CreateWorkspace, Workspace};
 use envforge_core::name::Slug;
@@ -36,9 +37,12 @@ struct Opened {
 
 /// Opens a workspace.
 pub(crate) async fn up(ctx: &mut Context<'_>, up: Up) -> Result<ExitCode, Refusal> {
-    onebox::ensure(ctx, up.yes).await?;
+    let is_new_box = onebox::ensure(ctx, up.yes).await?;
     login::ensure(ctx).await?;
     let org = ctx.org().await?;
+    if is_new_box {
+        say_reductions(ctx).await;
+    }
     ctx.remember_org(&org);
     ctx.remember_server();
     let found = find_or_make(ctx, &up).await?;
@@ -46,6 +50,16 @@ pub(crate) async fn up(ctx: &mut Context<'_>, up: Up) -> Result<ExitCode, Refusa
         return Box::pin(open_shell(ctx, &up, org, found)).await;
     }
     open_services(ctx, up, found).await
+}
+
+/// What the box that was just started can't do, such as one of an ordinary user.
+async fn say_reductions(ctx: &Context<'_>) {
+    let Ok(path) = ctx.org_path("/hosts").await else { return };
+    // Only a member who may see hosts is told; nothing depends on it.
+    let Ok(hosts) = ctx.get::<Hosts>(&path).await else { return };
+    for reduction in hosts.hosts.iter().flat_map(|host| &host.reductions) {
+        ctx.printer.note(&format!("reduced: {reduction}"));
+    }
 }
 
 /// The workspace meant, made when it is this repository's and missing.

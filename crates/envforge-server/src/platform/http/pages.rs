@@ -20,7 +20,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 pub(super) async fn serve(request: Request) -> Response {
     let path = request.uri().path().trim_start_matches('/');
-    if path == "v1" || path.starts_with("v1/") || !matches!(*request.method(), Method::GET | Method::HEAD) {
+    // Programs ask there, and get no page for an answer.
+    let is_api = matches!(path.split('/').next(), Some("v1" | "internal"));
+    if is_api || !matches!(*request.method(), Method::GET | Method::HEAD) {
         return no_such_path(request).await;
     }
     if let Some(file) = Dashboard::get(path).filter(|_| !path.is_empty()) {
