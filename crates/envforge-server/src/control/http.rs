@@ -1,6 +1,6 @@
 //! `/internal/host/…`, on the internal socket only: registration and the stream itself.
 
-use super::{clean, ops};
+use super::ops;
 use crate::app::App;
 use crate::hosts;
 use crate::platform::bus::Nudge;
@@ -9,6 +9,7 @@ use crate::platform::fault::Answer;
 use crate::platform::http::answer;
 use crate::platform::http::auth::bearer;
 use crate::platform::http::extract::Json;
+use crate::platform::storable;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -94,7 +95,7 @@ async fn receive(receiver: &mut SplitStream<WebSocket>) -> Answer<Option<FromHos
             Err(_) => return Err(anyhow::anyhow!("no heartbeat for {SILENCE:?}").into()),
             Ok(None | Some(Ok(Message::Close(_)))) => return Ok(None),
             Ok(Some(Err(error))) => return Err(anyhow::Error::new(error).into()),
-            Ok(Some(Ok(Message::Text(text)))) => return Ok(Some(clean::read(&text)?)),
+            Ok(Some(Ok(Message::Text(text)))) => return Ok(Some(storable::read(&text)?)),
             Ok(Some(Ok(_))) => {}
         }
     }

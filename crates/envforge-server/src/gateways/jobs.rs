@@ -20,6 +20,8 @@ const LABELS_MAX: usize = 1_000;
 #[derive(Debug, Clone, Default)]
 pub struct Unverified(Arc<Mutex<Sums>>);
 
+/// Whose label it is; nobody's when it does not exist.
+type Target = Option<(OrgId, WorkspaceId)>;
 type Sums = BTreeMap<(String, String), u64>;
 
 impl Unverified {
@@ -61,7 +63,7 @@ pub async fn run(app: App, unverified: Unverified) {
 
 /// Writes what was counted; what can't be written counts in the next summary.
 pub async fn summarize(app: &App, unverified: &Unverified) {
-    let mut targets: BTreeMap<(Option<(OrgId, WorkspaceId)>, String, String), u64> = BTreeMap::new();
+    let mut targets: BTreeMap<(Target, String, String), u64> = BTreeMap::new();
     let mut left = Sums::new();
     for ((label, reason), count) in unverified.take() {
         match workspaces::store::system_resolve_label(&app.db, &label).await {
@@ -85,7 +87,7 @@ pub async fn summarize(app: &App, unverified: &Unverified) {
     }
 }
 
-async fn write(app: &App, target: Option<(OrgId, WorkspaceId)>, label: &str, reason: &str, count: u64) -> Answer<()> {
+async fn write(app: &App, target: Target, label: &str, reason: &str, count: u64) -> Answer<()> {
     let (mut tx, subject) = match target {
         Some((org, workspace)) => (app.db.begin(OrgScope::established(org)).await?, workspace.to_string()),
         None => (app.db.begin_installation().await?, "unknown".to_owned()),

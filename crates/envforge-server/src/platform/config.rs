@@ -30,6 +30,8 @@ pub struct ServerConfig {
     pub signing_seed: Secret,
     /// What gateways show.
     pub gateway_key: Secret,
+    /// Prices in force; by default a box of one's own costs nothing.
+    pub prices: Prices,
     /// What to make on the first start, so that the one box needs no sign-up.
     pub bootstrap: Option<Bootstrap>,
 }
@@ -50,10 +52,5 @@ impl ServerConfig {
     pub fn dev_url(&self, label: &str) -> String {
         let port = self.gateway_url_port.map_or_else(String::new, |port| format!(":{port}"));
         format!("{}://{label}.{}{port}", self.gateway_url_scheme, self.dev_domain)
-    }
-
-    /// Prices in force. A self-hosted box costs nothing until an operator sets some.
-    pub fn prices(&self) -> Prices {
-        Prices::default()
     }
 }

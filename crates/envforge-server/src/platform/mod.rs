@@ -6,3 +6,4 @@ pub mod db;
 pub mod fault;
 pub mod fd;
 pub mod http;
+pub mod storable;

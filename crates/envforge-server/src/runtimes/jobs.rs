@@ -1,4 +1,4 @@
-//! The reconciler of runtimes: idle ones sleep, frozen ones stop, windows of lost hosts close, and what a host could not
+//! The reconciler of runtimes: idle ones and those whose cap is reached sleep, frozen ones stop, windows of lost hosts close, and what a host could not
 //! end it is told to end again.
 //!
 //! Runs every second, told nothing: it looks at what is stored and acts through the same operations as everyone
@@ -11,13 +11,14 @@ use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::platform::db::OrgScope;
 use crate::platform::fault::Answer;
+use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::Row;
 use envforge_api::host::Order;
 use envforge_core::id::{Id as _, WindowId};
 use envforge_core::idle::{self, IdleVerdict};
 use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeState, SleepTier};
-use envforge_core::usage::WindowFact;
+use envforge_core::usage::{CapMode, WindowFact};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -128,6 +129,15 @@ pub async fn forget(app: &App) -> Answer<()> {
 async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
     if is_lost(app, seen) {
         return close_lost(app, org, seen).await.map(|()| true);
+    }
+    let stops = [seen.cap.mode, seen.org_cap.mode].contains(&CapMode::Stop);
+    if stops && seen.runtime.window_open && seen.runtime.intent == RuntimeIntent::Awake {
+        let mut tx = app.db.begin(org).await?;
+        let Some(row) = workspaces::store::lock(&mut tx, seen.id).await? else { return Ok(false) };
+        if let Some(reason) = usage::ops::used_up(app, &mut tx, &row).await? {
+            ops::sleep_locked(app, &mut tx, row, SleepTier::Frozen, "system:cap", &reason).await?;
+            return tx.commit().await.map(|()| true);
+        }
     }
     let Some((tier, reason)) = verdict(app, seen) else { return Ok(false) };
     let mut tx = app.db.begin(org).await?;

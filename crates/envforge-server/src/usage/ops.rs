@@ -26,7 +26,7 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
     let windows = fold(&facts(ledger::store::window_facts(&mut tx, row.id).await?)?);
     drop(tx);
     let now = app.now();
-    let prices = app.config.prices();
+    let prices = &app.config.prices;
     let seconds = seconds_this_month(&windows, now);
     let month = month_start(now);
     let estimate_micros = windows
@@ -51,7 +51,7 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
         estimate_micros,
         currency: prices.currency.clone(),
         billed_separately: billed_separately.collect(),
-        receipts: receipts(&windows, row.session, &prices, now),
+        receipts: receipts(&windows, row.session, prices, now),
     })
 }
 
@@ -77,10 +77,25 @@ pub async fn set_cap(app: &App, permit: &Permit, slug: &Slug, request: SetCap) -
 
 /// Whether caps let this workspace wake, in the transaction that wakes it; a warning is recorded.
 pub async fn check_caps(app: &App, tx: &mut Tx, row: &Row, actor: &str) -> Answer<()> {
-    let now = app.now();
+    for (whose, posture) in postures(app, tx, row).await? {
+        check(app, tx, row, actor, whose, posture).await?;
+    }
+    Ok(())
+}
+
+/// Which cap says that this workspace must not be awake any more, in words.
+pub async fn used_up(app: &App, tx: &mut Tx, row: &Row) -> Answer<Option<String>> {
+    let postures = postures(app, tx, row).await?;
+    let stopped = postures.into_iter().find(|(_, posture)| matches!(posture, CapPosture::Stopped { .. }));
+    Ok(stopped.map(|(whose, _)| format!("the {whose}'s cap on awake minutes is used up")))
+}
+
+/// Where the caps that are set stand, and whose each is.
+async fn postures(app: &App, tx: &mut Tx, row: &Row) -> Answer<Vec<(&'static str, CapPosture)>> {
+    let (now, mut postures) = (app.now(), Vec::new());
     if row.cap.mode != CapMode::None {
         let windows = fold(&facts(ledger::store::window_facts(tx, row.id).await?)?);
-        check(app, tx, row, actor, "workspace", row.cap.posture(seconds_this_month(&windows, now))).await?;
+        postures.push(("workspace", row.cap.posture(seconds_this_month(&windows, now))));
     }
     if row.org_cap.mode != CapMode::None {
         // Windows of different workspaces overlap rightly, so each workspace is folded apart.
@@ -92,9 +107,9 @@ pub async fn check_caps(app: &App, tx: &mut Tx, row: &Row, actor: &str) -> Answe
         for details in of_workspace.into_values() {
             seconds += seconds_this_month(&fold(&facts(details)?), now);
         }
-        check(app, tx, row, actor, "organization", row.org_cap.posture(seconds)).await?;
+        postures.push(("organization", row.org_cap.posture(seconds)));
     }
-    Ok(())
+    Ok(postures)
 }
 
 async fn check(app: &App, tx: &mut Tx, row: &Row, actor: &str, whose: &str, posture: CapPosture) -> Answer<()> {

@@ -1,17 +1,28 @@
 //! Windows, caps, idle sleep and receipts, with a clock that stands still until it is moved.
 
-use crate::support::{FakeHost, TestServer, code, report};
-use envforge_api::host::{HostCommand, Pulse};
+use crate::support::{FakeHost, MANIFEST, TestServer, code, report};
+use envforge_api::host::{HostCommand, ManifestReport, Pulse};
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::Workspace;
+use envforge_core::clock::Clock as _;
+use envforge_core::manifest;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
 use envforge_core::usage::CapPosture;
 use envforge_testkit::wait_until;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 async fn usage(server: &TestServer) -> WorkspaceUsage {
     server.owner.get("/v1/orgs/acme/workspaces/main/usage").await.unwrap()
+}
+
+/// When the runtime was last proven to run.
+async fn last_proof(server: &TestServer) -> Option<Timestamp> {
+    let mut connection = server.database_owner().await;
+    let proof: Option<jiff_sqlx::Timestamp> =
+        sqlx::query_scalar("SELECT last_proof FROM runtimes").fetch_one(&mut connection).await.unwrap();
+    proof.map(jiff_sqlx::Timestamp::to_jiff)
 }
 
 async fn sleep(server: &TestServer, host: &mut FakeHost, workspace: &Workspace, tier: &str) -> HostCommand {
@@ -152,13 +163,7 @@ async fn a_lost_hosts_window_closes_at_its_last_heartbeat() {
         jobs_running: 0,
     };
     host.pulse(pulse.clone()).await;
-    wait_until("the heartbeat is stored", async || {
-        let mut connection = server.database_owner().await;
-        let proof: Option<bool> =
-            sqlx::query_scalar("SELECT last_proof IS NOT NULL FROM runtimes").fetch_one(&mut connection).await.unwrap();
-        proof == Some(true)
-    })
-    .await;
+    wait_until("the heartbeat is stored", async || last_proof(&server).await.is_some()).await;
     server.advance(21);
     wait_until("the window is closed", async || server.events("window.closed").await == 1).await;
     let usage = usage(&server).await;
@@ -209,4 +214,62 @@ async fn a_runtime_that_never_comes_up_sleeps_when_it_is_idle_too() {
     host.pulse(pulse).await;
     host.command("FREEZE_RUNTIME").await;
     assert_eq!(server.events("runtime.sleep_asked").await, 1);
+}
+
+// proves COST-2
+#[tokio::test]
+async fn the_panel_tells_cost_what_others_bill_and_a_warning() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let text = format!("{MANIFEST}resources:\n  postgres: {{ mode: customer_cloud, secret: DATABASE_URL }}\n");
+    let mut seen = report(workspace.id, 0, ObservedPhase::Absent, false, ReadinessState::Asleep);
+    let manifest = manifest::parse(text.as_bytes(), "envforge.yml").unwrap();
+    seen.manifest = Some(ManifestReport::Valid { manifest: Box::new(manifest) });
+    host.report(seen).await;
+    let cap = json!({ "cap": { "mode": "warn", "minutes": 1 } });
+    let _: WorkspaceUsage = server.owner.put("/v1/orgs/acme/workspaces/main/cap", &cap).await.unwrap();
+    server.awake(&mut host, &workspace).await;
+    assert_eq!(usage(&server).await.cap_posture, CapPosture::Within { percent: 0 });
+    server.advance(90);
+    sleep(&server, &mut host, &workspace, "stopped").await;
+    let panel = usage(&server).await;
+    // 90 s at 3.60 an hour.
+    assert_eq!((panel.estimate_micros, panel.receipts[0].cost_micros), (90_000, 90_000));
+    assert_eq!((panel.currency.as_str(), panel.receipts[0].currency.as_str()), ("EUR", "EUR"));
+    assert_eq!(panel.billed_separately, ["postgres"]);
+    assert_eq!(panel.cap_posture, CapPosture::Warning { percent: 150 });
+    server.awake(&mut host, &workspace).await;
+    assert_eq!(server.events("cap.warned").await, 1, "a warning is recorded, and wakes all the same");
+}
+
+// proves COST-3
+#[tokio::test]
+async fn a_stop_cap_reached_while_awake_puts_to_sleep() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let cap = json!({ "cap": { "mode": "stop", "minutes": 1 } });
+    let _: WorkspaceUsage = server.owner.put("/v1/orgs/acme/workspaces/main/cap", &cap).await.unwrap();
+    let start = server.awake(&mut host, &workspace).await;
+    let busy = Pulse {
+        workspace: workspace.id,
+        generation: start.generation,
+        process_runs: true,
+        service_milli_cpu: 900,
+        memory: 0,
+        jobs_running: 1,
+    };
+    for (seconds, asked) in [(19, 0), (20, 0), (20, 0), (1, 1)] {
+        server.advance(seconds);
+        host.pulse(busy.clone()).await;
+        wait_until("the pulse is taken in", async || last_proof(&server).await == Some(server.clock.now())).await;
+        server.reconcile().await;
+        assert_eq!(server.events("runtime.sleep_asked").await, asked, "however busy it is");
+    }
+    let freeze = host.command("FREEZE_RUNTIME").await;
+    host.done(&freeze).await;
+    host.report(report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Asleep)).await;
+    let wake = server.owner.post::<_, Value>("/v1/orgs/acme/workspaces/main/wake", &json!({})).await;
+    assert_eq!(code(wake), "cap.stopped");
 }

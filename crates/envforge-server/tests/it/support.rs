@@ -16,6 +16,7 @@ use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::ObservedPhase;
 use envforge_core::secret::Secret;
+use envforge_core::usage::Prices;
 use envforge_server::{Bootstrap, RunningServer, Server, ServerConfig, migrate, schema_fingerprint};
 use envforge_testkit::TestDatabase;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -84,6 +85,7 @@ impl TestServer {
             public_url: "http://127.0.0.1:7080".to_owned(),
             signing_seed: Secret::new("11".repeat(32)),
             gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
+            prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
             bootstrap: Some(Bootstrap {
                 org: "acme".to_owned(),
                 owner_key_file: at("owner.key"),

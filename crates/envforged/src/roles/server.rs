@@ -4,6 +4,7 @@ use crate::args::ServerArguments;
 use crate::private;
 use anyhow::Context as _;
 use envforge_core::secret::Secret;
+use envforge_core::usage::Prices;
 use envforge_server::{Bootstrap, Server, ServerConfig};
 use rustix::fs::Mode;
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ fn configuration(arguments: &ServerArguments) -> anyhow::Result<ServerConfig> {
         public_url: arguments.public_url.clone(),
         signing_seed: private::read(&arguments.signing_seed_file)?,
         gateway_key: private::read(&arguments.gateway_key_file)?,
+        prices: Prices::default(),
         bootstrap,
     })
 }

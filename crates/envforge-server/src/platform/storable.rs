@@ -1,8 +1,8 @@
-//! Makes what a host says storable: its texts quote what tenants' programs print.
+//! Makes what others say storable: its texts quote what tenants' programs print.
 //!
 //! PostgreSQL takes no U+0000, pages and terminals no other control characters, and nobody reads a cause of a megabyte.
 
-use envforge_api::host::FromHost;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Longest text of a message, in bytes; the rest is cut off.
@@ -11,7 +11,7 @@ const TEXT_MAX: usize = 16 * 1024;
 const CUT: &str = " […]";
 
 /// Reads a message, its texts made storable.
-pub(super) fn read(text: &str) -> serde_json::Result<FromHost> {
+pub fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     let mut value: Value = serde_json::from_str(text)?;
     clean(&mut value);
     serde_json::from_value(value)
