@@ -109,10 +109,16 @@ async fn a_refused_thaw_lets_no_answer_through() {
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (429, "link.wakes_spent"));
 }
 
+/// An awake world in which an order to freeze crosses what was sent so long ago.
+async fn crossing(crossing: Duration) -> World {
+    let limits = Limits { crossing, ..Limits::default() };
+    World::new(Plan { limits, ..Plan::default() }).await
+}
+
 // proves RUN-3
 #[tokio::test]
 async fn a_request_that_crosses_the_order_to_freeze_wakes_after_all() {
-    let world = World::awake().await;
+    let world = crossing(PATIENCE).await;
     world.server.set_wake(awake_again(3));
     let conduct = async {
         until("the app has it", || world.web.seen().len() == 1).await;
@@ -127,7 +133,7 @@ async fn a_request_that_crosses_the_order_to_freeze_wakes_after_all() {
 // proves RUN-3 LINK-4
 #[tokio::test]
 async fn a_request_that_crossed_the_order_and_may_not_wake_is_told_so() {
-    let world = World::awake().await;
+    let world = crossing(PATIENCE).await;
     world.server.refuse_wake(&world.session(1), spent());
     let conduct = async {
         until("the app has it", || world.web.seen().len() == 1).await;
@@ -147,8 +153,7 @@ async fn freeze(world: &World) {
 // proves RUN-3
 #[tokio::test]
 async fn what_was_under_way_is_paused_and_does_not_undo_the_order_to_sleep() {
-    let limits = Limits { crossing: Duration::ZERO, ..Limits::default() };
-    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    let world = crossing(Duration::ZERO).await;
     let conduct = async {
         until("the app has it", || world.web.seen().len() == 1).await;
         freeze(&world).await;
@@ -163,8 +168,7 @@ async fn what_was_under_way_is_paused_and_does_not_undo_the_order_to_sleep() {
 // proves RUN-3
 #[tokio::test]
 async fn what_was_paused_and_breaks_at_the_stop_does_not_wake() {
-    let limits = Limits { crossing: Duration::ZERO, ..Limits::default() };
-    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    let world = crossing(Duration::ZERO).await;
     world.server.set_wake(awake_again(4));
     let conduct = async {
         until("the app has it", || world.web.seen().len() == 1).await;
