@@ -19,12 +19,15 @@ use envforge_core::name::Slug;
 use envforge_core::readiness::without_log;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::runtime::WakeOutcome;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 /// Longest command line, in bytes.
 const ARGV_MAX: usize = 32 * 1024;
 /// Most runs of one workspace that have not ended.
 const OPEN_MAX: i64 = 20;
+/// One whose end was never told counts no longer than this.
+const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// Asks for a run, waking the runtime.
 pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun) -> Answer<Run> {
@@ -39,7 +42,8 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     }
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
-    if store::open(&mut tx, row.id).await? >= OPEN_MAX {
+    let since = app.now().checked_sub(OPEN_FOR).unwrap_or(Timestamp::MIN);
+    if store::open(&mut tx, row.id, since).await? >= OPEN_MAX {
         let refusal = Refusal::new(
             RefusalKind::Limit,
             "run.too_many",

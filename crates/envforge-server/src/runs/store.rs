@@ -38,12 +38,10 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Runs of a workspace that have not ended.
-pub(crate) async fn open(tx: &mut Tx, workspace: WorkspaceId) -> Answer<i64> {
-    Ok(sqlx::query_scalar("SELECT count(*) FROM runs WHERE workspace_id = $1 AND ended_at IS NULL")
-        .bind(workspace.uuid())
-        .fetch_one(tx.conn())
-        .await?)
+/// Runs of a workspace asked for since then that have not ended.
+pub(crate) async fn open(tx: &mut Tx, workspace: WorkspaceId, since: Timestamp) -> Answer<i64> {
+    let statement = "SELECT count(*) FROM runs WHERE workspace_id = $1 AND ended_at IS NULL AND created_at > $2";
+    Ok(sqlx::query_scalar(statement).bind(workspace.uuid()).bind(since.to_sqlx()).fetch_one(tx.conn()).await?)
 }
 
 pub(crate) async fn find(tx: &mut Tx, workspace: WorkspaceId, id: JobId) -> Answer<Option<Run>> {
