@@ -61,7 +61,9 @@ impl Story {
         // A wake may still be bringing it.
         wait_until_within(&format!("a {part} runs"), PATIENCE, async || running().is_some()).await;
         let before = running();
-        before.into_iter().for_each(kill);
+        if let Some(pid) = before {
+            kill(pid);
+        }
         let successor = async || running().is_some_and(|pid| Some(pid) != before);
         wait_until_within(&format!("another {part} than process {before:?}"), PATIENCE, successor).await;
     }
