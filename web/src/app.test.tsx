@@ -13,7 +13,7 @@ import { exampleUsage, exampleWorkspace, json, streamOf } from "./testing/exampl
 const WORKSPACE = "/v1/orgs/acme/workspaces/fix-login";
 const LINK = {
   id: "lnk_1", workspace: "ws_1", service: "web", label: "web--fix-login--acme", state: "active", visits: 2, wakes: 0,
-  wake_budget: 10, created_at: "2026-01-01T00:00:00Z", expires_at: "2099-01-01T00:00:00Z",
+  wake_budget: 10, minutes: 1, minute_budget: 240, routes: [], created_at: "2026-01-01T00:00:00Z", expires_at: "2099-01-01T00:00:00Z",
 };
 
 type Answers = Record<string, (body: unknown) => Promise<Response>>;

@@ -264,6 +264,12 @@ pub struct LinkCreate {
     /// Most wakes it may cause
     #[arg(long)]
     pub wakes: Option<u32>,
+    /// Most awake minutes its wakes may cause
+    #[arg(long)]
+    pub minutes: Option<u32>,
+    /// Only paths below this one, such as `/docs`; may be given several times
+    #[arg(long = "route", value_name = "PATH")]
+    pub routes: Vec<String>,
 }
 
 /// Longest life of a link, in minutes.

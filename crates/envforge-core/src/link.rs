@@ -47,6 +47,24 @@ pub struct LinkClaims {
     pub expires: i64,
 }
 
+/// Longest list of routes a link may be limited to: it travels in every request's cookie.
+pub const ROUTES_MAX: usize = 8;
+/// Longest of them.
+pub const ROUTE_MAX: usize = 100;
+
+/// Whether `path` lies below one of these prefixes; without any, every path does. `/docs` holds `/docs` and `/docs/x`,
+/// not `/docsearch`. A path that leads up again is below none: what it means is the service's to say.
+pub fn is_allowed(routes: &[String], path: &str) -> bool {
+    let decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
+    let leads_up = decoded.split(['/', '\\']).any(|part| part == "..");
+    routes.is_empty()
+        || !leads_up
+            && routes.iter().any(|route| {
+                let route = route.trim_end_matches('/');
+                path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+}
+
 impl Claims for LinkClaims {
     const PREFIX: &'static str = "efl1";
     fn expires_at(&self) -> Timestamp {
@@ -77,6 +95,9 @@ pub struct SessionClaims {
     /// Expiry, seconds since 1970 UTC; never later than the link's.
     #[serde(rename = "exp")]
     pub expires: i64,
+    /// Path prefixes it is limited to; none is no limit.
+    #[serde(rename = "rts", default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
 }
 
 impl Claims for SessionClaims {
@@ -101,6 +122,10 @@ pub struct Link {
     pub wakes: u32,
     /// Most wakes allowed.
     pub wake_budget: u32,
+    /// Awake time of the windows that its wakes opened, as far as they are closed, in seconds.
+    pub awake_seconds: u64,
+    /// Most awake minutes allowed.
+    pub minute_budget: u32,
 }
 
 /// Why a link does not open.
@@ -118,6 +143,9 @@ pub enum LinkRefused {
     /// Its wakes are used up.
     #[error("this link's wakes are used up")]
     WakesSpent,
+    /// Its awake minutes are used up.
+    #[error("this link's awake minutes are used up")]
+    MinutesSpent,
 }
 
 impl LinkRefused {
@@ -128,6 +156,7 @@ impl LinkRefused {
             Self::Expired => "link.expired",
             Self::VisitsSpent => "link.visits_spent",
             Self::WakesSpent => "link.wakes_spent",
+            Self::MinutesSpent => "link.minutes_spent",
         }
     }
 }
@@ -159,7 +188,16 @@ impl Link {
         if self.wakes >= self.wake_budget {
             return Err(LinkRefused::WakesSpent);
         }
+        if self.is_used_up(SignedDuration::ZERO) {
+            return Err(LinkRefused::MinutesSpent);
+        }
         Ok(())
+    }
+
+    /// Whether its awake minutes are used up, with a window of its that is open for `open`.
+    pub fn is_used_up(&self, open: SignedDuration) -> bool {
+        let open = u64::try_from(open.as_secs()).unwrap_or(0);
+        self.awake_seconds.saturating_add(open) >= u64::from(self.minute_budget) * 60
     }
 }
 
@@ -175,7 +213,31 @@ mod tests {
             visit_budget: Some(1),
             wakes: 0,
             wake_budget: 1,
+            awake_seconds: 0,
+            minute_budget: 2,
         }
+    }
+
+    // proves LINK-2
+    #[test]
+    fn a_route_holds_what_is_below_it() {
+        let routes = ["/docs/".to_owned(), "/api/public".to_owned()];
+        for path in ["/docs", "/docs/", "/docs/a/b", "/api/public/x"] {
+            assert!(is_allowed(&routes, path), "{path}");
+        }
+        for path in [
+            "/",
+            "/docsearch",
+            "/api",
+            "/api/publicity",
+            "/docs/../admin",
+            "/docs/%2e%2E/admin",
+            "/docs/..\\x",
+            "/docs/x%2F..%2f..%2Fadmin",
+        ] {
+            assert!(!is_allowed(&routes, path), "{path}");
+        }
+        assert!(is_allowed(&[], "/any/../thing") && is_allowed(&["/".to_owned()], "/any"));
     }
 
     // proves LINK-2
@@ -188,5 +250,9 @@ mod tests {
         assert_eq!(Link { visits: 1, ..link() }.visit(early), Err(LinkRefused::VisitsSpent));
         assert_eq!(Link { wakes: 1, ..link() }.wake(early), Err(LinkRefused::WakesSpent));
         assert_eq!(Link { revoked_at: Some(early), ..link() }.wake(early), Err(LinkRefused::Revoked));
+        assert_eq!(Link { awake_seconds: 120, ..link() }.wake(early), Err(LinkRefused::MinutesSpent));
+        let almost = Link { awake_seconds: 60, ..link() };
+        assert_eq!(almost.wake(early), Ok(()));
+        assert!(almost.is_used_up(SignedDuration::from_secs(60)) && !almost.is_used_up(SignedDuration::from_secs(59)));
     }
 }

@@ -64,7 +64,8 @@ pub(crate) async fn answer(
             }
             let (made, _) = session::exchange(shared, &claims, token, user_agent).await?;
             let seconds = made.expires_at.duration_since(shared.now()).as_secs().max(0);
-            opened(shared.config.external_scheme, &made.session, seconds)
+            let start = session::start_of(shared, label, &made.session);
+            opened(shared.config.external_scheme, &made.session, seconds, &start)
         }
         _ => Err(Refused::Method),
     }
@@ -86,7 +87,7 @@ fn is_from_elsewhere(request: &Request<Incoming>) -> bool {
     }
 }
 
-fn opened(scheme: Scheme, session: &str, seconds: i64) -> Result<Response<AnswerBody>, Refused> {
+fn opened(scheme: Scheme, session: &str, seconds: i64, start: &str) -> Result<Response<AnswerBody>, Refused> {
     let is_https = scheme == Scheme::Https;
     let name = session::cookie_name(is_https);
     let secure = if is_https { "; Secure" } else { "" };
@@ -96,7 +97,7 @@ fn opened(scheme: Scheme, session: &str, seconds: i64) -> Result<Response<Answer
     let mut response = Response::new(AnswerBody::own(""));
     *response.status_mut() = StatusCode::SEE_OTHER;
     let headers = response.headers_mut();
-    headers.insert(LOCATION, HeaderValue::from_static("/"));
+    headers.insert(LOCATION, HeaderValue::from_str(start).map_err(|_| Refused::Fault)?);
     headers.insert(SET_COOKIE, cookie);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

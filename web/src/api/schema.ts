@@ -1357,6 +1357,13 @@ export interface components {
              * @description Minutes until it expires; 60 when absent, at most 43,200 (30 days).
              */
             expires_in_minutes?: number | null;
+            /**
+             * Format: int32
+             * @description Most awake minutes of the windows its wakes open; 240 when absent.
+             */
+            minute_budget?: number | null;
+            /** @description Path prefixes it is limited to, such as `/docs`; every path when empty. */
+            routes?: string[];
             /** @description The service. */
             service: string;
             /**
@@ -1518,6 +1525,18 @@ export interface components {
             id: components["schemas"]["LinkId"];
             /** @description The dev host label. */
             label: string;
+            /**
+             * Format: int32
+             * @description Most awake minutes allowed.
+             */
+            minute_budget?: number;
+            /**
+             * Format: int32
+             * @description Awake minutes of the windows its wakes opened and that are closed, rounded up.
+             */
+            minutes?: number;
+            /** @description Path prefixes it is limited to; every path when empty. */
+            routes?: string[];
             /** @description The service. */
             service: string;
             /** @description `active`, `expired` or `revoked`. */

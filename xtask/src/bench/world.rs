@@ -50,6 +50,8 @@ impl World {
             expires_in_minutes: None,
             visit_budget: None,
             wake_budget: Some(10_000),
+            minute_budget: None,
+            routes: Vec::new(),
         };
         let link: CreatedLink = told(client.post(&format!("{base}/links"), &body).await)?;
         let mut browser = Browser::at(&link.url)?;

@@ -20,6 +20,12 @@ pub struct CreateLink {
     /// Most wakes it may cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_budget: Option<u32>,
+    /// Most awake minutes of the windows its wakes open; 240 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minute_budget: Option<u32>,
+    /// Path prefixes it is limited to, such as `/docs`; every path when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
 }
 
 /// A new link; the only time its token is shown.
@@ -60,6 +66,15 @@ pub struct Link {
     pub wakes: u32,
     /// Most wakes allowed.
     pub wake_budget: u32,
+    /// Awake minutes of the windows its wakes opened and that are closed, rounded up.
+    #[serde(default)]
+    pub minutes: u32,
+    /// Most awake minutes allowed.
+    #[serde(default)]
+    pub minute_budget: u32,
+    /// Path prefixes it is limited to; every path when empty.
+    #[serde(default)]
+    pub routes: Vec<String>,
 }
 
 /// Whether a link still opens.

@@ -42,6 +42,8 @@ pub(crate) async fn create(ctx: &Context<'_>, slug: &Slug, arguments: LinkCreate
         expires_in_minutes: Some(arguments.expires),
         visit_budget: arguments.visits,
         wake_budget: arguments.wakes,
+        minute_budget: arguments.minutes,
+        routes: arguments.routes,
     };
     ctx.post(&path, &body).await
 }
@@ -49,10 +51,12 @@ pub(crate) async fn create(ctx: &Context<'_>, slug: &Slug, arguments: LinkCreate
 /// What the person who shares it should know.
 pub(crate) fn about(link: &Link) -> String {
     let visits = link.visit_budget.map_or_else(String::new, |visits| format!(", at most {visits} visits"));
+    let routes = if link.routes.is_empty() { String::new() } else { format!(" {}", link.routes.join(" and ")) };
     format!(
-        "opens until {}{visits}, at most {} wakes; `envforge link revoke {}` closes it",
+        "opens{routes} until {}{visits}, at most {} wakes and {} awake minutes; `envforge link revoke {}` closes it",
         render::time(link.expires_at),
         link.wake_budget,
+        link.minute_budget,
         link.id
     )
 }
@@ -78,8 +82,9 @@ fn list(links: &[Link]) -> String {
                 render::time(link.expires_at),
                 visits,
                 format!("{}/{}", link.wakes, link.wake_budget),
+                format!("{}/{}", link.minutes, link.minute_budget),
             ]
         })
         .collect();
-    render::table(&["LINK", "SERVICE", "STATE", "EXPIRES", "VISITS", "WAKES"], &rows)
+    render::table(&["LINK", "SERVICE", "STATE", "EXPIRES", "VISITS", "WAKES", "MINUTES"], &rows)
 }

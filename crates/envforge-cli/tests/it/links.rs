@@ -9,7 +9,7 @@ const LINKS: &str = "/v1/orgs/acme/workspaces/fix-login/links";
 fn link() -> Value {
     json!({ "id": "link_00000000000000000000000000000001", "workspace": "ws_00000000000000000000000000000001", "service": "web",
         "label": "web--fix-login--acme", "state": "active", "created_at": "2026-11-21T06:00:00Z", "expires_at": "2026-11-21T07:00:00Z",
-        "visits": 2, "visit_budget": 10, "wakes": 1, "wake_budget": 20 })
+        "visits": 2, "visit_budget": 10, "wakes": 1, "wake_budget": 20, "minutes": 3, "minute_budget": 240 })
 }
 
 // proves LINK-2
@@ -23,7 +23,7 @@ fn the_url_alone_is_on_stdout() {
         --- stdout
         http://web--fix-login--acme.localhost:7081/share/tok
         --- stderr
-        opens until 2026-11-21 07:00:00 UTC, at most 10 visits, at most 20 wakes; `envforge link revoke link_00000000000000000000000000000001` closes it
+        opens until 2026-11-21 07:00:00 UTC, at most 10 visits, at most 20 wakes and 240 awake minutes; `envforge link revoke link_00000000000000000000000000000001` closes it
     "#]].assert_eq(&run(&server, &["link", "create", "web", "-w", "fix-login", "--expires", "2h", "--visits", "10"]));
     let body = r#"{"service":"web","expires_in_minutes":120,"visit_budget":10}"#;
     assert!(server.asked().contains(&format!("POST {LINKS} {body}")), "{:?}", server.asked());
@@ -62,8 +62,8 @@ fn links_are_listed_and_revoked() {
     expect![[r#"
         exit: 0
         --- stdout
-        LINK                                   SERVICE  STATE   EXPIRES                  VISITS  WAKES
-        link_00000000000000000000000000000001  web      active  2026-11-21 07:00:00 UTC  2/10    1/20
+        LINK                                   SERVICE  STATE   EXPIRES                  VISITS  WAKES  MINUTES
+        link_00000000000000000000000000000001  web      active  2026-11-21 07:00:00 UTC  2/10    1/20   3/240
         --- stderr
     "#]]
     .assert_eq(&run(&server, &["link", "list", "-w", "fix-login"]));

@@ -332,6 +332,9 @@ pub(crate) fn workspace(runtime: &str, generation: u64, web: &str, api: &str) ->
             part["cause"] = json!("`npm` was not found");
             part["fix"] = json!("add nodejs to the packages in envforge.yml");
         }
+        if (kind, state) == ("service", "ready") {
+            part["port"] = json!(if name == "web" { 3000 } else { 4000 });
+        }
         part
     };
     let resource = if readiness == "ready" { "ready" } else { readiness };

@@ -30,7 +30,7 @@ fn opens(server: &Server) {
     server.route(&format!("GET {WS}/events"), events(&states, End::Open));
     let link = json!({ "id": "link_00000000000000000000000000000001", "workspace": "ws_00000000000000000000000000000001",
         "service": "web", "label": "web--fix-login--acme", "state": "active", "created_at": "2026-11-21T06:00:00Z",
-        "expires_at": "2026-11-21T07:00:00Z", "visits": 0, "visit_budget": null, "wakes": 0, "wake_budget": 20 });
+        "expires_at": "2026-11-21T07:00:00Z", "visits": 0, "visit_budget": null, "wakes": 0, "wake_budget": 20, "minutes": 0, "minute_budget": 240 });
     let url = "http://web--fix-login--acme.localhost:7081/share/tok";
     server.route(&format!("POST {WS}/links"), ok(&json!({ "link": link, "url": url, "token": "tok" })));
 }
@@ -66,10 +66,10 @@ fn a_checkout_becomes_a_project_a_workspace_and_a_link() {
         service api: waking
         resource postgres: waking
         runtime: ready
-        service web: ready: http://web--fix-login--acme.localhost:7081
-        service api: ready: http://api--fix-login--acme.localhost:7081
+        service web: ready: http://web--fix-login--acme.localhost:7081, port 3000
+        service api: ready: http://api--fix-login--acme.localhost:7081, port 4000
         resource postgres: ready
-        opens until 2026-11-21 07:00:00 UTC, at most 20 wakes; `envforge link revoke link_00000000000000000000000000000001` closes it
+        opens until 2026-11-21 07:00:00 UTC, at most 20 wakes and 240 awake minutes; `envforge link revoke link_00000000000000000000000000000001` closes it
         attach: envforge attach fix-login
     "#]].assert_eq(&up(&["up"]));
     let asked = server.asked().join("\n").replace(&folder.display().to_string(), "FOLDER");
@@ -119,7 +119,7 @@ fn a_blocked_service_fails_it_and_no_link_is_made() {
         --- stderr
         shell: ready
         runtime: ready
-        service web: ready: http://web--fix-login--acme.localhost:7081
+        service web: ready: http://web--fix-login--acme.localhost:7081, port 3000
         service api: blocked: `npm` was not found
           fix: add nodejs to the packages in envforge.yml
         resource postgres: ready
@@ -201,8 +201,8 @@ fn the_one_box_is_started_and_used() {
         service api: waking
         resource postgres: waking
         runtime: ready
-        service web: ready: http://web--fix-login--acme.localhost:7081
-        service api: ready: http://api--fix-login--acme.localhost:7081
+        service web: ready: http://web--fix-login--acme.localhost:7081, port 3000
+        service api: ready: http://api--fix-login--acme.localhost:7081, port 4000
         resource postgres: ready
         attach: envforge attach fix-login
     "#]]

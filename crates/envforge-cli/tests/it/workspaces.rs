@@ -17,7 +17,7 @@ fn status_shows_every_part_with_cause_and_fix() {
           shell     ready
           runtime   awake    small, woken by Ada: envforge up
         services
-          web       ready    http://web--fix-login--acme.localhost:7081
+          web       ready    http://web--fix-login--acme.localhost:7081, port 3000
           api       blocked  `npm` was not found
                              fix: add nodejs to the packages in envforge.yml
         resources
@@ -69,9 +69,9 @@ fn wake_waits_until_the_services_have_settled() {
         service api: waking
         resource postgres: waking
         runtime: ready
-        service web: ready: http://web--fix-login--acme.localhost:7081
+        service web: ready: http://web--fix-login--acme.localhost:7081, port 3000
         resource postgres: ready
-        service api: ready: http://api--fix-login--acme.localhost:7081
+        service api: ready: http://api--fix-login--acme.localhost:7081, port 4000
     "#]]
     .assert_eq(&run(&server, &["wake", "fix-login", "--size", "medium"]));
     assert!(server.asked().contains(&format!("POST {WS}/wake {{\"size\":\"medium\"}}")));
@@ -91,7 +91,7 @@ fn a_blocked_service_fails_the_wake() {
         cap: warn at 600 min a month, 1 % used
         shell: ready
         runtime: ready
-        service web: ready: http://web--fix-login--acme.localhost:7081
+        service web: ready: http://web--fix-login--acme.localhost:7081, port 3000
         service api: blocked: `npm` was not found
           fix: add nodejs to the packages in envforge.yml
         resource postgres: ready

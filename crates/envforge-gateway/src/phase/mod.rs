@@ -66,7 +66,7 @@ async fn walk(
         return share::answer(shared, label, &token, request).await;
     }
     let (admitted, via) = session::admit(shared, label, request.headers()).await?;
-    let permit = policy::check(&request, via)?;
+    let permit = policy::check(&request, via, &admitted.claims.routes)?;
     if own::is_own(request.uri().path()) {
         return own::answer(shared, label, &admitted, &request).await;
     }

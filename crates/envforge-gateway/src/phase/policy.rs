@@ -6,8 +6,10 @@
 //! another site makes with this site's cookie. Sibling dev hosts are another site in this sense, although browsers
 //! send `SameSite` cookies among them.
 
+use crate::own;
 use crate::phase::refused::Refused;
 use crate::phase::session::Via;
+use envforge_core::link;
 use http::header::{ACCEPT, CONNECTION, HOST, ORIGIN, UPGRADE};
 use http::{HeaderMap, Method, Request, Version};
 
@@ -20,8 +22,12 @@ pub(crate) struct Permit {
     pub(crate) may_start: bool,
 }
 
-/// Checks a verified request.
-pub(crate) fn check<B>(request: &Request<B>, via: Via) -> Result<Permit, Refused> {
+/// Checks a verified request of a session that is limited to these routes, or to none.
+pub(crate) fn check<B>(request: &Request<B>, via: Via, routes: &[String]) -> Result<Permit, Refused> {
+    let path = request.uri().path();
+    if !own::is_own(path) && !link::is_allowed(routes, path) {
+        return Err(Refused::NoPath);
+    }
     if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
         return Err(Refused::Method);
     }
@@ -92,7 +98,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).expect("a request"), via).map_err(|refused| refused.status())
+        check(&request.body(()).expect("a request"), via, &[]).map_err(|refused| refused.status())
     }
 
     const UPGRADES: [(&str, &str); 2] = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];

@@ -89,6 +89,13 @@ fn by_cookie(shared: &Shared, label: &str, token: &str) -> Result<Arc<Admitted>,
     Ok(admitted)
 }
 
+/// Where a fresh session begins: at the app's front, or where its link leads.
+pub(crate) fn start_of(shared: &Shared, label: &str, session: &str) -> String {
+    let admitted = by_cookie(shared, label, session);
+    let route = admitted.ok().and_then(|admitted| admitted.claims.routes.first().cloned());
+    route.unwrap_or_else(|| "/".to_owned())
+}
+
 /// Verifies a link token for a label, offline.
 pub(crate) fn verify_link(shared: &Shared, label: &str, token: &str) -> Result<LinkClaims, Unverified> {
     let claims: LinkClaims = shared.sessions.keyring().verify(token, shared.now()).map_err(fault)?;

@@ -1,7 +1,7 @@
 //! From a link to a session.
 
 use crate::support::client::NAVIGATES;
-use crate::support::{HOST, LABEL, Plan, World, id, logs, until};
+use crate::support::{COOKIE, HOST, LABEL, Plan, World, id, logs, until};
 use envforge_api::gateway::{Exchanged, FeedItem};
 use envforge_core::clock::Clock as _;
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -176,4 +176,30 @@ async fn a_session_for_something_else_is_not_taken_from_the_server() {
     world.server.set_exchange(Ok(Exchanged { session: other, expires_at }));
     let answer = world.ask("POST", &format!("/share/{}", world.link(1)), &[], "").await;
     assert_eq!((answer.status.as_u16(), answer.headers.contains_key("set-cookie")), (500, false));
+}
+
+// proves LINK-2
+#[tokio::test]
+async fn a_link_may_be_limited_to_routes() {
+    let world = World::awake().await;
+    let cookie = format!("{COOKIE}={}", world.session_limited_to(&["/docs", "/api/public"]));
+    let visit = async |path: &str| world.get(path, &[("cookie", &cookie)]).await.status.as_u16();
+    for (path, status) in [
+        ("/docs", 200),
+        ("/docs/a?b=c", 200),
+        ("/api/public/x", 200),
+        ("/", 404),
+        ("/docsearch", 404),
+        ("/api/private", 404),
+        ("/docs/%2e%2e/admin", 404),
+        ("/.envforge/readiness", 200),
+    ] {
+        assert_eq!(visit(path).await, status, "{path}");
+    }
+    // Whoever opens the link lands where it leads.
+    let session = world.session_limited_to(&["/docs"]);
+    let expires_at = world.clock.now().saturating_add(jiff::SignedDuration::from_mins(5)).expect("in range");
+    world.server.set_exchange(Ok(Exchanged { session, expires_at }));
+    let opened = world.ask("POST", &format!("/share/{}", world.link(1)), &[], "").await;
+    assert_eq!((opened.status.as_u16(), opened.header("location")), (303, "/docs"));
 }

@@ -228,7 +228,9 @@ impl Driver {
         match &written {
             Ok(()) => {
                 // Nobody can ask for them any more.
-                forgotten.iter().for_each(|job| log_file::remove(&self.place.logs(), &job_log(&job.to_string())));
+                for job in forgotten {
+                    log_file::remove(&self.place.logs(), &job_log(&job.to_string()));
+                }
                 self.unsaved = false;
                 self.unsynced = durability == Durability::Process;
             }

@@ -97,7 +97,8 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
         listen(&net.path("internet"), address);
     }
     let config = EgressConfig {
-        instance: "t1".to_owned(),
+        // No name of a box: its cables would be taken for ours.
+        instance: "way_out".to_owned(),
         pool: [10, 213],
         resolvers: vec![Ipv4Addr::new(203, 0, 113, 1).into(), Ipv4Addr::new(9, 9, 9, 9).into()],
         closed: vec!["192.168.0.0/16".to_owned(), "9.9.9.0/24".to_owned()],
@@ -158,7 +159,8 @@ fn no_way_out_is_said_in_words() {
     if !is_root() {
         return;
     }
-    let config = EgressConfig { instance: "t2".to_owned(), pool: [10, 214], resolvers: Vec::new(), closed: Vec::new() };
+    let config =
+        EgressConfig { instance: "no_way_out".to_owned(), pool: [10, 214], resolvers: Vec::new(), closed: Vec::new() };
     let net = Net { dir: tempfile::tempdir().expect("directory") };
     netns::create(&net.path("host")).expect("namespace");
     let state =

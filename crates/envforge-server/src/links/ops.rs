@@ -12,7 +12,10 @@ use crate::workspaces::store::Row as WorkspaceRow;
 use envforge_api::gateway::{Exchange, Exchanged};
 use envforge_api::http::links::{CreateLink, CreatedLink, Link, LinkState, Links};
 use envforge_core::id::{LinkId, LinkSessionId};
-use envforge_core::link::{DEFAULT_EXPIRY, DEFAULT_WAKE_BUDGET, LinkClaims, LinkRefused, MAX_EXPIRY, SessionClaims};
+use envforge_core::link::{
+    DEFAULT_EXPIRY, DEFAULT_MINUTE_BUDGET, DEFAULT_WAKE_BUDGET, LinkClaims, LinkRefused, MAX_EXPIRY, ROUTE_MAX,
+    ROUTES_MAX, SessionClaims,
+};
 use envforge_core::name::Slug;
 use envforge_core::readiness::{PartKind, ReadinessState};
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -22,10 +25,12 @@ use serde_json::json;
 
 /// Most links of one workspace that still open.
 const LINKS_MAX: usize = 200;
+/// Most awake minutes a link may be given: those of its longest life.
+const MINUTES_MAX: u32 = 30 * 24 * 60;
 
 fn refused(reason: LinkRefused) -> Fault {
     let kind = match reason {
-        LinkRefused::VisitsSpent | LinkRefused::WakesSpent => RefusalKind::Limit,
+        LinkRefused::VisitsSpent | LinkRefused::WakesSpent | LinkRefused::MinutesSpent => RefusalKind::Limit,
         LinkRefused::Revoked | LinkRefused::Expired => RefusalKind::Forbidden,
     };
     Refusal::new(kind, reason.code(), reason.to_string()).hint("ask whoever sent it for a new one").into()
@@ -80,6 +85,10 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLin
             Refusal::invalid("link.budget", "a visit budget is 1 to 1,000,000, a wake budget at most 10,000").into()
         );
     }
+    if request.minute_budget.is_some_and(|budget| budget == 0 || budget > MINUTES_MAX) {
+        return Err(Refusal::invalid("link.budget", "a minute budget is 1 to 43,200").into());
+    }
+    check_routes(&request.routes)?;
     let now = app.now();
     let mut tx = app.db.begin(permit.scope).await?;
     let workspace = workspaces::ops::find_usable(&mut tx, slug).await?;
@@ -113,7 +122,10 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLin
             visit_budget: request.visit_budget,
             wakes: 0,
             wake_budget: request.wake_budget.unwrap_or(DEFAULT_WAKE_BUDGET),
+            awake_seconds: 0,
+            minute_budget: request.minute_budget.unwrap_or(DEFAULT_MINUTE_BUDGET),
         },
+        routes: request.routes.clone(),
     };
     store::insert(&mut tx, &row, permit.user).await?;
     let details =
@@ -150,7 +162,31 @@ fn shown(row: Row, now: Timestamp) -> Link {
         visit_budget: row.rules.visit_budget,
         wakes: row.rules.wakes,
         wake_budget: row.rules.wake_budget,
+        minutes: u32::try_from(row.rules.awake_seconds.div_ceil(60)).unwrap_or(u32::MAX),
+        minute_budget: row.rules.minute_budget,
+        routes: row.routes,
     }
+}
+
+/// Paths as a service sees them: no query, nothing that leads up.
+fn check_routes(routes: &[String]) -> Answer<()> {
+    let is_route = |route: &String| {
+        route.starts_with('/')
+            // To a browser that is another host.
+            && !route.starts_with("//")
+            && route.len() <= ROUTE_MAX
+            && route.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\'))
+            && !route.split('/').any(|part| part == "..")
+    };
+    if routes.len() <= ROUTES_MAX && routes.iter().all(is_route) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(
+        "link.routes",
+        format!("a link is limited to at most {ROUTES_MAX} path prefixes such as `/docs`"),
+    )
+    .hint("give plain paths: no query, no `%`, no `..`")
+    .into())
 }
 
 /// Links of a workspace, newest first.
@@ -217,6 +253,7 @@ pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
         service: row.service,
         label: row.label,
         expires,
+        routes: row.routes,
     };
     Ok(Exchanged { session: app.signer.sign(&claims), expires_at: row.rules.expires_at })
 }
@@ -231,4 +268,16 @@ pub async fn spend_wake(tx: &mut Tx, claims: &SessionClaims, now: Timestamp, sta
     }
     row.rules.wake(now).map_err(refused)?;
     store::count_wake(tx, row.id).await
+}
+
+/// A window that this link's wake opened is closed, or no longer its alone.
+pub async fn spend_time(tx: &mut Tx, link: LinkId, from: Timestamp, to: Timestamp) -> Answer<()> {
+    let seconds = u64::try_from(to.duration_since(from).as_secs()).unwrap_or(0);
+    store::count_awake(tx, link, seconds).await
+}
+
+/// Whether the link has no awake minutes left, with a window of its that has been open since `opened`.
+pub async fn is_used_up(tx: &mut Tx, link: LinkId, opened: Timestamp, now: Timestamp) -> Answer<bool> {
+    let row = store::lock(tx, link).await?;
+    Ok(row.is_some_and(|row| row.rules.is_used_up(now.duration_since(opened))))
 }

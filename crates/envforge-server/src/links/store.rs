@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 /// A link.
@@ -18,6 +19,7 @@ pub(crate) struct Row {
     pub(crate) label: String,
     pub(crate) created_at: Timestamp,
     pub(crate) rules: envforge_core::link::Link,
+    pub(crate) routes: Vec<String>,
 }
 
 fn read(row: &PgRow) -> Answer<Row> {
@@ -34,13 +36,16 @@ fn read(row: &PgRow) -> Answer<Row> {
             visit_budget: row.try_get::<Option<i32>, _>("visit_budget")?.map(i32::cast_unsigned),
             wakes: row.try_get::<i32, _>("wakes")?.cast_unsigned(),
             wake_budget: row.try_get::<i32, _>("wake_budget")?.cast_unsigned(),
+            awake_seconds: row.try_get::<i64, _>("awake_seconds")?.cast_unsigned(),
+            minute_budget: row.try_get::<i32, _>("minute_budget")?.cast_unsigned(),
         },
+        routes: row.try_get::<Json<Vec<String>>, _>("routes")?.0,
     })
 }
 
 pub(crate) async fn insert(tx: &mut Tx, row: &Row, user: UserId) -> Answer<()> {
     sqlx::query(
-        "INSERT INTO links (id, org_id, workspace_id, service, label, created_by, created_at, expires_at, visit_budget, wake_budget) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO links (id, org_id, workspace_id, service, label, created_by, created_at, expires_at, visit_budget, wake_budget, minute_budget, routes) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(row.id.uuid())
     .bind(row.workspace.uuid())
@@ -51,6 +56,8 @@ pub(crate) async fn insert(tx: &mut Tx, row: &Row, user: UserId) -> Answer<()> {
     .bind(row.rules.expires_at.to_sqlx())
     .bind(row.rules.visit_budget.map(u32::cast_signed))
     .bind(row.rules.wake_budget.cast_signed())
+    .bind(row.rules.minute_budget.cast_signed())
+    .bind(Json(&row.routes))
     .execute(tx.conn())
     .await?;
     Ok(())
@@ -82,6 +89,16 @@ pub(crate) async fn revoke(tx: &mut Tx, id: LinkId, now: Timestamp) -> Answer<()
 
 pub(crate) async fn count_wake(tx: &mut Tx, id: LinkId) -> Answer<()> {
     sqlx::query("UPDATE links SET wakes = wakes + 1 WHERE id = $1").bind(id.uuid()).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Adds the awake time of a window that it opened.
+pub(crate) async fn count_awake(tx: &mut Tx, id: LinkId, seconds: u64) -> Answer<()> {
+    sqlx::query("UPDATE links SET awake_seconds = awake_seconds + $2 WHERE id = $1")
+        .bind(id.uuid())
+        .bind(seconds.cast_signed())
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! The reconciler of runtimes: idle ones and those whose cap is reached sleep, frozen ones stop, windows of lost hosts close, and what a host could not
-//! end it is told to end again.
+//! The reconciler of runtimes: idle ones sleep, and so do those whose cap is reached or whose link has no minutes left;
+//! frozen ones stop, windows of lost hosts close, and what a host could not end it is told to end again.
 //!
 //! Runs every second, told nothing: it looks at what is stored and acts through the same operations as everyone
 //! else. Running twice is harmless, because each operation looks again under the row's lock.
@@ -9,6 +9,7 @@ use super::store;
 use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
+use crate::links;
 use crate::platform::db::OrgScope;
 use crate::platform::fault::Answer;
 use crate::usage;
@@ -139,6 +140,17 @@ async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
             return tx.commit().await.map(|()| true);
         }
     }
+    if seen.woken_by.is_some() && seen.window.is_some() && seen.runtime.intent == RuntimeIntent::Awake {
+        let mut tx = app.db.begin(org).await?;
+        let Some(row) = workspaces::store::lock(&mut tx, seen.id).await? else { return Ok(false) };
+        if let (Some(link), Some(window)) = (row.woken_by, row.window)
+            && links::ops::is_used_up(&mut tx, link, window.opened_at, app.now()).await?
+        {
+            let reason = "the awake minutes of the link that woke it are used up";
+            ops::sleep_locked(app, &mut tx, row, SleepTier::Frozen, "system:link", reason).await?;
+            return tx.commit().await.map(|()| true);
+        }
+    }
     let Some((tier, reason)) = verdict(app, seen) else { return Ok(false) };
     let mut tx = app.db.begin(org).await?;
     let Some(row) = workspaces::store::lock(&mut tx, seen.id).await? else { return Ok(false) };
@@ -186,6 +198,9 @@ async fn close_lost(app: &App, org: OrgScope, seen: &Row) -> Answer<()> {
     let proof = row.last_proof.unwrap_or(window.opened_at).max(window.opened_at);
     let unproven_seconds = u64::try_from(app.now().duration_since(proof).as_secs()).unwrap_or(0);
     let cause = "its host was lost; closed at the last heartbeat".to_owned();
+    if let Some(link) = row.woken_by {
+        links::ops::spend_time(&mut tx, link, window.opened_at, proof).await?;
+    }
     let fact = WindowFact::Closed { window: WindowId::from_uuid(window.id.uuid()), at: proof, cause, unproven_seconds };
     let entry = Entry::new("system:meter", "window.closed", row.id, "host lost").details(serde_json::to_value(&fact)?);
     ledger::record(app, &mut tx, entry).await?;

@@ -13,7 +13,7 @@ use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::{OpenWindow, Row};
 use envforge_api::host::{Order, Report, StartRuntime, Trouble};
-use envforge_core::id::{UsageSessionId, WindowId, WorkspaceId};
+use envforge_core::id::{LinkId, UsageSessionId, WindowId, WorkspaceId};
 use envforge_core::link::SessionClaims;
 use envforge_core::name::Slug;
 use envforge_core::readiness::{PartKind, ReadinessState};
@@ -34,13 +34,15 @@ pub struct Waker {
     pub cause: String,
     /// Another size than the workspace's.
     pub size: Option<Size>,
+    /// The link of a visitor.
+    pub link: Option<LinkId>,
 }
 
 /// Wakes for a member.
 pub async fn wake(app: &App, permit: &Permit, slug: &Slug, size: Option<Size>, cause: &str) -> Answer<WorkspaceId> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
-    let waker = Waker { actor: permit.actor(), cause: format!("{cause} {}", permit.name), size };
+    let waker = Waker { actor: permit.actor(), cause: format!("{cause} {}", permit.name), size, link: None };
     let id = row.id;
     wake_locked(app, &mut tx, row, &waker).await?;
     tx.commit().await?;
@@ -58,8 +60,12 @@ pub async fn wake_by_link(app: &App, claims: &SessionClaims, path: &str) -> Answ
         return Ok(row);
     }
     let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
-    let waker =
-        Waker { actor: format!("link_session:{}", claims.session), cause: format!("link visit to {path}"), size: None };
+    let waker = Waker {
+        actor: format!("link_session:{}", claims.session),
+        cause: format!("link visit to {path}"),
+        size: None,
+        link: Some(claims.link),
+    };
     let id = row.id;
     wake_locked(app, &mut tx, row, &waker).await?;
     let row = workspaces::store::find_by_id(&mut tx, id).await?.ok_or_else(gone)?;
@@ -81,6 +87,9 @@ pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Ans
     let mut runtime = row.runtime;
     let outcome = runtime.wake();
     let WakeOutcome::Start { thaw, new_session } = outcome else {
+        if waker.link.is_none() {
+            take_over(app, tx, &row).await?;
+        }
         return Ok(outcome);
     };
     let size = waker.size.unwrap_or(if new_session { row.size } else { row.runtime_size });
@@ -101,6 +110,7 @@ pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Ans
         at: app.now(),
     };
     store::write(tx, row.id, &row.runtime, &change).await?;
+    store::set_woken_by(tx, row.id, waker.link).await?;
     hosts::store::supersede(tx, row.id, runtime.generation, app.now()).await?;
     let labels = workspaces::store::labels(tx, row.id).await?;
     let public_urls: BTreeMap<String, String> =
@@ -112,6 +122,15 @@ pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Ans
         .await?;
     tx.nudge(Nudge::Workspace { org: row.org, workspace: row.id });
     Ok(outcome)
+}
+
+/// A member wants awake what a link's visitor woke: from now on it is not the link's minutes that it costs.
+async fn take_over(app: &App, tx: &mut Tx, row: &Row) -> Answer<()> {
+    let Some(link) = row.woken_by else { return Ok(()) };
+    if let Some(window) = row.window {
+        links::ops::spend_time(tx, link, window.opened_at, app.now()).await?;
+    }
+    store::set_woken_by(tx, row.id, None).await
 }
 
 /// Whether the host has room for the reserved part of `size`, beside what runs. A host that is lighter than a size is
@@ -308,6 +327,9 @@ async fn close(
         (ObservedPhase::Blocked, _) => "every service is blocked",
         _ => "ended",
     };
+    if let Some(link) = row.woken_by {
+        links::ops::spend_time(tx, link, open.opened_at, end).await?;
+    }
     let fact = WindowFact::Closed { window: open.id, at: end, cause: cause.to_owned(), unproven_seconds };
     ledger::record(app, tx, Entry::new(actor, "window.closed", row.id, evidence).details(serde_json::to_value(&fact)?))
         .await

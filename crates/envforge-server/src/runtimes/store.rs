@@ -4,7 +4,7 @@ use crate::platform::db::{Db, OrgScope, Tx};
 use crate::platform::fault::Answer;
 use crate::workspaces::store::OpenWindow;
 use envforge_api::host::{Pulse, Trouble};
-use envforge_core::id::{HostId, Id as _, OrgId, UsageSessionId, WorkspaceId};
+use envforge_core::id::{HostId, Id as _, LinkId, OrgId, UsageSessionId, WorkspaceId};
 use envforge_core::runtime::Runtime;
 use envforge_core::size::Size;
 use jiff::Timestamp;
@@ -56,6 +56,16 @@ pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime,
     } else {
         Err(anyhow::anyhow!("the runtime of {workspace} changed under its lock").into())
     }
+}
+
+/// Notes the link whose visitor woke a runtime, or that it was none.
+pub(crate) async fn set_woken_by(tx: &mut Tx, workspace: WorkspaceId, link: Option<LinkId>) -> Answer<()> {
+    sqlx::query("UPDATE runtimes SET woken_by = $2 WHERE workspace_id = $1")
+        .bind(workspace.uuid())
+        .bind(link.map(envforge_core::id::Id::uuid))
+        .execute(tx.conn())
+        .await?;
+    Ok(())
 }
 
 /// Memory reserved on a host by runtimes that are to be awake, one workspace left out.

@@ -1,8 +1,10 @@
 //! Signed links at the server: issue, exchange, wake within budgets, revoke.
 
-use crate::support::{TestServer, code, report, unknown};
+use crate::support::{FakeHost, TestServer, code, report, unknown};
 use envforge_api::gateway::{ACTIVITY_PATH, ROUTES_PATH, Route, UnverifiedCount, WAKE_PATH, WakeAnswer, WakeRequest};
-use envforge_api::http::links::CreatedLink;
+use envforge_api::host::Pulse;
+use envforge_api::http::links::{CreatedLink, Links};
+use envforge_api::http::workspaces::Workspace;
 use envforge_core::id::LinkSessionId;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
@@ -149,4 +151,86 @@ async fn a_summary_that_could_not_be_written_is_written_later() {
     assert_eq!(server.events("traffic.unverified").await, 1);
     summarize(server.server.app(), &unverified).await;
     assert_eq!(server.events("traffic.unverified").await, 1, "and once only");
+}
+
+// proves LINK-2 COST-1
+#[tokio::test]
+async fn a_links_awake_minutes_run_out() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    let link: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web", "minute_budget": 2 })).await.unwrap();
+    let session = server.exchange(LABEL, &link.token).await.unwrap().session;
+    let request = WakeRequest { session, session_id: unknown::<LinkSessionId>(), path: "/".to_owned() };
+    let frozen = async |host: &mut FakeHost| {
+        let freeze = host.command("FREEZE_RUNTIME").await;
+        host.done(&freeze).await;
+        host.report(report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Ready)).await;
+    };
+    let sleep = async |host: &mut FakeHost| {
+        let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({})).await.unwrap();
+        frozen(host).await;
+    };
+    let visit = async |host: &mut FakeHost| {
+        let _: WakeAnswer = server.gateway().post(WAKE_PATH, &request).await.unwrap();
+        let start = host.command("START_RUNTIME").await;
+        host.done(&start).await;
+        host.up(&start).await;
+    };
+    let minutes = async || {
+        let links: Links = server.owner.get(LINKS).await.unwrap();
+        (links.links[0].minutes, links.links[0].minute_budget)
+    };
+    sleep(&mut host).await;
+    // A minute of the two, by a window that is closed.
+    visit(&mut host).await;
+    server.advance(15);
+    sleep(&mut host).await;
+    assert_eq!(minutes().await, (1, 2));
+    // The rest in a window that is open: when it is over, the runtime sleeps although its visitor is still there. Time goes
+    // in steps, or the host would count as lost.
+    visit(&mut host).await;
+    for _ in 0..7 {
+        server.advance(15);
+        host.pulse(pulse(&workspace)).await;
+    }
+    frozen(&mut host).await;
+    assert_eq!(code(server.gateway().post::<_, Value>(WAKE_PATH, &request).await), "link.minutes_spent");
+    assert_eq!(minutes().await, (2, 2));
+    // What a member wakes is not the link's to pay, also when its visitor woke it first.
+    server.awake(&mut host, &workspace).await;
+    server.advance(15);
+    sleep(&mut host).await;
+    assert_eq!(minutes().await, (2, 2));
+}
+
+#[tokio::test]
+async fn odd_routes_and_budgets_are_refused() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    let create = async |body: Value| server.owner.post::<_, CreatedLink>(LINKS, &body).await;
+    for route in ["docs", "//evil.example", "/a/../b", "/a?b", "/a%2fb", "/a b", ""] {
+        let refused = create(json!({ "service": "web", "routes": [route] })).await;
+        assert_eq!(code(refused), "link.routes", "{route}");
+    }
+    for budget in [0, 43_201] {
+        assert_eq!(code(create(json!({ "service": "web", "minute_budget": budget })).await), "link.budget");
+    }
+    let link = create(json!({ "service": "web", "routes": ["/docs", "/api/"] })).await.unwrap();
+    assert_eq!(link.link.routes, ["/docs", "/api/"]);
+    assert_eq!((link.link.minutes, link.link.minute_budget), (0, 240), "a limit is there unless another is asked for");
+}
+
+fn pulse(workspace: &Workspace) -> Pulse {
+    Pulse {
+        workspace: workspace.id,
+        generation: 0,
+        process_runs: true,
+        service_milli_cpu: 0,
+        memory: 0,
+        jobs_running: 0,
+    }
 }

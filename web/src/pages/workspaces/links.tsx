@@ -210,8 +210,10 @@ function Row({ link, workspace: { org_slug: org, slug }, mayWork }: { link: Link
               {link.state === "revoked" ? "revoked" : <>{link.state === "active" ? "expires" : "expired"} <Time at={link.expires_at} /></>}
             </span>
           </p>
+          {(link.routes ?? []).length > 0 && <p className="text-sm text-quiet">Only {link.routes?.join(", ")}</p>}
           <p className="text-sm text-quiet">
-            {visits} · {count(link.wakes)} of {plural(link.wake_budget, "wake")} · made <Time at={link.created_at} />
+            {visits} · {count(link.wakes)} of {plural(link.wake_budget, "wake")} · {count(link.minutes ?? 0)} of{" "}
+            {plural(link.minute_budget ?? 0, "awake minute")} · made <Time at={link.created_at} />
           </p>
         </div>
         {mayWork &&

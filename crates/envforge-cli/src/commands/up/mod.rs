@@ -211,7 +211,14 @@ async fn open_services(ctx: &mut Context<'_>, up: Up, found: Workspace) -> Resul
     let (workspace, how) = wake::settle(ctx, &slug, &woken, &mut reporter).await?;
     let link = match (how, service(&up, &workspace)) {
         (Settled::Ready, Some(service)) if !up.no_link => {
-            let arguments = LinkCreate { service, expires: DEFAULT_MINUTES, visits: None, wakes: None };
+            let arguments = LinkCreate {
+                service,
+                expires: DEFAULT_MINUTES,
+                visits: None,
+                wakes: None,
+                minutes: None,
+                routes: Vec::new(),
+            };
             Some(link::create(ctx, &slug, arguments).await?)
         }
         _ => None,

@@ -180,7 +180,17 @@ impl World {
     }
 
     pub(crate) fn session_for(&self, n: u128, label: &str, seconds: i64) -> String {
-        self.signer.sign(&SessionClaims {
+        self.signer.sign(&self.claims_for(n, label, seconds))
+    }
+
+    /// A session of link 1 that is limited to these routes.
+    pub(crate) fn session_limited_to(&self, routes: &[&str]) -> String {
+        let routes = routes.iter().map(|route| (*route).to_owned()).collect();
+        self.signer.sign(&SessionClaims { routes, ..self.claims_for(1, LABEL, 3600) })
+    }
+
+    fn claims_for(&self, n: u128, label: &str, seconds: i64) -> SessionClaims {
+        SessionClaims {
             session: id::<LinkSessionId>(n),
             link: id::<LinkId>(n),
             org: id(1),
@@ -188,7 +198,8 @@ impl World {
             service: "web".to_owned(),
             label: label.to_owned(),
             expires: self.expires(seconds),
-        })
+            routes: Vec::new(),
+        }
     }
 
     /// The `Cookie` header of that session.

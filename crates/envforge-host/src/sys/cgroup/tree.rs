@@ -64,13 +64,17 @@ impl Tree {
         wait_until("freeze", deadline, || {
             let running: Vec<i32> =
                 self.processes().into_iter().filter(|(_, stat)| !stat.stopped).map(|(pid, _)| pid).collect();
-            running.iter().for_each(|pid| Self::signal(*pid, Signal::STOP));
+            for pid in &running {
+                Self::signal(*pid, Signal::STOP);
+            }
             Ok(running.is_empty())
         })
     }
 
     pub(super) fn thaw(&self) {
-        self.pids().into_iter().for_each(|pid| Self::signal(pid, Signal::CONT));
+        for pid in self.pids() {
+            Self::signal(pid, Signal::CONT);
+        }
     }
 
     /// Unknown where nothing runs.
