@@ -71,7 +71,9 @@ impl TestBox {
         let Some(user) = self.user else { return };
         std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
         if path.is_dir() && !path.is_symlink() {
-            fs_err::read_dir(path).unwrap().for_each(|entry| self.give(&entry.unwrap().path()));
+            for entry in fs_err::read_dir(path).unwrap() {
+                self.give(&entry.unwrap().path());
+            }
         }
     }
 

@@ -1,9 +1,10 @@
-//! What sleeps stays asleep until somebody is let in.
+//! What sleeps stays asleep until somebody is let in, and lasts whatever becomes of the machine.
 
-use super::sample::{Member, repository};
+use super::sample::{Member, PATIENCE, repository};
 use crate::support::TestBox;
 use envforge_core::runtime::RuntimeState;
-use envforge_testkit::{Browser, Shell};
+use envforge_testkit::{Browser, Shell, wait_until_within};
+use serde_json::json;
 
 // proves RUN-3 RUN-5 LINK-4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,4 +45,38 @@ async fn looking_at_what_sleeps_wakes_nothing() {
     let after = member.show().await.unwrap().runtime;
     assert_eq!((after.state, after.generation), (RuntimeState::Frozen, before.generation));
     assert!(member.usage().await.awake_since.is_none());
+}
+
+// proves UP-7 COST-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_machine_died_everything_is_asleep_and_there() {
+    let mut the_box = TestBox::started().await;
+    let repository = repository(&the_box.scratch("notes"));
+    let member = Member { the_box: &the_box, slug: "main".to_owned() };
+    member.workspace(&repository, "main").await;
+    member.wake().await;
+    member.all_ready().await;
+    let link = member.link("web").await;
+    let mut browser = Browser::at(&link.url).unwrap();
+    browser.open(&link.url).await.unwrap();
+    browser.post("/api/notes", &json!({ "text": "before the end" })).await.unwrap();
+    assert_eq!(member.run("echo kept > kept.txt").await.0, 0);
+
+    the_box.lose_power().await;
+    the_box.start().await;
+
+    let member = Member { the_box: &the_box, slug: "main".to_owned() };
+    member.until("the runtime is asleep", |workspace| workspace.runtime.state == RuntimeState::Asleep).await;
+    let usage = member.usage().await;
+    assert!(usage.awake_since.is_none(), "a window is still open: {usage:?}");
+    assert!(!usage.receipts.is_empty() && usage.receipts.iter().all(|receipt| receipt.is_final), "{usage:?}");
+
+    // The same visitor, the same session.
+    wait_until_within("the link wakes everything again", PATIENCE, async || {
+        browser.get("/api/notes").await.is_ok_and(|notes| notes.contains("before the end"))
+    })
+    .await;
+    member.all_ready().await;
+    let (code, said) = member.run("cat kept.txt").await;
+    assert_eq!((code, said.trim()), (0, "kept"));
 }

@@ -175,7 +175,8 @@ struct Seed(u64);
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("it was ENVFORGE_CHAOS_SEED={}", self.0);
+            let said = format!("it was ENVFORGE_CHAOS_SEED={}\n", self.0);
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes());
         }
     }
 }
