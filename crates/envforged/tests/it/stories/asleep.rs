@@ -1,9 +1,9 @@
 //! What sleeps stays asleep until somebody is let in, and lasts whatever becomes of the machine.
 
-use super::sample::{Member, PATIENCE, repository};
+use super::sample::{Member, page, repository};
 use crate::support::TestBox;
 use envforge_core::runtime::RuntimeState;
-use envforge_testkit::{Browser, Shell, wait_until_within};
+use envforge_testkit::{Browser, Shell};
 use serde_json::json;
 
 // proves RUN-3 RUN-5 LINK-4
@@ -72,10 +72,7 @@ async fn after_the_machine_died_everything_is_asleep_and_there() {
     assert!(!usage.receipts.is_empty() && usage.receipts.iter().all(|receipt| receipt.is_final), "{usage:?}");
 
     // The same visitor, the same session.
-    wait_until_within("the link wakes everything again", PATIENCE, async || {
-        browser.get("/api/notes").await.is_ok_and(|notes| notes.contains("before the end"))
-    })
-    .await;
+    assert!(page(&browser, "/api/notes").await.contains("before the end"), "the link wakes everything again");
     member.all_ready().await;
     let (code, said) = member.run("cat kept.txt").await;
     assert_eq!((code, said.trim()), (0, "kept"));

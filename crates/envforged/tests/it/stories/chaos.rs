@@ -3,7 +3,7 @@
 //! When each kill comes follows from a seed (`ENVFORGE_CHAOS_SEED`), printed with every failure. `ENVFORGE_CHAOS_TIMES` walks
 //! again and again, each time with the next seed and a box of its own: `./dev soak chaos`.
 
-use super::sample::{Member, PATIENCE, repository};
+use super::sample::{Member, PATIENCE, page, repository};
 use crate::support::{TestBox, is_alive, kill};
 use envforge_core::runtime::RuntimeState;
 use envforge_testkit::{Browser, Shell, wait_until_within};
@@ -76,18 +76,6 @@ impl Story {
             "service" => self.the_box.in_runtime(service),
             role => self.the_box.children().get(role).copied(),
         }
-    }
-}
-
-/// Asks until the gateway and everything behind it answer again.
-async fn page(browser: &Browser, path: &str) -> String {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        match browser.get(path).await {
-            Ok(text) => return text,
-            Err(error) => assert!(tokio::time::Instant::now() < end, "{path}: {error:#}"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -7,7 +7,7 @@ use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::RuntimeState;
-use envforge_testkit::wait_until_within;
+use envforge_testkit::{Browser, wait_until_within};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -155,5 +155,17 @@ pub(crate) async fn retry<T>(what: &str, mut attempt: impl AsyncFnMut() -> Resul
             }
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Asks until the gateway and everything behind it answer again.
+pub(crate) async fn page(browser: &Browser, path: &str) -> String {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match browser.get(path).await {
+            Ok(text) => return text,
+            Err(error) => assert!(tokio::time::Instant::now() < end, "{path}: {error:#}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
