@@ -98,6 +98,12 @@ impl Context<'_> {
         for (command, what) in COMMANDS {
             let _ = writeln!(text, "- `{command}`: {what}");
         }
+        if self.prepared.repository.starts_with('/') {
+            text.push_str(
+                "\n## Git\n\n`origin` is a directory of the host, which nothing in here sees: commits stay in this workspace \
+                 and can't be pushed there. A project made from a repository's URL can push.\n",
+            );
+        }
         text
     }
 
