@@ -11,6 +11,7 @@ use crate::config::HostConfig;
 use crate::files;
 use crate::place::{DataDir, Place};
 use crate::sys::command::tokio_command;
+use crate::sys::process::all_pids;
 use crate::trouble::{Blocked, blocked};
 use envforge_core::clock::Entropy;
 use envforge_core::id::WorkspaceId;
@@ -30,6 +31,8 @@ pub(crate) const PORT: u16 = 5432;
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long one statement may take.
 const SQL_LIMIT: Duration = Duration::from_secs(30);
+/// How long the children of a killed cluster may take to notice.
+const ORPHANS: Duration = Duration::from_secs(10);
 /// How often a cluster in use is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// A cluster on its way begins so.
@@ -113,7 +116,37 @@ impl Cluster {
         let (bin, user) = (self.bin()?, self.user()?);
         self.prepare().map_err(|error| disk(&error))?;
         self.initialize(&bin, user, entropy).await?;
+        self.forget_killed().await;
         self.start(&bin, user).await
+    }
+
+    /// Removes what a killed cluster left: PostgreSQL believes it while *any* process has the number in it. The killed
+    /// one's children work in the directory too, and are waited for.
+    async fn forget_killed(&self) {
+        let data = self.data_dir();
+        let works_here = |pid: i32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == data);
+        let end = tokio::time::Instant::now() + ORPHANS;
+        let pid_file = data.join("postmaster.pid");
+        loop {
+            let named =
+                std::fs::read_to_string(&pid_file).ok().and_then(|text| text.lines().next()?.trim().parse().ok());
+            // One that runs, or is just starting, is `pg_ctl`'s to judge.
+            if named.is_none_or(works_here) {
+                return;
+            }
+            if !all_pids().into_iter().any(works_here) {
+                break;
+            }
+            if tokio::time::Instant::now() > end {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for path in [pid_file, self.socket_dir().join(format!(".s.PGSQL.{PORT}.lock"))] {
+            if fs_err::remove_file(&path).is_ok() {
+                tracing::warn!(path = %path.display(), "postgres: removed what a killed cluster left behind");
+            }
+        }
     }
 
     /// Whether the cluster was ever made on this host.
@@ -297,7 +330,8 @@ impl Cluster {
         let mut tries = 0;
         loop {
             match self.program(&bin, user, "psql", &arguments, sql).await {
-                Err(error) if error.cause.contains("starting up") && tries < 200 => {
+                // Just starting, or just killed: [`Self::watch`] starts it again.
+                Err(error) if is_passing(&error.cause) && tries < 200 => {
                     tries += 1;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -381,6 +415,11 @@ impl Cluster {
 /// Database and role of a workspace: its id, which is lower-case letters, digits and `_`.
 fn name_of(workspace: WorkspaceId) -> String {
     workspace.to_string()
+}
+
+/// Whether `psql` met a cluster on its way up or down; every statement here may be said again.
+fn is_passing(cause: &str) -> bool {
+    cause.contains("connection to server") || cause.contains("closed the connection")
 }
 
 /// The statement that waits for every other change of this database; the lock ends with the session.

@@ -246,8 +246,13 @@ async fn readiness_streams_as_it_changes() {
         }
     };
     until(r#""state":"asleep""#).await;
-    server.awake(&mut host, &workspace).await;
+    // One change at a time: what follows quickly is told as one.
+    let path = format!("/v1/orgs/acme/workspaces/{}/wake", workspace.slug);
+    let _: Workspace = server.owner.post(&path, &json!({})).await.unwrap();
     until(r#""state":"waking""#).await;
+    let start = host.command("START_RUNTIME").await;
+    host.done(&start).await;
+    host.up(&start).await;
     until(r#""state":"awake""#).await;
 }
 
