@@ -46,7 +46,7 @@ const INSTALL: &str = "install PostgreSQL on the host: apt-get install postgresq
 pub(crate) struct Cluster {
     base: PathBuf,
     configured_bin: Option<PathBuf>,
-    user: Result<User, Blocked>,
+    user: String,
     /// Held while the cluster is made or started: one at a time.
     starting: Mutex<()>,
     /// Held while a workspace's database is made or dropped, so that no two do it to the same one; the workspaces whose
@@ -84,7 +84,7 @@ impl Cluster {
         Self {
             base: data.resources().join("postgres"),
             configured_bin: config.postgres_bin.clone(),
-            user: User::named(&config.resource_user),
+            user: config.resource_user.clone(),
             starting: Mutex::default(),
             changing: Mutex::default(),
             is_needed: AtomicBool::new(false),
@@ -115,9 +115,9 @@ impl Cluster {
         }
         let (bin, user) = (self.bin()?, self.user()?);
         self.prepare().map_err(|error| disk(&error))?;
-        self.initialize(&bin, user, entropy).await?;
+        self.initialize(&bin, &user, entropy).await?;
         self.forget_killed().await;
-        self.start(&bin, user).await
+        self.start(&bin, &user).await
     }
 
     /// Removes what a killed cluster left: PostgreSQL believes it while *any* process has the number in it. The killed
@@ -244,7 +244,7 @@ impl Cluster {
         }
         let (bin, user) = (self.bin()?, self.user()?);
         let data = self.data_dir().to_string_lossy().into_owned();
-        self.program(&bin, user, "pg_ctl", &["stop", "--silent", "--mode", "fast", "--pgdata", &data], "")
+        self.program(&bin, &user, "pg_ctl", &["stop", "--silent", "--mode", "fast", "--pgdata", &data], "")
             .await
             .map(drop)
     }
@@ -329,7 +329,7 @@ impl Cluster {
         ];
         let mut tries = 0;
         loop {
-            match self.program(&bin, user, "psql", &arguments, sql).await {
+            match self.program(&bin, &user, "psql", &arguments, sql).await {
                 // Just starting, or just killed: [`Self::watch`] starts it again.
                 Err(error) if is_passing(&error.cause) && tries < 200 => {
                     tries += 1;
@@ -407,8 +407,9 @@ impl Cluster {
         newest.ok_or_else(|| blocked("resource.postgres_missing", "PostgreSQL is not installed on the host", INSTALL))
     }
 
-    fn user(&self) -> Result<&User, Blocked> {
-        self.user.as_ref().map_err(Clone::clone)
+    /// Looked up at each use: installing PostgreSQL makes it.
+    fn user(&self) -> Result<User, Blocked> {
+        User::named(&self.user)
     }
 }
 
