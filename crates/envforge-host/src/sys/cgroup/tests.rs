@@ -48,3 +48,38 @@ fn v1_alone_freezes_thaws_and_kills() {
     group.remove(LIMIT).expect("remove");
     assert!(!group.exists());
 }
+
+// proves RUN-5 OPS-1
+#[test]
+fn without_groups_what_is_below_an_init_is_paused_and_ended() {
+    let mut init = std_command("/bin/sh")
+        .args(["-c", "sh -c 'while :; do sleep 0.01; done' & sleep 1000 & echo up; wait"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("spawn");
+    let mut up = [0; 3];
+    init.stdout.take().expect("stdout").read_exact(&mut up).expect("up");
+    let group = super::none("a test").group_of(&name(), init.id() as i32);
+    assert!(group.exists() && group.pids().expect("pids").len() >= 2);
+    assert!(!group.is_frozen().expect("state"));
+    group.freeze(LIMIT).expect("freeze");
+    assert!(group.is_frozen().expect("state"), "also what forks all the time stands still");
+    let still = group.pids().expect("pids");
+    assert_eq!(group.pids().expect("pids"), still);
+    group.thaw().expect("thaw");
+    assert!(group.stats().expect("stats").memory_bytes > 0);
+    group.freeze(LIMIT).expect("freeze");
+    // Outside a PID namespace the kernel does not end the rest with the first.
+    let rest = group.pids().expect("pids");
+    let reaper = std::thread::spawn(move || init.wait());
+    group.kill(LIMIT).expect("kill");
+    reaper.join().expect("thread").expect("wait");
+    assert!(!group.exists());
+    for pid in rest.into_iter().filter_map(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+fn name() -> GroupName {
+    GroupName::new(&format!("unit{}", std::process::id()), "tree", Layer::Runtime).expect("name")
+}
