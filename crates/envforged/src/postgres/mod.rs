@@ -44,6 +44,8 @@ pub(crate) const PORT: u16 = 5432;
 
 /// How long a start may take; recovery after a power cut reads the log.
 const START: Duration = Duration::from_mins(1);
+/// How often it is started before its failure is told.
+const ATTEMPTS: u32 = 3;
 /// A log longer than this is set aside at the next start.
 const LOG_MAX: u64 = 8 * 1024 * 1024;
 
@@ -157,12 +159,12 @@ impl Cluster {
             return Ok((How::Made, self.start().await?));
         }
         if let Some(postmaster) = Postmaster::find(&self.data()) {
-            if postmaster.sockets == self.sockets {
-                self.wait_until_ready().await?;
+            if postmaster.sockets != self.sockets {
+                // It was started when the box's directory had another name, and listens where nobody looks.
+                self.stop().await?;
+            } else if self.answers(&postmaster).await? {
                 return Ok((How::Adopted, postmaster));
             }
-            // It was started when the box's directory had another name, and listens where nobody looks.
-            self.stop().await?;
         }
         Ok((How::Started, self.start().await?))
     }
@@ -174,36 +176,43 @@ impl Cluster {
         self.write(&data.join("envforge.conf"), &settings)?;
         let mut attempts = 0;
         loop {
-            // A start that a killed supervisor had begun may come to its end while we look.
-            if let Some(postmaster) = running::clear_stale(&data, &self.sockets).await? {
-                self.wait_until_ready().await?;
-                return Ok(postmaster);
-            }
             attempts += 1;
-            match self.launch().await {
-                Ok(()) => {
-                    self.wait_until_ready().await?;
-                    return Postmaster::find(&data).context("PostgreSQL started and is not there");
-                }
-                Err(error) if attempts == 3 => return Err(error),
-                Err(_) => sleep(Duration::from_millis(100)).await,
+            // A start that a killed supervisor had begun may come to its end while we look.
+            let found = match running::clear_stale(&data, &self.sockets).await? {
+                Some(postmaster) => Ok(postmaster),
+                None => self.launch().await,
+            };
+            let failure = match found {
+                Ok(postmaster) if self.answers(&postmaster).await? => return Ok(postmaster),
+                Ok(_) => self.failure("PostgreSQL ended right after its start"),
+                Err(failure) => failure,
+            };
+            if attempts == ATTEMPTS {
+                return Err(failure);
             }
+            sleep(Duration::from_millis(100)).await;
         }
     }
 
-    async fn launch(&self) -> anyhow::Result<()> {
+    async fn launch(&self) -> anyhow::Result<Postmaster> {
         let (data, log, limit) = (self.data(), self.log(), START.as_secs().to_string());
         if fs_err::metadata(&log).is_ok_and(|log| log.len() > LOG_MAX) {
             fs_err::rename(&log, log.with_extension("log.1"))?;
         }
         let arguments = ["start", "-w", "-s", "-t", &limit, "-D", text(&data)?, "-l", text(&log)?];
         let output = self.run("pg_ctl", &arguments, "").await?;
-        if output.status.success() {
-            return Ok(());
+        if output.status.success()
+            && let Some(postmaster) = Postmaster::find(&data)
+        {
+            return Ok(postmaster);
         }
+        Err(self.failure("PostgreSQL did not start"))
+    }
+
+    fn failure(&self, what: &str) -> anyhow::Error {
+        let log = self.log();
         let last = last_lines(&log, 5);
-        let cause = format!("PostgreSQL did not start; its log ends with:\n{last}");
-        Err(advised(cause, format!("see {}", log.display())))
+        advised(format!("{what}; its log ends with:\n{last}"), format!("see {}", log.display()))
     }
 
     /// Stops the cluster: open transactions are rolled back, everything committed is kept.
@@ -217,14 +226,18 @@ impl Cluster {
         Ok(())
     }
 
-    async fn wait_until_ready(&self) -> anyhow::Result<()> {
+    /// Waits until `postmaster` accepts connections; false when it ended instead.
+    async fn answers(&self, postmaster: &Postmaster) -> anyhow::Result<bool> {
         let end = Instant::now() + START;
         let port = PORT.to_string();
         loop {
             let output =
                 self.run("pg_isready", &["-q", "-h", text(&self.sockets)?, "-p", &port, "-t", "5"], "").await?;
             if output.status.success() {
-                return Ok(());
+                return Ok(true);
+            }
+            if !postmaster.identity.is_alive() {
+                return Ok(false);
             }
             if Instant::now() >= end {
                 let cause = format!("PostgreSQL runs and did not accept connections within {} s", START.as_secs());

@@ -48,6 +48,7 @@ async fn a_cluster_is_made_adopted_and_outlives_kills() {
 
     first.identity.signal(Signal::KILL);
     first.gone().await;
+    assert!(!cluster.answers(&first).await.unwrap(), "nobody waits for the dead");
     let (how, second) = cluster.ensure(&passwords()).await.unwrap();
     assert_eq!(how, How::Started);
     assert_ne!(second.identity, first.identity);
