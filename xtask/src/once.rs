@@ -207,7 +207,7 @@ async fn is_right(installation: &Installation, org: &str, slug: &str, receipt: &
     )?;
     for window in &receipt.windows {
         let end = window.end_cause.as_deref().unwrap_or("still open");
-        writeln!(out, "      {} {}, woken by {}, ended by {end}", window.opened_at, window.size, window.wake_cause)?;
+        writeln!(out, "      {} {}, woken by {}, ended: {end}", window.opened_at, window.size, window.wake_cause)?;
     }
     Ok(())
 }

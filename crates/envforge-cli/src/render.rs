@@ -232,7 +232,7 @@ pub(crate) fn receipt(receipt: &Receipt) -> String {
         let _ = write!(text, "  {}, woken by {}", window.size, printable(&window.wake_cause));
     }
     if let Some(cause) = receipt.windows.last().and_then(|window| window.end_cause.as_ref()) {
-        let _ = write!(text, ", ended by {}", printable(cause));
+        let _ = write!(text, ", ended: {}", printable(cause));
     }
     if receipt.unproven_seconds > 0 {
         let _ = write!(text, ", {} unproven and not billed", duration(receipt.unproven_seconds));

@@ -382,7 +382,7 @@ pub(crate) fn receipt() -> Value {
     json!({
         "session": session, "awake_seconds": 432, "cost_micros": 12_345, "currency": "USD", "is_final": true, "unproven_seconds": 0,
         "windows": [{ "window": "win_00000000000000000000000000000001", "session": session, "opened_at": "2026-11-21T06:00:00Z",
-            "closed_at": "2026-11-21T06:07:12Z", "size": "small", "wake_cause": "link visit", "end_cause": "envforge sleep",
+            "closed_at": "2026-11-21T06:07:12Z", "size": "small", "wake_cause": "link visit", "end_cause": "asked by Ada",
             "unproven_seconds": 0 }],
     })
 }

@@ -159,7 +159,7 @@ fn the_usage_panel_names_everything() {
           estimate            0.0123 USD this month
           billed separately   warehouse (customer cloud)
           receipts            1 kept
-            us_00000000000000000000000000000001  2026-11-21 06:00:00 UTC  7 min 12 s  0.0123 USD  small, woken by link visit, ended by envforge sleep
+            us_00000000000000000000000000000001  2026-11-21 06:00:00 UTC  7 min 12 s  0.0123 USD  small, woken by link visit, ended: asked by Ada
         --- stderr
     "#]].assert_eq(&run(&server, &["workspace", "usage", "fix-login"]));
 }

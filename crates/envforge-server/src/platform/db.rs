@@ -127,11 +127,12 @@ impl Tx {
 const ROLE_TRIES: u32 = 50;
 
 /// All migrations, oldest first; their text is in the binary.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
     (2, "orders_again", include_str!("../../migrations/0002_orders_again.sql")),
     (3, "order_and_presence", include_str!("../../migrations/0003_order_and_presence.sql")),
     (4, "link_limits", include_str!("../../migrations/0004_link_limits.sql")),
+    (5, "sleep_cause", include_str!("../../migrations/0005_sleep_cause.sql")),
 ];
 
 fn migrations() -> Migrator {

@@ -18,7 +18,9 @@ use envforge_core::link::SessionClaims;
 use envforge_core::name::Slug;
 use envforge_core::readiness::{PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
-use envforge_core::runtime::{MeterEffect, ObservedPhase, RuntimeOrder, RuntimeState, SleepTier, WakeOutcome};
+use envforge_core::runtime::{
+    MeterEffect, ObservedPhase, RuntimeIntent, RuntimeOrder, RuntimeState, SleepTier, WakeOutcome,
+};
 use envforge_core::size::Size;
 use envforge_core::usage::WindowFact;
 use jiff::Timestamp;
@@ -162,7 +164,8 @@ async fn check_capacity(tx: &mut Tx, row: &Row, size: Size) -> Answer<()> {
 pub async fn sleep(app: &App, permit: &Permit, slug: &Slug, tier: SleepTier) -> Answer<()> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
-    sleep_locked(app, &mut tx, row, tier, &permit.actor(), "asked").await?;
+    let cause = format!("asked by {}", permit.name);
+    sleep_locked(app, &mut tx, row, tier, &permit.actor(), &cause).await?;
     tx.commit().await
 }
 
@@ -181,6 +184,7 @@ pub async fn sleep_locked(app: &App, tx: &mut Tx, row: Row, tier: SleepTier, act
         at: app.now(),
     };
     store::write(tx, row.id, &row.runtime, &change).await?;
+    store::set_sleep_cause(tx, row.id, cause).await?;
     hosts::store::supersede(tx, row.id, runtime.generation, app.now()).await?;
     let order = match order {
         RuntimeOrder::Freeze => Order::FreezeRuntime,
@@ -321,11 +325,14 @@ async fn close(
 ) -> Answer<()> {
     let end = seen.last_proof.map_or(seen.at, |proof| proof.min(seen.at)).max(open.opened_at);
     let unproven_seconds = u64::try_from(seen.at.duration_since(end).as_secs()).unwrap_or(0);
-    let cause = match (seen.phase, seen.last_proof) {
-        (_, Some(_)) => "its end was not seen; closed at the last proof",
-        (ObservedPhase::Frozen, _) => "frozen",
+    // A wake that came after may have been asked for already.
+    let was_sent_to_sleep = row.runtime.intent != RuntimeIntent::Awake || seen.generation < row.runtime.generation;
+    let cause = match (seen.phase, &row.sleep_cause) {
+        _ if seen.last_proof.is_some() => "its end was not seen; closed at the last proof",
         (ObservedPhase::Blocked, _) => "every service is blocked",
-        _ => "ended",
+        _ if row.deleting => "the workspace was deleted",
+        (_, Some(cause)) if was_sent_to_sleep => cause,
+        _ => "it ended by itself",
     };
     if let Some(link) = row.woken_by {
         links::ops::spend_time(tx, link, open.opened_at, end).await?;

@@ -68,6 +68,16 @@ pub(crate) async fn set_woken_by(tx: &mut Tx, workspace: WorkspaceId, link: Opti
     Ok(())
 }
 
+/// Notes who or what puts a runtime to sleep.
+pub(crate) async fn set_sleep_cause(tx: &mut Tx, workspace: WorkspaceId, cause: &str) -> Answer<()> {
+    sqlx::query("UPDATE runtimes SET sleep_cause = $2 WHERE workspace_id = $1")
+        .bind(workspace.uuid())
+        .bind(cause)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
 /// Memory reserved on a host by runtimes that are to be awake, one workspace left out.
 pub(crate) async fn reserved_memory(tx: &mut Tx, host: HostId, except: WorkspaceId) -> Answer<u64> {
     let sizes: Vec<String> = sqlx::query_scalar(

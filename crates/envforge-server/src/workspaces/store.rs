@@ -57,6 +57,8 @@ pub struct Row {
     pub session: Option<UsageSessionId>,
     pub window: Option<OpenWindow>,
     pub wake_cause: Option<String>,
+    /// Who or what put it to sleep last.
+    pub sleep_cause: Option<String>,
     /// The link whose visitor woke it, if that was one.
     pub woken_by: Option<LinkId>,
     /// The last instant at which a runtime process was proven to run.
@@ -75,7 +77,7 @@ pub struct Row {
 }
 
 const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, \
-    r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.woken_by, r.last_proof, \
+    r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.sleep_cause, r.woken_by, r.last_proof, \
     r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes \
     FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN hosts h ON h.id = w.host_id JOIN runtimes r ON r.workspace_id = w.id \
     WHERE w.deleted_at IS NULL";
@@ -144,6 +146,7 @@ fn read(row: &PgRow) -> Answer<Row> {
         session: session.map(UsageSessionId::from_uuid),
         window,
         wake_cause: row.try_get("wake_cause")?,
+        sleep_cause: row.try_get("sleep_cause")?,
         woken_by: row.try_get::<Option<Uuid>, _>("woken_by")?.map(LinkId::from_uuid),
         last_proof: time(row, "last_proof")?,
         blocked,

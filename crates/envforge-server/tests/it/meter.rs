@@ -61,6 +61,9 @@ async fn only_awake_time_is_metered_and_the_receipt_is_kept() {
     assert_eq!(done.receipts.len(), 1, "a freeze and thaw is one session");
     let receipt = &done.receipts[0];
     assert_eq!((receipt.awake_seconds, receipt.windows.len(), receipt.is_final), (65, 2, true));
+    for window in &receipt.windows {
+        assert_eq!(window.end_cause.as_deref(), Some("asked by local owner"));
+    }
     assert_eq!(done.state, RuntimeState::Asleep);
 }
 
@@ -212,8 +215,12 @@ async fn a_runtime_that_never_comes_up_sleeps_when_it_is_idle_too() {
     };
     server.advance(601);
     host.pulse(pulse).await;
-    host.command("FREEZE_RUNTIME").await;
+    let freeze = host.command("FREEZE_RUNTIME").await;
     assert_eq!(server.events("runtime.sleep_asked").await, 1);
+    host.done(&freeze).await;
+    host.report(report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Asleep)).await;
+    let cause = usage(&server).await.receipts[0].windows[0].end_cause.clone().unwrap();
+    assert!(cause.starts_with("idle for 6"), "{cause}");
 }
 
 // proves COST-2

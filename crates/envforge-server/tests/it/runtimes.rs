@@ -27,6 +27,7 @@ async fn a_runtime_that_ended_by_itself_is_asleep_and_wakes_again() {
     assert_eq!(server.show("main").await.runtime.state, RuntimeState::Asleep);
     let usage: WorkspaceUsage = server.owner.get("/v1/orgs/acme/workspaces/main/usage").await.unwrap();
     assert_eq!((usage.receipts[0].awake_seconds, usage.receipts[0].is_final), (30, true));
+    assert_eq!(usage.receipts[0].windows[0].end_cause.as_deref(), Some("it ended by itself"));
     let again = server.awake(&mut host, &workspace).await;
     assert_eq!(again.generation, start.generation + 1);
     // The same while it is frozen: the machine was restarted.
