@@ -52,6 +52,17 @@ async fn errors_name_the_step_and_nothing_is_left() {
     wait_until("nothing left", async || group.pids().expect("pids").is_empty()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_init_may_be_ready_before_its_starter_says_its_pid() {
+    // A file of the repository: one that was just written may be held open by a fork of another test.
+    let program = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/late_starter.sh"));
+    let spec = SandboxSpec::new("web", 1000, 1000, "/run/x");
+    let sandbox = start(program, &spec, LIMIT).await.expect("started");
+    assert!(sandbox.is_running());
+    sandbox.kill().expect("kill");
+    sandbox.ended().await.expect("ended");
+}
+
 #[test]
 fn impossible_specifications_are_refused_before_anything_is_done() {
     let good = || SandboxSpec::new("web", 1000, 1000, "/run/x");

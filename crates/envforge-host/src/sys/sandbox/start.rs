@@ -97,9 +97,15 @@ pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Resul
     let stdout = child.stdout.take().ok_or_else(|| io_error("stdout")(io::ErrorKind::BrokenPipe.into()))?;
     let mut lines = BufReader::new(stdout).lines();
 
-    let mut forked = None;
+    // Two processes write the lines, the starter and the init it forked: either may come first.
+    let (mut forked, mut is_ready) = (None, false);
     let outcome = tokio::time::timeout(limit, async {
         loop {
+            if let Some(identity) = forked
+                && is_ready
+            {
+                return Ok(identity);
+            }
             let line = lines.next_line().await.map_err(io_error("report"))?;
             let Some(line) = line else {
                 return Err(SandboxError::Died(String::new()));
@@ -109,7 +115,7 @@ pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Resul
                     // Gone already if its first step failed; the next line says which.
                     forked = ProcessIdentity::of(pid).ok();
                 }
-                Ok(Report::Ready) => return Ok(()),
+                Ok(Report::Ready) => is_ready = true,
                 Ok(Report::Failed { step, reason }) => {
                     return Err(SandboxError::Step { step, reason });
                 }
@@ -120,11 +126,7 @@ pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Resul
     .await
     .unwrap_or(Err(SandboxError::TimedOut(limit)));
 
-    let ready = outcome.and_then(|()| {
-        let identity = forked.ok_or_else(|| SandboxError::Died("it never said its pid".to_owned()))?;
-        Sandbox::adopt(identity, &spec.control_socket)
-    });
-    match ready {
+    match outcome.and_then(|identity| Sandbox::adopt(identity, &spec.control_socket)) {
         Ok(sandbox) => {
             // The starter has left already or is about to; this only reaps it.
             let _ = tokio::time::timeout(limit, child.wait()).await;
