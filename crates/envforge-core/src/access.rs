@@ -1,9 +1,10 @@
 //! Who may do what: one table, roles × actions.
 //!
 //! The API's checks, the access test and the generated page `docs/reference/permissions.md` are all made from
-//! [`allows`]. Existence is a secret too: what a caller may not see answers like what does not exist.
+//! [`allows`]; the OpenAPI document names each endpoint's action by its code. Existence is a secret too: what a caller may not see answers like what does not exist.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use utoipa::ToSchema;
@@ -54,16 +55,21 @@ impl FromStr for Role {
 }
 
 macro_rules! actions {
-    ($($(#[$doc:meta])* $name:ident = $text:literal : $($role:ident)*;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal : $($role:ident)*;)*) => {
         /// Something a member can ask for.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Action { $($(#[$doc])* $name,)* }
 
         impl Action {
             /// All actions, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The name in pages and refusals.
+            /// The stable name in the OpenAPI document and in the scopes of API keys.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The words in pages and refusals: "you can't …".
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
@@ -79,37 +85,119 @@ macro_rules! actions {
 // An owner may do everything; each line names the others.
 actions! {
     /// See the org, its projects and workspaces with their readiness.
-    View = "view": Admin Developer Reviewer Billing;
+    View = "view", "look at it": Admin Developer Reviewer Billing;
     /// Create a project.
-    CreateProject = "create a project": Admin Developer;
+    CreateProject = "project.create", "create a project": Admin Developer;
     /// Create a project of a path on the org's own box: its host reads whatever is there.
-    CreateLocalProject = "create a project of a path on the box": ;
+    CreateLocalProject = "project.create_local", "create a project of a path on the box": ;
     /// Create a workspace.
-    CreateWorkspace = "create a workspace": Admin Developer;
+    CreateWorkspace = "workspace.create", "create a workspace": Admin Developer;
     /// Delete a workspace and everything in it.
-    DeleteWorkspace = "delete a workspace": Admin Developer;
+    DeleteWorkspace = "workspace.delete", "delete a workspace": Admin Developer;
     /// Open a shell.
-    Attach = "open a shell": Admin Developer;
+    Attach = "shell.attach", "open a shell": Admin Developer;
     /// Wake a runtime and run in it.
-    Wake = "wake a runtime": Admin Developer;
+    Wake = "runtime.wake", "wake a runtime": Admin Developer;
     /// Put a runtime to sleep.
-    Sleep = "put a runtime to sleep": Admin Developer;
+    Sleep = "runtime.sleep", "put a runtime to sleep": Admin Developer;
     /// Run a test or job.
-    Run = "run a test or job": Admin Developer;
+    Run = "run.create", "run a test or job": Admin Developer;
     /// Read captured logs.
-    ReadLogs = "read logs": Admin Developer;
+    ReadLogs = "logs.read", "read logs": Admin Developer;
     /// Create or revoke a signed link.
-    IssueLink = "issue or revoke a link": Admin Developer;
+    IssueLink = "link.issue", "issue or revoke a link": Admin Developer;
     /// See usage and receipts.
-    ViewUsage = "see usage": Admin Developer Reviewer Billing;
+    ViewUsage = "usage.view", "see usage": Admin Developer Reviewer Billing;
     /// Change caps.
-    SetCaps = "change caps": Admin Billing;
+    SetCaps = "cap.set", "change caps": Admin Billing;
     /// Read and export the ledger.
-    ReadLedger = "read the ledger": Admin Billing;
-    /// Create and revoke API keys of one's own.
-    ManageOwnKeys = "manage one's API keys": Admin Developer Reviewer Billing;
+    ReadLedger = "ledger.read", "read the ledger": Admin Billing;
     /// Register and drain hosts.
-    ManageHosts = "manage hosts": Admin;
+    ManageHosts = "host.manage", "manage hosts": Admin;
+}
+
+impl Action {
+    /// Whether it changes and opens nothing.
+    pub const fn only_reads(self) -> bool {
+        matches!(self, Self::View | Self::ReadLogs | Self::ViewUsage | Self::ReadLedger)
+    }
+}
+
+impl FromStr for Action {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|action| action.code() == text)
+            .ok_or_else(|| format!("`{text}` is not an action"))
+    }
+}
+
+/// The scope that stands for every action that only reads, also those yet to come.
+pub const READ_SCOPE: &str = "read";
+
+/// What an API key is limited to. A key never allows more than its person may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scopes {
+    /// Whatever its person may do.
+    Unlimited,
+    /// Only these.
+    Limited(BTreeSet<Scope>),
+}
+
+/// One scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Every action that only reads.
+    Read,
+    /// One action.
+    Only(Action),
+}
+
+impl Scope {
+    /// The name in JSON and storage.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => READ_SCOPE,
+            Self::Only(action) => action.code(),
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == READ_SCOPE { Ok(Self::Read) } else { text.parse().map(Self::Only) }
+    }
+}
+
+impl Scopes {
+    /// From names; none at all is no limit. A name that is not known is an error and never a wider key.
+    pub fn parse<T: AsRef<str>>(names: &[T]) -> Result<Self, String> {
+        if names.is_empty() {
+            return Ok(Self::Unlimited);
+        }
+        names.iter().map(|name| name.as_ref().parse()).collect::<Result<_, _>>().map(Self::Limited)
+    }
+
+    /// The names; empty is no limit.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Unlimited => Vec::new(),
+            Self::Limited(scopes) => scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+        }
+    }
+
+    /// Whether they leave room for an action.
+    pub fn allow(&self, action: Action) -> bool {
+        match self {
+            Self::Unlimited => true,
+            Self::Limited(scopes) => {
+                scopes.contains(&Scope::Only(action)) || (action.only_reads() && scopes.contains(&Scope::Read))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -124,5 +212,25 @@ mod tests {
         for action in [Action::Wake, Action::Attach, Action::IssueLink, Action::DeleteWorkspace, Action::SetCaps] {
             assert!(!allows(Role::Reviewer, action), "{}", action.as_str());
         }
+    }
+
+    #[test]
+    fn codes_are_distinct_and_parse_back() {
+        for action in Action::ALL {
+            assert_eq!(action.code().parse(), Ok(*action));
+            assert_ne!(action.code(), READ_SCOPE);
+        }
+    }
+
+    // proves ORG-2
+    #[test]
+    fn scopes_limit_and_unknown_ones_widen_nothing() {
+        let scopes = Scopes::parse(&["read", "link.issue"]).unwrap();
+        for action in Action::ALL {
+            assert_eq!(scopes.allow(*action), action.only_reads() || *action == Action::IssueLink, "{}", action.code());
+        }
+        assert_eq!(Scopes::parse(&scopes.names()), Ok(scopes));
+        assert!(Scopes::parse::<&str>(&[]).unwrap().allow(Action::SetCaps));
+        assert!(Scopes::parse(&["everything"]).is_err());
     }
 }

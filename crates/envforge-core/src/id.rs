@@ -55,7 +55,10 @@ fn shorten(text: &str) -> String {
 }
 
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {
+        /// Name and prefix of every kind.
+        pub const KINDS: &[(&str, &str)] = &[$((stringify!($name), $prefix),)*];
+    $(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema, schemars::JsonSchema)]
         #[schemars(with = "String")]
@@ -108,6 +111,8 @@ macro_rules! ids {
 ids! {
     /// An API key.
     ApiKeyId = "key";
+    /// A key that encrypts values at rest.
+    DataKeyId = "dk";
     /// A durable order from the control plane to a host daemon.
     CommandId = "cmd";
     /// One ledger event.

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod clock;
+pub mod envelope;
 pub mod hostname;
 pub mod id;
 pub mod idle;

@@ -3,6 +3,8 @@
 use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
+use crate::platform::keys::KeyWrappers;
+use crate::vault::ops::Unwrapped;
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::{Clock, Entropy};
 use envforge_core::id::Id;
@@ -32,6 +34,10 @@ pub struct Parts {
     pub signer: Signer,
     /// The public half of it.
     pub keyring: Keyring,
+    /// Key-encryption keys.
+    pub key_wrappers: KeyWrappers,
+    /// Data keys unwrapped by them, for a while.
+    pub unwrapped: Unwrapped,
     /// Configuration.
     pub config: ServerConfig,
     /// Uplinks of hosts to the terminal relay here.

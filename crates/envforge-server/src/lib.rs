@@ -13,6 +13,7 @@ pub mod platform;
 
 // In the order in which they may call one another: each only those above it.
 pub mod ledger;
+pub mod vault;
 pub mod accounts;
 pub mod hosts;
 pub mod projects;

@@ -9,7 +9,9 @@ use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
 use crate::platform::http;
+use crate::platform::keys::{KeyWrappers, LocalKey};
 use crate::runtimes;
+use crate::vault::ops::Unwrapped;
 use anyhow::Context as _;
 use envforge_api::ambient::{SystemClock, SystemEntropy};
 use envforge_api::uplink::Uplinks;
@@ -57,6 +59,8 @@ impl Server {
             .context("the signing seed must be 64 hexadecimal digits")?;
         let signer = Signer::from_seed(&seed);
         let keyring = Keyring::new(&[signer.public_key()]);
+        let wrappers = config.key_encryption_keys.iter().map(|key| Ok(Box::new(LocalKey::from_hex(key)?) as _));
+        let key_wrappers = KeyWrappers::new(wrappers.collect::<anyhow::Result<_>>()?)?;
         let bus = Bus::default();
         let db = Db::connect(&config.database_url, bus.clone()).await.context("connecting to PostgreSQL")?;
         let (listener, internal) = (listen(config.listen).await?, listen_socket(&config.internal_socket)?);
@@ -72,6 +76,8 @@ impl Server {
             entropy,
             signer,
             keyring,
+            key_wrappers,
+            unwrapped: Unwrapped::default(),
             config,
             uplinks,
             cancel,

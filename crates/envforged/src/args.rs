@@ -171,6 +171,9 @@ pub(crate) struct ServerArguments {
     /// File with the seed of the signing key: 64 hexadecimal digits
     #[arg(long, value_name = "FILE")]
     pub(crate) signing_seed_file: PathBuf,
+    /// File with a key that encrypts the keys of secrets: 64 hexadecimal digits; the one in use first; else SECRET_KEY_BASE
+    #[arg(long = "key-encryption-key-file", value_name = "FILE")]
+    pub(crate) key_encryption_key_files: Vec<PathBuf>,
     /// File with the key gateways show
     #[arg(long, value_name = "FILE")]
     pub(crate) gateway_key_file: PathBuf,

@@ -1241,6 +1241,8 @@ export interface components {
         ApiKey: {
             /** @description When it was made. */
             created_at: string;
+            /** @description When it ends. */
+            expires_at?: string | null;
             /** @description The key. */
             id: components["schemas"]["ApiKeyId"];
             /** @description When it was last used, to the minute. */
@@ -1249,6 +1251,8 @@ export interface components {
             name: string;
             /** @description Its first characters, to recognize it by. */
             prefix: string;
+            /** @description What it is limited to; empty is no limit. */
+            scopes: string[];
         };
         /** @description An API key. */
         ApiKeyId: string;
@@ -1342,8 +1346,12 @@ export interface components {
         };
         /** @description Asks for an API key. */
         CreateApiKey: {
+            /** @description When it ends; never when absent. */
+            expires_at?: string | null;
             /** @description What it is for. */
             name: string;
+            /** @description What it is limited to: `read`, or codes of actions; empty is no limit. */
+            scopes?: string[];
         };
         /** @description Asks for a one-time host registration token. */
         CreateHostToken: {
@@ -1578,10 +1586,14 @@ export interface components {
         };
         /** @description The caller. */
         Me: {
+            /** @description Whether one operates the installation. */
+            is_operator: boolean;
             /** @description Display name. */
             name: string;
             /** @description The orgs one is a member of. */
             orgs: components["schemas"]["Membership"][];
+            /** @description What the credential shown is limited to; empty is no limit. */
+            scopes: string[];
             /** @description The user. */
             user: components["schemas"]["UserId"];
         };

@@ -14,6 +14,10 @@ pub struct Me {
     pub user: UserId,
     /// Display name.
     pub name: String,
+    /// Whether one operates the installation.
+    pub is_operator: bool,
+    /// What the credential shown is limited to; empty is no limit.
+    pub scopes: Vec<String>,
     /// The orgs one is a member of.
     pub orgs: Vec<Membership>,
 }
@@ -35,6 +39,13 @@ pub struct Membership {
 pub struct CreateApiKey {
     /// What it is for.
     pub name: String,
+    /// What it is limited to: `read`, or codes of actions; empty is no limit.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// When it ends; never when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A new API key; the only time its value is shown.
@@ -58,6 +69,11 @@ pub struct ApiKey {
     /// When it was made.
     #[schema(value_type = String)]
     pub created_at: Timestamp,
+    /// What it is limited to; empty is no limit.
+    pub scopes: Vec<String>,
+    /// When it ends.
+    #[schema(value_type = Option<String>)]
+    pub expires_at: Option<Timestamp>,
     /// When it was last used, to the minute.
     #[schema(value_type = Option<String>)]
     pub last_used_at: Option<Timestamp>,

@@ -10,19 +10,45 @@ pub mod ops;
 pub(crate) mod store;
 
 use crate::platform::db::OrgScope;
-use envforge_core::access::Role;
+use envforge_core::access::{Role, Scopes};
 use envforge_core::id::{ApiKeyId, UserId};
 use envforge_core::name::Slug;
+use jiff::Timestamp;
 
 /// Somebody signed in.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The key shown.
-    pub key: ApiKeyId,
+    /// What they showed.
+    pub credential: Credential,
     /// The user.
     pub user: UserId,
     /// Display name.
     pub name: String,
+    /// Whether they operate the installation.
+    pub is_operator: bool,
     /// Memberships.
     pub orgs: Vec<(OrgScope, Slug, Role)>,
+}
+
+/// What somebody signed in with.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// An API key.
+    Key {
+        /// The key.
+        id: ApiKeyId,
+        /// What it is limited to.
+        scopes: Scopes,
+        /// When it ends; never when absent.
+        expires_at: Option<Timestamp>,
+    },
+}
+
+impl Credential {
+    /// What it leaves of its person's rights.
+    pub fn scopes(&self) -> &Scopes {
+        match self {
+            Self::Key { scopes, .. } => scopes,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Signing in, API keys, and the first start.
 
-use super::{Identity, store};
+use super::store::NewKey;
+use super::{Credential, Identity, store};
 use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
@@ -9,10 +10,10 @@ use crate::platform::fault::Answer;
 use anyhow::Context as _;
 use envforge_api::ambient::opaque_token;
 use envforge_api::http::accounts::{ApiKeys, CreateApiKey, CreatedApiKey, Me, Membership};
-use envforge_core::access::Role;
+use envforge_core::access::{Role, Scopes};
 use envforge_core::id::{ApiKeyId, OrgId, UserId};
 use envforge_core::name::Slug;
-use envforge_core::refusal::Refusal;
+use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::token::digest;
 use fs_err as fs;
 use std::io::Write as _;
@@ -23,12 +24,20 @@ pub const KEY_PREFIX: &str = "efk_";
 /// Most API keys of one user.
 const KEYS_MAX: usize = 100;
 
-/// Who holds this key, if anyone.
+/// Who holds this key, if anyone. One that has expired is refused as such: whoever shows it did hold it.
 pub async fn authenticate(app: &App, key: &str) -> Answer<Option<Identity>> {
     if !key.starts_with(KEY_PREFIX) || key.len() > 200 {
         return Ok(None);
     }
-    store::system_authenticate(&app.db, &digest(key), app.now()).await
+    let now = app.now();
+    let Some(identity) = store::system_authenticate(&app.db, &digest(key), now).await? else { return Ok(None) };
+    let Credential::Key { expires_at, .. } = &identity.credential;
+    if expires_at.is_some_and(|end| end <= now) {
+        return Err(Refusal::new(RefusalKind::Unauthenticated, "access.expired", "this API key has expired")
+            .hint("make another one, or sign in again")
+            .into());
+    }
+    Ok(Some(identity))
 }
 
 /// The caller, as shown.
@@ -38,7 +47,13 @@ pub fn me(identity: &Identity) -> Me {
         slug: slug.clone(),
         role: *role,
     });
-    Me { user: identity.user, name: identity.name.clone(), orgs: orgs.collect() }
+    Me {
+        user: identity.user,
+        name: identity.name.clone(),
+        is_operator: identity.is_operator,
+        scopes: identity.credential.scopes().names(),
+        orgs: orgs.collect(),
+    }
 }
 
 /// A new API key for oneself.
@@ -46,6 +61,19 @@ pub async fn create_key(app: &App, identity: &Identity, request: &CreateApiKey) 
     let name = request.name.trim();
     if name.is_empty() || name.len() > 100 {
         return Err(Refusal::invalid("api_key.name", "the name of a key has 1 to 100 characters").into());
+    }
+    let scopes = Scopes::parse(&request.scopes).map_err(|error| {
+        Refusal::invalid("api_key.scope", error)
+            .hint("`read`, or codes of docs/reference/permissions.md; none at all makes an unlimited key")
+    })?;
+    if *identity.credential.scopes() != Scopes::Unlimited {
+        return Err(Refusal::new(RefusalKind::Forbidden, "access.scope", "a limited key can't make other keys")
+            .hint("sign in, or use a key without scopes")
+            .into());
+    }
+    let now = app.now();
+    if request.expires_at.is_some_and(|end| end <= now) {
+        return Err(Refusal::invalid("api_key.expiry", "a key can't expire in the past").into());
     }
     if store::keys(&app.db, identity.user).await?.len() >= KEYS_MAX {
         return Err(Refusal::conflict("api_key.too_many", format!("you have {KEYS_MAX} keys already"))
@@ -55,7 +83,8 @@ pub async fn create_key(app: &App, identity: &Identity, request: &CreateApiKey) 
     let value = opaque_token(KEY_PREFIX, &*app.entropy);
     let id: ApiKeyId = app.mint();
     let mut tx = app.db.begin_installation().await?;
-    store::insert_key(&mut tx, id, identity.user, name, &value, app.now()).await?;
+    let new = NewKey { name, value: &value, scopes: &scopes, expires_at: request.expires_at };
+    store::insert_key(&mut tx, id, identity.user, &new, now).await?;
     let actor = format!("user:{}", identity.user);
     ledger::record(app, &mut tx, Entry::new(&actor, "api_key.created", id, name)).await?;
     tx.commit().await?;
@@ -90,8 +119,9 @@ pub async fn bootstrap(app: &App, wanted: &Bootstrap) -> Answer<()> {
     let (org, user, key): (OrgId, UserId, ApiKeyId) = (app.mint(), app.mint(), app.mint());
     let value = opaque_token(KEY_PREFIX, &*app.entropy);
     let now = app.now();
-    store::insert_user(&mut tx, user, "local owner", now).await?;
-    store::insert_key(&mut tx, key, user, "first start", &value, now).await?;
+    store::insert_user(&mut tx, user, "local owner", true, now).await?;
+    let new = NewKey { name: "first start", value: &value, scopes: &Scopes::Unlimited, expires_at: None };
+    store::insert_key(&mut tx, key, user, &new, now).await?;
     ledger::record(app, &mut tx, Entry::new("system:bootstrap", "installation.started", org, "first start")).await?;
     tx.enter(org).await?;
     store::insert_org(&mut tx, org, &slug, now).await?;

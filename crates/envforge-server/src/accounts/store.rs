@@ -1,17 +1,18 @@
 //! Rows of orgs, users, memberships and API keys.
 
-use super::Identity;
+use super::{Credential, Identity};
 use crate::platform::db::{Db, OrgScope, Tx};
 use crate::platform::fault::Answer;
 use anyhow::Context as _;
 use envforge_api::http::accounts::ApiKey;
-use envforge_core::access::Role;
+use envforge_core::access::{Role, Scopes};
 use envforge_core::id::{ApiKeyId, Id as _, OrgId, UserId};
 use envforge_core::name::Slug;
 use envforge_core::token::digest;
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 /// The user and memberships behind a key, and that it was used: noted at most once a minute, in the same statement.
@@ -28,9 +29,15 @@ pub(crate) async fn system_authenticate(db: &Db, key_digest: &str, now: Timestam
     .await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let mut identity = Identity {
-        key: ApiKeyId::from_uuid(first.try_get("key_id")?),
+        credential: Credential::Key {
+            id: ApiKeyId::from_uuid(first.try_get("key_id")?),
+            // A scope this program does not know closes the key rather than widening it.
+            scopes: scopes(first)?,
+            expires_at: first.try_get::<Option<SqlTimestamp>, _>("expires_at")?.map(SqlTimestamp::to_jiff),
+        },
         user: UserId::from_uuid(first.try_get("user_id")?),
         name: first.try_get("user_name")?,
+        is_operator: first.try_get("is_operator")?,
         orgs: Vec::new(),
     };
     for row in &rows {
@@ -45,6 +52,11 @@ pub(crate) async fn system_authenticate(db: &Db, key_digest: &str, now: Timestam
         }
     }
     Ok(Some(identity))
+}
+
+fn scopes(row: &PgRow) -> Answer<Scopes> {
+    let names: Vec<String> = row.try_get("scopes")?;
+    Ok(Scopes::parse(&names).map_err(|error| anyhow::anyhow!("stored scopes: {error}"))?)
 }
 
 /// One bootstrap at a time, until the transaction ends.
@@ -68,10 +80,11 @@ pub(crate) async fn insert_org(tx: &mut Tx, id: OrgId, slug: &Slug, now: Timesta
     Ok(())
 }
 
-pub(crate) async fn insert_user(tx: &mut Tx, id: UserId, name: &str, now: Timestamp) -> Answer<()> {
-    sqlx::query("INSERT INTO users (id, name, created_at) VALUES ($1, $2, $3)")
+pub(crate) async fn insert_user(tx: &mut Tx, id: UserId, name: &str, is_operator: bool, now: Timestamp) -> Answer<()> {
+    sqlx::query("INSERT INTO users (id, name, is_operator, created_at) VALUES ($1, $2, $3, $4)")
         .bind(id.uuid())
         .bind(name)
+        .bind(is_operator)
         .bind(now.to_sqlx())
         .execute(tx.conn())
         .await?;
@@ -88,21 +101,32 @@ pub(crate) async fn insert_membership(tx: &mut Tx, org: OrgId, user: UserId, rol
     Ok(())
 }
 
+/// A key to store.
+pub(crate) struct NewKey<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a str,
+    pub(crate) scopes: &'a Scopes,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
 /// Stores a key's digest and the start of its value.
 pub(crate) async fn insert_key(
     tx: &mut Tx,
     id: ApiKeyId,
     user: UserId,
-    name: &str,
-    value: &str,
+    request: &NewKey<'_>,
     now: Timestamp,
 ) -> Answer<()> {
-    sqlx::query("INSERT INTO api_keys (id, user_id, name, prefix, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
+    sqlx::query(
+        "INSERT INTO api_keys (id, user_id, name, prefix, digest, scopes, expires_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
         .bind(id.uuid())
         .bind(user.uuid())
-        .bind(name)
-        .bind(&value[..12])
-        .bind(digest(value))
+        .bind(request.name)
+        .bind(&request.value[..12])
+        .bind(digest(request.value))
+        .bind(request.scopes.names())
+        .bind(request.expires_at.map(jiff_sqlx::ToSqlx::to_sqlx))
         .bind(now.to_sqlx())
         .execute(tx.conn())
         .await?;
@@ -111,7 +135,7 @@ pub(crate) async fn insert_key(
 
 pub(crate) async fn keys(db: &Db, user: UserId) -> Answer<Vec<ApiKey>> {
     let rows = sqlx::query(
-        "SELECT id, name, prefix, created_at, last_used_at FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL ORDER BY id DESC",
+        "SELECT id, name, prefix, scopes, created_at, expires_at, last_used_at FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL ORDER BY id DESC",
     )
     .bind(user.uuid())
     .fetch_all(db.pool())
@@ -123,6 +147,8 @@ pub(crate) async fn keys(db: &Db, user: UserId) -> Answer<Vec<ApiKey>> {
             name: row.try_get("name")?,
             prefix: row.try_get("prefix")?,
             created_at: row.try_get::<SqlTimestamp, _>("created_at")?.to_jiff(),
+            scopes: row.try_get("scopes")?,
+            expires_at: row.try_get::<Option<SqlTimestamp>, _>("expires_at")?.map(SqlTimestamp::to_jiff),
             last_used_at: row.try_get::<Option<SqlTimestamp>, _>("last_used_at")?.map(SqlTimestamp::to_jiff),
         });
     }

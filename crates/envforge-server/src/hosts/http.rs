@@ -18,14 +18,14 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Hosts of the org with their state and what their isolation lacks.
-#[utoipa::path(get, path = "/v1/orgs/{org}/hosts", tag = "hosts", params(("org" = String, Path, description = "Org slug")),
+#[utoipa::path(get, path = "/v1/orgs/{org}/hosts", tag = "hosts", security(("api_key" = ["view"])), params(("org" = String, Path, description = "Org slug")),
     responses((status = 200, body = Hosts), (status = "default", body = ErrorBody)))]
 async fn list(State(app): State<App>, member: Member) -> Answer<Json<Hosts>> {
     Ok(Json(ops::list(&app, &member.permit(Action::View)?).await?))
 }
 
 /// Make a one-time registration token for a host.
-#[utoipa::path(post, path = "/v1/orgs/{org}/host-tokens", tag = "hosts", params(("org" = String, Path, description = "Org slug")),
+#[utoipa::path(post, path = "/v1/orgs/{org}/host-tokens", tag = "hosts", security(("api_key" = ["host.manage"])), params(("org" = String, Path, description = "Org slug")),
     request_body = CreateHostToken, responses((status = 201, body = CreatedHostToken), (status = "default", body = ErrorBody)))]
 async fn create_token(
     State(app): State<App>,

@@ -17,7 +17,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Export the org's ledger with a signed checkpoint.
-#[utoipa::path(get, path = "/v1/orgs/{org}/ledger", tag = "ledger", params(("org" = String, Path, description = "Org slug")),
+#[utoipa::path(get, path = "/v1/orgs/{org}/ledger", tag = "ledger", security(("api_key" = ["ledger.read"])), params(("org" = String, Path, description = "Org slug")),
     responses((status = 200, body = LedgerExport), (status = "default", body = ErrorBody)))]
 async fn export_ledger(State(app): State<App>, member: Member) -> Answer<Json<LedgerExport>> {
     let permit = member.permit(Action::ReadLedger)?;

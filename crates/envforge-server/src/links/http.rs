@@ -20,7 +20,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Links of a workspace, without their tokens.
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/links", tag = "links",
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/links", tag = "links", security(("api_key" = ["view"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     responses((status = 200, body = Links), (status = "default", body = ErrorBody)))]
 async fn list(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug)>) -> Answer<Json<Links>> {
@@ -29,7 +29,7 @@ async fn list(State(app): State<App>, member: Member, Path(path): Path<(Slug, Sl
 }
 
 /// Issue a signed link; its token is shown only here.
-#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/links", tag = "links",
+#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/links", tag = "links", security(("api_key" = ["link.issue"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     request_body = CreateLink, responses((status = 201, body = CreatedLink), (status = "default", body = ErrorBody)))]
 async fn create(
@@ -44,7 +44,7 @@ async fn create(
 }
 
 /// Revoke a link; its sessions and open streams end within a second.
-#[utoipa::path(delete, path = "/v1/orgs/{org}/links/{link}", tag = "links",
+#[utoipa::path(delete, path = "/v1/orgs/{org}/links/{link}", tag = "links", security(("api_key" = ["link.issue"])),
     params(("org" = String, Path, description = "Org slug"), ("link" = LinkId, Path, description = "Link id")),
     responses((status = 200, body = Link), (status = "default", body = ErrorBody)))]
 async fn revoke(State(app): State<App>, member: Member, Path(path): Path<(Slug, LinkId)>) -> Answer<Json<Link>> {

@@ -28,6 +28,8 @@ pub struct ServerConfig {
     pub public_url: String,
     /// 32 bytes in hexadecimal: the seed of the signing key.
     pub signing_seed: Secret,
+    /// Key-encryption keys, each 64 hexadecimal digits: the one in use first, then older ones that still open values.
+    pub key_encryption_keys: Vec<Secret>,
     /// What gateways show.
     pub gateway_key: Secret,
     /// Prices in force; by default a box of one's own costs nothing.

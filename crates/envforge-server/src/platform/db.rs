@@ -127,19 +127,20 @@ impl Tx {
 const ROLE_TRIES: u32 = 50;
 
 /// All migrations, oldest first; their text is in the binary.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
     (2, "orders_again", include_str!("../../migrations/0002_orders_again.sql")),
     (3, "order_and_presence", include_str!("../../migrations/0003_order_and_presence.sql")),
     (4, "link_limits", include_str!("../../migrations/0004_link_limits.sql")),
     (5, "sleep_cause", include_str!("../../migrations/0005_sleep_cause.sql")),
+    (6, "credentials", include_str!("../../migrations/0006_credentials.sql")),
 ];
 
 fn migrations() -> Migrator {
-    let migrations = MIGRATIONS.map(|(version, name, sql)| {
-        Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, SqlStr::from_static(sql), false)
     });
-    Migrator { migrations: migrations.to_vec().into(), ..Migrator::DEFAULT }
+    Migrator { migrations: migrations.collect::<Vec<_>>().into(), ..Migrator::DEFAULT }
 }
 
 /// A text that changes whenever a migration does; test kits name their template database by it.

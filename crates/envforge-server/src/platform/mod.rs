@@ -6,4 +6,5 @@ pub mod db;
 pub mod fault;
 pub mod fd;
 pub mod http;
+pub mod keys;
 pub mod storable;

@@ -17,14 +17,14 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Projects of the org.
-#[utoipa::path(get, path = "/v1/orgs/{org}/projects", tag = "projects", params(("org" = String, Path, description = "Org slug")),
+#[utoipa::path(get, path = "/v1/orgs/{org}/projects", tag = "projects", security(("api_key" = ["view"])), params(("org" = String, Path, description = "Org slug")),
     responses((status = 200, body = Projects), (status = "default", body = ErrorBody)))]
 async fn list(State(app): State<App>, member: Member) -> Answer<Json<Projects>> {
     Ok(Json(ops::list(&app, &member.permit(Action::View)?).await?))
 }
 
 /// Create a project; the same slug and repository answer the one that exists.
-#[utoipa::path(post, path = "/v1/orgs/{org}/projects", tag = "projects", params(("org" = String, Path, description = "Org slug")),
+#[utoipa::path(post, path = "/v1/orgs/{org}/projects", tag = "projects", security(("api_key" = ["project.create"])), params(("org" = String, Path, description = "Org slug")),
     request_body = CreateProject, responses((status = 200, body = Project), (status = "default", body = ErrorBody)))]
 async fn create(State(app): State<App>, member: Member, Json(body): Json<CreateProject>) -> Answer<Json<Project>> {
     Ok(Json(ops::create(&app, &member.permit(Action::CreateProject)?, &body).await?))

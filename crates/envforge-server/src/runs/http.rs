@@ -20,7 +20,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Run a test or job in the runtime layer, waking it.
-#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/runs", tag = "runs",
+#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/runs", tag = "runs", security(("api_key" = ["run.create"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     request_body = CreateRun, responses((status = 201, body = Run), (status = "default", body = ErrorBody)))]
 async fn create(
@@ -35,7 +35,7 @@ async fn create(
 }
 
 /// One run with its state and exit code.
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/runs/{run}", tag = "runs",
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/runs/{run}", tag = "runs", security(("api_key" = ["view"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug"), ("run" = JobId, Path, description = "Job id")),
     responses((status = 200, body = Run), (status = "default", body = ErrorBody)))]
 async fn show(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug, JobId)>) -> Answer<Json<Run>> {

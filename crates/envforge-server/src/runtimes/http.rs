@@ -19,7 +19,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Wake a runtime; one that is awake or waking is left as it is.
-#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/wake", tag = "runtimes",
+#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/wake", tag = "runtimes", security(("api_key" = ["runtime.wake"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     request_body = Wake, responses((status = 200, body = Workspace), (status = "default", body = ErrorBody)))]
 async fn wake(
@@ -36,7 +36,7 @@ async fn wake(
 }
 
 /// Put a runtime to sleep: billing stops, the shell stays, links can wake it later.
-#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/sleep", tag = "runtimes",
+#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/sleep", tag = "runtimes", security(("api_key" = ["runtime.sleep"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     request_body = Sleep, responses((status = 200, body = Workspace), (status = "default", body = ErrorBody)))]
 async fn sleep(

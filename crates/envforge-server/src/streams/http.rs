@@ -51,7 +51,7 @@ struct Tail {
 }
 
 /// Attach to the workspace's shell (WebSocket: binary frames are the terminal, text frames its control).
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/terminal", tag = "shell",
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/terminal", tag = "shell", security(("api_key" = ["shell.attach"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug"), Size),
     responses((status = 101, description = "The terminal"), (status = "default", body = ErrorBody)))]
 async fn terminal(
@@ -145,7 +145,7 @@ fn text(stream: FdStream) -> Response {
 }
 
 /// Captured log lines of a service, also while it sleeps; `setup` is the setup hook's.
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/logs/{service}", tag = "logs",
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/logs/{service}", tag = "logs", security(("api_key" = ["logs.read"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug"), ("service" = String, Path, description = "Service"), Tail),
     responses((status = 200, content_type = "text/plain", body = String), (status = "default", body = ErrorBody)))]
 async fn service_logs(
@@ -161,7 +161,7 @@ async fn service_logs(
 }
 
 /// Captured output of a run.
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/runs/{run}/logs", tag = "logs",
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/runs/{run}/logs", tag = "logs", security(("api_key" = ["logs.read"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug"), ("run" = JobId, Path, description = "Job id"), Tail),
     responses((status = 200, content_type = "text/plain", body = String), (status = "default", body = ErrorBody)))]
 async fn run_logs(

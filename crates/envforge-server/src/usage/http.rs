@@ -18,7 +18,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Usage, cap posture, estimate and receipts.
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/usage", tag = "usage",
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/usage", tag = "usage", security(("api_key" = ["usage.view"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     responses((status = 200, body = WorkspaceUsage), (status = "default", body = ErrorBody)))]
 async fn usage(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug)>) -> Answer<Json<WorkspaceUsage>> {
@@ -27,7 +27,7 @@ async fn usage(State(app): State<App>, member: Member, Path(path): Path<(Slug, S
 }
 
 /// Set the cap on awake minutes a month.
-#[utoipa::path(put, path = "/v1/orgs/{org}/workspaces/{workspace}/cap", tag = "usage",
+#[utoipa::path(put, path = "/v1/orgs/{org}/workspaces/{workspace}/cap", tag = "usage", security(("api_key" = ["cap.set"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     request_body = SetCap, responses((status = 200, body = WorkspaceUsage), (status = "default", body = ErrorBody)))]
 async fn set_cap(

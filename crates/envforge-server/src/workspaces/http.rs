@@ -27,21 +27,21 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Workspaces of the org.
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces", tag = "workspaces", params(("org" = String, Path, description = "Org slug")),
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces", tag = "workspaces", security(("api_key" = ["view"])), params(("org" = String, Path, description = "Org slug")),
     responses((status = 200, body = Workspaces), (status = "default", body = ErrorBody)))]
 async fn list(State(app): State<App>, member: Member) -> Answer<Json<Workspaces>> {
     Ok(Json(ops::list(&app, &member.permit(Action::View)?).await?))
 }
 
 /// Create a workspace, or get the one of this branch.
-#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces", tag = "workspaces", params(("org" = String, Path, description = "Org slug")),
+#[utoipa::path(post, path = "/v1/orgs/{org}/workspaces", tag = "workspaces", security(("api_key" = ["workspace.create"])), params(("org" = String, Path, description = "Org slug")),
     request_body = CreateWorkspace, responses((status = 200, body = Workspace), (status = "default", body = ErrorBody)))]
 async fn create(State(app): State<App>, member: Member, Json(body): Json<CreateWorkspace>) -> Answer<Json<Workspace>> {
     Ok(Json(ops::create(&app, &member.permit(Action::CreateWorkspace)?, &body).await?))
 }
 
 /// One workspace with the readiness of all its parts.
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}", tag = "workspaces",
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}", tag = "workspaces", security(("api_key" = ["view"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     responses((status = 200, body = Workspace), (status = "default", body = ErrorBody)))]
 async fn show(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug)>) -> Answer<Json<Workspace>> {
@@ -51,7 +51,7 @@ async fn show(State(app): State<App>, member: Member, Path(path): Path<(Slug, Sl
 }
 
 /// Delete a workspace with its checkout, databases and links.
-#[utoipa::path(delete, path = "/v1/orgs/{org}/workspaces/{workspace}", tag = "workspaces",
+#[utoipa::path(delete, path = "/v1/orgs/{org}/workspaces/{workspace}", tag = "workspaces", security(("api_key" = ["workspace.delete"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     responses((status = 202), (status = "default", body = ErrorBody)))]
 async fn delete(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug)>) -> Answer<StatusCode> {
@@ -61,7 +61,7 @@ async fn delete(State(app): State<App>, member: Member, Path(path): Path<(Slug, 
 }
 
 /// The workspace, again each time it changes (server-sent events; the first is the present state).
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/events", tag = "workspaces",
+#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/events", tag = "workspaces", security(("api_key" = ["view"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     responses((status = 200, content_type = "text/event-stream", body = WorkspaceChanged), (status = "default", body = ErrorBody)))]
 async fn events(

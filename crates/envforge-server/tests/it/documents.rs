@@ -33,13 +33,14 @@ fn the_permission_page_is_as_checked_in() {
     use envforge_core::access::{Action, Role, allows};
     use std::fmt::Write as _;
     let mut page =
-        "# Permissions\n\nMade from the one table in `crates/envforge-core/src/access.rs`.\n\n| may |".to_owned();
+        "# Permissions\n\nMade from the one table in `crates/envforge-core/src/access.rs`. The codes are the scopes of API keys; the scope\n\
+         `read` stands for every action that only reads.\n\n| code | may |".to_owned();
     for role in Role::ALL {
         write!(page, " {role} |").unwrap();
     }
-    page.push_str("\n|---|---|---|---|---|---|\n");
+    page.push_str("\n|---|---|---|---|---|---|---|\n");
     for action in Action::ALL {
-        write!(page, "| {} |", action.as_str()).unwrap();
+        write!(page, "| `{}` | {} |", action.code(), action.as_str()).unwrap();
         for role in Role::ALL {
             write!(page, " {} |", if allows(role, *action) { "yes" } else { "" }).unwrap();
         }

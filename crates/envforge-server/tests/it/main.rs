@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod access;
+mod contract;
 mod deletion;
 mod documents;
 mod host_stream;
@@ -12,4 +13,5 @@ mod presence;
 mod runtimes;
 mod support;
 mod tenancy;
+mod vault;
 mod workspaces;

@@ -17,6 +17,7 @@ use envforge_core::refusal::Refusal;
 use envforge_core::runtime::ObservedPhase;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
+use envforge_server::platform::db::OrgScope;
 use envforge_server::{Bootstrap, RunningServer, Server, ServerConfig, migrate, schema_fingerprint};
 use envforge_testkit::TestDatabase;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -84,6 +85,7 @@ impl TestServer {
             gateway_url_port: Some(7081),
             public_url: "http://127.0.0.1:7080".to_owned(),
             signing_seed: Secret::new("11".repeat(32)),
+            key_encryption_keys: vec![Secret::new("22".repeat(32))],
             gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
             prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
             bootstrap: Some(Bootstrap {
@@ -179,6 +181,14 @@ impl TestServer {
             .await
             .unwrap();
         self.with_key(&key)
+    }
+
+    /// The right to an org's rows, through a new owner of it.
+    pub(crate) async fn scope(&self, org: &str) -> OrgScope {
+        let owner = self.member(org, Role::Owner).await;
+        let key = owner.key().unwrap().expose();
+        let identity = envforge_server::accounts::ops::authenticate(self.server.app(), key).await.unwrap().unwrap();
+        identity.orgs[0].0
     }
 
     /// This box's host, registered and on its control stream.

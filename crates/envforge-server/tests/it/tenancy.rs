@@ -58,6 +58,10 @@ async fn something_of_everything(server: &TestServer) {
     let _: Value = server.owner.post(&format!("{main}/runs"), &json!({ "argv": ["true"] })).await.unwrap();
     let link: CreatedLink = server.owner.post(&format!("{main}/links"), &json!({ "service": "web" })).await.unwrap();
     server.exchange("web--main--acme", &link.token).await.unwrap();
+    let (app, scope) = (server.server.app(), server.scope("acme").await);
+    let mut tx = app.db.begin(scope).await.unwrap();
+    envforge_server::vault::ops::seal(app, &mut tx, "here", &"value".to_owned().into()).await.unwrap();
+    tx.commit().await.unwrap();
     wait_until("the visit is sealed", async || {
         let exported: LedgerExport = server.owner.get("/v1/orgs/acme/ledger").await.unwrap();
         exported.events.iter().any(|sealed| sealed.event.verb == "link.visited")

@@ -42,10 +42,27 @@ fn configuration(arguments: &ServerArguments) -> anyhow::Result<ServerConfig> {
         gateway_url_port: arguments.gateway_port,
         public_url: arguments.public_url.clone(),
         signing_seed: private::read(&arguments.signing_seed_file)?,
+        key_encryption_keys: key_encryption_keys(&arguments.key_encryption_key_files)?,
         gateway_key: private::read(&arguments.gateway_key_file)?,
         prices: Prices::default(),
         bootstrap,
     })
+}
+
+/// The keys in the files, else those in `SECRET_KEY_BASE`, each on a line; the one in use first.
+fn key_encryption_keys(files: &[std::path::PathBuf]) -> anyhow::Result<Vec<Secret>> {
+    if !files.is_empty() {
+        return files.iter().map(|file| private::read(file)).collect();
+    }
+    let given = std::env::var("SECRET_KEY_BASE").unwrap_or_default();
+    let keys: Vec<Secret> = given.split_whitespace().map(|key| Secret::new(key.to_owned())).collect();
+    if keys.is_empty() {
+        return Err(crate::advice::advised(
+            "no key-encryption key was given",
+            "give --key-encryption-key-file, or set SECRET_KEY_BASE to 64 hexadecimal digits (`openssl rand -hex 32`)",
+        ));
+    }
+    Ok(keys)
 }
 
 /// The URL in the file, else the one in `DATABASE_URL`.

@@ -1,4 +1,4 @@
-//! Who is calling: an API key, and with a `{org}` in the path, a membership.
+//! Who is calling: an API key, and with a `{org}` in the path, a membership; or the installation's operator.
 //!
 //! [`Member`] is the only way from a request to an [`OrgScope`]. An org one is no member of answers exactly like one
 //! that does not exist.
@@ -12,7 +12,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
-use envforge_core::access::{Action, Role, allows};
+use envforge_core::access::{Action, Role, Scopes, allows};
 use envforge_core::id::UserId;
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -33,6 +33,7 @@ pub struct Member {
     /// The org's slug.
     pub org: Slug,
     role: Role,
+    scopes: Scopes,
 }
 
 /// Proof that a member may do an action; operations take it instead of trusting their caller.
@@ -47,12 +48,27 @@ pub struct Permit {
     /// What people call them.
     pub name: String,
     role: Role,
+    scopes: Scopes,
+}
+
+/// Proof that somebody operates the installation.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// Who.
+    pub user: UserId,
+}
+
+impl Operator {
+    /// As the ledger names the actor.
+    pub fn actor(&self) -> String {
+        format!("user:{}", self.user)
+    }
 }
 
 impl Permit {
     /// Whether the same member may do another action too.
     pub fn also(&self, action: Action) -> bool {
-        allows(self.role, action)
+        allows(self.role, action) && self.scopes.allow(action)
     }
 
     /// As the ledger names the actor.
@@ -62,11 +78,16 @@ impl Permit {
 }
 
 impl Member {
-    /// Asks the permission table.
+    /// Asks the permission table, and the credential's scopes.
     pub fn permit(&self, action: Action) -> Answer<Permit> {
         if allows(self.role, action) {
-            let (org, name) = (self.org.clone(), self.name.clone());
-            return Ok(Permit { scope: self.scope, org, user: self.user, name, role: self.role });
+            if !self.scopes.allow(action) {
+                let message = format!("this API key is limited and can't {}", action.as_str());
+                let hint = format!("its scopes would have to name `{}`", action.code());
+                return Err(Refusal::new(RefusalKind::Forbidden, "access.scope", message).hint(hint).into());
+            }
+            let (org, name, scopes) = (self.org.clone(), self.name.clone(), self.scopes.clone());
+            return Ok(Permit { scope: self.scope, org, user: self.user, name, role: self.role, scopes });
         }
         Err(Refusal::new(
             RefusalKind::Forbidden,
@@ -107,6 +128,23 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+impl FromRequestParts<App> for Operator {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let Caller(identity) = Caller::from_request_parts(parts, app).await?;
+        let refusal = if !identity.is_operator {
+            Refusal::new(RefusalKind::Forbidden, "access.operator_only", "this is for the installation's operator")
+                .hint("the owner whom the first start made is one")
+        } else if *identity.credential.scopes() != Scopes::Unlimited {
+            Refusal::new(RefusalKind::Forbidden, "access.scope", "a limited API key can't operate the installation")
+        } else {
+            return Ok(Self { user: identity.user });
+        };
+        Err(answer(refusal))
+    }
+}
+
 impl FromRequestParts<App> for Member {
     type Rejection = Response;
 
@@ -115,10 +153,10 @@ impl FromRequestParts<App> for Member {
         let params =
             RawPathParams::from_request_parts(parts, app).await.map_err(axum::response::IntoResponse::into_response)?;
         let wanted = params.iter().find(|(name, _)| *name == "org").map_or("", |(_, value)| value);
-        let accounts::Identity { user, name, orgs, .. } = identity;
+        let accounts::Identity { user, name, orgs, credential, .. } = identity;
         orgs.into_iter()
             .find(|(_, slug, _)| slug.as_str() == wanted)
-            .map(|(scope, org, role)| Self { user, name, scope, org, role })
+            .map(|(scope, org, role)| Self { user, name, scope, org, role, scopes: credential.scopes().clone() })
             .ok_or_else(|| {
                 let refusal =
                     Refusal::not_found("org.not_found", format!("there is no organization `{wanted}` for you"))

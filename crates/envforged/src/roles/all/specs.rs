@@ -32,6 +32,7 @@ const OURS: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "SUDO_"];
 /// Makes the secrets of the box that are not the database's, where they are missing.
 pub(crate) fn make_secrets(layout: &Layout, accounts: &Accounts) -> anyhow::Result<()> {
     private::kept(&layout.server_secret("signing-seed"), accounts.server)?;
+    private::kept(&layout.server_secret("key-encryption-key"), accounts.server)?;
     let key = private::kept(&layout.server_secret("gateway-key"), accounts.server)?;
     private::write(&layout.gateway_key(), &key, accounts.gateway)
 }
@@ -63,6 +64,7 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
         .with("--gateway-scheme", arguments.gateway_scheme.as_str())
         .with("--public-url", public_url(arguments))
         .with("--signing-seed-file", layout.server_secret("signing-seed"))
+        .with("--key-encryption-key-file", layout.server_secret("key-encryption-key"))
         .with("--gateway-key-file", layout.server_secret("gateway-key"))
         .with("--bootstrap-org", &arguments.org)
         .with("--owner-key-file", layout.server_secret("owner.key"))
