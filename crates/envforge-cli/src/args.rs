@@ -70,6 +70,9 @@ pub enum Verb {
     /// Export the org's ledger, or verify an export offline
     #[command(subcommand)]
     Ledger(LedgerVerb),
+    /// See, change and restore settings of the org or the installation
+    #[command(subcommand)]
+    Setting(SettingVerb),
     /// Start a program in a session of its own (used by `up` to start the one box)
     #[command(hide = true)]
     Detached(Detached),
@@ -345,4 +348,80 @@ mod tests {
         assert!(minutes("31d").is_err() && minutes("0").is_err() && minutes("1y").is_err() && minutes("m").is_err());
         assert!(minutes("99999999999h").is_err());
     }
+}
+
+/// `envforge setting …`.
+#[derive(Debug, Subcommand)]
+pub enum SettingVerb {
+    /// List the settings there are
+    List(SettingScope),
+    /// Show a setting, without its secrets
+    Show {
+        /// Its name, such as `mail` or `oidc.auth0`
+        name: String,
+        #[command(flatten)]
+        scope: SettingScope,
+    },
+    /// Change fields of a setting; every change is kept as a version
+    Set(SettingChangeArguments),
+    /// Show the versions of a setting and how they differ
+    History {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        scope: SettingScope,
+    },
+    /// Make an earlier version the newest again, with its secrets
+    Restore {
+        /// Its name
+        name: String,
+        /// The version
+        version: u64,
+        /// Why, for the history
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        scope: SettingScope,
+    },
+    /// Take a setting out of force; its history stays
+    Clear {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        scope: SettingScope,
+    },
+}
+
+/// Whose settings.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct SettingScope {
+    /// The installation's instead of the org's
+    #[arg(long)]
+    pub installation: bool,
+}
+
+/// `envforge setting set`.
+#[derive(Debug, Args)]
+pub struct SettingChangeArguments {
+    /// Its name, such as `mail` or `oidc.auth0`
+    pub name: String,
+    /// Fields to set
+    #[arg(value_name = "FIELD=VALUE", value_parser = pair)]
+    pub fields: Vec<(String, String)>,
+    /// A secret field: asked for, or read from stdin or a file
+    #[arg(long = "secret", value_name = "FIELD[=FILE]")]
+    pub secrets: Vec<String>,
+    /// A field to take away
+    #[arg(long, value_name = "FIELD")]
+    pub unset: Vec<String>,
+    /// Why, for the history
+    #[arg(long)]
+    pub reason: String,
+    #[command(flatten)]
+    pub scope: SettingScope,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("give FIELD=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

@@ -79,6 +79,7 @@ async fn dispatch(ctx: &mut Context<'_>, verb: Verb) -> Result<ExitCode, Refusal
         Verb::Login(login) => commands::login::login(ctx, login).await,
         Verb::Doctor => commands::doctor::doctor(ctx).await,
         Verb::Ledger(verb) => commands::ledger::ledger(ctx, verb).await,
+        Verb::Setting(verb) => commands::setting::setting(ctx, verb).await,
         Verb::Detached(detached) => onebox::detached(&detached),
     }
 }

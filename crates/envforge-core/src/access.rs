@@ -112,6 +112,10 @@ actions! {
     SetCaps = "cap.set", "change caps": Admin Billing;
     /// Read and export the ledger.
     ReadLedger = "ledger.read", "read the ledger": Admin Billing;
+    /// See the org's settings, without their secrets.
+    ViewSettings = "setting.view", "see settings": Admin;
+    /// Change and restore the org's settings.
+    ChangeSettings = "setting.change", "change settings": Admin;
     /// Register and drain hosts.
     ManageHosts = "host.manage", "manage hosts": Admin;
 }
@@ -119,7 +123,7 @@ actions! {
 impl Action {
     /// Whether it changes and opens nothing.
     pub const fn only_reads(self) -> bool {
-        matches!(self, Self::View | Self::ReadLogs | Self::ViewUsage | Self::ReadLedger)
+        matches!(self, Self::View | Self::ReadLogs | Self::ViewUsage | Self::ReadLedger | Self::ViewSettings)
     }
 }
 

@@ -129,6 +129,8 @@ ids! {
     ProjectId = "proj";
     /// A browser session on one dev host.
     LinkSessionId = "ls";
+    /// A version of a setting.
+    SettingVersionId = "set";
     /// A usage session: from one wake to the next full sleep.
     UsageSessionId = "us";
     /// A person or agent with an account.

@@ -20,6 +20,7 @@ pub mod readiness;
 pub mod refusal;
 pub mod runtime;
 pub mod secret;
+pub mod setting;
 pub mod size;
 pub mod ticket;
 pub mod token;

@@ -15,6 +15,7 @@ pub mod platform;
 pub mod ledger;
 pub mod vault;
 pub mod accounts;
+pub mod settings;
 pub mod hosts;
 pub mod projects;
 pub mod workspaces;

@@ -205,6 +205,270 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Settings of the installation. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Settings"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/settings/{setting}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A setting, without its secrets. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Setting"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Change a setting; every change is kept as a version. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ChangeSetting"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Setting"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        /** Take a setting out of force; its history stays. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Setting"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/settings/{setting}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make an earlier version the newest again. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RestoreSetting"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Setting"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/settings/{setting}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The versions of a setting and how they differ. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SettingVersions"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/host-tokens": {
         parameters: {
             query?: never;
@@ -469,6 +733,283 @@ export interface paths {
                 };
             };
         };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Settings of the org. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Settings"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/settings/{setting}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A setting of the org, without its secrets. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Setting"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Change a setting of the org; every change is kept as a version. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ChangeSetting"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Setting"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        /** Take a setting of the org out of force; its history stays. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Setting"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/settings/{setting}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make an earlier version of a setting of the org the newest again. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RestoreSetting"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Setting"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/settings/{setting}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The versions of a setting of the org and how they differ. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /**
+                     * @description Name of the setting
+                     * @example object_storage
+                     */
+                    setting: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SettingVersions"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1327,6 +1868,20 @@ export interface components {
             /** @enum {string} */
             posture: "stopped";
         };
+        /** @description Changes a setting. */
+        ChangeSetting: {
+            /**
+             * Format: int64
+             * @description The version the change was made from; when another is there by now, nothing is changed.
+             */
+            from_version?: number | null;
+            /** @description Why, for the history and the ledger. */
+            reason: string;
+            /** @description The fields to set; `null` takes one away, others stay as they are. */
+            values: {
+                [key: string]: unknown;
+            };
+        };
         /** @description A signed statement about the head of a chain. */
         Checkpoint: {
             /** @description When it was signed. */
@@ -1587,13 +2142,13 @@ export interface components {
         /** @description The caller. */
         Me: {
             /** @description Whether one operates the installation. */
-            is_operator: boolean;
+            is_operator?: boolean;
             /** @description Display name. */
             name: string;
             /** @description The orgs one is a member of. */
             orgs: components["schemas"]["Membership"][];
             /** @description What the credential shown is limited to; empty is no limit. */
-            scopes: string[];
+            scopes?: string[];
             /** @description The user. */
             user: components["schemas"]["UserId"];
         };
@@ -1715,6 +2270,16 @@ export interface components {
          * @enum {string}
          */
         RefusalKind: "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "limit" | "unavailable" | "internal";
+        /** @description Makes an earlier version the newest again. */
+        RestoreSetting: {
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The version to restore.
+             */
+            version: number;
+        };
         /**
          * @description A member's role in an org.
          * @enum {string}
@@ -1796,6 +2361,90 @@ export interface components {
         SetCap: {
             /** @description The new cap. */
             cap: components["schemas"]["Cap"];
+        };
+        /** @description A setting with its fields. */
+        Setting: components["schemas"]["SettingSummary"] & {
+            /** @description Its fields. */
+            fields: components["schemas"]["SettingField"][];
+        };
+        /** @description How a field differs. */
+        SettingChange: {
+            /** @description Its value after; never a secret's. */
+            after?: unknown;
+            /** @description Its value before; never a secret's. */
+            before?: unknown;
+            /** @description `added`, `removed` or `changed`. */
+            change: string;
+            /** @description The field. */
+            field: string;
+        };
+        /** @description A field of a setting. */
+        SettingField: {
+            /** @description What it is. */
+            about: string;
+            /** @description What a choice offers. */
+            choices?: string[];
+            /** @description Whether the setting is useless without it. */
+            is_required: boolean;
+            /** @description Whether it has a value. */
+            is_set: boolean;
+            /** @description What it accepts: `text`, `url`, `number`, `flag`, `choice` or `secret`. */
+            kind: string;
+            /** @description Its name. */
+            name: string;
+            /** @description Its value; never a secret's. */
+            value?: unknown;
+        };
+        /** @description A setting in a list. */
+        SettingSummary: {
+            /** @description What it is for. */
+            about: string;
+            /** @description When. */
+            changed_at?: string | null;
+            changed_by?: components["schemas"]["UserId"] | null;
+            /** @description Whether it is set. */
+            is_set: boolean;
+            /**
+             * @description Its name.
+             * @example mail
+             */
+            name: string;
+            /**
+             * Format: int64
+             * @description Its newest version; 0 when it was never set.
+             */
+            version: number;
+        };
+        /** @description A version of a setting. */
+        SettingVersion: {
+            /** @description When. */
+            changed_at: string;
+            /** @description Who made it. */
+            changed_by: components["schemas"]["UserId"];
+            /** @description How it differs from the one before it. */
+            changes: components["schemas"]["SettingChange"][];
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The version it restored.
+             */
+            restored?: number | null;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            version: number;
+        };
+        /** @description Versions of a setting. */
+        SettingVersions: {
+            /** @description Newest first. */
+            versions: components["schemas"]["SettingVersion"][];
+        };
+        /** @description Settings there are, set or not. */
+        Settings: {
+            /** @description In the order of the product's list. */
+            settings: components["schemas"]["SettingSummary"][];
         };
         /**
          * @description The size of a runtime.

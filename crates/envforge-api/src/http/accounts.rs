@@ -15,8 +15,10 @@ pub struct Me {
     /// Display name.
     pub name: String,
     /// Whether one operates the installation.
+    #[serde(default)]
     pub is_operator: bool,
     /// What the credential shown is limited to; empty is no limit.
+    #[serde(default)]
     pub scopes: Vec<String>,
     /// The orgs one is a member of.
     pub orgs: Vec<Membership>,

@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod links;
 pub mod projects;
 pub mod runs;
+pub mod settings;
 pub mod terminal;
 pub mod usage;
 pub mod workspaces;

@@ -7,6 +7,7 @@ pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod run;
+pub(crate) mod setting;
 pub(crate) mod sleep;
 pub(crate) mod status;
 pub(crate) mod up;

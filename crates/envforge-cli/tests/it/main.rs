@@ -7,6 +7,7 @@ mod errors;
 mod ledger;
 mod links;
 mod runs;
+mod settings;
 mod support;
 mod up;
 mod workspaces;

@@ -40,6 +40,11 @@ pub enum Nudge {
         /// The chain.
         org: Option<OrgId>,
     },
+    /// A setting; `None` is one of the installation's.
+    Setting {
+        /// Whose.
+        org: Option<OrgId>,
+    },
     /// Anything may have been missed.
     Resync,
 }

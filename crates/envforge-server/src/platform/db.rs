@@ -134,6 +134,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "link_limits", include_str!("../../migrations/0004_link_limits.sql")),
     (5, "sleep_cause", include_str!("../../migrations/0005_sleep_cause.sql")),
     (6, "credentials", include_str!("../../migrations/0006_credentials.sql")),
+    (15, "settings", include_str!("../../migrations/0015_settings.sql")),
 ];
 
 fn migrations() -> Migrator {

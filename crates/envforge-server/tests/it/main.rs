@@ -11,6 +11,7 @@ mod links;
 mod meter;
 mod presence;
 mod runtimes;
+mod settings;
 mod support;
 mod tenancy;
 mod vault;

@@ -58,6 +58,8 @@ async fn something_of_everything(server: &TestServer) {
     let _: Value = server.owner.post(&format!("{main}/runs"), &json!({ "argv": ["true"] })).await.unwrap();
     let link: CreatedLink = server.owner.post(&format!("{main}/links"), &json!({ "service": "web" })).await.unwrap();
     server.exchange("web--main--acme", &link.token).await.unwrap();
+    let key = json!({ "values": { "api_key": "k" }, "reason": "a test" });
+    let _: Value = server.owner.put("/v1/orgs/acme/settings/connecteam", &key).await.unwrap();
     let (app, scope) = (server.server.app(), server.scope("acme").await);
     let mut tx = app.db.begin(scope).await.unwrap();
     envforge_server::vault::ops::seal(app, &mut tx, "here", &"value".to_owned().into()).await.unwrap();

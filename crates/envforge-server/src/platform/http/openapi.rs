@@ -3,7 +3,7 @@
 //! The document is checked in as `docs/reference/openapi.json`; a test fails when it differs.
 
 use crate::app::App;
-use crate::{accounts, hosts, ledger, links, projects, runs, runtimes, streams, usage, workspaces};
+use crate::{accounts, hosts, ledger, links, projects, runs, runtimes, settings, streams, usage, workspaces};
 use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -24,6 +24,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .add_security_scheme("api_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     OpenApiRouter::with_openapi(base)
         .merge(accounts::http::routes())
+        .merge(settings::http::routes())
         .merge(hosts::http::routes())
         .merge(projects::http::routes())
         .merge(workspaces::http::routes())

@@ -1,0 +1,89 @@
+//! Rows of settings' versions.
+
+use crate::platform::db::Tx;
+use crate::platform::fault::Answer;
+use envforge_core::id::{Id, SettingVersionId, UserId};
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+/// A version as it lies in the database.
+pub(crate) struct Version {
+    pub(crate) name: String,
+    pub(crate) number: u64,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) reason: String,
+    pub(crate) restored: Option<u64>,
+    pub(crate) created_by: UserId,
+    pub(crate) created_at: Timestamp,
+}
+
+fn read(row: &PgRow) -> Result<Version, sqlx::Error> {
+    Ok(Version {
+        name: row.try_get("name")?,
+        number: row.try_get::<i64, _>("version")?.cast_unsigned(),
+        sealed: row.try_get("sealed")?,
+        reason: row.try_get("reason")?,
+        restored: row.try_get::<Option<i64>, _>("restored")?.map(i64::cast_unsigned),
+        created_by: UserId::from_uuid(row.try_get("created_by")?),
+        created_at: row.try_get::<SqlTimestamp, _>("created_at")?.to_jiff(),
+    })
+}
+
+/// The newest version of a setting.
+pub(crate) async fn newest(tx: &mut Tx, name: &str) -> Answer<Option<Version>> {
+    Ok(versions(tx, name, 1).await?.pop())
+}
+
+/// The newest versions, newest first.
+pub(crate) async fn versions(tx: &mut Tx, name: &str, limit: i64) -> Answer<Vec<Version>> {
+    let rows = sqlx::query(
+        "SELECT * FROM setting_versions WHERE org_id IS NOT DISTINCT FROM current_org() AND name = $1 ORDER BY version DESC LIMIT $2",
+    )
+    .bind(name)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// A version.
+pub(crate) async fn version(tx: &mut Tx, name: &str, version: u64) -> Answer<Option<Version>> {
+    let row = sqlx::query(
+        "SELECT * FROM setting_versions WHERE org_id IS NOT DISTINCT FROM current_org() AND name = $1 AND version = $2",
+    )
+    .bind(name)
+    .bind(i64::try_from(version).unwrap_or(i64::MAX))
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.as_ref().map(read).transpose()?)
+}
+
+/// The newest version of every setting.
+pub(crate) async fn newest_of_all(tx: &mut Tx) -> Answer<Vec<Version>> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT ON (name) * FROM setting_versions WHERE org_id IS NOT DISTINCT FROM current_org() ORDER BY name, version DESC",
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Adds a version; `false` when somebody else has just added the same.
+pub(crate) async fn insert(tx: &mut Tx, id: SettingVersionId, version: &Version) -> Answer<bool> {
+    let done = sqlx::query(
+        "INSERT INTO setting_versions (id, org_id, name, version, sealed, reason, restored, created_by, created_at) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+    )
+    .bind(id.uuid())
+    .bind(&version.name)
+    .bind(version.number.cast_signed())
+    .bind(&version.sealed)
+    .bind(&version.reason)
+    .bind(version.restored.map(u64::cast_signed))
+    .bind(version.created_by.uuid())
+    .bind(version.created_at.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
