@@ -7,6 +7,7 @@
 //! - [`redact`]: ids, tokens and times out of snapshots.
 //! - [`temp_dir`]: a directory whose path is short enough for Unix sockets and reachable by unprivileged roles.
 //! - [`Browser`], [`Shell`]: a reviewer and a member of a real box, as far as its stories need them.
+//! - [`python_judge`], [`node_judge`]: independent programs that judge ours.
 //! - [`end_leftovers`]: ends what is meant to outlive a box, after a test of a whole one; [`processes_of`] finds it.
 //!
 //! The kit knows nothing of the programs it tests: what migrates a database is a closure its user passes.
@@ -17,6 +18,7 @@ mod browser;
 mod cluster;
 mod database;
 mod dirs;
+mod judges;
 mod leftovers;
 mod redact;
 mod shell;
@@ -26,6 +28,7 @@ mod wire;
 pub use browser::Browser;
 pub use database::TestDatabase;
 pub use dirs::{Slot, free_port, temp_dir};
+pub use judges::{node_judge, python_judge};
 pub use leftovers::{end_leftovers, processes_of};
 pub use redact::redact;
 pub use shell::Shell;

@@ -5,6 +5,7 @@ mod access;
 mod contract;
 mod deletion;
 mod documents;
+mod fuzz;
 mod host_stream;
 mod ledger;
 mod links;

@@ -68,7 +68,11 @@ pub(super) async fn no_such_path(request: Request) -> Response {
 
 async fn no_such_method(request: Request) -> Response {
     let message = format!("{} does not answer {}", request.uri().path(), request.method());
-    answer(Refusal::invalid("path.method", message).hint("the API is described by /v1/openapi.json"))
+    let mut response =
+        answer(Refusal::invalid("path.method", message).hint("the API is described by /v1/openapi.json"));
+    // The router adds which methods it does answer.
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
 }
 
 /// Refuses names that are not ours (DNS rebinding) and pages of other origins.

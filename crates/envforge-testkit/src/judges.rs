@@ -1,0 +1,29 @@
+//! Independent programs that judge ours: an API fuzzer, a stand-in for a cloud, an identity provider.
+//!
+//! They come from PyPI and npm, pinned in `judges/`, and are installed by `./dev test` into the folder that
+//! `ENVFORGE_JUDGES` names. Where they are missing a test that needs one is not run, and says so; in CI it fails.
+
+use std::path::PathBuf;
+
+/// A Python program of the judges, such as `schemathesis`.
+pub fn python_judge(name: &str) -> Option<PathBuf> {
+    judge(&format!("python/bin/{name}"))
+}
+
+/// A package of the judges from npm: its folder in `node_modules`.
+pub fn node_judge(package: &str) -> Option<PathBuf> {
+    judge(&format!("node_modules/{package}"))
+}
+
+fn judge(path: &str) -> Option<PathBuf> {
+    let found = std::env::var_os("ENVFORGE_JUDGES").map(|folder| PathBuf::from(folder).join(path));
+    if let Some(found) = found.filter(|found| found.exists()) {
+        return Some(found);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{path} is not installed; CI installs it by `./dev test`");
+    #[expect(clippy::print_stderr, reason = "a test that is not run must be seen")]
+    {
+        eprintln!("NOT RUN: {path} is not installed; `./dev test` installs it");
+    }
+    None
+}
