@@ -5,6 +5,7 @@
 //!
 //! What is not measured here says so by being absent: `idle`, `machine` and `capacity` need sources of load of their own.
 
+mod api;
 mod pty;
 mod report;
 mod runtimes;
@@ -21,7 +22,8 @@ use std::io::Write as _;
 use world::World;
 
 /// What can be measured, in the order of the report.
-const NAMES: [&str; 9] = ["daemon", "create", "attach", "echo", "gateway", "websocket", "thaw", "wake", "receipt"];
+const NAMES: [&str; 10] =
+    ["daemon", "create", "attach", "echo", "api", "gateway", "websocket", "thaw", "wake", "receipt"];
 
 /// `xtask bench`.
 #[derive(Debug, Args)]
@@ -70,6 +72,7 @@ async fn measure(world: &mut World, name: &str) -> anyhow::Result<Vec<Record>> {
         "create" => shells::create(world).await,
         "attach" => shells::attach(world).await,
         "echo" => shells::echo(world).await,
+        "api" => api::api(world).await,
         "gateway" => traffic::gateway(world).await,
         "websocket" => traffic::websocket(world).await,
         "thaw" => runtimes::thaw(world).await,
