@@ -4,6 +4,7 @@
 //! sentence there. Every verb takes `--json`; what a person would be asked has a flag.
 
 use clap::{Args, Parser, Subcommand};
+use envforge_core::job::{JobState, Queue};
 use envforge_core::name::Slug;
 use envforge_core::size::Size;
 use std::path::PathBuf;
@@ -73,6 +74,9 @@ pub enum Verb {
     /// See, change and restore settings of the org or the installation
     #[command(subcommand)]
     Setting(SettingVerb),
+    /// Operate the installation
+    #[command(subcommand)]
+    Admin(AdminVerb),
     /// Start a program in a session of its own (used by `up` to start the one box)
     #[command(hide = true)]
     Detached(Detached),
@@ -320,6 +324,51 @@ pub enum LedgerVerb {
         #[arg(long, value_name = "PUBLIC KEY")]
         key: Option<String>,
     },
+}
+
+/// `envforge admin …`.
+#[derive(Debug, Subcommand)]
+pub enum AdminVerb {
+    /// See, retry and cancel background jobs
+    #[command(subcommand)]
+    Jobs(JobsVerb),
+}
+
+/// `envforge admin jobs …`.
+#[derive(Debug, Subcommand)]
+pub enum JobsVerb {
+    /// List background jobs, newest first
+    List(JobsList),
+    /// Run a job again that did not succeed, or one that waits at once
+    Retry {
+        /// The job's id, `bgjob_…`
+        job: String,
+    },
+    /// Cancel a job; one that runs is told to end
+    Cancel {
+        /// The job's id, `bgjob_…`
+        job: String,
+    },
+}
+
+/// `envforge admin jobs list`.
+#[derive(Debug, Args)]
+pub struct JobsList {
+    /// Only of this queue: default, ai, sandbox, github or deployments
+    #[arg(long)]
+    pub queue: Option<Queue>,
+    /// Only in this state: waiting, running, done, failed, cancelled or dead
+    #[arg(long)]
+    pub state: Option<JobState>,
+    /// Only of this kind
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// Only older than this job
+    #[arg(long, value_name = "JOB")]
+    pub before: Option<String>,
+    /// How many, at most 200
+    #[arg(long, short = 'n', default_value_t = 50)]
+    pub limit: u32,
 }
 
 /// `envforge detached`.

@@ -80,6 +80,7 @@ async fn dispatch(ctx: &mut Context<'_>, verb: Verb) -> Result<ExitCode, Refusal
         Verb::Doctor => commands::doctor::doctor(ctx).await,
         Verb::Ledger(verb) => commands::ledger::ledger(ctx, verb).await,
         Verb::Setting(verb) => commands::setting::setting(ctx, verb).await,
+        Verb::Admin(verb) => commands::admin::admin(ctx, verb).await,
         Verb::Detached(detached) => onebox::detached(&detached),
     }
 }

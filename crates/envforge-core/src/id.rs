@@ -113,6 +113,8 @@ ids! {
     ApiKeyId = "key";
     /// A key that encrypts values at rest.
     DataKeyId = "dk";
+    /// A background job of the control plane.
+    BackgroundJobId = "bgjob";
     /// A durable order from the control plane to a host daemon.
     CommandId = "cmd";
     /// One ledger event.
@@ -121,6 +123,8 @@ ids! {
     HostId = "host";
     /// A test or job run by `envforge run`.
     JobId = "job";
+    /// One server's hold on a background job it runs.
+    LeaseId = "lease";
     /// A signed link.
     LinkId = "link";
     /// An organization.

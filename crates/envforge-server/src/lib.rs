@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod vault;
 pub mod accounts;
 pub mod settings;
+pub mod queues;
 pub mod hosts;
 pub mod projects;
 pub mod workspaces;

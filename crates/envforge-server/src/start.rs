@@ -5,17 +5,21 @@ use crate::app::{App, Parts};
 use crate::gateways;
 use crate::hosts;
 use crate::ledger;
+use crate::links;
 use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
 use crate::platform::http;
+use crate::platform::jobs::{self, Registry};
 use crate::platform::keys::{KeyWrappers, LocalKey};
+use crate::queues;
 use crate::runtimes;
 use crate::vault::ops::Unwrapped;
 use anyhow::Context as _;
 use envforge_api::ambient::{SystemClock, SystemEntropy};
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::{Clock, Entropy};
+use envforge_core::schedule::Schedule;
 use envforge_core::token::{Keyring, Signer};
 use std::io;
 use std::net::SocketAddr;
@@ -91,7 +95,8 @@ impl Server {
         app.spawn("notifications", app.bus.clone().hear_others(app.db.pool().clone()));
         app.spawn("sealer", ledger::jobs::run(app.clone()));
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));
-        // Not one that is dropped at the stop: it has a last word.
+        // Not ones that are dropped at the stop: they have a last word.
+        tasks.spawn(jobs::run(app.clone(), registry()));
         tasks.spawn(gateways::jobs::run(app.clone(), unverified.clone()));
         app.spawn("uplinks", serve_uplinks(app.clone()));
         let public = http::public(app.clone());
@@ -115,6 +120,15 @@ impl Server {
         tracing::info!(%local_addr, "the control plane listens");
         Ok(RunningServer { local_addr, app, tasks })
     }
+}
+
+/// All kinds of background jobs, and when those of the installation are due.
+fn registry() -> Registry {
+    let every = |minutes| Schedule::Every { minutes };
+    Registry::default()
+        .recurring(every(10), &hosts::jobs::ForgetAnswered {})
+        .recurring(every(60), &links::jobs::ForgetSessions {})
+        .recurring(every(60), &queues::jobs::ForgetFinished {})
 }
 
 async fn serve_uplinks(app: App) {

@@ -4,6 +4,7 @@
 //! or from the environment where the product honours a name (`DATABASE_URL`).
 
 use clap::{Args, Parser, Subcommand};
+use envforge_core::job::Queue;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -177,6 +178,9 @@ pub(crate) struct ServerArguments {
     /// File with the key gateways show
     #[arg(long, value_name = "FILE")]
     pub(crate) gateway_key_file: PathBuf,
+    /// How many background jobs of a queue run at a time, such as `ai=2`; 0 leaves them to other servers
+    #[arg(long, value_name = "QUEUE=N", value_parser = queue_concurrency)]
+    pub(crate) queue_concurrency: Vec<(Queue, usize)>,
     /// On the first start make this org, its owner and a host
     #[arg(long, value_name = "SLUG", requires = "owner_key_file", requires = "host_token_file")]
     pub(crate) bootstrap_org: Option<String>,
@@ -188,6 +192,17 @@ pub(crate) struct ServerArguments {
     pub(crate) host_token_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) supervised: Supervised,
+}
+
+/// Most jobs of one queue that one server runs at a time.
+const CONCURRENCY_MAX: usize = 1_000;
+
+fn queue_concurrency(text: &str) -> Result<(Queue, usize), String> {
+    let (queue, number) = text.split_once('=').ok_or("write a queue and a number: `ai=2`")?;
+    match number.parse() {
+        Ok(number) if number <= CONCURRENCY_MAX => Ok((queue.parse()?, number)),
+        _ => Err(format!("`{number}` is not a number from 0 to {CONCURRENCY_MAX}")),
+    }
 }
 
 /// `envforged gateway`.

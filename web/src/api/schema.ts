@@ -205,6 +205,195 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Background jobs, newest first. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Only of this queue. */
+                    queue?: components["schemas"]["Queue"];
+                    /** @description Only in this state. */
+                    state?: components["schemas"]["JobState"];
+                    /** @description Only of this kind. */
+                    kind?: string;
+                    /** @description Only older than this job: `next` of the page before. */
+                    before?: string;
+                    /** @description How many; 50 when absent, at most 200. */
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["BackgroundJobs"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/jobs/{job}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel a job; one that runs is told to end. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Job id */
+                    job: components["schemas"]["BackgroundJobId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["BackgroundJob"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/jobs/{job}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run a job again that did not succeed, or one that waits at once. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Job id */
+                    job: components["schemas"]["BackgroundJobId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["BackgroundJob"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/queues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Queues of background jobs, counted over all servers. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Queues"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/settings": {
         parameters: {
             query?: never;
@@ -1824,6 +2013,57 @@ export interface components {
             /** @description The window. */
             window: components["schemas"]["WindowId"];
         };
+        /** @description A background job. */
+        BackgroundJob: {
+            /** @description What to do it with: references, never secrets. */
+            arguments: Record<string, never>;
+            /**
+             * Format: int32
+             * @description Attempts so far, with the one under way.
+             */
+            attempt: number;
+            /** @description Whether it was asked to end and has not yet. */
+            cancelling: boolean;
+            /** @description When it was enqueued. */
+            created_at: string;
+            /** @description Why the last attempt failed, or why it waits. */
+            error?: string | null;
+            /** @description When it was finished. */
+            finished_at?: string | null;
+            /** @description The job. */
+            id: components["schemas"]["BackgroundJobId"];
+            /** @description What it does. */
+            kind: string;
+            /**
+             * Format: int32
+             * @description Most attempts.
+             */
+            max_attempts: number;
+            org?: components["schemas"]["OrgId"] | null;
+            /**
+             * Format: int32
+             * @description Larger runs first.
+             */
+            priority: number;
+            /** @description Its queue. */
+            queue: components["schemas"]["Queue"];
+            /** @description When it is due. */
+            run_at: string;
+            /** @description When the last attempt began. */
+            started_at?: string | null;
+            /** @description How far it is. */
+            state: components["schemas"]["JobState"];
+            /** @description At most one job of this kind and org with this key is not finished. */
+            unique_key?: string | null;
+        };
+        /** @description A background job of the control plane. */
+        BackgroundJobId: string;
+        /** @description A page of jobs. */
+        BackgroundJobs: {
+            /** @description Newest first. */
+            jobs: components["schemas"]["BackgroundJob"][];
+            next?: components["schemas"]["BackgroundJobId"] | null;
+        };
         /** @description A cap on awake minutes per calendar month (UTC). */
         Cap: {
             /**
@@ -2069,6 +2309,11 @@ export interface components {
         };
         /** @description A test or job run by `envforge run`. */
         JobId: string;
+        /**
+         * @description How far a job is.
+         * @enum {string}
+         */
+        JobState: "waiting" | "running" | "done" | "failed" | "cancelled" | "dead";
         /** @description An export of the org's chain of the ledger, verifiable offline with `envforge ledger verify`. */
         LedgerExport: {
             /** @description Signed statement about the head. */
@@ -2217,6 +2462,58 @@ export interface components {
             id: string;
             /** @description The 32 bytes in unpadded base64url. */
             key: string;
+        };
+        /**
+         * @description Where jobs wait, by what they wait for.
+         * @enum {string}
+         */
+        Queue: "default" | "ai" | "sandbox" | "github" | "deployments";
+        /** @description A queue, over all servers. */
+        QueueStatus: {
+            /**
+             * Format: int64
+             * @description Jobs a person ended.
+             */
+            cancelled: number;
+            /**
+             * Format: int32
+             * @description How many of its jobs one server runs at a time.
+             */
+            concurrency: number;
+            /**
+             * Format: int64
+             * @description Dead letters.
+             */
+            dead: number;
+            /**
+             * Format: int64
+             * @description Jobs that succeeded and are still kept.
+             */
+            done: number;
+            /**
+             * Format: int64
+             * @description Jobs whose handler gave up.
+             */
+            failed: number;
+            /** @description Since when the longest waiting of the jobs that are due is due. */
+            oldest_due_at?: string | null;
+            /** @description The queue. */
+            queue: components["schemas"]["Queue"];
+            /**
+             * Format: int64
+             * @description Jobs that run.
+             */
+            running: number;
+            /**
+             * Format: int64
+             * @description Jobs that wait, due or not.
+             */
+            waiting: number;
+        };
+        /** @description All queues. */
+        Queues: {
+            /** @description All there are. */
+            queues: components["schemas"]["QueueStatus"][];
         };
         /**
          * @description The state of a part.

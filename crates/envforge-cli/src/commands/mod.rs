@@ -1,5 +1,6 @@
 //! A file per verb. Each takes the context and its arguments, and returns how the program ends, or the refusal.
 
+pub(crate) mod admin;
 pub(crate) mod attach;
 pub(crate) mod doctor;
 pub(crate) mod ledger;

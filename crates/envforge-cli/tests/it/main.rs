@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start the program and measure how long they wait for it")]
 #![allow(clippy::needless_raw_string_hashes, reason = "the snapshots are written by a tool")]
 
+mod admin;
 mod attach;
 mod errors;
 mod ledger;

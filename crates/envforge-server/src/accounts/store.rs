@@ -70,6 +70,12 @@ pub(crate) async fn system_any_org(tx: &mut Tx) -> Answer<bool> {
     Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM system_org_ids())").fetch_one(tx.conn()).await?)
 }
 
+/// Every org, for what is done in each of them.
+pub(crate) async fn system_orgs(db: &Db) -> Answer<Vec<OrgScope>> {
+    let orgs: Vec<Uuid> = sqlx::query_scalar("SELECT system_org_ids()").fetch_all(db.pool()).await?;
+    Ok(orgs.into_iter().map(|org| OrgScope::established(OrgId::from_uuid(org))).collect())
+}
+
 pub(crate) async fn insert_org(tx: &mut Tx, id: OrgId, slug: &Slug, now: Timestamp) -> Answer<()> {
     sqlx::query("INSERT INTO orgs (org_id, slug, name, created_at) VALUES ($1, $2, $2, $3)")
         .bind(id.uuid())

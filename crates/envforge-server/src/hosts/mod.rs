@@ -6,5 +6,6 @@
 //! ([`crate::control`] does the sending).
 
 pub mod http;
+pub mod jobs;
 pub mod ops;
 pub(crate) mod store;

@@ -5,5 +5,6 @@
 //! good: a link that leads to an error teaches people to distrust links.
 
 pub mod http;
+pub mod jobs;
 pub mod ops;
 pub(crate) mod store;

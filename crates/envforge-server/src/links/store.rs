@@ -129,3 +129,12 @@ pub(crate) async fn system_revoked_links(db: &Db, now: Timestamp) -> Answer<Vec<
         sqlx::query_scalar("SELECT system_revoked_links($1)").bind(now.to_sqlx()).fetch_all(db.pool()).await?;
     Ok(ids.into_iter().map(LinkId::from_uuid).collect())
 }
+
+/// Deletes the org's browser sessions that expired before `before`; how many.
+pub(crate) async fn forget_sessions(tx: &mut Tx, before: Timestamp) -> Answer<u64> {
+    let done = sqlx::query("DELETE FROM link_sessions WHERE org_id = current_org() AND expires_at < $1")
+        .bind(before.to_sqlx())
+        .execute(tx.conn())
+        .await?;
+    Ok(done.rows_affected())
+}

@@ -5,7 +5,7 @@
 //! harmless, missing one is mended by each listener's own timer. When the database connection that listens was
 //! lost, [`Nudge::Resync`] says that anything may have been missed.
 
-use envforge_core::id::{HostId, LinkId, OrgId, WorkspaceId};
+use envforge_core::id::{BackgroundJobId, HostId, LinkId, OrgId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgListener;
 use std::time::Duration;
@@ -39,6 +39,13 @@ pub enum Nudge {
     Ledger {
         /// The chain.
         org: Option<OrgId>,
+    },
+    /// Jobs were enqueued.
+    Jobs,
+    /// A job that runs was asked to end.
+    JobCancelled {
+        /// The job.
+        job: BackgroundJobId,
     },
     /// A setting; `None` is one of the installation's.
     Setting {

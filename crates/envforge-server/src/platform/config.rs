@@ -1,7 +1,9 @@
 //! What a server is told when it starts. `envforged` fills it from flags, files and environment.
 
+use envforge_core::job::Queue;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -34,6 +36,8 @@ pub struct ServerConfig {
     pub gateway_key: Secret,
     /// Prices in force; by default a box of one's own costs nothing.
     pub prices: Prices,
+    /// How many jobs of a queue this server runs at a time, where it is not the queue's default; 0 leaves them to others.
+    pub queue_concurrency: BTreeMap<Queue, usize>,
     /// What to make on the first start, so that the one box needs no sign-up.
     pub bootstrap: Option<Bootstrap>,
 }
@@ -50,6 +54,11 @@ pub struct Bootstrap {
 }
 
 impl ServerConfig {
+    /// How many jobs of a queue this server runs at a time.
+    pub fn concurrency(&self, queue: Queue) -> usize {
+        self.queue_concurrency.get(&queue).copied().unwrap_or_else(|| queue.concurrency())
+    }
+
     /// The origin of a dev host.
     pub fn dev_url(&self, label: &str) -> String {
         let port = self.gateway_url_port.map_or_else(String::new, |port| format!(":{port}"));

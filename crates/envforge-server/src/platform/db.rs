@@ -62,6 +62,12 @@ impl Db {
         Ok(Tx { inner, org: Some(scope.0), nudges: Vec::new(), bus: self.bus.clone() })
     }
 
+    /// Begins a transaction of the installation that may see and change the jobs of every org.
+    pub(crate) async fn begin_jobs(&self) -> Answer<Tx> {
+        let inner = self.pool.begin_with("BEGIN; SET LOCAL envforge.jobs = 'on'").await?;
+        Ok(Tx { inner, org: None, nudges: Vec::new(), bus: self.bus.clone() })
+    }
+
     /// Begins a transaction of the installation, outside any org.
     pub async fn begin_installation(&self) -> Answer<Tx> {
         Ok(Tx { inner: self.pool.begin().await?, org: None, nudges: Vec::new(), bus: self.bus.clone() })
@@ -134,6 +140,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "link_limits", include_str!("../../migrations/0004_link_limits.sql")),
     (5, "sleep_cause", include_str!("../../migrations/0005_sleep_cause.sql")),
     (6, "credentials", include_str!("../../migrations/0006_credentials.sql")),
+    (8, "jobs", include_str!("../../migrations/0008_jobs.sql")),
     (15, "settings", include_str!("../../migrations/0015_settings.sql")),
 ];
 

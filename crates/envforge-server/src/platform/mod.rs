@@ -7,4 +7,5 @@ pub mod fault;
 pub mod fd;
 pub mod http;
 pub mod keys;
+pub mod jobs;
 pub mod storable;

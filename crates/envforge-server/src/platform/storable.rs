@@ -27,11 +27,22 @@ fn clean(value: &mut Value) {
 }
 
 fn clean_text(text: &mut String) {
+    clean_to(text, TEXT_MAX);
+}
+
+fn clean_to(text: &mut String, max: usize) {
     text.retain(|c| matches!(c, '\n' | '\t') || !c.is_control());
-    if text.len() > TEXT_MAX {
-        text.truncate(text.floor_char_boundary(TEXT_MAX - CUT.len()));
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max - CUT.len()));
         text.push_str(CUT);
     }
+}
+
+/// A text made storable, of at most `max` bytes.
+pub fn text(text: &str, max: usize) -> String {
+    let mut text = text.to_owned();
+    clean_to(&mut text, max);
+    text
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use envforge_core::id::{Id as _, WindowId};
 use envforge_core::idle::{self, IdleVerdict};
 use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeState, SleepTier};
 use envforge_core::usage::{CapMode, WindowFact};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::time::Duration;
 
 /// How often it looks.
@@ -29,24 +29,15 @@ const EVERY: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
 /// The longest it waits.
 const AGAIN_MAX: SignedDuration = SignedDuration::from_mins(5);
-/// Commands are kept for so long after their answer.
-const KEEP_ANSWERED: SignedDuration = SignedDuration::from_hours(24);
-/// How often those that are older are deleted.
-const FORGET_EVERY: Duration = Duration::from_mins(10);
 
 /// Reconciles for ever.
 pub async fn run(app: App) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut forgets = tokio::time::interval(FORGET_EVERY);
     loop {
-        tokio::select! {
-            _ = tick.tick() => if let Err(fault) = round(&app).await {
-                tracing::warn!(%fault, "runtimes could not be looked at, they will be again");
-            },
-            _ = forgets.tick() => if let Err(fault) = forget(&app).await {
-                tracing::warn!(%fault, "old commands could not be deleted, they will be");
-            },
+        tick.tick().await;
+        if let Err(fault) = round(&app).await {
+            tracing::warn!(%fault, "runtimes could not be looked at, they will be again");
         }
     }
 }
@@ -113,18 +104,6 @@ async fn order_again(app: &App, org: OrgScope) -> Answer<usize> {
 /// How long after its `tries`th failure an order is given again.
 fn again_after(tries: u32) -> SignedDuration {
     AGAIN_AFTER.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(AGAIN_MAX)
-}
-
-/// Deletes what was answered long ago, in every org the reconciler looks at.
-pub async fn forget(app: &App) -> Answer<()> {
-    let before = app.now().checked_sub(KEEP_ANSWERED).unwrap_or(Timestamp::MIN);
-    for org in store::system_orgs_with_live_runtimes(&app.db).await? {
-        let mut tx = app.db.begin(org).await?;
-        let forgotten = hosts::store::forget_answered(&mut tx, before).await?;
-        tx.commit().await?;
-        tracing::debug!(forgotten, "answered commands were deleted");
-    }
-    Ok(())
 }
 
 async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {

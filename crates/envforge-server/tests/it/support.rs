@@ -24,7 +24,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +67,11 @@ impl Drop for TestServer {
 
 impl TestServer {
     pub(crate) async fn start() -> Self {
+        Self::configured(|_| {}).await
+    }
+
+    /// One whose configuration differs from the usual.
+    pub(crate) async fn configured(adjust: impl FnOnce(&mut ServerConfig)) -> Self {
         let fingerprint = schema_fingerprint();
         let database = TestDatabase::new(&fingerprint, async |owner, password| {
             migrate(owner, &Secret::new(password.to_owned())).await
@@ -74,7 +79,7 @@ impl TestServer {
         .await;
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let config = ServerConfig {
+        let mut config = ServerConfig {
             database_url: Secret::new(database.app_url()),
             listen: "127.0.0.1:0".parse().unwrap(),
             internal_socket: at("server.sock"),
@@ -88,12 +93,14 @@ impl TestServer {
             key_encryption_keys: vec![Secret::new("22".repeat(32))],
             gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
             prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
+            queue_concurrency: BTreeMap::new(),
             bootstrap: Some(Bootstrap {
                 org: "acme".to_owned(),
                 owner_key_file: at("owner.key"),
                 host_token_file: at("host.token"),
             }),
         };
+        adjust(&mut config);
         let clock = Arc::new(FixedClock::new(Timestamp::from_second(1_760_000_000).unwrap()));
         let cancel = CancellationToken::new();
         let server =
@@ -115,6 +122,14 @@ impl TestServer {
         self.server = started.unwrap();
         let key = std::fs::read_to_string(self.path("owner.key")).unwrap().trim().to_owned();
         self.owner = client(&self.server, &key);
+    }
+
+    /// Another server on the same database.
+    pub(crate) async fn another(&self, clock: Arc<FixedClock>, cancel: CancellationToken) -> RunningServer {
+        let mut config = self.config.clone();
+        config.internal_socket = self.path("another.sock");
+        config.uplink_path = self.path("another-uplink.sock");
+        Server::start_with(config, clock, Arc::new(SystemEntropy), cancel).await.unwrap()
     }
 
     /// One look of the reconciler.

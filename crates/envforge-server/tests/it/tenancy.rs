@@ -63,6 +63,10 @@ async fn something_of_everything(server: &TestServer) {
     let (app, scope) = (server.server.app(), server.scope("acme").await);
     let mut tx = app.db.begin(scope).await.unwrap();
     envforge_server::vault::ops::seal(app, &mut tx, "here", &"value".to_owned().into()).await.unwrap();
+    sqlx::query("INSERT INTO jobs (id, org_id, queue, kind, arguments, priority, max_attempts, run_at, created_at) VALUES (gen_random_uuid(), current_org(), 'default', 'test.none', '{}', 0, 1, now(), now())")
+        .execute(tx.conn())
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     wait_until("the visit is sealed", async || {
         let exported: LedgerExport = server.owner.get("/v1/orgs/acme/ledger").await.unwrap();

@@ -3,7 +3,7 @@
 //! The document is checked in as `docs/reference/openapi.json`; a test fails when it differs.
 
 use crate::app::App;
-use crate::{accounts, hosts, ledger, links, projects, runs, runtimes, settings, streams, usage, workspaces};
+use crate::{accounts, hosts, ledger, links, projects, queues, runs, runtimes, settings, streams, usage, workspaces};
 use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -34,6 +34,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(runs::http::routes())
         .merge(streams::http::routes())
         .merge(ledger::http::routes())
+        .merge(queues::http::routes())
 }
 
 /// The document.

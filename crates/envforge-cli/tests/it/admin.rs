@@ -1,0 +1,74 @@
+//! What the installation's operator does.
+
+use crate::support::{Server, ok, refused, run};
+use expect_test::expect;
+use serde_json::{Value, json};
+
+const JOB: &str = "bgjob_00000000000000000000000000000001";
+
+fn job(state: &str) -> Value {
+    json!({ "id": JOB, "queue": "github", "kind": "repository.sync", "arguments": {}, "org": null, "priority": 0,
+        "unique_key": null, "state": state, "attempt": 2, "max_attempts": 10, "run_at": "2026-11-21T06:00:00Z",
+        "error": "the connection was reset\nat line 1", "cancelling": state == "running",
+        "created_at": "2026-11-21T05:00:00Z", "started_at": "2026-11-21T05:59:00Z", "finished_at": null })
+}
+
+// proves OPS-3
+#[test]
+fn background_jobs_are_listed() {
+    let server = Server::acme();
+    let page = json!({ "jobs": [job("waiting"), job("running")], "next": JOB });
+    let path = "/v1/operator/jobs?limit=2&queue=github&kind=repository%2Esync";
+    server.route(&format!("GET {path}"), ok(&page));
+    let list = ["admin", "jobs", "list", "-n", "2", "--queue", "github", "--kind", "repository.sync"];
+    expect![[r#"
+        exit: 0
+        --- stdout
+        JOB                                     QUEUE   KIND             STATE       ATTEMPT  AT                       ERROR
+        bgjob_00000000000000000000000000000001  github  repository.sync  waiting     2/10     2026-11-21 06:00:00 UTC  the connection was reset
+        bgjob_00000000000000000000000000000001  github  repository.sync  cancelling  2/10     2026-11-21 05:59:00 UTC  the connection was reset
+        --- stderr
+        there are more: `--before bgjob_00000000000000000000000000000001`
+    "#]]
+    .assert_eq(&run(&server, &list));
+    let json = run(&server, &[&list[..], &["--json"]].concat());
+    assert!(json.contains("\"max_attempts\":10") && json.starts_with("exit: 0"), "{json}");
+}
+
+// proves OPS-3
+#[test]
+fn a_background_job_is_retried_and_cancelled() {
+    let server = Server::acme();
+    server.route(&format!("POST /v1/operator/jobs/{JOB}/retry"), ok(&job("waiting")));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        bgjob_00000000000000000000000000000001 waits to be run again
+        --- stderr
+    "#]]
+    .assert_eq(&run(&server, &["admin", "jobs", "retry", JOB]));
+    server.route(&format!("POST /v1/operator/jobs/{JOB}/cancel"), ok(&job("running")));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        bgjob_00000000000000000000000000000001 was told to end
+        --- stderr
+    "#]]
+    .assert_eq(&run(&server, &["admin", "jobs", "cancel", JOB]));
+    let code = "access.operator_only";
+    let no = refused(403, "forbidden", code, "this is for the installation's operator", None);
+    server.route("POST /v1/operator/jobs/bgjob_2/cancel", no);
+    expect![[r#"
+        exit: 3
+        --- stdout
+        --- stderr
+        error: this is for the installation's operator
+    "#]]
+    .assert_eq(&run(&server, &["admin", "jobs", "cancel", "bgjob_2"]));
+    expect![[r#"
+        exit: 2
+        --- stdout
+        {"error":{"code":"usage","message":"invalid value 'nothing' for '--state <STATE>': `nothing` is not a state; there are waiting, running, done, failed, cancelled, dead","hint":"`envforge help` shows verbs and flags","kind":"invalid"}}
+        --- stderr
+    "#]].assert_eq(&run(&server, &["admin", "jobs", "list", "--state", "nothing", "--json"]));
+}
