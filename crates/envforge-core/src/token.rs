@@ -109,6 +109,14 @@ pub struct PublicKey {
     pub key: String,
 }
 
+impl PublicKey {
+    /// From its 32 bytes in unpadded base64url, as people note it down.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let bytes = BASE64.decode(text).ok().filter(|bytes| bytes.len() == 32)?;
+        Some(Self { id: key_id(&bytes), key: text.to_owned() })
+    }
+}
+
 /// The public keys a verifier trusts.
 #[derive(Debug, Clone, Default)]
 pub struct Keyring(BTreeMap<String, Vec<u8>>);
