@@ -1,5 +1,6 @@
 //! What every operation is given first: database, clock, random source, signer, bus, configuration.
 
+use crate::ledger;
 use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub key_wrappers: KeyWrappers,
     /// Data keys unwrapped by them, for a while.
     pub unwrapped: Unwrapped,
+    /// What this process remembers of the ledger.
+    pub ledger: ledger::Memory,
     /// Configuration.
     pub config: ServerConfig,
     /// Uplinks of hosts to the terminal relay here.
@@ -46,6 +49,12 @@ pub struct Parts {
     pub cancel: CancellationToken,
     /// Owns every background task.
     pub tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("App")
+    }
 }
 
 impl App {

@@ -82,6 +82,7 @@ impl Server {
             keyring,
             key_wrappers,
             unwrapped: Unwrapped::default(),
+            ledger: ledger::Memory::default(),
             config,
             uplinks,
             cancel,
@@ -94,9 +95,14 @@ impl Server {
         let unverified = gateways::jobs::Unverified::default();
         app.spawn("notifications", app.bus.clone().hear_others(app.db.pool().clone()));
         app.spawn("sealer", ledger::jobs::run(app.clone()));
+        app.spawn("verifier", ledger::jobs::run_verifier(app.clone()));
+        if let Some(days) = app.config.ledger_retention_days {
+            app.spawn("pruning", ledger::jobs::run_pruning(app.clone(), days));
+        }
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));
         // Not ones that are dropped at the stop: they have a last word.
         tasks.spawn(jobs::run(app.clone(), registry()));
+        tasks.spawn(ledger::jobs::run_refusals(app.clone()));
         tasks.spawn(gateways::jobs::run(app.clone(), unverified.clone()));
         app.spawn("uplinks", serve_uplinks(app.clone()));
         let public = http::public(app.clone());

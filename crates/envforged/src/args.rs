@@ -90,6 +90,8 @@ pub(crate) struct AllArguments {
     #[arg(long, value_name = "USER", default_value = "postgres")]
     pub(crate) postgres_user: String,
     #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
+    #[command(flatten)]
     pub(crate) machine: MachineArguments,
 }
 
@@ -129,6 +131,15 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+}
+
+/// How long the ledger is kept.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct LedgerArguments {
+    /// Prune ledger events older than this many days, but those that receipts are made from; without it they are kept
+    /// for ever
+    #[arg(long, value_name = "DAYS", env = "ENVFORGE_LEDGER_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(30..=36_500))]
+    pub(crate) ledger_retention_days: Option<u32>,
 }
 
 /// Given by the supervisor to its children.
@@ -190,6 +201,8 @@ pub(crate) struct ServerArguments {
     /// Where the first start writes the host's registration token
     #[arg(long, value_name = "FILE")]
     pub(crate) host_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
     #[command(flatten)]
     pub(crate) supervised: Supervised,
 }

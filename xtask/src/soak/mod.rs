@@ -229,9 +229,10 @@ impl State {
         self.eventually(Deed::Type, "").await?;
         self.eventually(Deed::Stop, "").await?;
         let folder = self.world.repository.clone();
-        let export: PathBuf = self.world.installation.data_dir.join("ledger.json");
+        let export: PathBuf = self.world.installation.data_dir.join("ledger.jsonl");
         let path = export.to_string_lossy().into_owned();
-        for arguments in [["ledger", "export", "--output", &path].as_slice(), ["ledger", "verify", &path].as_slice()] {
+        let verify = ["ledger", "verify", "--trust-its-key", &path];
+        for arguments in [["ledger", "export", &path].as_slice(), verify.as_slice()] {
             let output = self.world.installation.envforge(&folder, arguments).await?;
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             ensure!(output.status.success(), "`envforge {}`: {}", arguments.join(" "), said.trim());

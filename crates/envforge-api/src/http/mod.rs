@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod jobs;
+pub mod ledger;
 pub mod links;
 pub mod projects;
 pub mod runs;

@@ -1,9 +1,7 @@
-//! Usage, receipts and the ledger.
+//! Usage and receipts.
 
-use envforge_core::ledger::{Checkpoint, SealedEvent};
 use envforge_core::runtime::RuntimeState;
 use envforge_core::size::Size;
-use envforge_core::token::PublicKey;
 use envforge_core::usage::{Cap, CapPosture, Receipt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,15 +41,4 @@ pub struct WorkspaceUsage {
 pub struct SetCap {
     /// The new cap.
     pub cap: Cap,
-}
-
-/// An export of the org's chain of the ledger, verifiable offline with `envforge ledger verify`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct LedgerExport {
-    /// Sealed events, oldest first.
-    pub events: Vec<SealedEvent>,
-    /// Signed statement about the head.
-    pub checkpoint: Checkpoint,
-    /// Keys that sign checkpoints.
-    pub keys: Vec<PublicKey>,
 }

@@ -113,7 +113,7 @@ impl Server {
         server.route("GET /v1/health", ok(&json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })));
         server.route(
             "GET /v1/me",
-            ok(&json!({ "user": "user_00000000000000000000000000000001", "name": "Ada",
+            ok(&json!({ "user": "user_00000000000000000000000000000001", "name": "Ada", "is_operator": true, "scopes": [],
                 "orgs": [{ "org": ORG_ID, "slug": "acme", "role": "owner" }] })),
         );
         server

@@ -1,20 +1,43 @@
-//! Ledger rows.
+//! Ledger rows. Statements name their chain themselves: the policies' own condition can't use an index.
 
 use crate::platform::db::{Db, Tx};
 use crate::platform::fault::Answer;
+use envforge_api::http::ledger::{LedgerBreak, LedgerOrder, ListedEvent};
 use envforge_core::id::{EventId, Id as _, OrgId, WorkspaceId};
-use envforge_core::ledger::{Checkpoint, Event, GENESIS, Seal, SealedEvent};
+use envforge_core::ledger::{Anchor, Checkpoint, Event, Hash, Seal, SealedEvent, whole_milliseconds};
+use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use serde_json::Value;
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::{Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
 
-fn event(row: &PgRow) -> Result<Event, sqlx::Error> {
+/// The rows of this transaction's chain, by the index of their table.
+macro_rules! ours {
+    ($table:literal) => {
+        concat!("coalesce(", $table, ".org_id, '00000000-0000-0000-0000-000000000000') = current_chain()")
+    };
+}
+
+type Row<T> = Result<T, sqlx::Error>;
+
+fn decoded<T, E: std::error::Error + Send + Sync + 'static>(result: Result<T, E>) -> Row<T> {
+    result.map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+fn org(row: &PgRow) -> Row<Option<OrgId>> {
+    Ok(row.try_get::<Option<Uuid>, _>("org_id")?.map(OrgId::from_uuid))
+}
+
+fn at(row: &PgRow, column: &str) -> Row<Timestamp> {
+    Ok(row.try_get::<SqlTimestamp, _>(column)?.to_jiff())
+}
+
+fn event(row: &PgRow) -> Row<Event> {
     Ok(Event {
         id: EventId::from_uuid(row.try_get("id")?),
-        org: row.try_get::<Option<Uuid>, _>("org_id")?.map(OrgId::from_uuid),
-        at: row.try_get::<SqlTimestamp, _>("at")?.to_jiff(),
+        org: org(row)?,
+        at: at(row, "at")?,
         actor: row.try_get("actor")?,
         verb: row.try_get("verb")?,
         subject: row.try_get("subject")?,
@@ -23,10 +46,33 @@ fn event(row: &PgRow) -> Result<Event, sqlx::Error> {
     })
 }
 
-/// Appends an event.
+fn hash(row: &PgRow, column: &str) -> Row<Hash> {
+    decoded(row.try_get::<&str, _>(column)?.parse())
+}
+
+fn seal(row: &PgRow) -> Row<Seal> {
+    Ok(Seal { position: row.try_get::<i64, _>("position")?.cast_unsigned(), hash: hash(row, "hash")? })
+}
+
+fn checkpoint(row: &PgRow) -> Row<Checkpoint> {
+    let Seal { position, hash } = seal(row)?;
+    let at = whole_milliseconds(at(row, "at")?);
+    Ok(Checkpoint {
+        org: org(row)?,
+        position,
+        hash,
+        at,
+        key: row.try_get("key")?,
+        signature: row.try_get("signature")?,
+    })
+}
+
+/// Appends an event, and notes that it has no place yet.
 pub(crate) async fn insert(tx: &mut Tx, event: &Event) -> Answer<()> {
     sqlx::query(
-        "INSERT INTO ledger_events (id, org_id, at, actor, verb, subject, cause, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "WITH event AS (INSERT INTO ledger_events (id, org_id, at, actor, verb, subject, cause, details) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING seq) \
+         INSERT INTO ledger_unsealed (chain, seq) SELECT current_chain(), seq FROM event",
     )
     .bind(event.id.uuid())
     .bind(event.org.map(envforge_core::id::Id::uuid))
@@ -47,40 +93,62 @@ pub(crate) async fn system_unsealed_chains(db: &Db) -> Answer<Vec<Option<OrgId>>
     Ok(orgs.into_iter().map(|org| org.map(OrgId::from_uuid)).collect())
 }
 
-/// Takes the right to seal this transaction's chain until the transaction ends; `false` when another has it.
+/// Every chain: the orgs', and the installation's.
+pub(crate) async fn system_chains(db: &Db) -> Answer<Vec<Option<OrgId>>> {
+    let orgs: Vec<Uuid> = sqlx::query_scalar("SELECT system_org_ids()").fetch_all(db.pool()).await?;
+    Ok(orgs.into_iter().map(|org| Some(OrgId::from_uuid(org))).chain([None]).collect())
+}
+
+/// Takes the right to seal or prune this transaction's chain until the transaction ends; `false` when another has it.
 pub(crate) async fn lock_chain(tx: &mut Tx) -> Answer<bool> {
     let key = tx.org().map_or(0, |org| org.uuid().as_u64_pair().1.cast_signed());
     Ok(sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)").bind(key).fetch_one(tx.conn()).await?)
 }
 
-/// The head of this transaction's chain: position and hash.
-pub(crate) async fn head(tx: &mut Tx) -> Answer<(u64, String)> {
-    let row = sqlx::query("SELECT position, hash FROM ledger_seals ORDER BY position DESC LIMIT 1")
-        .fetch_optional(tx.conn())
-        .await?;
-    match row {
-        Some(row) => Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), row.try_get(1)?)),
-        None => Ok((0, GENESIS.to_owned())),
-    }
+/// The last seal of this transaction's chain, and the checkpoint of its position, as of one moment.
+pub(crate) async fn head(tx: &mut Tx) -> Answer<(Seal, Option<Checkpoint>)> {
+    let row = sqlx::query(concat!(
+        "SELECT s.position AS head, s.hash AS head_hash, c.* FROM \
+         (SELECT position, hash FROM ledger_seals WHERE ",
+        ours!("ledger_seals"),
+        " ORDER BY position DESC LIMIT 1) s LEFT JOIN ledger_checkpoints c ON c.position = s.position AND ",
+        ours!("c")
+    ))
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(row) = row else { return Ok((Seal { position: 0, hash: Hash::GENESIS }, None)) };
+    let head = Seal { position: row.try_get::<i64, _>("head")?.cast_unsigned(), hash: hash(&row, "head_hash")? };
+    let signed = row.try_get::<Option<i64>, _>("position")?.map(|_| checkpoint(&row)).transpose()?;
+    Ok((head, signed))
 }
 
-/// Events of this transaction's chain without a seal, in the order of their writing, at most `limit`.
-pub(crate) async fn unsealed(tx: &mut Tx, limit: i64) -> Answer<Vec<Event>> {
+/// The hash at a position, if it is there.
+pub(crate) async fn hash_at(tx: &mut Tx, position: u64) -> Answer<Option<Hash>> {
+    let row = sqlx::query(concat!("SELECT hash FROM ledger_seals WHERE position = $1 AND ", ours!("ledger_seals")))
+        .bind(position.cast_signed())
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(row.map(|row| hash(&row, "hash")).transpose()?)
+}
+
+/// Events of this transaction's chain without a seal, each with its number in the order of writing, at most `limit`.
+pub(crate) async fn unsealed(tx: &mut Tx, limit: i64) -> Answer<(Vec<i64>, Vec<Event>)> {
     let rows = sqlx::query(
-        "SELECT e.* FROM ledger_events e LEFT JOIN ledger_seals s ON s.event_id = e.id WHERE s.event_id IS NULL ORDER BY e.seq LIMIT $1",
+        "SELECT e.* FROM ledger_unsealed u JOIN ledger_events e ON e.seq = u.seq WHERE u.chain = current_chain() ORDER BY u.seq LIMIT $1",
     )
     .bind(limit)
     .fetch_all(tx.conn())
     .await?;
-    Ok(rows.iter().map(event).collect::<Result<_, _>>()?)
+    let numbers = rows.iter().map(|row| row.try_get("seq")).collect::<Row<_>>()?;
+    Ok((numbers, rows.iter().map(event).collect::<Row<_>>()?))
 }
 
-/// Adds seals.
-pub(crate) async fn insert_seals(tx: &mut Tx, seals: &[(EventId, Seal)]) -> Answer<()> {
+/// Gives events their places.
+pub(crate) async fn insert_seals(tx: &mut Tx, seals: &[(EventId, Seal)], numbers: &[i64]) -> Answer<()> {
     let org = tx.org().map(envforge_core::id::Id::uuid);
     let ids: Vec<Uuid> = seals.iter().map(|(id, _)| id.uuid()).collect();
     let positions: Vec<i64> = seals.iter().map(|(_, seal)| seal.position.cast_signed()).collect();
-    let hashes: Vec<String> = seals.iter().map(|(_, seal)| seal.hash.clone()).collect();
+    let hashes: Vec<String> = seals.iter().map(|(_, seal)| seal.hash.to_string()).collect();
     sqlx::query(
         "INSERT INTO ledger_seals (event_id, org_id, position, hash) SELECT id, $1, position, hash FROM unnest($2::uuid[], $3::bigint[], $4::text[]) AS t (id, position, hash)",
     )
@@ -90,17 +158,21 @@ pub(crate) async fn insert_seals(tx: &mut Tx, seals: &[(EventId, Seal)]) -> Answ
     .bind(hashes)
     .execute(tx.conn())
     .await?;
+    sqlx::query("DELETE FROM ledger_unsealed WHERE chain = current_chain() AND seq = ANY ($1)")
+        .bind(numbers)
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
 /// Keeps a signed checkpoint.
 pub(crate) async fn insert_checkpoint(tx: &mut Tx, checkpoint: &Checkpoint) -> Answer<()> {
     sqlx::query(
-        "INSERT INTO ledger_checkpoints (org_id, position, hash, at, key, signature) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        "INSERT INTO ledger_checkpoints (org_id, position, hash, at, key, signature) VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(checkpoint.org.map(envforge_core::id::Id::uuid))
     .bind(checkpoint.position.cast_signed())
-    .bind(&checkpoint.hash)
+    .bind(checkpoint.hash.to_string())
     .bind(checkpoint.at.to_sqlx())
     .bind(&checkpoint.key)
     .bind(&checkpoint.signature)
@@ -109,19 +181,222 @@ pub(crate) async fn insert_checkpoint(tx: &mut Tx, checkpoint: &Checkpoint) -> A
     Ok(())
 }
 
-/// All sealed events of this transaction's chain, in order.
-pub(crate) async fn sealed(tx: &mut Tx) -> Answer<Vec<SealedEvent>> {
-    let rows = sqlx::query(
-        "SELECT e.*, s.position, s.hash FROM ledger_seals s JOIN ledger_events e ON e.id = s.event_id ORDER BY s.position",
-    )
+/// Sealed events of this transaction's chain after one position up to another, in order, at most `limit`.
+pub(crate) async fn sealed(tx: &mut Tx, after: u64, upto: u64, limit: i64) -> Answer<Vec<SealedEvent>> {
+    let rows = sqlx::query(concat!(
+        "SELECT e.*, s.position, s.hash FROM ledger_seals s JOIN ledger_events e ON e.id = s.event_id \
+         WHERE s.position > $1 AND s.position <= $2 AND ",
+        ours!("s"),
+        " ORDER BY s.position LIMIT $3"
+    ))
+    .bind(after.cast_signed())
+    .bind(upto.min(i64::MAX.cast_unsigned()).cast_signed())
+    .bind(limit)
     .fetch_all(tx.conn())
     .await?;
-    let mut events = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let seal = Seal { position: row.try_get::<i64, _>("position")?.cast_unsigned(), hash: row.try_get("hash")? };
-        events.push(SealedEvent { event: event(row)?, seal });
+    Ok(rows.iter().map(|row| Ok(SealedEvent { event: event(row)?, seal: seal(row)? })).collect::<Row<_>>()?)
+}
+
+/// Checkpoints of this transaction's chain after one position up to another, in order.
+pub(crate) async fn checkpoints(tx: &mut Tx, after: u64, upto: u64) -> Answer<Vec<Checkpoint>> {
+    let rows = sqlx::query(concat!(
+        "SELECT * FROM ledger_checkpoints c WHERE c.position > $1 AND c.position <= $2 AND ",
+        ours!("c"),
+        " ORDER BY c.position"
+    ))
+    .bind(after.cast_signed())
+    .bind(upto.cast_signed())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.iter().map(checkpoint).collect::<Row<_>>()?)
+}
+
+/// The newest anchor of this transaction's chain.
+pub(crate) async fn anchor(tx: &mut Tx) -> Answer<Option<Anchor>> {
+    let row =
+        sqlx::query(concat!("SELECT * FROM ledger_anchors a WHERE ", ours!("a"), " ORDER BY a.position DESC LIMIT 1"))
+            .fetch_optional(tx.conn())
+            .await?;
+    let Some(row) = row else { return Ok(None) };
+    let Seal { position, hash: end } = seal(&row)?;
+    Ok(Some(Anchor {
+        org: org(&row)?,
+        position,
+        hash: end,
+        before: at(&row, "before")?,
+        kept: row.try_get::<i64, _>("kept")?.cast_unsigned(),
+        kept_hash: hash(&row, "kept_hash")?,
+        key: row.try_get("key")?,
+        signature: row.try_get("signature")?,
+    }))
+}
+
+/// Keeps an anchor and deletes what it stands for; returns how many events that were.
+pub(crate) async fn prune(tx: &mut Tx, anchor: &Anchor) -> Answer<u64> {
+    sqlx::query(
+        "INSERT INTO ledger_anchors (org_id, position, hash, before, kept, kept_hash, key, signature) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(anchor.org.map(envforge_core::id::Id::uuid))
+    .bind(anchor.position.cast_signed())
+    .bind(anchor.hash.to_string())
+    .bind(anchor.before.to_sqlx())
+    .bind(anchor.kept.cast_signed())
+    .bind(anchor.kept_hash.to_string())
+    .bind(&anchor.key)
+    .bind(&anchor.signature)
+    .execute(tx.conn())
+    .await?;
+    let pruned: i64 = sqlx::query_scalar("SELECT system_prune_ledger($1)")
+        .bind(anchor.position.cast_signed())
+        .fetch_one(tx.conn())
+        .await?;
+    Ok(pruned.cast_unsigned())
+}
+
+/// How far this transaction's chain was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    /// The highest position verified.
+    pub(crate) verified: Seal,
+    /// When.
+    pub(crate) verified_at: Timestamp,
+    /// The round that is under way.
+    pub(crate) round: Option<Round>,
+    /// When the last round ended in which everything held.
+    pub(crate) whole_at: Option<Timestamp>,
+    /// What does not hold.
+    pub(crate) broken: Option<LedgerBreak>,
+}
+
+/// Where a round over a whole chain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Round {
+    /// The last position read.
+    pub(crate) position: u64,
+    /// The hash there, or of the kept chain.
+    pub(crate) hash: Hash,
+    /// Among the kept events below the anchor: how many were read.
+    pub(crate) kept: Option<u64>,
+}
+
+fn state_of(row: &PgRow) -> Row<State> {
+    let unsigned = |column: &str| Row::Ok(row.try_get::<Option<i64>, _>(column)?.map(i64::cast_unsigned));
+    let time = |column: &str| Row::Ok(row.try_get::<Option<SqlTimestamp>, _>(column)?.map(SqlTimestamp::to_jiff));
+    let round = match unsigned("round_position")? {
+        Some(position) => Some(Round { position, hash: hash(row, "round_hash")?, kept: unsigned("round_kept")? }),
+        None => None,
+    };
+    let broken = match (unsigned("broken_position")?, time("broken_at")?) {
+        (Some(position), Some(at)) => Some(LedgerBreak { position, reason: row.try_get("broken_reason")?, at }),
+        _ => None,
+    };
+    let position = row.try_get::<i64, _>("verified_position")?.cast_unsigned();
+    let verified = Seal { position, hash: hash(row, "verified_hash")? };
+    Ok(State { verified, verified_at: at(row, "verified_at")?, round, whole_at: time("whole_at")?, broken })
+}
+
+/// The state of this transaction's chain, once it was looked at.
+pub(crate) async fn state(tx: &mut Tx) -> Answer<Option<State>> {
+    let row = sqlx::query(concat!("SELECT * FROM ledger_states WHERE ", ours!("ledger_states")))
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(row.as_ref().map(state_of).transpose()?)
+}
+
+/// The same, made if missing and held until the transaction ends; nothing while another holds it.
+pub(crate) async fn lock_state(tx: &mut Tx, now: Timestamp) -> Answer<Option<State>> {
+    sqlx::query(
+        "INSERT INTO ledger_states (org_id, verified_position, verified_hash, verified_at) VALUES ($1, 0, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(tx.org().map(envforge_core::id::Id::uuid))
+    .bind(Hash::GENESIS.to_string())
+    .bind(now.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    let row =
+        sqlx::query(concat!("SELECT * FROM ledger_states WHERE ", ours!("ledger_states"), " FOR UPDATE SKIP LOCKED"))
+            .fetch_optional(tx.conn())
+            .await?;
+    Ok(row.as_ref().map(state_of).transpose()?)
+}
+
+/// Keeps the state of this transaction's chain.
+pub(crate) async fn put_state(tx: &mut Tx, state: &State) -> Answer<()> {
+    let broken = state.broken.as_ref();
+    let done = sqlx::query(concat!(
+        "UPDATE ledger_states SET verified_position = $1, verified_hash = $2, verified_at = $3, round_position = $4, \
+         round_hash = $5, round_kept = $6, whole_at = $7, broken_position = $8, broken_reason = $9, broken_at = $10 WHERE ",
+        ours!("ledger_states")
+    ))
+    .bind(state.verified.position.cast_signed())
+    .bind(state.verified.hash.to_string())
+    .bind(state.verified_at.to_sqlx())
+    .bind(state.round.map(|round| round.position.cast_signed()))
+    .bind(state.round.map(|round| round.hash.to_string()))
+    .bind(state.round.and_then(|round| round.kept).map(u64::cast_signed))
+    .bind(state.whole_at.map(jiff_sqlx::ToSqlx::to_sqlx))
+    .bind(broken.map(|broken| broken.position.cast_signed()))
+    .bind(broken.map(|broken| &broken.reason))
+    .bind(broken.map(|broken| broken.at.to_sqlx()))
+    .execute(tx.conn())
+    .await?;
+    if done.rows_affected() != 1 {
+        return Err(anyhow::anyhow!("the state of a chain is gone while it is held").into());
     }
-    Ok(events)
+    Ok(())
+}
+
+/// What to look for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter<'a> {
+    pub(crate) actor: Option<&'a str>,
+    pub(crate) verb: Option<&'a str>,
+    /// What stands before a verb's dot.
+    pub(crate) area: Option<&'a str>,
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
+    /// The last event of the page before.
+    pub(crate) cursor: Option<(Timestamp, EventId)>,
+    pub(crate) order: LedgerOrder,
+}
+
+/// Events of the org that fit, at most `limit`.
+pub(crate) async fn search(tx: &mut Tx, filter: &Filter<'_>, limit: i64) -> Answer<Vec<ListedEvent>> {
+    let mut query = QueryBuilder::<Postgres>::new(
+        "SELECT e.*, s.position, s.hash FROM (SELECT * FROM ledger_events WHERE org_id = current_org()",
+    );
+    let texts = [
+        (" AND actor = ", filter.actor),
+        (" AND verb = ", filter.verb),
+        (" AND area = ", filter.area),
+        (" AND subject = ", filter.subject),
+    ];
+    for (condition, value) in texts {
+        if let Some(value) = value {
+            query.push(condition).push_bind(value.to_owned());
+        }
+    }
+    for (condition, time) in [(" AND at >= ", filter.since), (" AND at < ", filter.until)] {
+        if let Some(time) = time {
+            query.push(condition).push_bind(time.to_sqlx());
+        }
+    }
+    let (order, beyond) = match filter.order {
+        LedgerOrder::Newest => ("at DESC, id DESC", " AND (at, id) < ("),
+        LedgerOrder::Oldest => ("at, id", " AND (at, id) > ("),
+    };
+    if let Some((at, id)) = filter.cursor {
+        query.push(beyond).push_bind(at.to_sqlx()).push(", ").push_bind(id.uuid()).push(")");
+    }
+    query.push(" ORDER BY ").push(order).push(" LIMIT ").push_bind(limit);
+    query.push(") e LEFT JOIN ledger_seals s ON s.event_id = e.id ORDER BY ").push(order);
+    let rows = query.build().fetch_all(tx.conn()).await?;
+    let listed = |row: &PgRow| {
+        let seal = row.try_get::<Option<i64>, _>("position")?.map(|_| seal(row)).transpose()?;
+        Ok(ListedEvent { event: event(row)?, seal })
+    };
+    Ok(rows.iter().map(listed).collect::<Row<_>>()?)
 }
 
 /// Details of a workspace's `window.opened` and `window.closed` events, in the order of their writing.

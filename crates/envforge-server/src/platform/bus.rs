@@ -35,7 +35,8 @@ pub enum Nudge {
         /// The link.
         link: LinkId,
     },
-    /// A chain has events to seal; `None` is the installation's.
+    /// A chain has events to seal; `None` is the installation's. Told to this process only: it seals what it wrote, and
+    /// every process looks each second for what others left. PostgreSQL commits transactions that notify one by one.
     Ledger {
         /// The chain.
         org: Option<OrgId>,
@@ -54,6 +55,13 @@ pub enum Nudge {
     },
     /// Anything may have been missed.
     Resync,
+}
+
+impl Nudge {
+    /// Whether other replicas hear of it.
+    pub fn is_for_others(self) -> bool {
+        !matches!(self, Self::Ledger { .. })
+    }
 }
 
 /// The bus of this process.

@@ -112,9 +112,10 @@ impl Tx {
 
     /// Commits, and tells.
     pub async fn commit(mut self) -> Answer<()> {
-        if !self.nudges.is_empty() {
-            let payloads: Vec<String> =
-                self.nudges.iter().map(|nudge| serde_json::to_string(nudge).expect("a nudge is plain data")).collect();
+        let for_others = self.nudges.iter().filter(|nudge| nudge.is_for_others());
+        let payloads: Vec<String> =
+            for_others.map(|nudge| serde_json::to_string(nudge).expect("a nudge is plain data")).collect();
+        if !payloads.is_empty() {
             sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
                 .bind(CHANNEL)
                 .bind(payloads)
@@ -140,6 +141,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "link_limits", include_str!("../../migrations/0004_link_limits.sql")),
     (5, "sleep_cause", include_str!("../../migrations/0005_sleep_cause.sql")),
     (6, "credentials", include_str!("../../migrations/0006_credentials.sql")),
+    (7, "ledger_proof", include_str!("../../migrations/0007_ledger_proof.sql")),
     (8, "jobs", include_str!("../../migrations/0008_jobs.sql")),
     (15, "settings", include_str!("../../migrations/0015_settings.sql")),
 ];

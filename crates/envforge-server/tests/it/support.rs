@@ -92,6 +92,7 @@ impl TestServer {
             signing_seed: Secret::new("11".repeat(32)),
             key_encryption_keys: vec![Secret::new("22".repeat(32))],
             gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
+            ledger_retention_days: None,
             prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
             queue_concurrency: BTreeMap::new(),
             bootstrap: Some(Bootstrap {

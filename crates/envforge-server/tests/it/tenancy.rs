@@ -1,8 +1,8 @@
 //! The database refuses what the application forgets.
 
 use crate::support::TestServer;
+use envforge_api::http::ledger::LedgerEvents;
 use envforge_api::http::links::CreatedLink;
-use envforge_api::http::usage::LedgerExport;
 use envforge_core::access::Role;
 use envforge_testkit::wait_until;
 use serde_json::{Value, json};
@@ -69,10 +69,14 @@ async fn something_of_everything(server: &TestServer) {
         .unwrap();
     tx.commit().await.unwrap();
     wait_until("the visit is sealed", async || {
-        let exported: LedgerExport = server.owner.get("/v1/orgs/acme/ledger").await.unwrap();
-        exported.events.iter().any(|sealed| sealed.event.verb == "link.visited")
+        let visits: LedgerEvents = server.owner.get("/v1/orgs/acme/ledger?verb=link.visited").await.unwrap();
+        visits.events.first().is_some_and(|visit| visit.seal.is_some())
     })
     .await;
+    envforge_server::ledger::jobs::verify(app, Some(scope.org())).await.unwrap();
+    let anchor = "INSERT INTO ledger_anchors (org_id, position, hash, before, kept, kept_hash, key, signature) \
+                  SELECT org_id, 0, '', now(), 0, '', '', '' FROM orgs WHERE slug = 'acme'";
+    sqlx::query(anchor).execute(&mut server.database_owner().await).await.unwrap();
 }
 
 // proves ORG-2
@@ -151,6 +155,10 @@ async fn the_ledger_can_only_grow() {
         "UPDATE ledger_events SET actor = 'x'",
         "DELETE FROM ledger_events",
         "UPDATE ledger_seals SET hash = 'x'",
+        "DELETE FROM ledger_seals",
+        "DELETE FROM ledger_checkpoints",
+        "UPDATE ledger_anchors SET hash = 'x'",
+        "DELETE FROM ledger_anchors",
         "TRUNCATE ledger_events CASCADE",
     ] {
         let refused = sqlx::query(statement).execute(&mut app).await.unwrap_err();

@@ -6,6 +6,7 @@
 use super::answer;
 use crate::accounts;
 use crate::app::App;
+use crate::ledger::{self, Refused};
 use crate::platform::db::OrgScope;
 use crate::platform::fault::{Answer, Fault};
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -34,6 +35,7 @@ pub struct Member {
     pub org: Slug,
     role: Role,
     scopes: Scopes,
+    app: App,
 }
 
 /// Proof that a member may do an action; operations take it instead of trusting their caller.
@@ -78,10 +80,11 @@ impl Permit {
 }
 
 impl Member {
-    /// Asks the permission table, and the credential's scopes.
+    /// Asks the permission table, and the credential's scopes; a no is recorded in the org's ledger.
     pub fn permit(&self, action: Action) -> Answer<Permit> {
         if allows(self.role, action) {
             if !self.scopes.allow(action) {
+                self.denied(format!("a limited API key: {}", action.code()));
                 let message = format!("this API key is limited and can't {}", action.as_str());
                 let hint = format!("its scopes would have to name `{}`", action.code());
                 return Err(Refusal::new(RefusalKind::Forbidden, "access.scope", message).hint(hint).into());
@@ -89,6 +92,7 @@ impl Member {
             let (org, name, scopes) = (self.org.clone(), self.name.clone(), self.scopes.clone());
             return Ok(Permit { scope: self.scope, org, user: self.user, name, role: self.role, scopes });
         }
+        self.denied(format!("as {}: {}", self.role, action.code()));
         Err(Refusal::new(
             RefusalKind::Forbidden,
             "access.denied",
@@ -96,6 +100,12 @@ impl Member {
         )
         .hint("ask an owner or admin of the organization")
         .into())
+    }
+
+    fn denied(&self, cause: String) {
+        let (org, actor) = (self.scope.org(), format!("user:{}", self.user));
+        let refused = Refused { org: Some(org), actor, verb: "access.denied", subject: org.to_string(), cause };
+        ledger::refused(&self.app, refused);
     }
 }
 
@@ -141,6 +151,14 @@ impl FromRequestParts<App> for Operator {
         } else {
             return Ok(Self { user: identity.user });
         };
+        let refused = Refused {
+            org: None,
+            actor: format!("user:{}", identity.user),
+            verb: "access.denied",
+            subject: "installation".to_owned(),
+            cause: refusal.code.clone(),
+        };
+        ledger::refused(app, refused);
         Err(answer(refusal))
     }
 }
@@ -156,7 +174,10 @@ impl FromRequestParts<App> for Member {
         let accounts::Identity { user, name, orgs, credential, .. } = identity;
         orgs.into_iter()
             .find(|(_, slug, _)| slug.as_str() == wanted)
-            .map(|(scope, org, role)| Self { user, name, scope, org, role, scopes: credential.scopes().clone() })
+            .map(|(scope, org, role)| {
+                let scopes = credential.scopes().clone();
+                Self { user, name, scope, org, role, scopes, app: app.clone() }
+            })
             .ok_or_else(|| {
                 let refusal =
                     Refusal::not_found("org.not_found", format!("there is no organization `{wanted}` for you"))

@@ -72,6 +72,9 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
     if let Some(port) = gateway_port(arguments) {
         flags = flags.with("--gateway-port", port.to_string());
     }
+    if let Some(days) = arguments.ledger.ledger_retention_days {
+        flags = flags.with("--ledger-retention-days", days.to_string());
+    }
     let environment = environment(|name| is_plain(name) || SERVERS.iter().any(|theirs| name.starts_with(theirs)));
     // The file says it; the variable may name the database as its owner.
     let environment = environment.into_iter().filter(|(name, _)| name != "DATABASE_URL").collect();

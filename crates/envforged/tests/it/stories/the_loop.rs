@@ -3,11 +3,9 @@
 use super::sample::commit;
 use super::sample::{Member, repository};
 use crate::support::TestBox;
-use envforge_api::http::usage::LedgerExport;
-use envforge_core::ledger::verify;
+use envforge_api::http::ledger::LedgerState;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::RuntimeState;
-use envforge_core::token::Keyring;
 use envforge_testkit::{Browser, Shell, wait_until};
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -95,8 +93,12 @@ async fn up_wake_link_sleep_receipt() {
         String::from_utf8_lossy(&text.stdout)
     );
 
-    let exported: LedgerExport = the_box.client().get("/v1/orgs/local/ledger").await.unwrap();
-    verify(&exported.events, &exported.checkpoint, &Keyring::new(&exported.keys)).unwrap();
+    let export = the_box.scratch("ledger").join("export.jsonl");
+    let path = export.to_str().unwrap();
+    let state: LedgerState = the_box.client().get("/v1/orgs/local/ledger/state").await.unwrap();
+    the_box.envforge(&repository, &["ledger", "export", path]).await;
+    let text = the_box.envforge(&repository, &["ledger", "verify", path, "--key", &state.key.key]).await;
+    assert!(String::from_utf8_lossy(&text.stdout).starts_with("verified: "), "{text:?}");
 }
 
 // proves UP-2
