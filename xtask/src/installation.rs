@@ -14,6 +14,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
@@ -188,6 +189,19 @@ impl Installation {
     pub(crate) async fn envforge<A: AsRef<OsStr>>(&self, folder: &Path, arguments: &[A]) -> anyhow::Result<Output> {
         let mut command = Command::from(self.envforge_command(folder, arguments));
         Ok(command.stdin(Stdio::null()).kill_on_drop(true).output().await?)
+    }
+
+    /// Statements in the box's own database, as its owner, with `psql`'s variables.
+    pub(crate) async fn psql(&self, variables: &[String], statements: &str) -> anyhow::Result<()> {
+        let mut command = command(&self.bin_dir.join("envforged"));
+        command.args(["admin", "psql", "--data-dir"]).arg(&self.data_dir).args(["--", "-q", "-v", "ON_ERROR_STOP=1"]);
+        let mut psql = command.args(variables).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut stdin = psql.stdin.take().context("psql's input")?;
+        stdin.write_all(statements.as_bytes()).await?;
+        drop(stdin);
+        let output = psql.wait_with_output().await?;
+        ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
     }
 
     /// `envforge … --json`, which must end well, and what it answered.

@@ -4,6 +4,8 @@
 //! sentence there. Every verb takes `--json`; what a person would be asked has a flag.
 
 use clap::{Args, Parser, Subcommand};
+use envforge_core::access::Role;
+use envforge_core::id::{InvitationId, UserId};
 use envforge_core::job::{JobState, Queue};
 use envforge_core::name::Slug;
 use envforge_core::size::Size;
@@ -64,6 +66,21 @@ pub enum Verb {
     /// Share a service by a signed link
     #[command(subcommand)]
     Link(LinkVerb),
+    /// List your orgs, make one, and choose the one that is meant
+    #[command(subcommand)]
+    Org(OrgVerb),
+    /// List the org's members, change what they may do, remove them
+    #[command(subcommand)]
+    Member(MemberVerb),
+    /// Invite people into the org, or accept an invitation
+    #[command(subcommand)]
+    Invite(InviteVerb),
+    /// Keep groups of members, for restricted projects
+    #[command(subcommand)]
+    Group(GroupVerb),
+    /// Choose who sees a project
+    #[command(subcommand)]
+    Project(ProjectVerb),
     /// Sign in with an API key
     Login(Login),
     /// Look for what is wrong, and say what helps
@@ -297,6 +314,140 @@ fn minutes(text: &str) -> Result<u32, String> {
         Some(minutes) if minutes <= LINK_MINUTES_MAX => Ok(minutes),
         _ => Err("a link opens for at most 30 days".to_owned()),
     }
+}
+
+/// `envforge org …`.
+#[derive(Debug, Subcommand)]
+pub enum OrgVerb {
+    /// List the orgs you are a member of
+    List,
+    /// Make an org that you own
+    Create {
+        /// Its slug; part of every dev host, so it never changes
+        slug: Slug,
+        /// Its display name; the slug when absent
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Change its display name
+    Rename {
+        /// The new name
+        name: String,
+    },
+    /// Use an org from now on when none is named
+    Use {
+        /// Its slug
+        slug: Slug,
+    },
+}
+
+/// `envforge member …`.
+#[derive(Debug, Subcommand)]
+pub enum MemberVerb {
+    /// List members with their roles and groups
+    List,
+    /// Change a member's role
+    Role {
+        /// The user's id, `user_…`
+        user: UserId,
+        /// owner, admin, developer, reviewer or billing
+        role: Role,
+    },
+    /// Remove a member; what is open to them ends
+    Remove {
+        /// The user's id, `user_…`
+        user: UserId,
+    },
+}
+
+/// `envforge invite …`.
+#[derive(Debug, Subcommand)]
+pub enum InviteVerb {
+    /// Invite somebody: prints a code to hand over, good once and for seven days
+    Create {
+        /// owner, admin, developer, reviewer or billing
+        #[arg(long, default_value = "developer")]
+        role: Role,
+        /// A group they join; may be given several times
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<Slug>,
+        /// Their mail address
+        #[arg(long, value_name = "MAIL")]
+        address: Option<String>,
+    },
+    /// List invitations
+    List,
+    /// Revoke an invitation
+    Revoke {
+        /// The invitation's id, `inv_…`
+        invitation: InvitationId,
+    },
+    /// Accept an invitation; its code is asked for, or read from a file
+    Accept {
+        /// Read the code from a file; `-` is stdin
+        #[arg(long, value_name = "FILE")]
+        code_file: Option<PathBuf>,
+        /// What people will call you, when you have no account here yet
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+/// `envforge group …`.
+#[derive(Debug, Subcommand)]
+pub enum GroupVerb {
+    /// List groups with their members
+    List,
+    /// Make a group
+    Create {
+        /// Its name
+        group: Slug,
+    },
+    /// Rename a group
+    Rename {
+        /// Its name
+        group: Slug,
+        /// The new one
+        name: Slug,
+    },
+    /// Delete a group; projects restricted to it stay restricted
+    Delete {
+        /// Its name
+        group: Slug,
+    },
+    /// Put a member into a group
+    Add {
+        /// Its name
+        group: Slug,
+        /// The user's id, `user_…`
+        user: UserId,
+    },
+    /// Take a member out of a group
+    Remove {
+        /// Its name
+        group: Slug,
+        /// The user's id, `user_…`
+        user: UserId,
+    },
+}
+
+/// `envforge project …`.
+#[derive(Debug, Subcommand)]
+pub enum ProjectVerb {
+    /// Show who sees a project, or change it
+    Access {
+        /// The project
+        project: Slug,
+        /// Open it to all members
+        #[arg(long)]
+        open: bool,
+        /// Restrict it to groups, owners and admins; without `--group` to these two alone
+        #[arg(long, conflicts_with = "open")]
+        restrict: bool,
+        /// A group that sees it; may be given several times
+        #[arg(long = "group", value_name = "GROUP", requires = "restrict", conflicts_with = "open")]
+        groups: Vec<Slug>,
+    },
 }
 
 /// `envforge login`.

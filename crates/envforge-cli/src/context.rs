@@ -239,6 +239,13 @@ impl<'a> Context<'a> {
         self.org = Some(org.clone());
     }
 
+    /// Uses an org from now on, whatever was remembered.
+    pub(crate) fn use_org(&mut self, org: &Slug) -> Result<(), Refusal> {
+        config::update(|config| config.servers.entry(self.server.clone()).or_default().org = Some(org.clone()))?;
+        self.org = Some(org.clone());
+        Ok(())
+    }
+
     /// Makes a server that was chosen the one used from now on, with the key that opened it, when none was used before:
     /// after the first `up` nothing more need be said, in any shell. The box on this machine is found without.
     pub(crate) fn remember_server(&self) {

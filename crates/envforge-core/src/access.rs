@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 /// A member's role in an org.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(example = "reviewer")]
 pub enum Role {
     /// Everything, and the only one who may hand the org over.
     Owner,
@@ -116,6 +117,12 @@ actions! {
     ViewSettings = "setting.view", "see settings": Admin;
     /// Change and restore the org's settings.
     ChangeSettings = "setting.change", "change settings": Admin;
+    /// Change the org's display name.
+    RenameOrg = "org.rename", "rename the organization": Admin;
+    /// Invite, change and remove members, and keep groups.
+    ManageMembers = "member.manage", "manage members": Admin;
+    /// Choose which groups see a project.
+    SetProjectAccess = "project.access", "choose who sees a project": Admin;
     /// Register and drain hosts.
     ManageHosts = "host.manage", "manage hosts": Admin;
 }

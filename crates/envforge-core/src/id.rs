@@ -119,8 +119,12 @@ ids! {
     CommandId = "cmd";
     /// One ledger event.
     EventId = "evt";
+    /// A group of an org's members.
+    GroupId = "grp";
     /// A host: a machine that runs one org's workspaces.
     HostId = "host";
+    /// An invitation into an org.
+    InvitationId = "inv";
     /// A test or job run by `envforge run`.
     JobId = "job";
     /// One server's hold on a background job it runs.

@@ -16,6 +16,7 @@ pub mod job;
 pub mod ledger;
 pub mod link;
 pub mod manifest;
+pub mod member;
 pub mod name;
 pub mod readiness;
 pub mod refusal;

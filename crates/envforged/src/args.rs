@@ -80,6 +80,9 @@ pub(crate) struct AllArguments {
     /// The org that the first start makes
     #[arg(long, value_name = "SLUG", default_value = "local")]
     pub(crate) org: String,
+    /// Let everybody with an account make an org, not only the operator
+    #[arg(long)]
+    pub(crate) open_orgs: bool,
     /// As root: the user the server runs as, a name or a number
     #[arg(long, value_name = "USER", default_value = "61190")]
     pub(crate) server_user: String,
@@ -192,6 +195,9 @@ pub(crate) struct ServerArguments {
     /// How many background jobs of a queue run at a time, such as `ai=2`; 0 leaves them to other servers
     #[arg(long, value_name = "QUEUE=N", value_parser = queue_concurrency)]
     pub(crate) queue_concurrency: Vec<(Queue, usize)>,
+    /// Let everybody with an account make an org, not only the operator
+    #[arg(long)]
+    pub(crate) open_orgs: bool,
     /// On the first start make this org, its owner and a host
     #[arg(long, value_name = "SLUG", requires = "owner_key_file", requires = "host_token_file")]
     pub(crate) bootstrap_org: Option<String>,

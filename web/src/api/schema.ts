@@ -162,6 +162,53 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/invitations/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Accept an invitation: signed in as oneself, else as a new user of the name given, whose API key is shown only here. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["AcceptInvitation"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AcceptedInvitation"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me": {
         parameters: {
             query?: never;
@@ -658,6 +705,375 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make an org and own it: the operator, or everybody where the installation is open. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CreateOrg"];
+                };
+            };
+            responses: {
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Org"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The org. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Org"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Change its display name. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["UpdateOrg"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Org"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Groups of the org with their members. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Groups"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Make a group. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["NameGroup"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Groups"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/groups/{group}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Rename a group. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Group name */
+                    group: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["NameGroup"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Groups"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        /** Delete a group; projects restricted to it stay restricted. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Group name */
+                    group: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/groups/{group}/members/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Put a member into a group. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Group name */
+                    group: string;
+                    /** @description User id */
+                    user: components["schemas"]["UserId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        /** Take a member out of a group; what is open to them through it ends within two seconds. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Group name */
+                    group: string;
+                    /** @description User id */
+                    user: components["schemas"]["UserId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/host-tokens": {
         parameters: {
             query?: never;
@@ -749,6 +1165,132 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Invitations, without their tokens. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Invitations"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Invite somebody; the token is shown only here. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CreateInvitation"];
+                };
+            };
+            responses: {
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CreatedInvitation"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/invitations/{invitation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke an invitation. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Invitation id */
+                    invitation: components["schemas"]["InvitationId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
         options?: never;
         head?: never;
         patch?: never;
@@ -848,6 +1390,132 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Members with their roles and groups. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Members"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/members/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Change a member's role; it holds from the next request on, and open terminals that it forbids end. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description User id */
+                    user: components["schemas"]["UserId"];
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["UpdateMember"];
+                };
+            };
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        /** Remove a member; removing oneself needs no right. Open terminals and live views end within two seconds. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description User id */
+                    user: components["schemas"]["UserId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/projects": {
         parameters: {
             query?: never;
@@ -922,6 +1590,90 @@ export interface paths {
                 };
             };
         };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/projects/{project}/access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who sees a project, beside owners and admins. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ProjectAccess"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Open a project to all members, or restrict it to groups; terminals and live views that may not be any more end. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ProjectAccess"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ProjectAccess"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1967,6 +2719,25 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Accepts an invitation. */
+        AcceptInvitation: {
+            /** @description Not signed in: what people will call the user that is made. */
+            name?: string | null;
+            /** @description Its token. */
+            token: string;
+        };
+        /** @description What accepting made. */
+        AcceptedInvitation: {
+            api_key?: components["schemas"]["FirstKey"] | null;
+            /** @description The org. */
+            org: components["schemas"]["OrgId"];
+            /** @description One's role. */
+            role: components["schemas"]["Role"];
+            /** @description Its slug. */
+            slug: components["schemas"]["Slug"];
+            /** @description Who one is. */
+            user: components["schemas"]["UserId"];
+        };
         /** @description An API key, without its value. */
         ApiKey: {
             /** @description When it was made. */
@@ -2153,6 +2924,15 @@ export interface components {
             /** @description Name of the host to be. */
             name: components["schemas"]["Slug"];
         };
+        /** @description Invites somebody. */
+        CreateInvitation: {
+            /** @description Their mail address; whoever holds the token may accept when absent. */
+            address?: string | null;
+            /** @description Groups they join. */
+            groups?: components["schemas"]["Slug"][];
+            /** @description What they will be. */
+            role: components["schemas"]["Role"];
+        };
         /** @description Asks for a signed link. */
         CreateLink: {
             /**
@@ -2179,6 +2959,13 @@ export interface components {
              * @description Most wakes it may cause.
              */
             wake_budget?: number | null;
+        };
+        /** @description Asks for an org. */
+        CreateOrg: {
+            /** @description Its display name; the slug when absent. */
+            name?: string | null;
+            /** @description Its slug: part of every dev host, so it never changes. */
+            slug: components["schemas"]["Slug"];
         };
         /** @description Asks for a project. */
         CreateProject: {
@@ -2213,6 +3000,13 @@ export interface components {
             /** @description The host to be. */
             host: components["schemas"]["HostId"];
             /** @description Hand it to `envforged host --token-file`. */
+            token: string;
+        };
+        /** @description A new invitation; the only time its token is shown. */
+        CreatedInvitation: {
+            /** @description The invitation. */
+            invitation: components["schemas"]["Invitation"];
+            /** @description What to hand over: whoever has it may accept once. */
             token: string;
         };
         /** @description A new link; the only time its token is shown. */
@@ -2258,6 +3052,29 @@ export interface components {
         };
         /** @description One ledger event. */
         EventId: string;
+        /** @description The first key of a new user. */
+        FirstKey: {
+            /** @description The key. */
+            id: components["schemas"]["ApiKeyId"];
+            /** @description The value to send as `Authorization: Bearer`. */
+            value: string;
+        };
+        /** @description A group. */
+        Group: {
+            /** @description The group. */
+            id: components["schemas"]["GroupId"];
+            /** @description Its members. */
+            members: components["schemas"]["UserId"][];
+            /** @description Its name. */
+            name: components["schemas"]["Slug"];
+        };
+        /** @description A group of an org's members. */
+        GroupId: string;
+        /** @description Groups of an org. */
+        Groups: {
+            /** @description By name. */
+            groups: components["schemas"]["Group"][];
+        };
         /** @description What `GET /v1/health` answers. */
         Health: {
             /** @description `ok` when the database answers. */
@@ -2306,6 +3123,37 @@ export interface components {
             reason: string;
             /** @enum {string} */
             verdict: "sleep";
+        };
+        /** @description An invitation, without its token. */
+        Invitation: {
+            /** @description Whom it is for. */
+            address?: string | null;
+            /** @description When it was made. */
+            created_at: string;
+            /** @description Who invited. */
+            created_by: components["schemas"]["UserId"];
+            /** @description Until when it can be accepted. */
+            expires_at: string;
+            /** @description Groups they join, by name. */
+            groups: components["schemas"]["Slug"][];
+            /** @description The invitation. */
+            id: components["schemas"]["InvitationId"];
+            /** @description What whoever accepts becomes. */
+            role: components["schemas"]["Role"];
+            /** @description Its state. */
+            state: components["schemas"]["InvitationState"];
+        };
+        /** @description An invitation into an org. */
+        InvitationId: string;
+        /**
+         * @description State of an invitation.
+         * @enum {string}
+         */
+        InvitationState: "open" | "accepted" | "revoked" | "expired";
+        /** @description Invitations of an org. */
+        Invitations: {
+            /** @description Newest first, the last thousand. */
+            invitations: components["schemas"]["Invitation"][];
         };
         /** @description A test or job run by `envforge run`. */
         JobId: string;
@@ -2397,12 +3245,44 @@ export interface components {
             /** @description The user. */
             user: components["schemas"]["UserId"];
         };
+        /** @description A member. */
+        Member: {
+            /** @description Their groups, by name. */
+            groups: components["schemas"]["Slug"][];
+            /** @description What people call them. */
+            name: string;
+            /** @description Their role. */
+            role: components["schemas"]["Role"];
+            /** @description The user. */
+            user: components["schemas"]["UserId"];
+        };
+        /** @description Members of an org. */
+        Members: {
+            /** @description By name. */
+            members: components["schemas"]["Member"][];
+        };
         /** @description A membership. */
         Membership: {
             /** @description The org. */
             org: components["schemas"]["OrgId"];
             /** @description One's role in it. */
             role: components["schemas"]["Role"];
+            /** @description Its slug. */
+            slug: components["schemas"]["Slug"];
+        };
+        /** @description Asks for a group, or changes its name. */
+        NameGroup: {
+            /** @description Its name, unique in the org. */
+            name: components["schemas"]["Slug"];
+        };
+        /** @description An org. */
+        Org: {
+            /** @description When it was made. */
+            created_at: string;
+            /** @description The org. */
+            id: components["schemas"]["OrgId"];
+            /** @description Its display name. */
+            name: string;
             /** @description Its slug. */
             slug: components["schemas"]["Slug"];
         };
@@ -2448,6 +3328,13 @@ export interface components {
             repository: string;
             /** @description Its slug. */
             slug: components["schemas"]["Slug"];
+        };
+        /** @description Who sees a project, beside owners and admins, who see all. */
+        ProjectAccess: {
+            /** @description Its groups, by name; a project that is not restricted has none. */
+            groups?: components["schemas"]["Slug"][];
+            /** @description Whether only its groups see it; all members do otherwise. */
+            is_restricted: boolean;
         };
         /** @description A project: one repository with one `envforge.yml`. */
         ProjectId: string;
@@ -2579,6 +3466,7 @@ export interface components {
         };
         /**
          * @description A member's role in an org.
+         * @example reviewer
          * @enum {string}
          */
         Role: "owner" | "admin" | "developer" | "reviewer" | "billing";
@@ -2763,6 +3651,16 @@ export interface components {
          * @example fix-login
          */
         Slug: string;
+        /** @description Changes a member. */
+        UpdateMember: {
+            /** @description Their role from now on. */
+            role: components["schemas"]["Role"];
+        };
+        /** @description Changes an org. */
+        UpdateOrg: {
+            /** @description Its display name. */
+            name: string;
+        };
         /** @description A usage session: from one wake to the next full sleep. */
         UsageSessionId: string;
         /** @description A person or agent with an account. */

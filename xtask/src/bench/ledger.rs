@@ -55,6 +55,7 @@ pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
         key_encryption_keys: vec![Secret::new("22".repeat(32))],
         gateway_key: Secret::new("33".repeat(32)),
         ledger_retention_days: None,
+        open_orgs: false,
         prices: envforge_core::usage::Prices::default(),
         queue_concurrency: BTreeMap::new(),
         bootstrap: None,

@@ -6,6 +6,7 @@
 //! What is not measured here says so by being absent: `idle`, `machine` and `capacity` need sources of load of their own.
 
 mod api;
+mod authorize;
 mod ledger;
 mod pty;
 mod report;
@@ -23,12 +24,13 @@ use std::io::Write as _;
 use world::World;
 
 /// What can be measured, in the order of the report.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "daemon",
     "create",
     "attach",
     "echo",
     "api",
+    "authorize",
     "gateway",
     "websocket",
     "thaw",
@@ -98,6 +100,7 @@ async fn measure(world: Option<&mut World>, name: &str) -> anyhow::Result<Vec<Re
         "attach" => shells::attach(world).await,
         "echo" => shells::echo(world).await,
         "api" => api::api(world).await,
+        "authorize" => authorize::authorize(world).await,
         "gateway" => traffic::gateway(world).await,
         "websocket" => traffic::websocket(world).await,
         "thaw" => runtimes::thaw(world).await,

@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod jobs;
 pub mod ledger;
 pub mod links;
+pub mod orgs;
 pub mod projects;
 pub mod runs;
 pub mod settings;

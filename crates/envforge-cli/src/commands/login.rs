@@ -51,7 +51,8 @@ pub(crate) async fn ensure(ctx: &mut Context<'_>) -> Result<(), Refusal> {
     }
 }
 
-async fn sign_in(ctx: &mut Context<'_>, key: Secret) -> Result<Me, Refusal> {
+/// Checks a key and keeps it.
+pub(crate) async fn sign_in(ctx: &mut Context<'_>, key: Secret) -> Result<Me, Refusal> {
     ctx.use_key(key.clone());
     let me: Me = ctx.get("/v1/me").await?;
     let known = ctx.known_org().cloned();
@@ -78,7 +79,8 @@ fn check_shape(key: &Secret) -> Result<(), Refusal> {
     Err(Refusal::invalid("login.bad_key", "that is not an API key: one starts with `efk_` and is a single word"))
 }
 
-fn read_key(path: &Path) -> Result<Secret, Refusal> {
+/// A secret from a file; `-` is stdin.
+pub(crate) fn read_key(path: &Path) -> Result<Secret, Refusal> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().lock().take(KEY_MAX).read_to_string(&mut text)

@@ -3,10 +3,15 @@
 pub(crate) mod admin;
 pub(crate) mod attach;
 pub(crate) mod doctor;
+pub(crate) mod group;
+pub(crate) mod invite;
 pub(crate) mod ledger;
 pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod logs;
+pub(crate) mod member;
+pub(crate) mod org;
+pub(crate) mod project;
 pub(crate) mod run;
 pub(crate) mod setting;
 pub(crate) mod sleep;

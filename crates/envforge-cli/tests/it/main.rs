@@ -7,6 +7,7 @@ mod attach;
 mod errors;
 mod ledger;
 mod links;
+mod orgs;
 mod runs;
 mod settings;
 mod support;

@@ -6,7 +6,9 @@ use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::platform::config::Bootstrap;
-use crate::platform::fault::Answer;
+use crate::platform::db::Tx;
+use crate::platform::fault::{Answer, Fault};
+use crate::platform::http::auth::{Permit, no_org};
 use anyhow::Context as _;
 use envforge_api::ambient::opaque_token;
 use envforge_api::http::accounts::{ApiKeys, CreateApiKey, CreatedApiKey, Me, Membership};
@@ -54,6 +56,33 @@ pub fn me(identity: &Identity) -> Me {
         scopes: identity.credential.scopes().names(),
         orgs: orgs.collect(),
     }
+}
+
+/// Holds the org's memberships for a change, and tells the caller's role as it is now: what the request began with may
+/// have been taken back meanwhile.
+pub async fn lock_members(tx: &mut Tx, permit: &Permit) -> Answer<Role> {
+    store::lock_members(tx).await?;
+    match store::role(tx, permit.user).await? {
+        Some(role) if permit.holds(role) => Ok(role),
+        Some(role) => Err(permit.denied(role)),
+        None => Err(no_org(permit.org.as_str())),
+    }
+}
+
+/// The refusal for somebody who is no member.
+pub fn no_member() -> Fault {
+    Refusal::not_found("member.not_found", "the organization has no such member")
+        .hint("`envforge member list` shows who is")
+        .into()
+}
+
+/// What people call somebody or something: 1 to 100 characters on one line.
+pub fn check_name<'a>(code: &str, name: &'a str) -> Answer<&'a str> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(Refusal::invalid(code, "a name has 1 to 100 characters on one line").into());
+    }
+    Ok(name)
 }
 
 /// A new API key for oneself.
@@ -124,7 +153,7 @@ pub async fn bootstrap(app: &App, wanted: &Bootstrap) -> Answer<()> {
     store::insert_key(&mut tx, key, user, &new, now).await?;
     ledger::record(app, &mut tx, Entry::new("system:bootstrap", "installation.started", org, "first start")).await?;
     tx.enter(org).await?;
-    store::insert_org(&mut tx, org, &slug, now).await?;
+    store::insert_org(&mut tx, org, &slug, slug.as_str(), now).await?;
     store::insert_membership(&mut tx, org, user, Role::Owner).await?;
     ledger::record(app, &mut tx, Entry::new("system:bootstrap", "org.created", org, "first start")).await?;
     let token = hosts::ops::add(app, &mut tx, "this-box", true, "system:bootstrap").await?.token;

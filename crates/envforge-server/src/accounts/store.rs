@@ -48,7 +48,7 @@ pub(crate) async fn system_authenticate(db: &Db, key_digest: &str, now: Timestam
         ) {
             let slug: Slug = slug.parse().context("stored org slug")?;
             let role: Role = role.parse().map_err(|error: String| anyhow::anyhow!(error))?;
-            identity.orgs.push((OrgScope::established(OrgId::from_uuid(org)), slug, role));
+            identity.orgs.push((OrgScope::of_member(OrgId::from_uuid(org), identity.user), slug, role));
         }
     }
     Ok(Some(identity))
@@ -76,14 +76,17 @@ pub(crate) async fn system_orgs(db: &Db) -> Answer<Vec<OrgScope>> {
     Ok(orgs.into_iter().map(|org| OrgScope::established(OrgId::from_uuid(org))).collect())
 }
 
-pub(crate) async fn insert_org(tx: &mut Tx, id: OrgId, slug: &Slug, now: Timestamp) -> Answer<()> {
-    sqlx::query("INSERT INTO orgs (org_id, slug, name, created_at) VALUES ($1, $2, $2, $3)")
+/// Adds an org; `false` when its slug is taken.
+pub(crate) async fn insert_org(tx: &mut Tx, id: OrgId, slug: &Slug, name: &str, now: Timestamp) -> Answer<bool> {
+    let statement = "INSERT INTO orgs (org_id, slug, name, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    let inserted = sqlx::query(statement)
         .bind(id.uuid())
         .bind(slug.as_str())
+        .bind(name)
         .bind(now.to_sqlx())
         .execute(tx.conn())
         .await?;
-    Ok(())
+    Ok(inserted.rows_affected() == 1)
 }
 
 pub(crate) async fn insert_user(tx: &mut Tx, id: UserId, name: &str, is_operator: bool, now: Timestamp) -> Answer<()> {
@@ -105,6 +108,22 @@ pub(crate) async fn insert_membership(tx: &mut Tx, org: OrgId, user: UserId, rol
         .execute(tx.conn())
         .await?;
     Ok(())
+}
+
+/// One change of the org's memberships at a time, until the transaction ends.
+pub(crate) async fn lock_members(tx: &mut Tx) -> Answer<()> {
+    sqlx::query("SELECT 1 FROM orgs WHERE org_id = current_org() FOR NO KEY UPDATE").execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// A member's role.
+pub(crate) async fn role(tx: &mut Tx, user: UserId) -> Answer<Option<Role>> {
+    let role: Option<String> =
+        sqlx::query_scalar("SELECT role FROM memberships WHERE org_id = current_org() AND user_id = $1")
+            .bind(user.uuid())
+            .fetch_optional(tx.conn())
+            .await?;
+    Ok(role.map(|role| role.parse()).transpose().map_err(|error: String| anyhow::anyhow!(error))?)
 }
 
 /// A key to store.

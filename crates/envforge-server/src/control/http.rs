@@ -15,12 +15,12 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use envforge_api::host::{FromHost, REGISTER_PATH, Register, Registered, STREAM_PATH, ToHost};
-use envforge_core::id::{CommandId, HostId};
+use envforge_api::host::{FromHost, REGISTER_PATH, Register, Registered, Report, STREAM_PATH, ToHost};
+use envforge_core::id::{CommandId, HostId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,6 +30,8 @@ const RESEND: Duration = Duration::from_secs(15);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Largest message from a host, in bytes.
 const MESSAGE_MAX: usize = 4 << 20;
+/// Most claims on others' workspaces told to the ledger per stream.
+const CLAIMS_MAX: usize = 20;
 
 pub(crate) fn routes() -> axum::Router<App> {
     axum::Router::new().route(REGISTER_PATH, post(register)).route(STREAM_PATH, get(stream))
@@ -61,7 +63,7 @@ impl FromRequestParts<App> for KnownHost {
 async fn stream(KnownHost(host, scope): KnownHost, State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
     upgrade.max_message_size(MESSAGE_MAX).on_upgrade(move |socket| async move {
         let cancel = app.cancel.clone();
-        let held = Held { app, host, scope, generation: 0, sent: HashMap::new() };
+        let held = Held { app, host, scope, generation: 0, sent: HashMap::new(), claims: HashSet::new() };
         tokio::select! {
             () = cancel.cancelled() => {}
             result = held.hold(socket) => match result {
@@ -80,6 +82,8 @@ struct Held {
     generation: u64,
     /// When each open command was last sent on this stream.
     sent: HashMap<CommandId, Instant>,
+    /// Workspaces that it reported on and that are not on it.
+    claims: HashSet<WorkspaceId>,
 }
 
 type Sender = SplitSink<WebSocket, Message>;
@@ -164,6 +168,18 @@ impl Held {
         Ok(())
     }
 
+    async fn reported(&mut self, report: &Report) -> Answer<()> {
+        if ops::reported(&self.app, self.host, self.scope, report).await? {
+            return Ok(());
+        }
+        // Once per stream and workspace: a host that goes on and on must not fill the ledger.
+        if self.claims.len() < CLAIMS_MAX && self.claims.insert(report.workspace) {
+            tracing::warn!(host = %self.host, workspace = %report.workspace, "a host reported on a workspace that is not on it, nothing of it was taken in");
+            ops::claimed(&self.app, self.host, self.scope, report.workspace).await?;
+        }
+        Ok(())
+    }
+
     async fn taken(&mut self, sender: &mut Sender, message: FromHost) -> Answer<()> {
         match message {
             FromHost::Hello { .. } => Ok(()),
@@ -174,7 +190,8 @@ impl Held {
             }
             FromHost::Report { report } => {
                 // One that can't be stored is acknowledged too: the next is whole again.
-                given_up(self.host, "report", ops::reported(&self.app, self.scope, &report).await)?;
+                let stored = self.reported(&report).await;
+                given_up(self.host, "report", stored)?;
                 send(sender, &ToHost::Acknowledge { workspace: report.workspace, sequence: report.sequence }).await
             }
             FromHost::Heartbeat { workspaces, .. } => {

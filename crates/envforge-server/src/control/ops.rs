@@ -2,14 +2,16 @@
 
 use crate::app::App;
 use crate::hosts;
+use crate::ledger::{self, Entry};
 use crate::platform::db::OrgScope;
 use crate::platform::fault::Answer;
 use crate::runs;
 use crate::runtimes;
 use crate::workspaces;
 use envforge_api::host::{HostCommand, HostPass, Machine, Order, Outcome, Pulse, Report, ToHost, UplinkAddress};
-use envforge_core::id::{CommandId, HostId};
+use envforge_core::id::{CommandId, HostId, WorkspaceId};
 use jiff::SignedDuration;
+use serde_json::json;
 
 /// Life of the pass a host shows to gateways; a new stream brings a new one.
 const PASS_LIFE: SignedDuration = SignedDuration::from_hours(24 * 7);
@@ -91,13 +93,27 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
     tx.commit().await
 }
 
-/// A report came.
-pub async fn reported(app: &App, scope: OrgScope, report: &Report) -> Answer<()> {
+/// A report came; `false` when it is about a workspace that is not on this host, and nothing of it is taken in.
+pub async fn reported(app: &App, host: HostId, scope: OrgScope, report: &Report) -> Answer<bool> {
     let mut tx = app.db.begin(scope).await?;
+    if !hosts::store::has(&mut tx, host, report.workspace).await? {
+        return Ok(false);
+    }
     for job in &report.jobs {
         runs::ops::reported(app, &mut tx, report.workspace, job).await?;
     }
     runtimes::ops::observe(app, &mut tx, report).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// A host spoke of a workspace that is not on it.
+pub async fn claimed(app: &App, host: HostId, scope: OrgScope, workspace: WorkspaceId) -> Answer<()> {
+    let mut tx = app.db.begin(scope).await?;
+    let actor = format!("host:{host}");
+    let entry = Entry::new(&actor, "host.report_refused", host, "the workspace is not on this host")
+        .details(json!({ "workspace": workspace }));
+    ledger::record(app, &mut tx, entry).await?;
     tx.commit().await
 }
 

@@ -147,6 +147,12 @@ pub(crate) async fn seen(tx: &mut Tx, host: HostId, generation: u64, now: Timest
     Ok(())
 }
 
+/// Whether a workspace is on a host, or was until its deletion.
+pub(crate) async fn has(tx: &mut Tx, host: HostId, workspace: WorkspaceId) -> Answer<bool> {
+    let statement = "SELECT EXISTS (SELECT 1 FROM workspaces WHERE id = $1 AND host_id = $2)";
+    Ok(sqlx::query_scalar(statement).bind(workspace.uuid()).bind(host.uuid()).fetch_one(tx.conn()).await?)
+}
+
 /// No host has a control stream, as far as is known.
 pub(crate) async fn system_forget_streams(db: &Db) -> Answer<()> {
     sqlx::query("SELECT system_forget_streams()").execute(db.pool()).await?;

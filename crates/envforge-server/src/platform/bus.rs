@@ -5,7 +5,7 @@
 //! harmless, missing one is mended by each listener's own timer. When the database connection that listens was
 //! lost, [`Nudge::Resync`] says that anything may have been missed.
 
-use envforge_core::id::{BackgroundJobId, HostId, LinkId, OrgId, WorkspaceId};
+use envforge_core::id::{BackgroundJobId, HostId, LinkId, OrgId, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgListener;
 use std::time::Duration;
@@ -35,6 +35,13 @@ pub enum Nudge {
         /// The link.
         link: LinkId,
     },
+    /// What members may do or see.
+    Membership {
+        /// The org.
+        org: OrgId,
+        /// The member; `None` is any of them.
+        user: Option<UserId>,
+    },
     /// A chain has events to seal; `None` is the installation's. Told to this process only: it seals what it wrote, and
     /// every process looks each second for what others left. PostgreSQL commits transactions that notify one by one.
     Ledger {
@@ -61,6 +68,15 @@ impl Nudge {
     /// Whether other replicas hear of it.
     pub fn is_for_others(self) -> bool {
         !matches!(self, Self::Ledger { .. })
+    }
+
+    /// Whether what a member may do or see may have changed.
+    pub fn touches(self, of: OrgId, member: UserId) -> bool {
+        match self {
+            Self::Membership { org, user } => org == of && user.is_none_or(|user| user == member),
+            Self::Resync => true,
+            _ => false,
+        }
     }
 }
 

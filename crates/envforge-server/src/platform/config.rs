@@ -36,6 +36,8 @@ pub struct ServerConfig {
     pub gateway_key: Secret,
     /// Days after which ledger events are pruned, at least 30; for ever when absent.
     pub ledger_retention_days: Option<u32>,
+    /// Whether everybody with an account may make an org, or only the operator.
+    pub open_orgs: bool,
     /// Prices in force; by default a box of one's own costs nothing.
     pub prices: Prices,
     /// How many jobs of a queue this server runs at a time, where it is not the queue's default; 0 leaves them to others.

@@ -1,13 +1,13 @@
 //! PostgreSQL: pool, migrations, and the transaction that knows its org.
 //!
 //! [`OrgScope`] is the only key to tenant rows, and only signing in ([`crate::accounts`]) or a `system_…` look-up
-//! gives one. [`Tx::begin`] names the org to PostgreSQL in the same round trip that begins the transaction;
-//! row-level security does the rest even where a statement forgets its `WHERE`. Nudges are collected while the
-//! transaction runs and told at commit.
+//! gives one. [`Db::begin`] names the org, and the member it is read for, to PostgreSQL in the same round trip that
+//! begins the transaction; row-level security does the rest even where a statement forgets its `WHERE`. Nudges are
+//! collected while the transaction runs and told at commit.
 
 use super::bus::{Bus, CHANNEL, Nudge};
 use super::fault::Answer;
-use envforge_core::id::{Id as _, OrgId};
+use envforge_core::id::{Id as _, OrgId, UserId};
 use envforge_core::secret::Secret;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -15,19 +15,27 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, SqlSt
 use std::str::FromStr as _;
 use std::time::Duration;
 
-/// The right to an org's rows.
+/// The right to an org's rows: all of them, or those a member may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OrgScope(OrgId);
+pub struct OrgScope {
+    org: OrgId,
+    reader: Option<UserId>,
+}
 
 impl OrgScope {
-    /// For the code that has established the right: sign-in and `system_…` look-ups.
+    /// For the system's own work in an org, by code that has established the right: `system_…` look-ups.
     pub(crate) fn established(org: OrgId) -> Self {
-        Self(org)
+        Self { org, reader: None }
+    }
+
+    /// For a member, by sign-in: projects they may not see are not there.
+    pub(crate) fn of_member(org: OrgId, reader: UserId) -> Self {
+        Self { org, reader: Some(reader) }
     }
 
     /// The org.
     pub fn org(self) -> OrgId {
-        self.0
+        self.org
     }
 }
 
@@ -57,9 +65,11 @@ impl Db {
 
     /// Begins a transaction in an org.
     pub async fn begin(&self, scope: OrgScope) -> Answer<Tx> {
-        let begin = format!("BEGIN; SET LOCAL envforge.org = '{}'", scope.0.uuid());
+        let reader = scope.reader.map_or_else(String::new, |reader| reader.uuid().to_string());
+        let begin =
+            format!("BEGIN; SET LOCAL envforge.org = '{}'; SET LOCAL envforge.reader = '{reader}'", scope.org.uuid());
         let inner = self.pool.begin_with(AssertSqlSafe(begin)).await?;
-        Ok(Tx { inner, org: Some(scope.0), nudges: Vec::new(), bus: self.bus.clone() })
+        Ok(Tx { inner, org: Some(scope.org), nudges: Vec::new(), bus: self.bus.clone() })
     }
 
     /// Begins a transaction of the installation that may see and change the jobs of every org.
@@ -100,7 +110,7 @@ impl Tx {
         }
     }
 
-    /// Names another org for what follows: the first start makes an org and acts in it.
+    /// Names another org for what follows: whoever makes an org, or comes into one, acts in it then.
     pub(crate) async fn enter(&mut self, org: OrgId) -> Answer<()> {
         sqlx::query("SELECT set_config('envforge.org', $1, true)")
             .bind(org.uuid().to_string())
@@ -143,6 +153,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "credentials", include_str!("../../migrations/0006_credentials.sql")),
     (7, "ledger_proof", include_str!("../../migrations/0007_ledger_proof.sql")),
     (8, "jobs", include_str!("../../migrations/0008_jobs.sql")),
+    (12, "orgs", include_str!("../../migrations/0012_orgs.sql")),
     (15, "settings", include_str!("../../migrations/0015_settings.sql")),
 ];
 

@@ -147,7 +147,7 @@ async fn check_capacity(tx: &mut Tx, row: &Row, size: Size) -> Answer<()> {
             .retry_after(5)
             .into());
     }
-    let others = store::reserved_memory(tx, row.host, row.id).await?;
+    let others = store::system_reserved_memory(tx, row.host, row.id).await?;
     if host.memory > 0 && others > 0 && others + size.reserved_memory() > host.memory {
         return Err(Refusal::unavailable(
             "runtime.no_capacity",

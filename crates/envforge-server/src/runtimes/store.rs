@@ -78,15 +78,14 @@ pub(crate) async fn set_sleep_cause(tx: &mut Tx, workspace: WorkspaceId, cause: 
     Ok(())
 }
 
-/// Memory reserved on a host by runtimes that are to be awake, one workspace left out.
-pub(crate) async fn reserved_memory(tx: &mut Tx, host: HostId, except: WorkspaceId) -> Answer<u64> {
-    let sizes: Vec<String> = sqlx::query_scalar(
-        "SELECT r.size FROM runtimes r JOIN workspaces w ON w.id = r.workspace_id WHERE w.host_id = $1 AND w.id <> $2 AND r.intent = 'awake' AND w.deleting_at IS NULL",
-    )
-    .bind(host.uuid())
-    .bind(except.uuid())
-    .fetch_all(tx.conn())
-    .await?;
+/// Memory reserved on a host by runtimes that are to be awake, one workspace left out; also by those the reader does not
+/// see.
+pub(crate) async fn system_reserved_memory(tx: &mut Tx, host: HostId, except: WorkspaceId) -> Answer<u64> {
+    let sizes: Vec<String> = sqlx::query_scalar("SELECT system_awake_sizes($1, $2)")
+        .bind(host.uuid())
+        .bind(except.uuid())
+        .fetch_all(tx.conn())
+        .await?;
     Ok(sizes.iter().filter_map(|size| Size::from_str(size).ok()).map(Size::reserved_memory).sum())
 }
 

@@ -1,11 +1,13 @@
 //! The terminal WebSocket, and log lines as plain text.
 
-use super::ops;
+use super::ops::{self, Opened};
 use crate::app::App;
+use crate::platform::bus::Listener;
 use crate::platform::fault::Answer;
 use crate::platform::fd::FdStream;
-use crate::platform::http::auth::Member;
+use crate::platform::http::auth::{Member, Permit};
 use crate::platform::http::extract::{Path, Query};
+use crate::workspaces;
 use axum::body::Body;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -20,10 +22,13 @@ use envforge_core::name::Slug;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+/// How long the client of a terminal that is taken away has to read why.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Between pings to a terminal's client.
 const PING: Duration = Duration::from_secs(20);
 
@@ -71,25 +76,35 @@ async fn terminal(
         }
     };
     let (cols, rows) = (size.cols.unwrap_or(80).clamp(2, 1000), size.rows.unwrap_or(24).clamp(2, 1000));
-    let stream = ops::terminal(&app, &permit, &slug, cols, rows).await?;
+    let nudges = app.bus.listen();
+    let opened = ops::terminal(&app, &permit, &slug, cols, rows).await?;
     let cancel = app.cancel.clone();
     Ok(upgrade.max_message_size(1 << 20).on_upgrade(move |socket| async move {
+        let ended = CancellationToken::new();
+        let lost = async {
+            workspaces::ops::until_lost(&app, &permit, opened.workspace, nudges).await;
+            ended.cancel();
+            tokio::time::sleep(FAREWELL).await;
+        };
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = relay(socket, stream) => {}
+            () = lost => {}
+            () = relay(socket, opened.stream, &ended) => {}
         }
     }))
 }
 
-async fn relay(socket: WebSocket, stream: FdStream) {
+/// Moves bytes until either side ends, or the right to them does.
+async fn relay(socket: WebSocket, stream: FdStream, ended: &CancellationToken) {
     let (mut sender, mut receiver) = socket.split();
     let down = async {
         let mut buffer = vec![0_u8; 16 * 1024];
         let mut ping = tokio::time::interval(PING);
-        loop {
+        let reason = loop {
             tokio::select! {
+                () = ended.cancelled() => break "you may not be in this shell any more",
                 read = stream.read(&mut buffer) => match read {
-                    Ok(0) | Err(_) => break,
+                    Ok(0) | Err(_) => break "the terminal was closed",
                     Ok(length) => {
                         if sender.send(Message::Binary(Bytes::copy_from_slice(&buffer[..length]))).await.is_err() {
                             return;
@@ -98,8 +113,8 @@ async fn relay(socket: WebSocket, stream: FdStream) {
                 },
                 _ = ping.tick() => if sender.send(Message::Ping(Bytes::new())).await.is_err() { return; },
             }
-        }
-        let notice = TerminalNotice::Ended { reason: "the terminal was closed".to_owned() };
+        };
+        let notice = TerminalNotice::Ended { reason: reason.to_owned() };
         let text = serde_json::to_string(&notice).unwrap_or_default();
         if sender.send(Message::Text(text.into())).await.is_ok() {
             drop(sender.close().await);
@@ -107,6 +122,9 @@ async fn relay(socket: WebSocket, stream: FdStream) {
     };
     let up = async {
         while let Some(Ok(message)) = receiver.next().await {
+            if ended.is_cancelled() {
+                std::future::pending::<()>().await;
+            }
             let done = match message {
                 Message::Binary(bytes) => stream.write_all(&bytes).await,
                 Message::Text(text) => match serde_json::from_str(&text) {
@@ -129,7 +147,8 @@ async fn relay(socket: WebSocket, stream: FdStream) {
     }
 }
 
-fn text(stream: FdStream) -> Response {
+fn text(app: App, permit: Permit, opened: Opened, nudges: Listener) -> Response {
+    let Opened { stream, workspace } = opened;
     let chunks = futures_util::stream::unfold(Some((stream, vec![0_u8; 16 * 1024])), |state| async move {
         let (stream, mut buffer) = state?;
         match stream.read(&mut buffer).await {
@@ -141,6 +160,8 @@ fn text(stream: FdStream) -> Response {
             Err(error) => Some((Err(error), None)),
         }
     });
+    let lost = async move { workspaces::ops::until_lost(&app, &permit, workspace, nudges).await };
+    let chunks = chunks.take_until(lost);
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(chunks)).into_response()
 }
 
@@ -156,8 +177,9 @@ async fn service_logs(
 ) -> Answer<Response> {
     let (_, slug, service) = path;
     let permit = member.permit(Action::ReadLogs)?;
-    let tail = query.tail.unwrap_or(200);
-    Ok(text(ops::logs(&app, &permit, &slug, service.as_str(), tail, query.follow).await?))
+    let (tail, nudges) = (query.tail.unwrap_or(200), app.bus.listen());
+    let opened = ops::logs(&app, &permit, &slug, service.as_str(), tail, query.follow).await?;
+    Ok(text(app, permit, opened, nudges))
 }
 
 /// Captured output of a run.
@@ -173,6 +195,7 @@ async fn run_logs(
     let (_, slug, job) = path;
     let permit = member.permit(Action::ReadLogs)?;
     crate::runs::ops::show(&app, &permit, &slug, job).await?;
-    let tail = query.tail.unwrap_or(u32::MAX);
-    Ok(text(ops::logs(&app, &permit, &slug, &format!("job-{job}"), tail, query.follow).await?))
+    let (tail, nudges) = (query.tail.unwrap_or(u32::MAX), app.bus.listen());
+    let opened = ops::logs(&app, &permit, &slug, &format!("job-{job}"), tail, query.follow).await?;
+    Ok(text(app, permit, opened, nudges))
 }

@@ -9,6 +9,7 @@ use crate::platform::http::auth::Permit;
 use crate::workspaces;
 use crate::workspaces::store::Row;
 use envforge_api::uplink::{Open, OpenError};
+use envforge_core::id::WorkspaceId;
 use envforge_core::name::Slug;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::Refusal;
@@ -46,8 +47,16 @@ pub fn ticket(
     (app.signer.sign(&claims), expires_at)
 }
 
+/// An open stream, and the workspace it is of.
+pub struct Opened {
+    /// The stream.
+    pub stream: FdStream,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+}
+
 /// Opens the shell's terminal.
-pub async fn terminal(app: &App, permit: &Permit, slug: &Slug, cols: u16, rows: u16) -> Answer<FdStream> {
+pub async fn terminal(app: &App, permit: &Permit, slug: &Slug, cols: u16, rows: u16) -> Answer<Opened> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::ops::find_usable(&mut tx, slug).await?;
     match row.shell.state {
@@ -70,7 +79,7 @@ pub async fn terminal(app: &App, permit: &Permit, slug: &Slug, cols: u16, rows: 
 }
 
 /// Opens the captured log of a service, or of a job (`job-<id>`).
-pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, tail: u32, follow: bool) -> Answer<FdStream> {
+pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, tail: u32, follow: bool) -> Answer<Opened> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::ops::find_usable(&mut tx, slug).await?;
     let known = subject.starts_with("job-")
@@ -87,11 +96,11 @@ pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, tail: 
     open(app, &row, generation, TicketKind::Logs, subject, Open::Logs { tail, follow }).await
 }
 
-async fn open(app: &App, row: &Row, generation: u64, kind: TicketKind, subject: &str, open: Open) -> Answer<FdStream> {
+async fn open(app: &App, row: &Row, generation: u64, kind: TicketKind, subject: &str, open: Open) -> Answer<Opened> {
     let (ticket, _) = ticket(app, row, generation, kind, subject, TICKET_LIFE);
     app.uplinks.connected(row.host, HOST_WAIT).await;
     match app.uplinks.open(row.host, &ticket, open).await {
-        Ok(fd) => Ok(FdStream::new(fd).map_err(anyhow::Error::new)?),
+        Ok(fd) => Ok(Opened { stream: FdStream::new(fd).map_err(anyhow::Error::new)?, workspace: row.id }),
         Err(OpenError::Refused(refusal)) => Err(refusal.into()),
         Err(error) => Err(Fault::from(
             Refusal::unavailable("host.unreachable", format!("the workspace's host can't be reached: {error}"))

@@ -72,7 +72,7 @@ async fn events(
     let (_, slug) = path;
     let permit = member.permit(Action::View)?;
     // Listen first, then look: a change between the two is then seen twice, never missed.
-    let mut nudges = app.bus.listen();
+    let (mut nudges, access) = (app.bus.listen(), app.bus.listen());
     let first = ops::view(&app, &permit, &slug).await?;
     let id = first.id;
     let (sender, receiver) = tokio::sync::mpsc::channel::<WorkspaceChanged>(1);
@@ -84,10 +84,12 @@ async fn events(
             return;
         }
         let mut tick = tokio::time::interval(HOST_LOOK);
+        let mut lost = std::pin::pin!(ops::until_lost(&task, &permit, id, access));
         loop {
             tokio::select! {
                 () = stopped.cancelled() => return,
                 () = sender.closed() => return,
+                () = &mut lost => return,
                 nudge = nudges.next() => match nudge {
                     Nudge::Workspace { workspace, .. } if workspace == id => {}
                     Nudge::Resync => {}

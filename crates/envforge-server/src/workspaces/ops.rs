@@ -4,7 +4,7 @@ use super::store::{self, Row};
 use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
-use crate::platform::bus::Nudge;
+use crate::platform::bus::{Listener, Nudge};
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
@@ -23,9 +23,15 @@ use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use jiff::SignedDuration;
 use serde_json::json;
+use std::time::Duration;
 
 /// Most workspaces of one org that are not deleted.
 const WORKSPACES_MAX: i64 = 500;
+
+/// How often open streams look for a loss of access that nobody told of.
+const ACCESS_LOOK: Duration = Duration::from_secs(30);
+/// The same after a look that failed.
+const ACCESS_RETRY: Duration = Duration::from_secs(1);
 
 /// The refusal for a workspace that is not there.
 pub fn not_found(slug: &Slug) -> Fault {
@@ -71,6 +77,33 @@ pub async fn view_by_id(app: &App, permit: &Permit, id: WorkspaceId) -> Answer<O
     match store::find_by_id(&mut tx, id).await? {
         Some(row) => Ok(Some(shown(app, &mut tx, permit, row).await?)),
         None => Ok(None),
+    }
+}
+
+/// Whether a member still may do to a workspace what they were permitted.
+async fn holds(app: &App, permit: &Permit, id: WorkspaceId) -> Answer<bool> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    Ok(store::role_at(&mut tx, id, permit.user).await?.is_some_and(|role| permit.holds(role)))
+}
+
+/// Ends when a member may no longer do to a workspace what they were permitted: what is open then has to end too.
+/// The first look is at once, so `nudges` need not be older than the permission.
+pub async fn until_lost(app: &App, permit: &Permit, id: WorkspaceId, mut nudges: Listener) {
+    let mut tick = tokio::time::interval(ACCESS_LOOK);
+    loop {
+        tokio::select! {
+            nudge = nudges.next() => if !nudge.touches(permit.scope.org(), permit.user) { continue },
+            _ = tick.tick() => {}
+        }
+        match holds(app, permit, id).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            // While the database is out of reach nobody's rights change either.
+            Err(fault) => {
+                tracing::warn!(%fault, workspace = %id, "whether a member still may could not be read, it is asked again");
+                tick.reset_after(ACCESS_RETRY);
+            }
+        }
     }
 }
 
@@ -187,20 +220,19 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateWorkspace) -> An
             Refusal::not_found("project.not_found", format!("there is no project `{}`", request.project)).into()
         );
     };
-    let id = match existing(&mut tx, &project, request).await? {
-        Some(existing) => again(app, &mut tx, permit, &project, existing).await?,
-        None => match add(app, &mut tx, permit, &project, request).await? {
-            Some(id) => id,
-            // Somebody asked for the same at the same moment, and has committed.
-            None => match existing(&mut tx, &project, request).await? {
-                Some(existing) => again(app, &mut tx, permit, &project, existing).await?,
-                None => {
-                    return Err(
-                        Refusal::unavailable("workspace.changing", "this branch's workspace is just changing").into()
-                    );
-                }
-            },
-        },
+    let added = match existing(&mut tx, &project, request).await? {
+        Some(existing) => Some(again(app, &mut tx, permit, &project, existing).await?),
+        None => add(app, &mut tx, permit, &project, request).await?,
+    };
+    let id = if let Some(id) = added {
+        id
+    } else if let Some(existing) = existing(&mut tx, &project, request).await? {
+        // Somebody asked for the same at the same moment, and has committed.
+        again(app, &mut tx, permit, &project, existing).await?
+    } else {
+        // It is in a project that the caller does not see.
+        let message = format!("the name `{}` is taken", slug_of(request));
+        return Err(Refusal::conflict("workspace.name_taken", message).hint("choose another name").into());
     };
     tx.commit().await?;
     view_by_id(app, permit, id).await?.ok_or_else(|| not_found(&slug_of(request)))
@@ -258,7 +290,7 @@ async fn add(
     project: &Project,
     request: &CreateWorkspace,
 ) -> Answer<Option<WorkspaceId>> {
-    if store::count(tx).await? >= WORKSPACES_MAX {
+    if store::system_count(tx).await? >= WORKSPACES_MAX {
         return Err(Refusal::conflict(
             "workspace.too_many",
             format!("the organization has {WORKSPACES_MAX} workspaces already"),

@@ -4,6 +4,7 @@ use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use anyhow::Context as _;
 use envforge_api::host::Trouble;
+use envforge_core::access::Role;
 use envforge_core::id::{HostId, Id as _, LinkId, OrgId, ProjectId, UsageSessionId, UserId, WindowId, WorkspaceId};
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
@@ -224,8 +225,21 @@ pub(crate) async fn live(tx: &mut Tx) -> Answer<Vec<Row>> {
         .collect()
 }
 
-pub(crate) async fn count(tx: &mut Tx) -> Answer<i64> {
-    Ok(sqlx::query_scalar("SELECT count(*) FROM workspaces WHERE deleted_at IS NULL").fetch_one(tx.conn()).await?)
+/// How many the org has, also those the reader does not see.
+pub(crate) async fn system_count(tx: &mut Tx) -> Answer<i64> {
+    Ok(sqlx::query_scalar("SELECT system_workspace_count()").fetch_one(tx.conn()).await?)
+}
+
+/// The role of a member, if they see the workspace.
+pub(crate) async fn role_at(tx: &mut Tx, id: WorkspaceId, user: UserId) -> Answer<Option<Role>> {
+    let role: Option<String> = sqlx::query_scalar(
+        "SELECT role FROM memberships WHERE org_id = current_org() AND user_id = $2 AND EXISTS (SELECT 1 FROM workspaces WHERE id = $1)",
+    )
+    .bind(id.uuid())
+    .bind(user.uuid())
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(role.map(|role| role.parse()).transpose().map_err(|error: String| anyhow::anyhow!(error))?)
 }
 
 /// Adds a workspace; `false` when somebody else has just taken its name or its branch.

@@ -1,9 +1,12 @@
 //! The control stream: registration, re-sending, generations.
 
-use crate::support::{FakeHost, TestServer, code};
+use crate::support::{FakeHost, TestServer, code, report};
 use envforge_api::client::{Address, Client};
-use envforge_api::host::{Order, REGISTER_PATH, Register, Registered};
-use envforge_api::http::accounts::Hosts;
+use envforge_api::host::{Order, Pulse, REGISTER_PATH, Register, Registered};
+use envforge_api::http::accounts::{CreatedHostToken, Hosts};
+use envforge_core::access::Role;
+use envforge_core::readiness::ReadinessState;
+use envforge_core::runtime::ObservedPhase;
 use envforge_core::token::digest;
 use envforge_testkit::wait_until;
 use serde_json::{Value, json};
@@ -76,4 +79,53 @@ async fn a_wrong_host_key_gets_nothing() {
     assert_eq!(code(plain.get::<Value>("/internal/gateway/feed").await), "gateway.key");
     // The public listener knows no internal path at all.
     assert_eq!(code(server.owner.get::<Value>("/internal/gateway/feed").await), "path.not_found");
+}
+
+// proves ORG-3
+#[tokio::test]
+async fn a_host_speaks_only_of_what_is_on_it() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let rival = server.member("rival", Role::Owner).await;
+    let plain = Client::new(&Address::Socket(server.path("server.sock")), None).unwrap();
+    let before = server.show("main").await;
+    for (owner, org) in [(&server.owner, "acme"), (&rival, "rival")] {
+        let token: CreatedHostToken =
+            owner.post(&format!("/v1/orgs/{org}/host-tokens"), &json!({ "name": "other" })).await.unwrap();
+        let registered: Registered = plain.post(REGISTER_PATH, &Register { token: token.token }).await.unwrap();
+        let mut other = FakeHost::connect(server.path("server.sock"), registered).await;
+        // It is acknowledged, so that it forgets it, and changes nothing; told to the ledger once.
+        for sequence in [1_000, 1_001] {
+            let mut claim = report(workspace.id, 9, ObservedPhase::Up, true, ReadinessState::Ready);
+            claim.sequence = sequence;
+            other.report_as_is(claim).await;
+        }
+        other
+            .pulse(Pulse {
+                workspace: workspace.id,
+                generation: 0,
+                process_runs: true,
+                service_milli_cpu: 900,
+                memory: 0,
+                jobs_running: 3,
+            })
+            .await;
+        // What comes after the heartbeat is taken in after it.
+        other.report_as_is(report(workspace.id, 9, ObservedPhase::Up, true, ReadinessState::Ready)).await;
+    }
+    let mut owner = server.database_owner().await;
+    let refused: Vec<(String, String)> = sqlx::query_as(
+        "SELECT o.slug, e.details ->> 'workspace' FROM ledger_events e JOIN orgs o USING (org_id) WHERE verb = 'host.report_refused' ORDER BY seq",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    let id = workspace.id.to_string();
+    assert_eq!(refused, [("acme".to_owned(), id.clone()), ("rival".to_owned(), id)]);
+    assert_eq!(server.show("main").await, before);
+    let jobs: i32 = sqlx::query_scalar("SELECT jobs_running FROM runtimes").fetch_one(&mut owner).await.unwrap();
+    assert_eq!(jobs, 0);
+    // Whose it is still can.
+    host.prepared(workspace.id).await;
 }

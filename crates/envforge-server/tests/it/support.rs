@@ -7,10 +7,11 @@ use envforge_api::host::{
     FromHost, HostCommand, Machine, ManifestReport, Outcome, Pulse, REGISTER_PATH, Register, Registered, Report,
     STREAM_PATH, ToHost,
 };
+use envforge_api::http::accounts::Me;
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::access::Role;
 use envforge_core::clock::FixedClock;
-use envforge_core::id::WorkspaceId;
+use envforge_core::id::{UserId, WorkspaceId};
 use envforge_core::manifest;
 use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
@@ -93,6 +94,7 @@ impl TestServer {
             key_encryption_keys: vec![Secret::new("22".repeat(32))],
             gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
             ledger_retention_days: None,
+            open_orgs: false,
             prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
             queue_concurrency: BTreeMap::new(),
             bootstrap: Some(Bootstrap {
@@ -131,6 +133,12 @@ impl TestServer {
         config.internal_socket = self.path("another.sock");
         config.uplink_path = self.path("another-uplink.sock");
         Server::start_with(config, clock, Arc::new(SystemEntropy), cancel).await.unwrap()
+    }
+
+    /// Starts it again as an installation where everybody may make an org.
+    pub(crate) async fn open_orgs(&mut self) {
+        self.config.open_orgs = true;
+        self.restart().await;
     }
 
     /// One look of the reconciler.
@@ -197,6 +205,11 @@ impl TestServer {
             .await
             .unwrap();
         self.with_key(&key)
+    }
+
+    /// Who a client is.
+    pub(crate) async fn user(client: &Client) -> UserId {
+        client.get::<Me>("/v1/me").await.unwrap().user
     }
 
     /// The right to an org's rows, through a new owner of it.

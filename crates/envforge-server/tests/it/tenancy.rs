@@ -4,6 +4,7 @@ use crate::support::TestServer;
 use envforge_api::http::ledger::LedgerEvents;
 use envforge_api::http::links::CreatedLink;
 use envforge_core::access::Role;
+use envforge_core::id::Id as _;
 use envforge_testkit::wait_until;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -60,6 +61,13 @@ async fn something_of_everything(server: &TestServer) {
     server.exchange("web--main--acme", &link.token).await.unwrap();
     let key = json!({ "values": { "api_key": "k" }, "reason": "a test" });
     let _: Value = server.owner.put("/v1/orgs/acme/settings/connecteam", &key).await.unwrap();
+    let _: Value = server.owner.post("/v1/orgs/acme/groups", &json!({ "name": "web" })).await.unwrap();
+    let insider = TestServer::user(&server.member("acme", Role::Developer).await).await;
+    let path = format!("/v1/orgs/acme/groups/web/members/{insider}");
+    server.owner.put::<_, Value>(&path, &json!({})).await.unwrap();
+    let _: Value = server.owner.post("/v1/orgs/acme/invitations", &json!({ "role": "reviewer" })).await.unwrap();
+    let access = json!({ "is_restricted": true, "groups": ["web"] });
+    let _: Value = server.owner.put("/v1/orgs/acme/projects/planner/access", &access).await.unwrap();
     let (app, scope) = (server.server.app(), server.scope("acme").await);
     let mut tx = app.db.begin(scope).await.unwrap();
     envforge_server::vault::ops::seal(app, &mut tx, "here", &"value".to_owned().into()).await.unwrap();
@@ -123,6 +131,109 @@ async fn a_forgotten_where_leaks_nothing() {
             .execute(&mut app)
             .await;
     assert!(planted.unwrap_err().to_string().contains("row-level security"));
+}
+
+/// Tables whose rows are of a project, of a workspace, or of a link.
+async fn project_tables(connection: &mut sqlx::PgConnection) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT DISTINCT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
+         WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace \
+         AND (a.attname IN ('project_id', 'workspace_id', 'link_id') OR c.relname = 'projects')",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}
+
+async fn set(connection: &mut sqlx::PgConnection, name: &str, value: &str) {
+    sqlx::query("SELECT set_config($1, $2, false)").bind(name).bind(value).execute(connection).await.unwrap();
+}
+
+// proves ORG-2
+#[tokio::test]
+async fn a_forgotten_check_shows_no_restricted_project() {
+    let server = TestServer::start().await;
+    something_of_everything(&server).await;
+    let outsider = TestServer::user(&server.member("acme", Role::Developer).await).await;
+    let stranger = TestServer::user(&server.member("rival", Role::Owner).await).await;
+    let (mut owner, mut app) = (server.database_owner().await, server.database_app().await);
+    let acme: uuid::Uuid =
+        sqlx::query_scalar("SELECT org_id FROM orgs WHERE slug = 'acme'").fetch_one(&mut owner).await.unwrap();
+    let insider: uuid::Uuid =
+        sqlx::query_scalar("SELECT user_id FROM group_members").fetch_one(&mut owner).await.unwrap();
+    let admin = TestServer::user(&server.member("acme", Role::Admin).await).await.uuid();
+    set(&mut app, "envforge.org", &acme.to_string()).await;
+    let tables = project_tables(&mut owner).await;
+    assert!(tables.len() >= 9, "{tables:?}");
+    for table in tables {
+        let secured: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM pg_policies WHERE tablename = $1 AND policyname = 'reader' AND permissive = 'RESTRICTIVE' AND cmd = 'ALL')",
+        )
+        .bind(&table)
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+        assert!(secured, "{table} is of a project and has no policy `reader`; see migrations/0012_orgs.sql");
+        let mut count = async |reader: &str| {
+            set(&mut app, "envforge.reader", reader).await;
+            let rows = format!("SELECT count(*) FROM {table}");
+            sqlx::query_scalar::<_, i64>(AssertSqlSafe(rows)).fetch_one(&mut app).await.unwrap()
+        };
+        let all = count("").await;
+        assert!(all > 0, "{table} has no row that could leak");
+        for member in [insider, admin] {
+            assert_eq!(count(&member.to_string()).await, all, "{table}: who may see sees all");
+        }
+        for reader in [outsider.uuid(), stranger.uuid(), uuid::Uuid::nil()] {
+            assert_eq!(count(&reader.to_string()).await, 0, "{table} shows rows to {reader}");
+        }
+    }
+    // Nor can it be written to, or taken by a change of the row itself.
+    set(&mut app, "envforge.reader", &outsider.uuid().to_string()).await;
+    let changed = sqlx::query("UPDATE projects SET is_restricted = false").execute(&mut app).await.unwrap();
+    assert_eq!(changed.rows_affected(), 0);
+    let workspace: uuid::Uuid = sqlx::query_scalar("SELECT id FROM workspaces").fetch_one(&mut owner).await.unwrap();
+    let planted = sqlx::query(
+        "INSERT INTO runs (id, org_id, workspace_id, argv, created_by, created_at) VALUES (gen_random_uuid(), $1, $2, '[]', $3, now())",
+    )
+    .bind(acme)
+    .bind(workspace)
+    .bind(outsider.uuid())
+    .execute(&mut app)
+    .await;
+    assert!(planted.unwrap_err().to_string().contains("row-level security"));
+}
+
+// proves ORG-3
+#[tokio::test]
+async fn nothing_of_one_org_can_be_moved_to_anothers_host() {
+    let server = TestServer::start().await;
+    server.member("rival", Role::Owner).await;
+    something_of_everything(&server).await;
+    let mut owner = server.database_owner().await;
+    sqlx::query("INSERT INTO hosts (id, org_id, name, created_at) SELECT gen_random_uuid(), org_id, 'theirs', now() FROM orgs WHERE slug = 'rival'")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND a.attname = 'host_id'",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    assert!(tables.len() >= 2, "{tables:?}");
+    let mut statements = vec![
+        "UPDATE hosts SET org_id = (SELECT org_id FROM orgs WHERE slug = 'rival') WHERE name <> 'theirs'".to_owned(),
+        "UPDATE workspaces SET org_id = (SELECT org_id FROM orgs WHERE slug = 'rival')".to_owned(),
+    ];
+    statements.extend(
+        tables.iter().map(|table| format!("UPDATE {table} SET host_id = (SELECT id FROM hosts WHERE name = 'theirs')")),
+    );
+    // The schema's owner, whom no policy binds; the application's role is refused all the more.
+    for statement in statements {
+        let moved = sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut owner).await;
+        assert!(moved.unwrap_err().to_string().contains("foreign key"), "{statement}");
+    }
 }
 
 // proves ORG-3

@@ -45,6 +45,7 @@ fn configuration(arguments: &ServerArguments) -> anyhow::Result<ServerConfig> {
         key_encryption_keys: key_encryption_keys(&arguments.key_encryption_key_files)?,
         gateway_key: private::read(&arguments.gateway_key_file)?,
         ledger_retention_days: arguments.ledger.ledger_retention_days,
+        open_orgs: arguments.open_orgs,
         prices: Prices::default(),
         queue_concurrency: arguments.queue_concurrency.iter().copied().collect(),
         bootstrap,

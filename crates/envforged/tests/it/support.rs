@@ -127,6 +127,40 @@ impl TestBox {
         command.args(["admin", verb, "--data-dir"]).arg(self.path()).stdin(Stdio::null()).output().unwrap()
     }
 
+    /// A statement in the box's own database, as its owner.
+    pub(crate) fn psql(&self, statement: &str) {
+        let mut command = self.program("envforged");
+        command.args(["admin", "psql", "--data-dir"]).arg(self.path()).args([
+            "--",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            statement,
+        ]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A further host daemon for whoever has a registration token, in a network namespace with nothing but a loopback.
+    pub(crate) fn second_host(&self, token: &str, slot: &Slot) -> Child {
+        let (folder, number) = (self.scratch("second-host"), slot.number);
+        let token_file = folder.join("token");
+        fs_err::write(&token_file, token).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a network of its own for the program under test")]
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]);
+        command.arg(env!("CARGO_BIN_EXE_envforged")).args(["host", "--data-dir"]).arg(folder.join("host"));
+        command.arg("--server-socket").arg(self.path().join("run/internal/server.sock"));
+        command.arg("--token-file").arg(token_file);
+        command.args(["--instance", &format!("t{number}")]);
+        command.args(["--uid-base", &(400_000 + number * 20_000).to_string()]);
+        command.args(["--network-pool", &format!("10.{}", 214 + number)]).stdin(Stdio::null());
+        let words = fs_err::OpenOptions::new().create(true).append(true).open(self.dir.path().join("words")).unwrap();
+        let words = words.into_parts().0;
+        let mut command = tokio::process::Command::from(command);
+        command.stdout(words.try_clone().unwrap()).stderr(words).kill_on_drop(true).spawn().unwrap()
+    }
+
     /// What the supervisor and its children said so far.
     pub(crate) fn words(&self) -> String {
         fs_err::read_to_string(self.dir.path().join("words")).unwrap_or_default()

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::ledger::{self, Refused};
 use crate::platform::db::OrgScope;
 use crate::platform::fault::{Answer, Fault};
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, RawPathParams};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
@@ -49,6 +49,7 @@ pub struct Permit {
     pub user: UserId,
     /// What people call them.
     pub name: String,
+    action: Action,
     role: Role,
     scopes: Scopes,
 }
@@ -73,6 +74,21 @@ impl Permit {
         allows(self.role, action) && self.scopes.allow(action)
     }
 
+    /// Whether it would still be given to the same member, whose role is this now.
+    pub fn holds(&self, role: Role) -> bool {
+        allows(role, self.action)
+    }
+
+    /// The refusal for a role that it would not be given to.
+    pub fn denied(&self, role: Role) -> Fault {
+        denied(role, &self.org, self.action)
+    }
+
+    /// What the credential is limited to.
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
     /// As the ledger names the actor.
     pub fn actor(&self) -> String {
         format!("user:{}", self.user)
@@ -90,16 +106,10 @@ impl Member {
                 return Err(Refusal::new(RefusalKind::Forbidden, "access.scope", message).hint(hint).into());
             }
             let (org, name, scopes) = (self.org.clone(), self.name.clone(), self.scopes.clone());
-            return Ok(Permit { scope: self.scope, org, user: self.user, name, role: self.role, scopes });
+            return Ok(Permit { scope: self.scope, org, user: self.user, name, action, role: self.role, scopes });
         }
         self.denied(format!("as {}: {}", self.role, action.code()));
-        Err(Refusal::new(
-            RefusalKind::Forbidden,
-            "access.denied",
-            format!("as {} of `{}` you can't {}", self.role, self.org, action.as_str()),
-        )
-        .hint("ask an owner or admin of the organization")
-        .into())
+        Err(denied(self.role, &self.org, action))
     }
 
     fn denied(&self, cause: String) {
@@ -107,6 +117,20 @@ impl Member {
         let refused = Refused { org: Some(org), actor, verb: "access.denied", subject: org.to_string(), cause };
         ledger::refused(&self.app, refused);
     }
+}
+
+fn denied(role: Role, org: &Slug, action: Action) -> Fault {
+    let message = format!("as {role} of `{org}` you can't {}", action.as_str());
+    Refusal::new(RefusalKind::Forbidden, "access.denied", message)
+        .hint("ask an owner or admin of the organization")
+        .into()
+}
+
+/// The answer for an org that does not exist, or that one is no member of.
+pub fn no_org(wanted: &str) -> Fault {
+    Refusal::not_found("org.not_found", format!("there is no organization `{wanted}` for you"))
+        .hint("`envforge org list` lists yours; the name is the slug, not the display name")
+        .into()
 }
 
 fn unauthenticated(message: &str) -> Response {
@@ -138,11 +162,23 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+/// Where one may be signed in or not; a credential that was sent must be valid.
+impl OptionalFromRequestParts<App> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Response> {
+        if !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Ok(None);
+        }
+        <Self as FromRequestParts<App>>::from_request_parts(parts, app).await.map(Some)
+    }
+}
+
 impl FromRequestParts<App> for Operator {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
-        let Caller(identity) = Caller::from_request_parts(parts, app).await?;
+        let Caller(identity) = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
         let refusal = if !identity.is_operator {
             Refusal::new(RefusalKind::Forbidden, "access.operator_only", "this is for the installation's operator")
                 .hint("the owner whom the first start made is one")
@@ -167,7 +203,7 @@ impl FromRequestParts<App> for Member {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
-        let Caller(identity) = Caller::from_request_parts(parts, app).await?;
+        let Caller(identity) = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
         let params =
             RawPathParams::from_request_parts(parts, app).await.map_err(axum::response::IntoResponse::into_response)?;
         let wanted = params.iter().find(|(name, _)| *name == "org").map_or("", |(_, value)| value);
@@ -178,11 +214,6 @@ impl FromRequestParts<App> for Member {
                 let scopes = credential.scopes().clone();
                 Self { user, name, scope, org, role, scopes, app: app.clone() }
             })
-            .ok_or_else(|| {
-                let refusal =
-                    Refusal::not_found("org.not_found", format!("there is no organization `{wanted}` for you"))
-                        .hint("`envforge status` lists yours; the name is the slug, not the display name");
-                Fault::from(refusal).into_response()
-            })
+            .ok_or_else(|| no_org(wanted).into_response())
     }
 }

@@ -3,7 +3,10 @@
 //! The document is checked in as `docs/reference/openapi.json`; a test fails when it differs.
 
 use crate::app::App;
-use crate::{accounts, hosts, ledger, links, projects, queues, runs, runtimes, settings, streams, usage, workspaces};
+use crate::{
+    accounts, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs, runtimes, settings, streams,
+    usage, workspaces,
+};
 use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -25,6 +28,9 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(base)
         .merge(accounts::http::routes())
         .merge(settings::http::routes())
+        .merge(groups::http::routes())
+        .merge(orgs::http::routes())
+        .merge(invitations::http::routes())
         .merge(hosts::http::routes())
         .merge(projects::http::routes())
         .merge(workspaces::http::routes())

@@ -75,6 +75,9 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
     if let Some(days) = arguments.ledger.ledger_retention_days {
         flags = flags.with("--ledger-retention-days", days.to_string());
     }
+    if arguments.open_orgs {
+        flags.0.push("--open-orgs".into());
+    }
     let environment = environment(|name| is_plain(name) || SERVERS.iter().any(|theirs| name.starts_with(theirs)));
     // The file says it; the variable may name the database as its owner.
     let environment = environment.into_iter().filter(|(name, _)| name != "DATABASE_URL").collect();

@@ -11,3 +11,4 @@ mod ordinary;
 mod sample;
 mod smallest;
 mod the_loop;
+mod two_orgs;

@@ -133,7 +133,10 @@ impl Member<'_> {
     pub(crate) async fn run(&self, line: &str) -> (i32, String) {
         let output = self
             .the_box
-            .envforge(&self.the_box.scratch("nowhere"), &["run", "-w", &self.slug, "--", "sh", "-c", line])
+            .envforge(
+                &self.the_box.scratch("nowhere"),
+                &["run", "--org", "local", "-w", &self.slug, "--", "sh", "-c", line],
+            )
             .await;
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code().unwrap_or(-1), said)
