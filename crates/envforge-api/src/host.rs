@@ -22,6 +22,10 @@ use std::collections::BTreeMap;
 pub const REGISTER_PATH: &str = "/internal/host/register";
 /// Where the control stream is held.
 pub const STREAM_PATH: &str = "/internal/host/stream";
+/// Where a host asks for a Git credential for one of its workspaces.
+pub const GIT_CREDENTIAL_PATH: &str = "/internal/host/git-credential";
+/// Where a host says that what it was given for Git was rejected.
+pub const GIT_REJECTED_PATH: &str = "/internal/host/git-rejected";
 /// Seconds between heartbeats.
 pub const HEARTBEAT_SECONDS: u64 = 2;
 
@@ -41,6 +45,29 @@ pub struct Registered {
     pub org: OrgId,
     /// The host's key: `Authorization: Bearer` on the stream.
     pub key: String,
+}
+
+/// Asks for what Git in a workspace needs to reach a repository. The server knows whom it is for: the host can't say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskGitCredential {
+    /// The registration generation of the host's last stream; a daemon that was replaced is refused.
+    pub host_generation: u64,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The address Git wants to reach.
+    pub url: String,
+}
+
+/// What Git shows to the repository's host. It is handed on and kept nowhere.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct GitCredential {
+    /// User name for HTTP.
+    pub username: String,
+    /// The token.
+    pub password: String,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// From server to host.

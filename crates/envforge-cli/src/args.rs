@@ -81,6 +81,9 @@ pub enum Verb {
     /// Choose who sees a project
     #[command(subcommand)]
     Project(ProjectVerb),
+    /// Set, list and remove your tokens for Git hosts: private repositories clone and push
+    #[command(subcommand)]
+    GitCredential(GitCredentialVerb),
     /// Sign in with an API key
     Login(Login),
     /// Look for what is wrong, and say what helps
@@ -448,6 +451,36 @@ pub enum ProjectVerb {
         #[arg(long = "group", value_name = "GROUP", requires = "restrict", conflicts_with = "open")]
         groups: Vec<Slug>,
     },
+}
+
+/// `envforge git-credential …`.
+#[derive(Debug, Subcommand)]
+pub enum GitCredentialVerb {
+    /// Set your token for a Git host, in place of the one before; it can't be read back
+    Set(GitCredentialSet),
+    /// List your tokens, without their values
+    List,
+    /// Remove your token for a Git host
+    Remove {
+        /// The Git host
+        host: String,
+    },
+}
+
+/// `envforge git-credential set`.
+#[derive(Debug, Args)]
+pub struct GitCredentialSet {
+    /// The Git host, as in the repository's URL: `github.com`, `git.example.org:8443`
+    pub host: String,
+    /// The user name for HTTP; most hosts take any with a token
+    #[arg(long)]
+    pub username: Option<String>,
+    /// Read the token from a file; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// When the host lets it end: `2027-01-31T00:00:00Z`
+    #[arg(long, value_name = "TIME")]
+    pub expires_at: Option<jiff::Timestamp>,
 }
 
 /// `envforge login`.

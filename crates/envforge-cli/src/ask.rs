@@ -4,6 +4,11 @@ use envforge_core::refusal::Refusal;
 use envforge_core::secret::Secret;
 use inquire::{Confirm, InquireError, Password, PasswordDisplayMode, Select};
 use std::fmt::Display;
+use std::io::Read as _;
+use std::path::Path;
+
+/// Longest file with a secret that is read: a key or a token is a line.
+const SECRET_MAX: u64 = 4096;
 
 fn not_answered(error: &InquireError) -> Refusal {
     match error {
@@ -32,4 +37,17 @@ pub(crate) fn secret(question: &str) -> Result<Secret, Refusal> {
         .prompt()
         .map(Secret::new)
         .map_err(|error| not_answered(&error))
+}
+
+/// The secret in a file; `-` is stdin.
+pub(crate) fn secret_in(path: &Path) -> Result<Secret, Refusal> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(SECRET_MAX).read_to_string(&mut text)
+    } else {
+        fs_err::File::open(path).and_then(|file| file.take(SECRET_MAX).read_to_string(&mut text))
+    };
+    let text = Secret::new(text);
+    read.map(|_| text)
+        .map_err(|error| Refusal::invalid("secret.unreadable", format!("the secret can't be read: {error}")))
 }

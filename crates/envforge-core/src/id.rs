@@ -121,6 +121,8 @@ ids! {
     EventId = "evt";
     /// A group of an org's members.
     GroupId = "grp";
+    /// A person's credential for a Git host.
+    GitCredentialId = "gitcred";
     /// A host: a machine that runs one org's workspaces.
     HostId = "host";
     /// An invitation into an org.

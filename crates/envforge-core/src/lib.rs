@@ -9,6 +9,7 @@
 pub mod access;
 pub mod clock;
 pub mod envelope;
+pub mod git;
 pub mod hostname;
 pub mod id;
 pub mod idle;

@@ -44,6 +44,18 @@ pub struct TicketClaims {
     pub expires: i64,
     /// Makes each ticket its own; terminal and log tickets are good once.
     pub nonce: u64,
+    /// Who a terminal is for: commits made in the workspace carry this identity from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Person>,
+}
+
+/// A person, as Git names one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Name.
+    pub name: String,
+    /// Mail address.
+    pub email: String,
 }
 
 impl Claims for TicketClaims {

@@ -8,9 +8,11 @@
 //! A checkout appears by a rename, when it is complete. A half-made one is thrown away at the next try.
 
 use crate::files;
+use crate::git;
 use crate::place::Place;
 use crate::sys::command::tokio_command;
 use crate::trouble::{Blocked, blocked};
+use envforge_core::git::Repository;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -71,20 +73,26 @@ async fn from_url(place: &Place, url: &str, branch: &str) -> Result<(), Blocked>
         return Err(blocked(
             "shell.repository_unreachable",
             format!("`{url}` could not be cloned: {said}"),
-            clone_fix(&said),
+            clone_fix(url, &said),
         ));
     }
     switch(place, branch).await
 }
 
-fn clone_fix(said: &str) -> &'static str {
+fn clone_fix(url: &str, said: &str) -> String {
     let lower = said.to_lowercase();
-    if ["authentication", "username", "permission denied", "publickey"].iter().any(|word| lower.contains(word)) {
-        "give the host credentials that may read the repository, or make it readable"
+    if ["authentication", "username", "permission denied", "publickey", "403"].iter().any(|word| lower.contains(word)) {
+        match Repository::parse(url) {
+            Some(repository) => format!(
+                "`envforge git-credential set {}` with a token that may read and write the repository, then prepare the workspace again",
+                repository.host
+            ),
+            None => "give the repository's https address, for which people have tokens".to_owned(),
+        }
     } else if lower.contains("resolve host") || lower.contains("connect") || lower.contains("timed out") {
-        "check the address, and that this host can reach it"
+        "check the address, and that this host can reach it".to_owned()
     } else {
-        "check that the repository exists and can be read from this host"
+        "check that the repository exists and can be read from this host".to_owned()
     }
 }
 
@@ -221,6 +229,7 @@ async fn git(place: &Place, args: &[&str]) -> Result<Output, Blocked> {
         .env("GIT_ASKPASS", "true")
         .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oStrictHostKeyChecking=accept-new")
         .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
+        .envs(git::asking_here(place))
         .uid(uid)
         .gid(gid)
         .stdin(Stdio::null())
@@ -250,7 +259,7 @@ async fn finish(spawned: io::Result<tokio::process::Child>) -> Result<Output, Bl
     }
 }
 
-/// The last lines of what Git said.
+/// The last lines of what Git, and who answers it, said.
 fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

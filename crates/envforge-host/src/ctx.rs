@@ -10,6 +10,7 @@ use crate::tasks::Tasks;
 use envforge_core::clock::{Clock, Entropy};
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// The daemon's context; shared by everything.
 pub(crate) struct HostContext {
@@ -22,6 +23,8 @@ pub(crate) struct HostContext {
     pub(crate) postgres: Cluster,
     pub(crate) outbox: Outbox,
     pub(crate) tasks: Tasks,
+    /// Of the last stream; none before the first.
+    pub(crate) generation: AtomicU64,
 }
 
 impl HostContext {

@@ -21,6 +21,7 @@ use jiff::SignedDuration;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +92,7 @@ impl Host {
             postgres,
             outbox: Outbox::default(),
             tasks: tasks.clone(),
+            generation: AtomicU64::default(),
         });
         Gravestone::prune(&ctx.data, SystemClock.now().checked_sub(STONES_KEPT).unwrap_or_default())?;
         let found = journal::read_all(&ctx.data)?;

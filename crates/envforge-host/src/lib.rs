@@ -19,6 +19,7 @@
 //! - Ending the daemon ends nothing else. Sandboxes, services, terminals and databases go on, and the next daemon finds them.
 //! - The daemon writes nowhere that a workspace's user could have prepared: checkouts and homes are written by
 //!   processes that run as that user.
+//! - A Git credential goes from the server to the program that asked, and nowhere else.
 //! - An address with a password goes into the environment of services and jobs, and nowhere else.
 
 mod checkout;
@@ -30,6 +31,7 @@ mod context;
 mod ctx;
 mod engines;
 mod files;
+mod git;
 mod host;
 pub mod init;
 mod journal;

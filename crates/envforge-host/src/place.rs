@@ -8,6 +8,7 @@
 //!   workspaces/<ws id>/       mode 0711: its user may pass, not look            root
 //!     state.json, proof       the journal, the last proof that the runtime ran  root
 //!     postgres.password       of the branch database                            root
+//!     git/                    Git's configuration, the socket that answers it   root
 //!     run/                    control sockets, the pinned network namespace     root
 //!     home/  checkout/        seen by both sandboxes                            the workspace's user
 //!     logs/                   written by the inits                              the workspace's user
@@ -90,6 +91,7 @@ impl Place {
         let user = Some(self.host_user());
         files::directory(&self.root, 0o711, None)?;
         files::directory(&self.run(), 0o700, None)?;
+        files::directory(&self.git(), 0o755, None)?;
         files::directory(&self.home(), 0o700, user)?;
         files::directory(&self.logs(), 0o700, user)?;
         files::directory(&self.data(), 0o700, user)
@@ -151,6 +153,11 @@ impl Place {
 
     pub(crate) fn run(&self) -> PathBuf {
         self.root.join("run")
+    }
+
+    /// Seen by both sandboxes, and only to be read.
+    pub(crate) fn git(&self) -> PathBuf {
+        self.root.join("git")
     }
 
     pub(crate) fn network(&self) -> PathBuf {

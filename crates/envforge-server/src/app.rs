@@ -5,6 +5,7 @@ use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
 use crate::platform::keys::KeyWrappers;
+use crate::providers::git_host::GitApp;
 use crate::vault::ops::Unwrapped;
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::{Clock, Entropy};
@@ -41,6 +42,8 @@ pub struct Parts {
     pub unwrapped: Unwrapped,
     /// What this process remembers of the ledger.
     pub ledger: ledger::Memory,
+    /// The app at a Git host, if there is one.
+    pub git_app: Option<Box<dyn GitApp>>,
     /// Configuration.
     pub config: ServerConfig,
     /// Uplinks of hosts to the terminal relay here.

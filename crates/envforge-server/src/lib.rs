@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod platform;
+pub mod providers;
 
 // In the order in which they may call one another: each only those above it.
 pub mod ledger;
@@ -22,6 +23,7 @@ pub mod orgs;
 pub mod invitations;
 pub mod hosts;
 pub mod projects;
+pub mod git;
 pub mod workspaces;
 pub mod usage;
 pub mod links;
@@ -33,7 +35,7 @@ pub mod control;
 
 mod start;
 
-pub use platform::config::{Bootstrap, ServerConfig};
+pub use platform::config::{Bootstrap, GithubApp, ServerConfig};
 pub use platform::db::{migrate, schema_fingerprint};
 pub use platform::http::openapi::document as openapi_document;
 pub use start::{RunningServer, Server};

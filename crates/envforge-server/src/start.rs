@@ -12,6 +12,7 @@ use crate::platform::db::Db;
 use crate::platform::http;
 use crate::platform::jobs::{self, Registry};
 use crate::platform::keys::{KeyWrappers, LocalKey};
+use crate::providers::git_host::{GitApp, Github};
 use crate::queues;
 use crate::runtimes;
 use crate::vault::ops::Unwrapped;
@@ -65,6 +66,8 @@ impl Server {
         let keyring = Keyring::new(&[signer.public_key()]);
         let wrappers = config.key_encryption_keys.iter().map(|key| Ok(Box::new(LocalKey::from_hex(key)?) as _));
         let key_wrappers = KeyWrappers::new(wrappers.collect::<anyhow::Result<_>>()?)?;
+        let git_app = config.github_app.as_ref().map(|app| anyhow::Ok(Box::new(Github::new(app)?) as Box<dyn GitApp>));
+        let git_app = git_app.transpose()?;
         let bus = Bus::default();
         let db = Db::connect(&config.database_url, bus.clone()).await.context("connecting to PostgreSQL")?;
         let (listener, internal) = (listen(config.listen).await?, listen_socket(&config.internal_socket)?);
@@ -83,6 +86,7 @@ impl Server {
             key_wrappers,
             unwrapped: Unwrapped::default(),
             ledger: ledger::Memory::default(),
+            git_app,
             config,
             uplinks,
             cancel,

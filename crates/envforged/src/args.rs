@@ -95,8 +95,27 @@ pub(crate) struct AllArguments {
     #[command(flatten)]
     pub(crate) ledger: LedgerArguments,
     #[command(flatten)]
+    pub(crate) github: GithubArguments,
+    #[command(flatten)]
     pub(crate) machine: MachineArguments,
 }
+
+/// The installation's GitHub App.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GithubArguments {
+    /// The id of a GitHub App that mints tokens for repositories
+    #[arg(long = "github-app-id", value_name = "ID", requires = "app_key_file")]
+    pub(crate) app_id: Option<String>,
+    /// File with the App's private key, as GitHub gave it out; the server's user reads it
+    #[arg(long = "github-app-key-file", value_name = "FILE", requires = "app_id")]
+    pub(crate) app_key_file: Option<PathBuf>,
+    /// Where the App is registered: github.com, or an Enterprise server
+    #[arg(long = "github-url", value_name = "URL", default_value = GITHUB)]
+    pub(crate) url: String,
+}
+
+/// Its API has a name of its own; that of an Enterprise server is below the server's address.
+pub(crate) const GITHUB: &str = "https://github.com";
 
 /// What tells several host daemons on one machine apart.
 #[derive(Debug, Clone, Args)]
@@ -198,6 +217,8 @@ pub(crate) struct ServerArguments {
     /// Let everybody with an account make an org, not only the operator
     #[arg(long)]
     pub(crate) open_orgs: bool,
+    #[command(flatten)]
+    pub(crate) github: GithubArguments,
     /// On the first start make this org, its owner and a host
     #[arg(long, value_name = "SLUG", requires = "owner_key_file", requires = "host_token_file")]
     pub(crate) bootstrap_org: Option<String>,

@@ -56,6 +56,7 @@ pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
         gateway_key: Secret::new("33".repeat(32)),
         ledger_retention_days: None,
         open_orgs: false,
+        github_app: None,
         prices: envforge_core::usage::Prices::default(),
         queue_concurrency: BTreeMap::new(),
         bootstrap: None,

@@ -47,7 +47,7 @@ pub(crate) async fn invite(ctx: &mut Context<'_>, verb: InviteVerb) -> Result<Ex
 
 async fn accept(ctx: &mut Context<'_>, code_file: Option<PathBuf>, name: Option<String>) -> Result<(), Refusal> {
     let code = match &code_file {
-        Some(path) => login::read_key(path)?,
+        Some(path) => crate::ask::secret_in(path)?,
         None if ctx.printer.is_interactive() => ask::secret("Invitation code (efi_…):")?,
         None => {
             return Err(Refusal::invalid("invitation.no_code", "nobody can be asked for the code here")

@@ -8,19 +8,14 @@ use crate::context::{Context, ServerSource};
 use crate::exit::ExitCode;
 use crate::{ask, config};
 use envforge_api::http::accounts::Me;
-use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::refusal::Refusal;
 use envforge_core::secret::Secret;
 use serde_json::json;
-use std::io::Read as _;
-use std::path::Path;
-
-/// Longest key file read: a key is a line.
-const KEY_MAX: u64 = 4096;
 
 /// Signs in, and makes a server that was chosen the one used from now on.
 pub(crate) async fn login(ctx: &mut Context<'_>, login: Login) -> Result<ExitCode, Refusal> {
     let key = match &login.key_file {
-        Some(path) => read_key(path)?,
+        Some(path) => ask::secret_in(path)?,
         None if ctx.printer.is_interactive() => ask::secret("API key (efk_…):")?,
         None => {
             return Err(Refusal::invalid("login.no_key", "nobody can be asked for a key here")
@@ -77,21 +72,4 @@ fn check_shape(key: &Secret) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::invalid("login.bad_key", "that is not an API key: one starts with `efk_` and is a single word"))
-}
-
-/// A secret from a file; `-` is stdin.
-pub(crate) fn read_key(path: &Path) -> Result<Secret, Refusal> {
-    let mut text = String::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(KEY_MAX).read_to_string(&mut text)
-    } else {
-        fs_err::File::open(path).and_then(|file| file.take(KEY_MAX).read_to_string(&mut text))
-    };
-    let text = Secret::new(text);
-    match read {
-        Ok(_) => Ok(text),
-        Err(error) => {
-            Err(Refusal::new(RefusalKind::Invalid, "login.no_key", format!("the key can't be read: {error}")))
-        }
-    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod attach;
 pub(crate) mod doctor;
 pub(crate) mod group;
 pub(crate) mod invite;
+pub(crate) mod git_credential;
 pub(crate) mod ledger;
 pub(crate) mod link;
 pub(crate) mod login;

@@ -5,6 +5,7 @@
 mod admin;
 mod attach;
 mod errors;
+mod git_credentials;
 mod ledger;
 mod links;
 mod orgs;

@@ -59,9 +59,15 @@ async fn remove(ctx: &HostContext, place: &Place) -> Result<(), Blocked> {
 
 /// Everything but the journal.
 fn remove_files(place: &Place) -> io::Result<()> {
-    for directory in
-        [place.checkout(), place.unfinished_checkout(), place.home(), place.logs(), place.data(), place.run()]
-    {
+    for directory in [
+        place.checkout(),
+        place.unfinished_checkout(),
+        place.home(),
+        place.logs(),
+        place.data(),
+        place.git(),
+        place.run(),
+    ] {
         files::remove_tree(&directory)?;
     }
     for file in [place.bundle(), place.proof(), place.postgres_password()] {

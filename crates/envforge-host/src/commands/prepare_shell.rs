@@ -25,6 +25,7 @@ pub(super) fn obey(driver: &mut Driver, command: HostCommand, prepare: PrepareSh
         return give_up_if(is_new, driver);
     }
     driver.shell_trouble = None;
+    driver.serve_git(&prepare);
     driver.publish();
     let (ctx, place, running) = (Arc::clone(&driver.ctx), driver.place.clone(), driver.shell.sandbox.clone());
     begin(driver, command, async move { Finished::Prepared(work(ctx, place, prepare, running).await) });

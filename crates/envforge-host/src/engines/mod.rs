@@ -32,6 +32,8 @@ pub(crate) mod inside {
     pub(crate) const DATA: &str = "/var/lib/envforge";
     /// Captured logs, in the shell, to be read only.
     pub(crate) const LOGS: &str = "/var/log/envforge";
+    /// Git's configuration and the socket that answers it, in both.
+    pub(crate) const GIT: &str = "/run/envforge/git";
     /// The directory of the resource cluster's socket, in the runtime.
     pub(crate) const POSTGRES: &str = "/run/envforge/postgres";
 }

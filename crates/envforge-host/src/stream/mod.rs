@@ -16,6 +16,7 @@ use envforge_api::client::Address;
 use envforge_api::host::{FromHost, HEARTBEAT_SECONDS, Machine, STREAM_PATH, ToHost};
 use futures_util::{SinkExt as _, StreamExt as _};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -171,6 +172,7 @@ impl Stream {
         if org != self.ctx.identity.org || host != self.ctx.identity.host {
             return Err(StreamError::WrongHost);
         }
+        self.ctx.generation.store(host_generation, Ordering::Relaxed);
         self.uplinks.welcomed(host_generation, &keys, uplinks);
         Ok(())
     }

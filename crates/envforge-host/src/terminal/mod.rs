@@ -7,11 +7,13 @@
 
 use crate::ctx::HostContext;
 use crate::engines::inside;
+use crate::git;
 use crate::init::client::{ClientError, InitClient};
 use crate::init::protocol::{Program, Spawn, TerminalSize};
 use crate::trouble::{Blocked, blocked};
 use crate::workspace::view::View;
 use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::ticket::Person;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,11 +93,12 @@ async fn shell_of(view: &View) -> Option<InitClient> {
     }
 }
 
-/// Opens a terminal.
+/// Opens a terminal; commits are by `person` from then on.
 pub(crate) async fn open(
     ctx: &HostContext,
     view: &View,
     subject: &str,
+    person: Option<&Person>,
     cols: u16,
     rows: u16,
 ) -> Result<OwnedFd, Refusal> {
@@ -105,7 +108,13 @@ pub(crate) async fn open(
     if !fits {
         return Err(Refusal::invalid("terminal.bad_name", "a terminal's name is at most 32 letters, digits, - and _"));
     }
-    let uid = view.get().place.uid;
+    let place = view.get().place.clone();
+    if let Some(person) = person
+        && let Err(error) = git::commits_are_by(&place, person)
+    {
+        tracing::warn!(workspace = %place.workspace, %error, "git: who attached could not be noted; commits keep the identity of before");
+    }
+    let uid = place.uid;
     let shell = shell_of(view).await.ok_or_else(|| {
         Refusal::unavailable("shell.not_ready", "the workspace's shell is not ready")
             .hint("its readiness says what is missing")

@@ -132,7 +132,9 @@ impl Uplinks {
         view.taken_up().await;
         match open {
             Open::Service => service::open(&self.ctx, &view, &claims.subject).await,
-            Open::Terminal { cols, rows } => terminal::open(&self.ctx, &view, &claims.subject, cols, rows).await,
+            Open::Terminal { cols, rows } => {
+                terminal::open(&self.ctx, &view, &claims.subject, claims.person.as_ref(), cols, rows).await
+            }
             Open::Logs { tail, follow } => logs::open(&self.ctx, &view, &claims.subject, tail, follow),
         }
     }

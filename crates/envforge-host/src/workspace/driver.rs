@@ -62,6 +62,8 @@ pub(crate) struct Driver {
     pub(crate) manifest_stamp: Option<FileStamp>,
     /// The setup hook ended, and its last words are being read.
     pub(crate) setup_is_ending: bool,
+    /// Answers the workspace's Git.
+    pub(crate) git: Option<Owned>,
     /// The workspace is destroyed; the driver ends.
     pub(crate) gone: bool,
 }
@@ -97,6 +99,7 @@ impl Driver {
             unsynced: false,
             manifest_stamp: None,
             setup_is_ending: false,
+            git: None,
             gone: false,
         }
     }

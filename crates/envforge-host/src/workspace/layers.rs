@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::ctx::HostContext;
 use crate::engines::{Bind, Layer, LayerLimits, LayerPlan, inside};
 use crate::files::Durability;
+use crate::git;
 use crate::init::client::{ClientError, Events, InitClient};
 use crate::init::protocol::{Event as InitEvent, ProcessState, SandboxState};
 use crate::journal::Intent;
@@ -61,7 +62,7 @@ pub(crate) fn shell_plan(ctx: &HostContext, place: &Place, prepared: &PrepareShe
             memory: limits.memory,
             processes: limits.processes,
         },
-        binds: vec![Bind::read_only(place.logs(), inside::LOGS)],
+        binds: vec![Bind::read_only(place.logs(), inside::LOGS), Bind::read_only(place.git(), inside::GIT)],
         files: vec![(PathBuf::from(terminal::CONFIG_PATH), terminal::CONFIG.to_owned())],
         environment: environment(prepared),
     }
@@ -81,6 +82,7 @@ pub(crate) fn runtime_plan(
         binds: vec![
             Bind::writable(place.data(), inside::DATA),
             Bind::read_only(ctx.postgres.socket_dir(), inside::POSTGRES),
+            Bind::read_only(place.git(), inside::GIT),
         ],
         files: Vec::new(),
         environment: environment(prepared),
@@ -109,6 +111,7 @@ fn environment(prepared: &PrepareShell) -> BTreeMap<String, String> {
         ("ENVFORGE_PROJECT", names.project.as_str()),
         ("ENVFORGE_WORKSPACE", names.workspace.as_str()),
         ("ENVFORGE_BRANCH", &prepared.branch),
+        git::CONFIG_VARIABLE,
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

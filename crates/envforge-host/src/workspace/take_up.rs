@@ -15,9 +15,10 @@ use std::sync::Arc;
 impl Driver {
     /// Finds what still runs and tells what is.
     pub(super) async fn take_up(&mut self) {
-        if self.state.prepared.is_none() {
+        let Some(prepared) = self.state.prepared.clone() else {
             return self.view.set_taken_up();
-        }
+        };
+        self.serve_git(&prepared);
         // First of all: what is written from here on names these services.
         self.take_up_runtime().await;
         if let Some(identity) = self.state.shell {

@@ -2,6 +2,7 @@
 
 use super::ops;
 use crate::app::App;
+use crate::git;
 use crate::hosts;
 use crate::platform::bus::Nudge;
 use crate::platform::db::OrgScope;
@@ -15,7 +16,10 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use envforge_api::host::{FromHost, REGISTER_PATH, Register, Registered, Report, STREAM_PATH, ToHost};
+use envforge_api::host::{
+    AskGitCredential, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH, GitCredential, REGISTER_PATH, Register,
+    Registered, Report, STREAM_PATH, ToHost,
+};
 use envforge_core::id::{CommandId, HostId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -34,7 +38,11 @@ const MESSAGE_MAX: usize = 4 << 20;
 const CLAIMS_MAX: usize = 20;
 
 pub(crate) fn routes() -> axum::Router<App> {
-    axum::Router::new().route(REGISTER_PATH, post(register)).route(STREAM_PATH, get(stream))
+    axum::Router::new()
+        .route(REGISTER_PATH, post(register))
+        .route(STREAM_PATH, get(stream))
+        .route(GIT_CREDENTIAL_PATH, post(git_credential))
+        .route(GIT_REJECTED_PATH, post(git_rejected))
 }
 
 async fn register(State(app): State<App>, Json(body): Json<Register>) -> Answer<Json<Registered>> {
@@ -58,6 +66,22 @@ impl FromRequestParts<App> for KnownHost {
             Err(fault) => Err(fault.into_response()),
         }
     }
+}
+
+async fn git_credential(
+    State(app): State<App>,
+    KnownHost(host, scope): KnownHost,
+    Json(body): Json<AskGitCredential>,
+) -> Answer<Json<GitCredential>> {
+    Ok(Json(git::ops::issue(&app, host, scope, &body).await?))
+}
+
+async fn git_rejected(
+    State(app): State<App>,
+    KnownHost(host, scope): KnownHost,
+    Json(body): Json<AskGitCredential>,
+) -> Answer<Json<()>> {
+    Ok(Json(git::ops::rejected(&app, host, scope, &body).await?))
 }
 
 async fn stream(KnownHost(host, scope): KnownHost, State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {

@@ -44,7 +44,7 @@ pub async fn resolve(app: &App, label: &str) -> Answer<Route> {
     drop(tx);
     let rules = rules(&row, &service).into_iter().map(|(prefix, service)| {
         let (ticket, ticket_expires_at) =
-            streams::ops::ticket(app, &row, generation, TicketKind::Service, &service, TICKET_LIFE);
+            streams::ops::ticket(app, &row, generation, TicketKind::Service, &service, TICKET_LIFE, None);
         RouteRule { prefix, service, ticket, ticket_expires_at }
     });
     Ok(Route {

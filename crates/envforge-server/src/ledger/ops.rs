@@ -12,7 +12,7 @@ use envforge_core::id::{EventId, OrgId};
 use envforge_core::ledger::{Checkpoint, Event, Header, Seal, checkpoint_line, event_line, header_line, kept_line};
 use envforge_core::refusal::Refusal;
 use futures_util::{Stream, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
@@ -72,6 +72,16 @@ pub async fn record(app: &App, tx: &mut Tx, entry: Entry<'_>) -> Answer<()> {
     let org = tx.org();
     tx.nudge(Nudge::Ledger { org });
     Ok(())
+}
+
+/// The same, unless one of the same actor, verb and subject was written within this time: for what may happen at any
+/// rate and is of interest once.
+pub async fn record_once_in(app: &App, tx: &mut Tx, entry: Entry<'_>, time: SignedDuration) -> Answer<()> {
+    let since = app.now().checked_sub(time).unwrap_or(Timestamp::MIN);
+    if store::was_written(tx, entry.actor, entry.verb, &entry.subject, since).await? {
+        return Ok(());
+    }
+    record(app, tx, entry).await
 }
 
 /// Begins a transaction in a chain: an org's, or the installation's.

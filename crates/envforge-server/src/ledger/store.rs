@@ -87,6 +87,25 @@ pub(crate) async fn insert(tx: &mut Tx, event: &Event) -> Answer<()> {
     Ok(())
 }
 
+/// Whether there is such an event since then. One who asks and then writes is alone until the transaction ends.
+pub(crate) async fn was_written(tx: &mut Tx, actor: &str, verb: &str, subject: &str, since: Timestamp) -> Answer<bool> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))")
+        .bind(verb)
+        .bind(subject)
+        .execute(tx.conn())
+        .await?;
+    let found = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM ledger_events WHERE org_id IS NOT DISTINCT FROM current_org() AND subject = $3 AND verb = $2 AND actor = $1 AND at > $4)",
+    )
+    .bind(actor)
+    .bind(verb)
+    .bind(subject)
+    .bind(since.to_sqlx())
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(found)
+}
+
 /// Chains that have events without a seal.
 pub(crate) async fn system_unsealed_chains(db: &Db) -> Answer<Vec<Option<OrgId>>> {
     let orgs: Vec<Option<Uuid>> = sqlx::query_scalar("SELECT system_unsealed_chains()").fetch_all(db.pool()).await?;

@@ -42,8 +42,23 @@ pub struct ServerConfig {
     pub prices: Prices,
     /// How many jobs of a queue this server runs at a time, where it is not the queue's default; 0 leaves them to others.
     pub queue_concurrency: BTreeMap<Queue, usize>,
+    /// The GitHub App that mints tokens for repositories, if there is one.
+    pub github_app: Option<GithubApp>,
     /// What to make on the first start, so that the one box needs no sign-up.
     pub bootstrap: Option<Bootstrap>,
+}
+
+/// A GitHub App of the installation.
+#[derive(Debug, Clone)]
+pub struct GithubApp {
+    /// Its id or client id, as its settings show it.
+    pub app_id: String,
+    /// Its private key, PEM.
+    pub private_key: Secret,
+    /// Where people see repositories: `https://github.com`, or an Enterprise server's address.
+    pub url: String,
+    /// Where its API is: `https://api.github.com`.
+    pub api_url: String,
 }
 
 /// What the first start of a one-box installation makes.

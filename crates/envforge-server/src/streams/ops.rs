@@ -1,6 +1,7 @@
 //! Tickets, and opening a stream.
 
 use crate::app::App;
+use crate::git;
 use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::platform::fault::{Answer, Fault};
@@ -13,7 +14,7 @@ use envforge_core::id::WorkspaceId;
 use envforge_core::name::Slug;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::Refusal;
-use envforge_core::ticket::{TicketClaims, TicketKind};
+use envforge_core::ticket::{Person, TicketClaims, TicketKind};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub fn ticket(
     kind: TicketKind,
     subject: &str,
     life: SignedDuration,
+    person: Option<Person>,
 ) -> (String, Timestamp) {
     let expires_at = app.now().saturating_add(life).unwrap_or(Timestamp::MAX);
     let mut nonce = [0_u8; 8];
@@ -43,6 +45,7 @@ pub fn ticket(
         subject: subject.to_owned(),
         expires: expires_at.as_second(),
         nonce: u64::from_le_bytes(nonce),
+        person,
     };
     (app.signer.sign(&claims), expires_at)
 }
@@ -73,9 +76,12 @@ pub async fn terminal(app: &App, permit: &Permit, slug: &Slug, cols: u16, rows: 
         }
     }
     ledger::record(app, &mut tx, Entry::new(&permit.actor(), "shell.attached", row.id, slug.as_str())).await?;
+    git::ops::attached(&mut tx, row.id, permit.user).await?;
     let generation = hosts::store::generation(&mut tx, row.host).await?;
     tx.commit().await?;
-    open(app, &row, generation, TicketKind::Terminal, "", Open::Terminal { cols, rows }).await
+    let person = git::ops::person(app, permit.user, &permit.name);
+    let (ticket, _) = ticket(app, &row, generation, TicketKind::Terminal, "", TICKET_LIFE, Some(person));
+    open(app, &row, &ticket, Open::Terminal { cols, rows }).await
 }
 
 /// Opens the captured log of a service, or of a job (`job-<id>`).
@@ -93,13 +99,13 @@ pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, tail: 
     }
     let generation = hosts::store::generation(&mut tx, row.host).await?;
     drop(tx);
-    open(app, &row, generation, TicketKind::Logs, subject, Open::Logs { tail, follow }).await
+    let (ticket, _) = ticket(app, &row, generation, TicketKind::Logs, subject, TICKET_LIFE, None);
+    open(app, &row, &ticket, Open::Logs { tail, follow }).await
 }
 
-async fn open(app: &App, row: &Row, generation: u64, kind: TicketKind, subject: &str, open: Open) -> Answer<Opened> {
-    let (ticket, _) = ticket(app, row, generation, kind, subject, TICKET_LIFE);
+async fn open(app: &App, row: &Row, ticket: &str, open: Open) -> Answer<Opened> {
     app.uplinks.connected(row.host, HOST_WAIT).await;
-    match app.uplinks.open(row.host, &ticket, open).await {
+    match app.uplinks.open(row.host, ticket, open).await {
         Ok(fd) => Ok(Opened { stream: FdStream::new(fd).map_err(anyhow::Error::new)?, workspace: row.id }),
         Err(OpenError::Refused(refusal)) => Err(refusal.into()),
         Err(error) => Err(Fault::from(

@@ -6,6 +6,8 @@ mod contract;
 mod deletion;
 mod documents;
 mod fuzz;
+mod git;
+mod github;
 mod host_stream;
 mod ledger;
 mod jobs;

@@ -95,6 +95,7 @@ impl TestServer {
             gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
             ledger_retention_days: None,
             open_orgs: false,
+            github_app: None,
             prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
             queue_concurrency: BTreeMap::new(),
             bootstrap: Some(Bootstrap {
@@ -236,7 +237,12 @@ impl TestServer {
     pub(crate) async fn named_workspace(&self, host: &mut FakeHost, branch: &str) -> Workspace {
         let project = json!({ "slug": "planner", "repository": "https://example.org/planner.git" });
         let _: Value = self.owner.post("/v1/orgs/acme/projects", &project).await.unwrap();
-        let request = json!({ "project": "planner", "branch": branch });
+        self.named_workspace_of(host, "planner", branch).await
+    }
+
+    /// A workspace of a project that is there.
+    pub(crate) async fn named_workspace_of(&self, host: &mut FakeHost, project: &str, branch: &str) -> Workspace {
+        let request = json!({ "project": project, "branch": branch });
         let workspace: Workspace = self.owner.post("/v1/orgs/acme/workspaces", &request).await.unwrap();
         let command = host.command("PREPARE_SHELL").await;
         host.prepared(command.workspace).await;

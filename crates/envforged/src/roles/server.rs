@@ -1,11 +1,11 @@
 //! The control plane: decides, remembers, bills. Runs unprivileged, and knows the database only as `envforge_app`.
 
-use crate::args::ServerArguments;
+use crate::args::{GITHUB, GithubArguments, ServerArguments};
 use crate::private;
 use anyhow::Context as _;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
-use envforge_server::{Bootstrap, Server, ServerConfig};
+use envforge_server::{Bootstrap, GithubApp, Server, ServerConfig};
 use rustix::fs::Mode;
 use std::process::ExitCode;
 
@@ -48,8 +48,19 @@ fn configuration(arguments: &ServerArguments) -> anyhow::Result<ServerConfig> {
         open_orgs: arguments.open_orgs,
         prices: Prices::default(),
         queue_concurrency: arguments.queue_concurrency.iter().copied().collect(),
+        github_app: github_app(&arguments.github)?,
         bootstrap,
     })
+}
+
+/// The GitHub App, with the key in its file.
+fn github_app(arguments: &GithubArguments) -> anyhow::Result<Option<GithubApp>> {
+    let (Some(app_id), Some(file)) = (&arguments.app_id, &arguments.app_key_file) else {
+        return Ok(None);
+    };
+    let url = arguments.url.trim_end_matches('/').to_owned();
+    let api_url = if url == GITHUB { "https://api.github.com".to_owned() } else { format!("{url}/api/v3") };
+    Ok(Some(GithubApp { app_id: app_id.clone(), private_key: private::read(file)?, url, api_url }))
 }
 
 /// The keys in the files, else those in `SECRET_KEY_BASE`, each on a line; the one in use first.

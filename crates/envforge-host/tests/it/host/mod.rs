@@ -4,6 +4,7 @@
 //! control stream on a Unix socket. Services are small Python programs of the repository a test makes.
 
 mod destroying;
+mod git;
 mod jobs;
 mod machine;
 mod resources;

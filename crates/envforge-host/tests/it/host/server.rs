@@ -2,10 +2,14 @@
 
 use crate::support::{LIMIT, wait_until};
 use envforge_api::ambient::{SystemClock, SystemEntropy};
-use envforge_api::host::{FromHost, HostCommand, HostPass, Order, Outcome, Report, ToHost, UplinkAddress};
+use envforge_api::host::{
+    AskGitCredential, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH, HostCommand, HostPass, Order, Outcome, Report,
+    ToHost, UplinkAddress,
+};
 use envforge_api::uplink::{Open, OpenError, Uplinks};
 use envforge_core::clock::{Clock as _, Entropy as _};
 use envforge_core::id::{CommandId, HostId, OrgId, WorkspaceId};
+use envforge_core::refusal::Refusal;
 use envforge_core::ticket::{TicketClaims, TicketKind};
 use envforge_core::token::{Keyring, Signer};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -36,6 +40,10 @@ struct Inner {
     acknowledges: bool,
     hellos: u32,
     heartbeats: Vec<envforge_api::host::Pulse>,
+    /// What Git in a workspace is given, as JSON.
+    git_credentials: BTreeMap<WorkspaceId, String>,
+    git_asked: Vec<AskGitCredential>,
+    git_rejected: u32,
 }
 
 /// The server.
@@ -89,7 +97,7 @@ impl Server {
                 let (shared, welcome) = (Arc::clone(&shared), welcome.clone());
                 tokio::spawn(async move {
                     if is_post(&stream).await {
-                        register(stream, org, host).await;
+                        call(stream, org, host, &shared).await;
                     } else {
                         speak(stream, shared, welcome).await;
                     }
@@ -123,6 +131,22 @@ impl Server {
 
     pub(crate) fn pulses(&self) -> Vec<envforge_api::host::Pulse> {
         self.lock().heartbeats.clone()
+    }
+
+    /// Git in this workspace is given this token from now on.
+    pub(crate) fn gives(&self, workspace: WorkspaceId, token: &str) {
+        let credential = serde_json::json!({ "username": "ada", "password": token });
+        self.lock().git_credentials.insert(workspace, credential.to_string());
+    }
+
+    /// What was asked for Git so far.
+    pub(crate) fn git_asked(&self) -> Vec<AskGitCredential> {
+        self.lock().git_asked.clone()
+    }
+
+    /// How often it was told that what it gave was rejected.
+    pub(crate) fn git_rejected(&self) -> u32 {
+        self.lock().git_rejected
     }
 
     /// Forgets the answers so far, so that the next are new ones.
@@ -214,6 +238,7 @@ impl Server {
             subject: subject.to_owned(),
             expires: SystemClock.now().as_second() + 60,
             nonce: u64::from_le_bytes(nonce),
+            person: None,
         }
     }
 
@@ -285,7 +310,7 @@ async fn is_post(stream: &UnixStream) -> bool {
     }
 }
 
-async fn register(mut stream: UnixStream, org: OrgId, host: HostId) {
+async fn call(mut stream: UnixStream, org: OrgId, host: HostId, shared: &Mutex<Inner>) {
     let mut request = Vec::new();
     while !request.ends_with(b"}") {
         let mut chunk = [0; 1024];
@@ -293,11 +318,28 @@ async fn register(mut stream: UnixStream, org: OrgId, host: HostId) {
         request.extend_from_slice(&chunk[..count]);
     }
     let text = String::from_utf8_lossy(&request);
-    let (status, body) = if text.contains("one-time") {
-        ("200 OK", format!("{{\"host\":\"{host}\",\"org\":\"{org}\",\"key\":\"efhk_test\"}}"))
+    let answer = if text.starts_with(&format!("POST {GIT_REJECTED_PATH} ")) {
+        shared.lock().unwrap_or_else(PoisonError::into_inner).git_rejected += 1;
+        Ok("null".to_owned())
+    } else if text.starts_with(&format!("POST {GIT_CREDENTIAL_PATH} ")) {
+        let body = text.split_once("\r\n\r\n").expect("a body").1;
+        let ask: AskGitCredential = serde_json::from_str(body).expect("the host speaks the protocol");
+        let mut inner = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = inner.git_credentials.get(&ask.workspace).cloned();
+        inner.git_asked.push(ask);
+        given.ok_or_else(|| {
+            Refusal::conflict("git.no_credential", "nobody has a credential").hint("`envforge git-credential set`")
+        })
+    } else if text.contains("one-time") {
+        Ok(format!("{{\"host\":\"{host}\",\"org\":\"{org}\",\"key\":\"efhk_test\"}}"))
     } else {
-        let refusal = envforge_core::refusal::Refusal::invalid("host.token_spent", "the token was used");
-        ("400 Bad Request", format!("{{\"error\":{}}}", serde_json::to_string(&refusal).expect("json")))
+        Err(Refusal::invalid("host.token_spent", "the token was used"))
+    };
+    let (status, body) = match answer {
+        Ok(body) => ("200 OK", body),
+        Err(refusal) => {
+            ("400 Bad Request", format!("{{\"error\":{}}}", serde_json::to_string(&refusal).expect("json")))
+        }
     };
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",

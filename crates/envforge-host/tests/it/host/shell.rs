@@ -15,16 +15,19 @@ use std::sync::{Arc, Mutex};
 pub(super) const PLAIN: &str = "services:\n  web:\n    command: python3 serve.py web\n    routes: [/]\n";
 
 /// A terminal, its screen collected.
-struct Terminal {
+pub(super) struct Terminal {
     input: std::fs::File,
     screen: Arc<Mutex<String>>,
 }
 
 impl Terminal {
     async fn attach(machine: &Machine, ws: Ws) -> Self {
-        let ticket = machine.server.ticket(ws.id, TicketKind::Terminal, "");
+        Self::attach_with(machine, &machine.server.ticket(ws.id, TicketKind::Terminal, "")).await
+    }
+
+    pub(super) async fn attach_with(machine: &Machine, ticket: &str) -> Self {
         let fd: OwnedFd =
-            machine.server.open(&ticket, Open::Terminal { cols: 100, rows: 30 }).await.expect("a terminal");
+            machine.server.open(ticket, Open::Terminal { cols: 100, rows: 30 }).await.expect("a terminal");
         let input = std::fs::File::from(fd);
         let mut output = input.try_clone().expect("clone");
         let screen = Arc::new(Mutex::new(String::new()));
@@ -41,15 +44,15 @@ impl Terminal {
         Self { input, screen }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.screen.lock().expect("screen").clone()
     }
 
-    async fn shows(&self, text: &str) {
+    pub(super) async fn shows(&self, text: &str) {
         wait_until(&format!("{text:?} on the screen"), async || self.text().contains(text)).await;
     }
 
-    fn types(&mut self, text: &str) {
+    pub(super) fn types(&mut self, text: &str) {
         self.input.write_all(text.as_bytes()).expect("typed");
     }
 }

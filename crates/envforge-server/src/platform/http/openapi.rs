@@ -4,8 +4,8 @@
 
 use crate::app::App;
 use crate::{
-    accounts, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs, runtimes, settings, streams,
-    usage, workspaces,
+    accounts, git, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs, runtimes, settings,
+    streams, usage, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -31,6 +31,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(groups::http::routes())
         .merge(orgs::http::routes())
         .merge(invitations::http::routes())
+        .merge(git::http::routes())
         .merge(hosts::http::routes())
         .merge(projects::http::routes())
         .merge(workspaces::http::routes())

@@ -6,7 +6,7 @@
 
 use super::children::Spec;
 use super::layout::{Accounts, Layout};
-use crate::args::{AllArguments, MachineArguments, Scheme};
+use crate::args::{AllArguments, GithubArguments, MachineArguments, Scheme};
 use crate::private;
 use envforge_core::secret::Secret;
 use std::ffi::OsString;
@@ -77,6 +77,10 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
     }
     if arguments.open_orgs {
         flags.0.push("--open-orgs".into());
+    }
+    let GithubArguments { app_id, app_key_file, url } = &arguments.github;
+    if let (Some(id), Some(file)) = (app_id, app_key_file) {
+        flags = flags.with("--github-app-id", id).with("--github-app-key-file", file).with("--github-url", url);
     }
     let environment = environment(|name| is_plain(name) || SERVERS.iter().any(|theirs| name.starts_with(theirs)));
     // The file says it; the variable may name the database as its owner.

@@ -5,9 +5,11 @@
 mod asleep;
 mod browser;
 mod chaos;
+mod git_server;
 mod mistakes;
 mod neighbours;
 mod ordinary;
+mod private_repository;
 mod sample;
 mod smallest;
 mod the_loop;

@@ -1,0 +1,3 @@
+//! Parties outside of the installation, each behind a trait: what the rest knows of them is what the trait says.
+
+pub mod git_host;
