@@ -6,7 +6,7 @@
 //! workspace's generation: a host refuses commands of an older one than it has obeyed.
 
 use crate::http::runs::RunState;
-use envforge_core::id::{CommandId, HostId, JobId, OrgId, WorkspaceId};
+use envforge_core::id::{CommandId, ElevationId, HostId, JobId, OrgId, WorkspaceId};
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
 use envforge_core::readiness::Part;
@@ -158,6 +158,8 @@ pub enum Order {
     StopRuntime,
     /// Run a test or job in the runtime sandbox.
     RunJob(RunJob),
+    /// End an elevation: its root terminal with everything in it, and open none of it again.
+    EndElevation(EndElevation),
     /// End everything and delete the workspace with its resources.
     DestroyWorkspace,
 }
@@ -171,6 +173,7 @@ impl Order {
             Self::FreezeRuntime => "FREEZE_RUNTIME",
             Self::StopRuntime => "STOP_RUNTIME",
             Self::RunJob(_) => "RUN_JOB",
+            Self::EndElevation(_) => "END_ELEVATION",
             Self::DestroyWorkspace => "DESTROY_WORKSPACE",
         }
     }
@@ -218,6 +221,13 @@ pub struct RunJob {
     pub argv: Vec<String>,
 }
 
+/// `END_ELEVATION`. Obeyed whatever its generation: root is taken back also from a workspace that has gone on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EndElevation {
+    /// The elevation.
+    pub elevation: ElevationId,
+}
+
 /// From host to server.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -259,6 +269,9 @@ pub struct Machine {
     pub memory: u64,
     /// What its isolation lacks, in plain sentences; empty is full isolation.
     pub reductions: Vec<String>,
+    /// Whether it opens root terminals: its operator allows it, and workspaces have users of their own.
+    #[serde(default)]
+    pub elevation: bool,
 }
 
 /// How a command went.

@@ -84,6 +84,9 @@ pub enum Verb {
     /// Set, list and remove your tokens for Git hosts: private repositories clone and push
     #[command(subcommand)]
     GitCredential(GitCredentialVerb),
+    /// Become root in a workspace, for a reason and for a while; recorded
+    #[command(subcommand)]
+    Root(RootVerb),
     /// Sign in with an API key
     Login(Login),
     /// Look for what is wrong, and say what helps
@@ -481,6 +484,74 @@ pub struct GitCredentialSet {
     /// When the host lets it end: `2027-01-31T00:00:00Z`
     #[arg(long, value_name = "TIME")]
     pub expires_at: Option<jiff::Timestamp>,
+}
+
+/// `envforge root …`.
+#[derive(Debug, Subcommand)]
+pub enum RootVerb {
+    /// Show or set who may become root in the org's workspaces
+    Policy(RootPolicyArgs),
+    /// Ask for root in a workspace
+    Request(RootRequest),
+    /// Approve another person's request: its time begins
+    Approve {
+        /// The elevation's id, `elv_…`
+        elevation: String,
+    },
+    /// Refuse another person's request
+    Refuse {
+        /// The elevation's id, `elv_…`
+        elevation: String,
+    },
+    /// Take root back: one's own, or as an owner or admin anybody's
+    Revoke {
+        /// The elevation's id, `elv_…`
+        elevation: String,
+    },
+    /// List the org's elevations, newest first
+    List,
+    /// Open the root terminal of one's own elevation; it ends with the connection
+    Shell {
+        /// The elevation's id, `elv_…`; the one of this workspace when absent
+        elevation: Option<String>,
+    },
+    /// Print what an elevation's terminals printed, for `asciinema play -`
+    Recording {
+        /// The elevation's id, `elv_…`
+        elevation: String,
+    },
+}
+
+/// `envforge root policy`.
+#[derive(Debug, Args)]
+pub struct RootPolicyArgs {
+    /// The policy from now on; shows the present one when absent
+    pub mode: Option<RootMode>,
+    /// Longest time in minutes somebody may be root; at most 480
+    #[arg(long, default_value_t = 60, requires = "mode")]
+    pub max_minutes: u32,
+}
+
+/// Who may become root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RootMode {
+    /// Nobody
+    Disabled,
+    /// Who asks with a reason, once another person has approved
+    BreakGlass,
+    /// Who asks with a reason
+    Workspace,
+}
+
+/// `envforge root request`.
+#[derive(Debug, Args)]
+pub struct RootRequest {
+    /// What it is needed for; kept in the ledger
+    #[arg(long)]
+    pub reason: String,
+    /// For how many minutes, from the approval on
+    #[arg(long)]
+    pub minutes: Option<u32>,
 }
 
 /// `envforge login`.

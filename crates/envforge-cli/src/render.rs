@@ -153,6 +153,18 @@ pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
         None => runtime_details(runtime, now),
     };
     part_line(&mut text, "runtime", width, runtime_word(runtime.state), &details, runtime.blocked_fix.as_deref());
+    if let Some(elevation) = &workspace.elevation {
+        let terminal = if elevation.opened { "" } else { ", no terminal yet" };
+        let _ = writeln!(
+            text,
+            "  {:width$}  {:7}  {} until {}{terminal}; `envforge root revoke {}` ends it",
+            "root",
+            "granted",
+            printable(&elevation.by),
+            time(elevation.until),
+            elevation.id
+        );
+    }
     if let Some(verdict) = &runtime.idle {
         let _ = writeln!(text, "  {:width$}  {:7}  {}", "", "", idle(verdict, now));
     }

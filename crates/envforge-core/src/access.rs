@@ -123,6 +123,14 @@ actions! {
     ManageMembers = "member.manage", "manage members": Admin;
     /// Choose which groups see a project.
     SetProjectAccess = "project.access", "choose who sees a project": Admin;
+    /// Say who may become root in workspaces, and how.
+    SetRootPolicy = "root_policy.set", "set the root policy": Admin;
+    /// Ask for root in a workspace and, once it is granted, open root terminals.
+    RequestElevation = "elevation.request", "ask for root in a workspace": Admin Developer;
+    /// Answer other people's requests for root, and take root back.
+    ApproveElevation = "elevation.approve", "approve, refuse or revoke root": Admin;
+    /// Read what root terminals printed; a key that only reads does not, for it may hold secrets.
+    ReadRecording = "recording.read", "read recordings of root terminals": Admin;
     /// Register and drain hosts.
     ManageHosts = "host.manage", "manage hosts": Admin;
 }

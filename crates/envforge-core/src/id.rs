@@ -117,6 +117,8 @@ ids! {
     BackgroundJobId = "bgjob";
     /// A durable order from the control plane to a host daemon.
     CommandId = "cmd";
+    /// One person's time-boxed right to root terminals in one workspace.
+    ElevationId = "elv";
     /// One ledger event.
     EventId = "evt";
     /// A group of an org's members.

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod clock;
+pub mod elevation;
 pub mod envelope;
 pub mod git;
 pub mod hostname;

@@ -19,6 +19,10 @@ pub enum TicketKind {
     Terminal,
     /// Captured logs of a service or job.
     Logs,
+    /// A root terminal, of one elevation.
+    Elevation,
+    /// What an elevation's root terminals printed.
+    Recording,
 }
 
 /// What a ticket says.
@@ -34,19 +38,23 @@ pub struct TicketClaims {
     /// The workspace.
     #[serde(rename = "ws")]
     pub workspace: WorkspaceId,
-    /// Service, terminal or logs.
+    /// What it opens.
     pub kind: TicketKind,
-    /// The service's name; the job's or service's name for logs; empty for the main terminal.
+    /// The service's name; the job's or service's name for logs; the elevation's id; empty for the main terminal.
     #[serde(rename = "sub")]
     pub subject: String,
     /// Expiry, seconds since 1970 UTC.
     #[serde(rename = "exp")]
     pub expires: i64,
-    /// Makes each ticket its own; terminal and log tickets are good once.
+    /// Makes each ticket its own; all but service tickets are good once.
     pub nonce: u64,
     /// Who a terminal is for: commits made in the workspace carry this identity from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<Person>,
+    /// When what it opens must be over, seconds since 1970 UTC: the end of an elevation's time box, which its host
+    /// keeps by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
 }
 
 /// A person, as Git names one.

@@ -30,7 +30,8 @@ pub async fn clear(mut config: HostConfig) -> Result<usize, StartError> {
     let states = journal::read_all(&data)?.states;
     for state in &states {
         let place = data.place(state.workspace, state.index, state.uid);
-        for (layer, identity) in [(Layer::Runtime, state.runtime), (Layer::Shell, state.shell)] {
+        for (layer, identity) in [(Layer::Elevated, None), (Layer::Runtime, state.runtime), (Layer::Shell, state.shell)]
+        {
             drop(identity.and_then(|identity| engine.adopt(&place, layer, identity)));
             engine.end(&place, layer).await.map_err(std::io::Error::other)?;
         }

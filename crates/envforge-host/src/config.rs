@@ -55,6 +55,10 @@ pub struct HostConfig {
     pub tmux: String,
     /// The Redis server's program.
     pub redis_server: PathBuf,
+    /// Open root terminals for elevations that the server has granted (`--allow-elevation`).
+    pub allow_elevation: bool,
+    /// Bytes that the recording of one elevation may have.
+    pub recording_max: u64,
 }
 
 impl HostConfig {
@@ -76,6 +80,8 @@ impl HostConfig {
             resource_user: "postgres".to_owned(),
             tmux: "tmux".to_owned(),
             redis_server: PathBuf::from("/usr/bin/redis-server"),
+            allow_elevation: false,
+            recording_max: 64 * 1024 * 1024,
         }
     }
 }

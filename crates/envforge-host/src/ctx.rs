@@ -1,6 +1,7 @@
 //! What every part of the daemon is given: who the host is, its engine, its clock, its line to the server.
 
 use crate::config::HostConfig;
+use crate::elevation::Elevations;
 use crate::engines::Engine;
 use crate::place::DataDir;
 use crate::registration::Identity;
@@ -21,6 +22,7 @@ pub(crate) struct HostContext {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) postgres: Cluster,
+    pub(crate) elevations: Arc<Elevations>,
     pub(crate) outbox: Outbox,
     pub(crate) tasks: Tasks,
     /// Of the last stream; none before the first.

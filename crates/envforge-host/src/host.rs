@@ -90,6 +90,7 @@ impl Host {
             entropy: Arc::new(SystemEntropy),
             engine,
             postgres,
+            elevations: Arc::default(),
             outbox: Outbox::default(),
             tasks: tasks.clone(),
             generation: AtomicU64::default(),
@@ -147,7 +148,12 @@ pub(crate) async fn lock(data_dir: &Path) -> Result<std::fs::File, StartError> {
 
 fn machine(ctx: &HostContext) -> Machine {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
-    Machine { milli_cpu: cores * 1_000, memory: memory().unwrap_or(0), reductions: ctx.engine.reductions() }
+    Machine {
+        milli_cpu: cores * 1_000,
+        memory: memory().unwrap_or(0),
+        reductions: ctx.engine.reductions(),
+        elevation: ctx.engine.elevates(),
+    }
 }
 
 /// The machine's memory in bytes.

@@ -11,12 +11,13 @@
 //! is. What it touches is its own: files, users, processes, ports, cgroups and resource daemons of this machine.
 //!
 //! Where things are: [`stream`] and [`uplink`] speak with others; [`workspace`] drives one workspace, [`commands`] holds
-//! its verbs; [`engines`] builds sandboxes over [`sys`], and [`init`] is what runs inside them; [`services`] and
+//! its verbs; [`elevation`] opens root terminals; [`engines`] builds sandboxes over [`sys`], and [`init`] is what runs inside them; [`services`] and
 //! [`resources`] keep what runs there; [`journal`] is what survives.
 //!
 //! What must stay true:
 //!
 //! - Ending the daemon ends nothing else. Sandboxes, services, terminals and databases go on, and the next daemon finds them.
+//!   Only root terminals end with it: nobody would record them, or end them in time.
 //! - The daemon writes nowhere that a workspace's user could have prepared: checkouts and homes are written by
 //!   processes that run as that user.
 //! - A Git credential goes from the server to the program that asked, and nowhere else.
@@ -29,6 +30,7 @@ mod commands;
 mod config;
 mod context;
 mod ctx;
+mod elevation;
 mod engines;
 mod files;
 mod git;

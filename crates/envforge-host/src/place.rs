@@ -9,6 +9,7 @@
 //!     state.json, proof       the journal, the last proof that the runtime ran  root
 //!     postgres.password       of the branch database                            root
 //!     git/                    Git's configuration, the socket that answers it   root
+//!     recordings/             of root terminals                                 root
 //!     run/                    control sockets, the pinned network namespace     root
 //!     home/  checkout/        seen by both sandboxes                            the workspace's user
 //!     logs/                   written by the inits                              the workspace's user
@@ -18,6 +19,7 @@
 //! No parent of anything that is mounted into a sandbox is writable for a workspace's user.
 
 use crate::files;
+use crate::sys::sandbox::SUB_IDS;
 use envforge_core::id::{Id as _, WorkspaceId};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,9 @@ use std::path::{Path, PathBuf};
 const SHARED_PORTS_FROM: u16 = 20_000;
 /// So many ports are there to be had; fewer than lie between those of PostgreSQL and Redis.
 const SHARED_PORTS: u128 = 900;
+
+/// Users of workspaces that have further ids; all of those lie above.
+const SUB_IDS_FOR: std::ops::Range<u32> = 100_000..10_000_000;
 
 /// Where a workspace is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +116,13 @@ impl Place {
         (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
     }
 
+    /// The first of the further ids that a root terminal of this workspace has ([`SUB_IDS`]): a hundred times its own, so
+    /// that no two workspaces of a machine share one. `None` where there are none: for a daemon that is not root, and for
+    /// users so low or so high that these could be somebody's.
+    pub(crate) fn sub_ids(&self) -> Option<u32> {
+        (self.is_apart && SUB_IDS < 100 && SUB_IDS_FOR.contains(&self.uid)).then(|| self.uid * 100)
+    }
+
     /// The port of a resource that usually listens on `usual`: that one in a network of its own, else one that hardly any
     /// other workspace on this machine has, of whatever host.
     pub(crate) fn resource_port(&self, usual: u16) -> u16 {
@@ -162,6 +174,10 @@ impl Place {
 
     pub(crate) fn network(&self) -> PathBuf {
         self.run().join("net")
+    }
+
+    pub(crate) fn recordings(&self) -> PathBuf {
+        self.root.join("recordings")
     }
 
     pub(crate) fn proof(&self) -> PathBuf {

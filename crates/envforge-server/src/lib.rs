@@ -29,6 +29,7 @@ pub mod usage;
 pub mod links;
 pub mod runtimes;
 pub mod runs;
+pub mod elevations;
 pub mod streams;
 pub mod gateways;
 pub mod control;

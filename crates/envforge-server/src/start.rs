@@ -2,6 +2,7 @@
 
 use crate::accounts;
 use crate::app::{App, Parts};
+use crate::elevations;
 use crate::gateways;
 use crate::hosts;
 use crate::ledger;
@@ -104,6 +105,7 @@ impl Server {
             app.spawn("pruning", ledger::jobs::run_pruning(app.clone(), days));
         }
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));
+        app.spawn("elevations", elevations::jobs::run(app.clone()));
         // Not ones that are dropped at the stop: they have a last word.
         tasks.spawn(jobs::run(app.clone(), registry()));
         tasks.spawn(ledger::jobs::run_refusals(app.clone()));

@@ -129,6 +129,9 @@ pub(crate) struct MachineArguments {
     /// First two bytes of the private network that workspaces' addresses come from
     #[arg(long, value_name = "A.B", default_value = "10.213", value_parser = network_pool)]
     pub(crate) network_pool: [u8; 2],
+    /// Open root terminals in workspaces for elevations that the org's root policy grants; needs root
+    #[arg(long)]
+    pub(crate) allow_elevation: bool,
 }
 
 fn network_pool(text: &str) -> Result<[u8; 2], String> {

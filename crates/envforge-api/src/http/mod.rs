@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod jobs;
 pub mod ledger;
 pub mod git;
+pub mod elevations;
 pub mod links;
 pub mod orgs;
 pub mod projects;

@@ -1,5 +1,6 @@
 //! Workspaces with their shell, runtime, parts and dev hosts.
 
+use crate::http::elevations::ActiveElevation;
 use envforge_core::id::{OrgId, WorkspaceId};
 use envforge_core::idle::IdleVerdict;
 use envforge_core::name::Slug;
@@ -53,6 +54,9 @@ pub struct Workspace {
     pub diagnostics: Vec<String>,
     /// Dev hosts, one per service; a name is no promise of availability.
     pub dev_hosts: Vec<DevHost>,
+    /// Root that somebody has in it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elevation: Option<ActiveElevation>,
     /// When it was made.
     #[schema(value_type = String)]
     pub created_at: Timestamp,

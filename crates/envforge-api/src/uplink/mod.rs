@@ -3,7 +3,7 @@
 //! The host dials out to a local `SOCK_SEQPACKET` socket and shows its [`HostPass`](crate::host::HostPass). From then on
 //! the other end asks for streams, each with a ticket the server signed, and the host answers with a connected
 //! file descriptor: the service's own TCP socket, opened inside the workspace's network namespace, a terminal's
-//! PTY, or a pipe of log lines. So no byte of a stream takes an extra hop on the one box. A descriptor in hand
+//! PTY, or a pipe of log lines or of a recording. So no byte of a stream takes an extra hop on the one box. A descriptor in hand
 //! outlives this connection and the daemon.
 //!
 //! One datagram is one JSON message of at most [`MESSAGE_MAX`] bytes; answers may come in any order.
@@ -43,6 +43,15 @@ pub enum Open {
         /// Rows.
         rows: u16,
     },
+    /// A root terminal of this size.
+    Elevation {
+        /// Columns.
+        cols: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// An elevation's recording, as asciicast v2.
+    Recording,
     /// Captured log lines.
     Logs {
         /// Lines from the end to begin with.

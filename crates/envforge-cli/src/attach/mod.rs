@@ -24,7 +24,9 @@ use crate::exit::ExitCode;
 use crate::follow::Backoff;
 use crate::printer::printable;
 use bytes::Bytes;
+use envforge_api::http::elevations::Elevation;
 use envforge_api::http::terminal::{TerminalControl, TerminalNotice};
+use envforge_core::id::ElevationId;
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::secret::Secret;
@@ -59,16 +61,28 @@ pub(crate) struct Shell {
     key: Secret,
     org: Slug,
     workspace: Slug,
+    /// A root terminal, of this elevation: nothing of it outlives its connection.
+    elevation: Option<ElevationId>,
 }
 
 impl Shell {
     /// The shell of `workspace`. Asks the server for nothing.
     pub(crate) fn new(ctx: &Context<'_>, org: Slug, workspace: Slug) -> Result<Self, Refusal> {
-        Ok(Self { server: ctx.server.clone(), key: ctx.require_key()?, org, workspace })
+        Ok(Self { server: ctx.server.clone(), key: ctx.require_key()?, org, workspace, elevation: None })
+    }
+
+    /// The root terminal of an elevation.
+    pub(crate) fn root(ctx: &Context<'_>, org: Slug, elevation: &Elevation) -> Result<Self, Refusal> {
+        let shell = Self::new(ctx, org, elevation.slug.clone())?;
+        Ok(Self { elevation: Some(elevation.id), ..shell })
     }
 
     async fn connect(&self, (cols, rows): (u16, u16)) -> Result<Socket, Refusal> {
-        let path = format!("/v1/orgs/{}/workspaces/{}/terminal?cols={cols}&rows={rows}", self.org, self.workspace);
+        let of = match self.elevation {
+            Some(elevation) => format!("elevations/{elevation}"),
+            None => format!("workspaces/{}", self.workspace),
+        };
+        let path = format!("/v1/orgs/{}/{of}/terminal?cols={cols}&rows={rows}", self.org);
         Box::pin(socket::connect(&self.server, &path, &self.key)).await
     }
 
@@ -162,6 +176,10 @@ pub(crate) async fn attach(ctx: &Context<'_>, shell: &Shell) -> Result<ExitCode,
             ctx.printer.note(&format!("[detached from {name}{reason}]"));
             Ok(ExitCode::Ok)
         }
+        Over::Lost if shell.elevation.is_some() => {
+            ctx.printer.note("[connection lost; a root terminal ends with it: `envforge root shell` opens another]");
+            Ok(ExitCode::Unavailable)
+        }
         Over::Lost => {
             ctx.printer.note(&format!("[gave up reconnecting to {name}; its shell goes on: `envforge attach {name}`]"));
             Ok(ExitCode::Unavailable)
@@ -184,7 +202,7 @@ impl Attached {
         let mut socket = first;
         loop {
             match self.pass(socket, signals).await {
-                Over::Lost => {}
+                Over::Lost if shell.elevation.is_none() => {}
                 over => return Ok(over),
             }
             socket = match self.reconnect(shell, signals).await? {

@@ -11,6 +11,15 @@ use envforge_core::refusal::Refusal;
 
 /// Attaches to the shell of a workspace.
 pub(crate) async fn attach(ctx: &mut Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
+    needs_terminal(ctx)?;
+    let workspace = ctx.workspace(named.name.as_deref())?;
+    let org = ctx.org().await?;
+    ctx.remember_org(&org);
+    Box::pin(attach::attach(ctx, &Shell::new(ctx, org, workspace)?)).await
+}
+
+/// Refuses what is not a person at a terminal.
+pub(crate) fn needs_terminal(ctx: &Context<'_>) -> Result<(), Refusal> {
     if ctx.printer.is_json() {
         return Err(Refusal::invalid("attach.no_json", "a shell has no JSON form")
             .hint("`envforge run --json -- command` runs a command and answers with its lines and its end"));
@@ -19,8 +28,5 @@ pub(crate) async fn attach(ctx: &mut Context<'_>, named: Named) -> Result<ExitCo
         return Err(Refusal::invalid("attach.no_terminal", "attaching needs a terminal on stdin and stdout")
             .hint("without one: `envforge run -- command`, `envforge status`, `envforge logs <service>`"));
     }
-    let workspace = ctx.workspace(named.name.as_deref())?;
-    let org = ctx.org().await?;
-    ctx.remember_org(&org);
-    Box::pin(attach::attach(ctx, &Shell::new(ctx, org, workspace)?)).await
+    Ok(())
 }

@@ -13,6 +13,7 @@ pub(crate) mod logs;
 pub(crate) mod member;
 pub(crate) mod org;
 pub(crate) mod project;
+pub(crate) mod root;
 pub(crate) mod run;
 pub(crate) mod setting;
 pub(crate) mod sleep;

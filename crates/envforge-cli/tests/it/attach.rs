@@ -144,6 +144,21 @@ fn a_lost_connection_is_made_again_and_the_screen_redrawn() {
     window.ends_with(0);
 }
 
+// proves ORG-4
+#[test]
+fn a_root_terminal_is_opened_by_its_elevation_and_not_made_again() {
+    let server = Server::acme();
+    crate::root::granted(&server, vec![Act::Say("root@fix-login# "), Act::Expect("id\r"), Act::Cut]);
+    let home = tempfile::tempdir().expect("a folder");
+    let mut window = Window::open(home.path(), &server, &["root", "shell", "-w", "fix-login"]);
+    window.wait_for("root@fix-login# ");
+    window.type_keys("id\r");
+    window.ends_with(6);
+    window.wait_for("a root terminal ends with it");
+    let path = "GET /v1/orgs/acme/elevations/elv_00000000000000000000000000000001/terminal?cols=100&rows=30";
+    assert_eq!(server.asked().iter().filter(|asked| *asked == path).count(), 1, "{:?}", server.asked());
+}
+
 #[test]
 fn reconnecting_can_be_given_up() {
     let server = Server::acme();

@@ -9,6 +9,7 @@ mod git_credentials;
 mod ledger;
 mod links;
 mod orgs;
+mod root;
 mod runs;
 mod settings;
 mod support;

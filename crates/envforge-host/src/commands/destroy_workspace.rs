@@ -12,6 +12,7 @@ use crate::journal::Gravestone;
 use crate::place::Place;
 use crate::trouble::{Blocked, blocked};
 use crate::workspace::driver::Driver;
+use crate::workspace::layers::Held;
 use envforge_api::host::{HostCommand, Outcome};
 use std::io;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(super) fn obey(driver: &mut Driver, command: HostCommand) {
     let (ctx, place) = (Arc::clone(&driver.ctx), driver.place.clone());
     begin(driver, command, async move {
         let ended = async {
+            clear(&ctx, &place, Layer::Elevated).await?;
             clear(&ctx, &place, Layer::Runtime).await?;
             clear(&ctx, &place, Layer::Shell).await
         };
@@ -37,7 +39,7 @@ pub(super) fn ended(driver: &mut Driver, command: HostCommand, result: Result<()
         driver.runtime.stopping = false;
         return driver.answer(command.id, Outcome::Failed(block.into()), Durability::Process);
     }
-    driver.let_go(Layer::Shell);
+    driver.let_go(Held::Shell);
     driver.fail_pending_jobs("the workspace was deleted");
     driver.runtime.trouble = None;
     driver.runtime_is_gone("the workspace was deleted");

@@ -6,6 +6,7 @@
 //! any point at which the daemon may have died: it looks at what is there before it makes it.
 
 mod destroy_workspace;
+mod end_elevation;
 mod freeze_runtime;
 mod prepare_shell;
 mod run_job;
@@ -41,6 +42,7 @@ pub(crate) async fn obey(driver: &mut Driver, command: HostCommand) {
         Order::FreezeRuntime => freeze_runtime::obey(driver, command).await,
         Order::StopRuntime => stop_runtime::obey(driver, command),
         Order::RunJob(job) => run_job::obey(driver, command, job).await,
+        Order::EndElevation(end) => end_elevation::obey(driver, command, end).await,
         Order::DestroyWorkspace => destroy_workspace::obey(driver, command),
     }
 }

@@ -5,12 +5,12 @@
 use super::{Finished, begin, journaled};
 use crate::checkout;
 use crate::ctx::HostContext;
-use crate::engines::Layer;
 use crate::files::Durability;
 use crate::place::Place;
 use crate::sys::sandbox::Sandbox;
 use crate::trouble::{Blocked, blocked, unwritable};
 use crate::workspace::driver::Driver;
+use crate::workspace::layers::Held;
 use crate::workspace::layers::start_shell;
 use envforge_api::host::{HostCommand, ManifestReport, Outcome, PrepareShell};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub(super) async fn finished(driver: &mut Driver, command: HostCommand, result: 
     let outcome = match result {
         Ok(sandbox) => {
             if driver.shell.pid() != Some(sandbox.pid()) {
-                driver.hold(Layer::Shell, sandbox);
+                driver.hold(Held::Shell, sandbox);
             }
             driver.shell_trouble = None;
             if let ManifestReport::Valid { manifest } = driver.read_manifest() {

@@ -9,6 +9,7 @@ use crate::files::Durability;
 use crate::journal::Intent;
 use crate::trouble::{Blocked, blocked, unwritable};
 use crate::workspace::driver::Driver;
+use crate::workspace::layers::Held;
 use crate::workspace::layers::{runtime_limits, runtime_plan};
 use crate::workspace::manifest::usable;
 use envforge_api::host::{HostCommand, Outcome, StartRuntime};
@@ -123,7 +124,7 @@ async fn build(driver: &mut Driver, order: &StartRuntime, manifest: &Manifest) -
     let sandbox = driver.ctx.engine.start(&driver.place, &plan).await.map_err(|error| failed(error.to_string()))?;
     driver.state.process_started = false;
     driver.runtime.reconciled = false;
-    driver.hold(Layer::Runtime, Arc::new(sandbox));
+    driver.hold(Held::Runtime, Arc::new(sandbox));
     tracing::debug!(workspace = %driver.place.workspace, services = manifest.services.len(), "runtime: its sandbox is there");
     Ok(())
 }

@@ -86,6 +86,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// What this machine's isolation lacks, in plain sentences.
     fn reductions(&self) -> Vec<String>;
 
+    /// Whether it starts elevated layers: this machine's operator allows it, and workspaces have users of their own.
+    fn elevates(&self) -> bool;
+
     /// Makes the workspace's network. The answer says why there is no way out of it, if there is none.
     fn prepare_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<Option<String>, EngineError>>;
 

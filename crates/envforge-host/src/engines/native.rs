@@ -4,7 +4,7 @@ use super::{Engine, EngineError, Layer, LayerLimits, LayerPlan, Listener, Work, 
 use crate::config::HostConfig;
 use crate::init::client::InitClient;
 use crate::place::Place;
-use crate::sys::capability::{Isolation, NotPermitted};
+use crate::sys::capability::{self, Isolation, NotPermitted};
 use crate::sys::cgroup::{self, Cgroups, Group, GroupName, Limits, Stats};
 use crate::sys::command::CommandError;
 use crate::sys::egress::{Egress, EgressConfig, EgressState};
@@ -34,6 +34,7 @@ pub(crate) struct Native {
     program: PathBuf,
     instance: String,
     isolation: Isolation,
+    elevates: bool,
     cgroups: Cgroups,
     egress: Arc<Egress>,
     /// Where the groups of running layers are: those of an earlier daemon keep the place it gave them.
@@ -64,6 +65,7 @@ impl Native {
         Ok(Self {
             program: config.program.clone(),
             instance: config.instance.clone(),
+            elevates: config.allow_elevation && !isolation.rootless && capability::user_namespaces_work(),
             isolation,
             cgroups,
             egress: Arc::new(egress),
@@ -113,6 +115,11 @@ impl Native {
             .collect();
         spec.environment = plan.environment.clone();
         spec.rootless = self.isolation.rootless;
+        if plan.layer == Layer::Elevated {
+            spec.elevated = place.sub_ids();
+            // Its output is recorded, not logged.
+            spec.log_dir = None;
+        }
         spec
     }
 
@@ -136,6 +143,9 @@ impl Native {
         group.create().map_err(told("cgroup"))?;
         group.apply(&limits(plan.limits)).map_err(told("limits"))?;
         let spec = self.spec(place, plan, &group);
+        if plan.layer == Layer::Elevated && spec.elevated.is_none() {
+            return Err(EngineError("the workspace has no further users for root terminals".to_owned()));
+        }
         let started = sandbox::start(&self.program, &spec, START_LIMIT).await;
         let group = match &started {
             Ok(sandbox) if self.cgroups.are_by_init() => {
@@ -247,6 +257,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 impl Engine for Native {
     fn reductions(&self) -> Vec<String> {
         self.isolation.reductions.clone()
+    }
+
+    fn elevates(&self) -> bool {
+        self.elevates
     }
 
     fn prepare_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<Option<String>, EngineError>> {

@@ -91,6 +91,8 @@ pub(super) async fn serve(entered: Entered) -> io::Result<()> {
         shutdown: Cell::new(None),
         shutdown_asked: Notify::new(),
     });
+    // Nobody would end root that outlived its daemon, so it ends with the first connection.
+    let mut is_tied = spec.elevated.is_some();
     report(&Report::Ready);
     let_go_of_starter(&shared);
     loop {
@@ -98,7 +100,13 @@ pub(super) async fn serve(entered: Entered) -> io::Result<()> {
             accepted = listener.accept() => {
                 // Out of descriptors, say; the peer tries again.
                 if let Ok(socket) = accepted {
-                    tokio::task::spawn_local(connection::serve(Rc::clone(&shared), socket));
+                    let (shared, is_owner) = (Rc::clone(&shared), std::mem::take(&mut is_tied));
+                    tokio::task::spawn_local(async move {
+                        connection::serve(Rc::clone(&shared), socket).await;
+                        if is_owner {
+                            shared.ask_shutdown(Duration::ZERO);
+                        }
+                    });
                 }
             }
             _ = child_ended.recv() => reap(&shared),

@@ -63,6 +63,6 @@ fn has_admin() -> bool {
 }
 
 /// A user namespace can only be made by a process of one thread, so another process tries.
-fn user_namespaces_work() -> bool {
+pub(crate) fn user_namespaces_work() -> bool {
     crate::sys::command::run("unshare", &["--user", "--map-root-user", "--mount", "--net", "true"], "").is_ok()
 }

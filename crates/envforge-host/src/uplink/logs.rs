@@ -66,7 +66,8 @@ fn now_is_job(subject: &str) -> bool {
     subject.parse::<envforge_core::id::JobId>().is_ok()
 }
 
-fn make_pipe() -> io::Result<(pipe::Sender, OwnedFd)> {
+/// A pipe whose writing end is ours and does not block.
+pub(crate) fn make_pipe() -> io::Result<(pipe::Sender, OwnedFd)> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&writer, true)?;
     Ok((pipe::Sender::from_owned_fd(writer)?, reader))

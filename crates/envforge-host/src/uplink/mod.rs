@@ -6,13 +6,14 @@
 //!
 //! The other end asks for streams; the ticket decides. It is checked before anything else happens and before anything is
 //! looked up. What goes back is a connected descriptor, which then needs neither this connection nor the daemon.
-//! Terminal and log tickets are good once; a spent one is remembered until it would have expired, across restarts.
+//! All but service tickets are good once; a spent one is remembered until it would have expired, across restarts.
 
 pub(crate) mod logs;
 mod nonces;
 mod service;
 
 use crate::ctx::HostContext;
+use crate::elevation;
 use crate::terminal;
 use crate::workspace::registry::Workspaces;
 use envforge_api::host::UplinkAddress;
@@ -135,6 +136,11 @@ impl Uplinks {
             Open::Terminal { cols, rows } => {
                 terminal::open(&self.ctx, &view, &claims.subject, claims.person.as_ref(), cols, rows).await
             }
+            Open::Elevation { cols, rows } => elevation::open(&self.ctx, &view, &claims, cols, rows).await,
+            Open::Recording => {
+                let place = view.get().place.clone();
+                elevation::recording::read(&self.ctx, &place, &claims.subject)
+            }
             Open::Logs { tail, follow } => logs::open(&self.ctx, &view, &claims.subject, tail, follow),
         }
     }
@@ -153,6 +159,8 @@ impl Uplinks {
         let kind = match open {
             Open::Service => TicketKind::Service,
             Open::Terminal { .. } => TicketKind::Terminal,
+            Open::Elevation { .. } => TicketKind::Elevation,
+            Open::Recording => TicketKind::Recording,
             Open::Logs { .. } => TicketKind::Logs,
         };
         if claims.kind != kind {

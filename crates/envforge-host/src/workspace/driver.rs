@@ -1,7 +1,7 @@
 //! The driver's queue: what comes in, and who handles it.
 
 use super::events::{Event, RuntimeEvent, RuntimeLine};
-use super::layers::LayerSlot;
+use super::layers::{Held, LayerSlot};
 use super::manifest::FileStamp;
 use super::publish::News;
 use super::registry::Workspaces;
@@ -9,7 +9,6 @@ use super::runtime::Runtime;
 use super::view::View;
 use crate::commands::{self, Finished};
 use crate::ctx::HostContext;
-use crate::engines::Layer;
 use crate::files::Durability;
 use crate::journal::{Intent, Journal, WorkspaceState};
 use crate::place::Place;
@@ -172,6 +171,9 @@ impl Driver {
 
     /// A command: answered before, to wait, or to be carried out.
     pub(crate) async fn command(&mut self, command: HostCommand) {
+        if matches!(command.order, Order::EndElevation(_)) {
+            return commands::obey(self, command).await;
+        }
         if let Some(outcome) = self.state.answer_to(&command) {
             return self.say_answer(command.id, outcome);
         }
@@ -288,7 +290,7 @@ impl Driver {
         let queue = self.queue.clone();
         self.ctx.tasks.spawn_loose("reconcile", async move {
             if let Ok(known) = client.list().await {
-                drop(queue.send(Event::Attached(Layer::Runtime, pid, client, known)));
+                drop(queue.send(Event::Attached(Held::Runtime, pid, client, known)));
             }
         });
     }
@@ -304,10 +306,10 @@ impl Driver {
     }
 
     /// The slot of a layer.
-    pub(crate) fn slot(&mut self, layer: Layer) -> &mut LayerSlot {
+    pub(crate) fn slot(&mut self, layer: Held) -> &mut LayerSlot {
         match layer {
-            Layer::Shell => &mut self.shell,
-            Layer::Runtime => &mut self.layer,
+            Held::Shell => &mut self.shell,
+            Held::Runtime => &mut self.layer,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a workspace's driver is told, all through one queue.
 
+use super::layers::Held;
 use crate::commands::Finished;
-use crate::engines::Layer;
 use crate::init::client::InitClient;
 use crate::init::protocol::{Exit, SandboxState};
 use crate::trouble::Blocked;
@@ -22,13 +22,13 @@ pub(crate) enum Event {
     /// There is a new connection to the server.
     Connected,
     /// A layer's init answers again, and this is what it knows. The pid is the init's.
-    Attached(Layer, i32, InitClient, SandboxState),
+    Attached(Held, i32, InitClient, SandboxState),
     /// The connection to a layer's init broke.
-    Detached(Layer, i32),
+    Detached(Held, i32),
     /// A layer ended: its init, and with it everything in it.
-    Ended(Layer, i32),
+    Ended(Held, i32),
     /// A process in a layer ended. The first pid is the init's.
-    Exited(Layer, i32, String, i32, Exit),
+    Exited(Held, i32, String, i32, Exit),
     /// Something happened in the runtime with this init. Pids begin anew in every runtime, so what is told of an earlier
     /// one must not be taken for this one's.
     Runtime(i32, RuntimeEvent),

@@ -141,7 +141,7 @@ impl Driver {
             job.exit_code = exit.code.or(exit.signal.map(|signal| 128 + signal));
             self.news.jobs.insert(id);
         }
-        self.forget(crate::engines::Layer::Runtime, &format!("{JOB}{id}"));
+        self.forget(super::layers::Held::Runtime, &format!("{JOB}{id}"));
     }
 
     /// What became of the jobs while nobody listened.

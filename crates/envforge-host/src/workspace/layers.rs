@@ -33,6 +33,15 @@ const SHELL_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// The pause between two tries to reach an init.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// The layers a driver holds. A root terminal's is held by who opened it ([`crate::elevation`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// [`Layer::Shell`].
+    Shell,
+    /// [`Layer::Runtime`].
+    Runtime,
+}
+
 /// A layer, if it is there.
 #[derive(Default)]
 pub(crate) struct LayerSlot {
@@ -52,16 +61,10 @@ impl LayerSlot {
 
 /// What the shell layer looks like.
 pub(crate) fn shell_plan(ctx: &HostContext, place: &Place, prepared: &PrepareShell) -> LayerPlan {
-    let limits = ctx.config.shell_limits;
     LayerPlan {
         layer: Layer::Shell,
         hostname: hostname(prepared),
-        limits: LayerLimits {
-            milli_cpu: limits.milli_cpu.into(),
-            reserved_milli_cpu: 500,
-            memory: limits.memory,
-            processes: limits.processes,
-        },
+        limits: shell_limits(ctx),
         binds: vec![Bind::read_only(place.logs(), inside::LOGS), Bind::read_only(place.git(), inside::GIT)],
         files: vec![(PathBuf::from(terminal::CONFIG_PATH), terminal::CONFIG.to_owned())],
         environment: environment(prepared),
@@ -86,6 +89,37 @@ pub(crate) fn runtime_plan(
         ],
         files: Vec::new(),
         environment: environment(prepared),
+    }
+}
+
+/// What a root terminal's layer looks like: the shell's limits, nothing that a program of the workspace could have put
+/// in root's way.
+pub(crate) fn elevated_plan(ctx: &HostContext, prepared: &PrepareShell) -> LayerPlan {
+    let root = [
+        ("HOME", "/root"),
+        ("USER", "root"),
+        ("LOGNAME", "root"),
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ];
+    let mut environment = environment(prepared);
+    environment.extend(root.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    LayerPlan {
+        layer: Layer::Elevated,
+        hostname: hostname(prepared),
+        limits: shell_limits(ctx),
+        binds: Vec::new(),
+        files: Vec::new(),
+        environment,
+    }
+}
+
+fn shell_limits(ctx: &HostContext) -> LayerLimits {
+    let limits = ctx.config.shell_limits;
+    LayerLimits {
+        milli_cpu: limits.milli_cpu.into(),
+        reserved_milli_cpu: 500,
+        memory: limits.memory,
+        processes: limits.processes,
     }
 }
 
@@ -155,7 +189,7 @@ async fn attach(sandbox: &Sandbox) -> Result<(InitClient, Events, SandboxState),
 
 impl Driver {
     /// Takes hold of a layer that runs, and watches it.
-    pub(crate) fn hold(&mut self, layer: Layer, sandbox: Arc<Sandbox>) {
+    pub(crate) fn hold(&mut self, layer: Held, sandbox: Arc<Sandbox>) {
         let pid = sandbox.pid();
         let (queue, watched) = (self.queue.clone(), Arc::clone(&sandbox));
         let end = self.ctx.tasks.spawn_owned("layer-end", async move {
@@ -183,8 +217,8 @@ impl Driver {
         let identity = sandbox.identity();
         *self.slot(layer) = LayerSlot { sandbox: Some(sandbox), client: None, _tasks: vec![end, events] };
         match layer {
-            Layer::Shell => self.state.shell = Some(identity),
-            Layer::Runtime => self.state.runtime = Some(identity),
+            Held::Shell => self.state.shell = Some(identity),
+            Held::Runtime => self.state.runtime = Some(identity),
         }
         // Whoever comes after a crash must find it.
         drop(self.save(Durability::Process));
@@ -192,30 +226,30 @@ impl Driver {
     }
 
     /// Lets go of a layer that is gone.
-    pub(crate) fn let_go(&mut self, layer: Layer) {
+    pub(crate) fn let_go(&mut self, layer: Held) {
         *self.slot(layer) = LayerSlot::default();
         match layer {
-            Layer::Shell => self.state.shell = None,
-            Layer::Runtime => self.state.runtime = None,
+            Held::Shell => self.state.shell = None,
+            Held::Runtime => self.state.runtime = None,
         }
         self.show();
     }
 
     /// An init answers, with what it knows.
-    pub(crate) async fn attached(&mut self, layer: Layer, pid: i32, client: InitClient, known: SandboxState) {
+    pub(crate) async fn attached(&mut self, layer: Held, pid: i32, client: InitClient, known: SandboxState) {
         if self.slot(layer).pid() != Some(pid) {
             return;
         }
         self.slot(layer).client = Some(client);
         self.show();
         match layer {
-            Layer::Shell => self.shell_attached(&known).await,
-            Layer::Runtime => self.runtime_attached(&known).await,
+            Held::Shell => self.shell_attached(&known).await,
+            Held::Runtime => self.runtime_attached(&known).await,
         }
         self.settle().await;
     }
 
-    pub(crate) fn detached(&mut self, layer: Layer, pid: i32) {
+    pub(crate) fn detached(&mut self, layer: Held, pid: i32) {
         if self.slot(layer).pid() == Some(pid) {
             self.slot(layer).client = None;
             self.show();
@@ -223,20 +257,20 @@ impl Driver {
     }
 
     /// A layer's init ended without having been told to by an operation.
-    pub(crate) async fn ended(&mut self, layer: Layer, pid: i32) {
+    pub(crate) async fn ended(&mut self, layer: Held, pid: i32) {
         if self.slot(layer).pid() != Some(pid) {
             return;
         }
         match layer {
-            Layer::Shell => {
+            Held::Shell => {
                 tracing::warn!(workspace = %self.place.workspace, "the shell ended; it is started again");
-                self.let_go(Layer::Shell);
+                self.let_go(Held::Shell);
                 self.setup_lost();
                 self.keep_shell().await;
             }
             // The operation that ends it knows.
-            Layer::Runtime if self.runtime.stopping => {}
-            Layer::Runtime => {
+            Held::Runtime if self.runtime.stopping => {}
+            Held::Runtime => {
                 tracing::warn!(workspace = %self.place.workspace, "the runtime ended by itself");
                 if let Err(error) = self.ctx.engine.end(&self.place, Layer::Runtime).await {
                     tracing::warn!(workspace = %self.place.workspace, %error, "runtime: not cleared away");
@@ -262,7 +296,7 @@ impl Driver {
         }
         match start_shell(&self.ctx, &self.place, &prepared).await {
             Ok(sandbox) => {
-                self.hold(Layer::Shell, sandbox);
+                self.hold(Held::Shell, sandbox);
                 self.shell_trouble = None;
             }
             Err(trouble) => {
@@ -277,7 +311,7 @@ impl Driver {
     async fn shell_attached(&mut self, known: &SandboxState) {
         for record in &known.processes {
             if let ProcessState::Exited(exit) = record.state {
-                self.exited(Layer::Shell, &record.name, record.pid, exit).await;
+                self.exited(Held::Shell, &record.name, record.pid, exit).await;
             }
         }
         let running = known
@@ -288,19 +322,19 @@ impl Driver {
     }
 
     /// A process in a layer ended.
-    pub(crate) async fn exited(&mut self, layer: Layer, name: &str, pid: i32, exit: crate::init::protocol::Exit) {
+    pub(crate) async fn exited(&mut self, layer: Held, name: &str, pid: i32, exit: crate::init::protocol::Exit) {
         match layer {
-            Layer::Shell if name == super::setup::PROCESS => self.setup_exited(exit),
-            Layer::Shell if name.starts_with(terminal::PREFIX) || name.starts_with("tmux.") => {
-                self.forget(Layer::Shell, name);
+            Held::Shell if name == super::setup::PROCESS => self.setup_exited(exit),
+            Held::Shell if name.starts_with(terminal::PREFIX) || name.starts_with("tmux.") => {
+                self.forget(Held::Shell, name);
             }
-            Layer::Shell => {}
-            Layer::Runtime => self.runtime_exited(name, pid, exit).await,
+            Held::Shell => {}
+            Held::Runtime => self.runtime_exited(name, pid, exit).await,
         }
     }
 
     /// Drops an exit record that was seen to.
-    pub(crate) fn forget(&mut self, layer: Layer, name: &str) {
+    pub(crate) fn forget(&mut self, layer: Held, name: &str) {
         let Some(client) = self.slot(layer).client.clone() else { return };
         let name = name.to_owned();
         self.ctx.tasks.spawn_loose("forget", async move {

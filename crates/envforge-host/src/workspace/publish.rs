@@ -95,6 +95,7 @@ impl Driver {
         let runs = self.layer.sandbox.is_some();
         let mut seen = self.view.get();
         seen.generation = self.state.generation;
+        seen.prepared.clone_from(&self.state.prepared);
         seen.shell.clone_from(&self.shell.client);
         seen.services =
             self.manifest_in_force().map(|manifest| manifest.services.keys().cloned().collect()).unwrap_or_default();

@@ -78,6 +78,10 @@ impl Workspaces {
                 blocked("host.wrong_org", "this host obeys another org", "send the command to a host of its own org");
             return self.answer(command.id, Outcome::Failed(trouble.into()));
         }
+        if let Order::EndElevation(end) = &command.order {
+            // At once; its driver, which may be busy, sees to the rest.
+            drop(self.ctx.elevations.cut(command.workspace, end.elevation));
+        }
         let mut map = self.lock();
         if let Some(handle) = map.get(&command.workspace) {
             drop(handle.queue.send(Event::Command(Box::new(command))));
@@ -105,7 +109,7 @@ impl Workspaces {
                 drop(handle.queue.send(Event::Command(Box::new(command))));
                 map.insert(workspace, handle);
             }
-            Order::DestroyWorkspace => self.answer(command.id, Outcome::Done),
+            Order::DestroyWorkspace | Order::EndElevation(_) => self.answer(command.id, Outcome::Done),
             Order::FreezeRuntime | Order::StopRuntime | Order::StartRuntime(_) | Order::RunJob(_) => {
                 let trouble = blocked(
                     "workspace.not_prepared",

@@ -7,8 +7,8 @@
 use super::checks::CheckState;
 use super::driver::Driver;
 use super::events::RuntimeEvent;
+use super::layers::Held;
 use super::probes::PortsProbe;
-use crate::engines::Layer;
 use crate::init::protocol::{Exit, ProcessRecord, ProcessState, Program, SandboxState, Spawn};
 use crate::journal::{Intent, ServiceRecord};
 use crate::resources::Provision;
@@ -489,7 +489,7 @@ impl Driver {
 
     /// The runtime is not there any more; what ran in it is not either.
     pub(crate) fn runtime_is_gone(&mut self, cause: &str) {
-        self.let_go(Layer::Runtime);
+        self.let_go(Held::Runtime);
         self.runtime = Runtime { trouble: self.runtime.trouble.take(), ..Runtime::default() };
         self.state.process_started = false;
         self.state.intent = Intent::Asleep;

@@ -6,7 +6,8 @@
 
 use super::driver::Driver;
 use super::events::Event;
-use crate::engines::{Layer, inside};
+use super::layers::Held;
+use crate::engines::inside;
 use crate::files::{self, Foreign};
 use crate::init::protocol::{Exit, Program, RefusalCode, Spawn};
 use crate::journal::{SetupRecord, SetupState};
@@ -123,7 +124,7 @@ impl Driver {
     /// The hook's process ended; its last words follow.
     pub(super) fn setup_exited(&mut self, exit: Exit) {
         self.setup_is_ending = true;
-        self.forget(Layer::Shell, PROCESS);
+        self.forget(Held::Shell, PROCESS);
         let (queue, logs) = (self.queue.clone(), self.place.logs());
         self.ctx.tasks.spawn_loose("last-words", async move {
             tokio::time::sleep(LAST_WORDS_AFTER).await;

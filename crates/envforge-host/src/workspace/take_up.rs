@@ -5,8 +5,10 @@
 //! last proof that it ran. A shell that is gone is started again.
 
 use super::driver::Driver;
+use super::layers::Held;
 use super::proof;
 use super::runtime::Unit;
+use crate::elevation::recording;
 use crate::engines::Layer;
 use crate::journal::Intent;
 use crate::services::health::Mode;
@@ -18,13 +20,14 @@ impl Driver {
         let Some(prepared) = self.state.prepared.clone() else {
             return self.view.set_taken_up();
         };
+        self.clear_elevated().await;
         self.serve_git(&prepared);
         // First of all: what is written from here on names these services.
         self.take_up_runtime().await;
         if let Some(identity) = self.state.shell {
             match self.ctx.engine.adopt(&self.place, Layer::Shell, identity) {
-                Some(sandbox) => self.hold(Layer::Shell, Arc::new(sandbox)),
-                None => self.let_go(Layer::Shell),
+                Some(sandbox) => self.hold(Held::Shell, Arc::new(sandbox)),
+                None => self.let_go(Held::Shell),
             }
         }
         self.show();
@@ -32,6 +35,16 @@ impl Driver {
         self.keep_shell().await;
         self.look_at_manifest();
         self.publish();
+    }
+
+    /// A root terminal ended with its daemon; what is left of it goes.
+    async fn clear_elevated(&self) {
+        if let Err(error) = self.ctx.engine.end(&self.place, Layer::Elevated).await {
+            tracing::error!(workspace = %self.place.workspace, %error, "a root terminal of an earlier daemon does not end");
+        }
+        if let Err(error) = recording::prune(&self.place, self.ctx.now()) {
+            tracing::warn!(workspace = %self.place.workspace, %error, "recordings: old ones were not deleted");
+        }
     }
 
     async fn take_up_runtime(&mut self) {
@@ -56,7 +69,7 @@ impl Driver {
         };
         self.restore_units();
         self.agree_with_freezer();
-        self.hold(Layer::Runtime, Arc::new(sandbox));
+        self.hold(Held::Runtime, Arc::new(sandbox));
     }
 
     /// Services as the journal knows them; their processes are looked for once the init answers.

@@ -5,6 +5,7 @@
 use crate::init::client::InitClient;
 use crate::place::Place;
 use crate::sys::process::ProcessIdentity;
+use envforge_api::host::PrepareShell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ pub(crate) struct View {
 pub(crate) struct Seen {
     pub(crate) place: Place,
     pub(crate) generation: u64,
+    /// What the workspace was prepared as, once it was.
+    pub(crate) prepared: Option<PrepareShell>,
     /// The shell's init, once the shell is ready.
     pub(crate) shell: Option<InitClient>,
     /// Declared services.
@@ -44,6 +47,7 @@ impl View {
         let seen = Seen {
             place,
             generation: 0,
+            prepared: None,
             shell: None,
             services: BTreeSet::new(),
             ports: BTreeMap::new(),

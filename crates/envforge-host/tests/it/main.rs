@@ -9,6 +9,7 @@ mod support;
 
 mod cgroups;
 mod egress;
+mod elevated;
 mod host;
 mod isolation;
 mod logs;

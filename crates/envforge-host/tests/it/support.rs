@@ -111,7 +111,7 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        for layer in [Layer::Shell, Layer::Runtime] {
+        for layer in [Layer::Shell, Layer::Runtime, Layer::Elevated] {
             let group = self.group(layer);
             let _ = group.kill(LIMIT);
             let _ = group.remove(LIMIT);

@@ -7,6 +7,7 @@ use crate::platform::db::OrgScope;
 use crate::platform::fault::Answer;
 use crate::runtimes;
 use crate::streams;
+use crate::streams::ops::Wanted;
 use crate::workspaces;
 use crate::workspaces::store::Row;
 use envforge_api::gateway::{Activity, FeedItem, Route, RouteRule, RouteRuntime, WakeAnswer, WakeRequest};
@@ -44,7 +45,7 @@ pub async fn resolve(app: &App, label: &str) -> Answer<Route> {
     drop(tx);
     let rules = rules(&row, &service).into_iter().map(|(prefix, service)| {
         let (ticket, ticket_expires_at) =
-            streams::ops::ticket(app, &row, generation, TicketKind::Service, &service, TICKET_LIFE, None);
+            streams::ops::ticket(app, &row, generation, Wanted::of(TicketKind::Service, &service), TICKET_LIFE);
         RouteRule { prefix, service, ticket, ticket_expires_at }
     });
     Ok(Route {

@@ -106,6 +106,28 @@ pub async fn command(
     Ok(())
 }
 
+/// Refuses root where the host opens no root terminals, and where little but namespaces would keep it from the control
+/// plane on the same machine.
+pub async fn may_elevate(tx: &mut Tx, host: HostId) -> Answer<()> {
+    let store::Elevating { allows, is_local, reductions } = store::elevating(tx, host).await?;
+    if !allows {
+        let message = "the workspace's host opens no root terminals";
+        return Err(Refusal::new(RefusalKind::Forbidden, "elevation.host_refuses", message)
+            .hint("its operator allows them with `--allow-elevation`; its daemon has to be root")
+            .into());
+    }
+    match reductions.first().filter(|_| is_local) {
+        None => Ok(()),
+        Some(reduction) => {
+            let message =
+                format!("the host's machine also runs the control plane, and its isolation is reduced: {reduction}");
+            Err(Refusal::new(RefusalKind::Forbidden, "elevation.control_plane_machine", message)
+                .hint("`envforged doctor` says how to get full isolation; or use a host of its own")
+                .into())
+        }
+    }
+}
+
 /// Whose key this is.
 pub async fn authenticate(app: &App, key: &str) -> Answer<Option<(HostId, OrgScope)>> {
     if !key.starts_with(KEY_PREFIX) || key.len() > 200 {

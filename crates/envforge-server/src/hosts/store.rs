@@ -114,13 +114,14 @@ pub(crate) async fn set_key(tx: &mut Tx, host: HostId, key_digest: &str) -> Answ
 /// A control stream begins: the one-time token is spent, the generation rises.
 pub(crate) async fn stream_began(tx: &mut Tx, host: HostId, machine: &Machine, now: Timestamp) -> Answer<u64> {
     let generation: i64 = sqlx::query_scalar(
-        "UPDATE hosts SET token_digest = NULL, online = true, generation = generation + 1, last_seen_at = $2, reductions = $3, milli_cpu = $4, memory = $5 WHERE id = $1 RETURNING generation",
+        "UPDATE hosts SET token_digest = NULL, online = true, generation = generation + 1, last_seen_at = $2, reductions = $3, milli_cpu = $4, memory = $5, allows_elevation = $6 WHERE id = $1 RETURNING generation",
     )
     .bind(host.uuid())
     .bind(now.to_sqlx())
     .bind(Json(&machine.reductions))
     .bind(machine.milli_cpu.cast_signed())
     .bind(machine.memory.cast_signed())
+    .bind(machine.elevation)
     .fetch_one(tx.conn())
     .await?;
     Ok(generation.cast_unsigned())
@@ -157,6 +158,29 @@ pub(crate) async fn has(tx: &mut Tx, host: HostId, workspace: WorkspaceId) -> An
 pub(crate) async fn system_forget_streams(db: &Db) -> Answer<()> {
     sqlx::query("SELECT system_forget_streams()").execute(db.pool()).await?;
     Ok(())
+}
+
+/// What decides whether a host may open root terminals.
+#[derive(Debug, Clone)]
+pub(crate) struct Elevating {
+    /// Its daemon does.
+    pub(crate) allows: bool,
+    /// Its machine also runs the control plane.
+    pub(crate) is_local: bool,
+    /// What its isolation lacks.
+    pub(crate) reductions: Vec<String>,
+}
+
+pub(crate) async fn elevating(tx: &mut Tx, host: HostId) -> Answer<Elevating> {
+    let row = sqlx::query("SELECT allows_elevation, is_local, reductions FROM hosts WHERE id = $1")
+        .bind(host.uuid())
+        .fetch_one(tx.conn())
+        .await?;
+    Ok(Elevating {
+        allows: row.try_get("allows_elevation")?,
+        is_local: row.try_get("is_local")?,
+        reductions: row.try_get::<Json<Vec<String>>, _>("reductions")?.0,
+    })
 }
 
 /// The registration generation of a host, for tickets.

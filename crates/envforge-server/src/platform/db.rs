@@ -155,6 +155,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "jobs", include_str!("../../migrations/0008_jobs.sql")),
     (12, "orgs", include_str!("../../migrations/0012_orgs.sql")),
     (14, "git_credentials", include_str!("../../migrations/0014_git_credentials.sql")),
+    (10, "elevations", include_str!("../../migrations/0010_elevations.sql")),
     (15, "settings", include_str!("../../migrations/0015_settings.sql")),
 ];
 

@@ -1,4 +1,4 @@
-//! The terminal WebSocket, and log lines as plain text.
+//! Terminals as WebSockets, log lines and recordings as text.
 
 use super::ops::{self, Opened};
 use crate::app::App;
@@ -10,6 +10,7 @@ use crate::platform::http::extract::{Path, Query};
 use crate::workspaces;
 use axum::body::Body;
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use envforge_api::http::ErrorBody;
 use envforge_api::http::terminal::{TerminalControl, TerminalNotice};
 use envforge_core::access::Action;
-use envforge_core::id::JobId;
+use envforge_core::id::{ElevationId, JobId};
 use envforge_core::name::Slug;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
@@ -29,11 +30,17 @@ use utoipa_axum::routes;
 
 /// How long the client of a terminal that is taken away has to read why.
 const FAREWELL: Duration = Duration::from_millis(500);
+const PLAIN: &str = "text/plain; charset=utf-8";
 /// Between pings to a terminal's client.
 const PING: Duration = Duration::from_secs(20);
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(terminal)).routes(routes!(service_logs)).routes(routes!(run_logs))
+    OpenApiRouter::new()
+        .routes(routes!(terminal))
+        .routes(routes!(root_terminal))
+        .routes(routes!(recording))
+        .routes(routes!(service_logs))
+        .routes(routes!(run_logs))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -43,6 +50,13 @@ struct Size {
     cols: Option<u16>,
     /// Rows, 24 when absent.
     rows: Option<u16>,
+}
+
+impl Size {
+    /// Columns and rows.
+    fn clamped(&self) -> (u16, u16) {
+        (self.cols.unwrap_or(80).clamp(2, 1000), self.rows.unwrap_or(24).clamp(2, 1000))
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -64,22 +78,57 @@ async fn terminal(
     member: Member,
     Path(path): Path<(Slug, Slug)>,
     Query(size): Query<Size>,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
     let (_, slug) = path;
     let permit = member.permit(Action::Attach)?;
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => {
-            let refusal = envforge_core::refusal::Refusal::invalid("terminal.websocket", rejection.body_text());
-            return Err(refusal.hint("a terminal is a WebSocket; `envforge up` attaches").into());
-        }
-    };
-    let (cols, rows) = (size.cols.unwrap_or(80).clamp(2, 1000), size.rows.unwrap_or(24).clamp(2, 1000));
-    let nudges = app.bus.listen();
+    let (upgrade, (cols, rows), nudges) = (websocket(upgrade)?, size.clamped(), app.bus.listen());
     let opened = ops::terminal(&app, &permit, &slug, cols, rows).await?;
+    Ok(relayed(app, permit, upgrade, opened, nudges))
+}
+
+/// Open a root terminal of one's own elevation (WebSocket, as the shell's). It is recorded, not shared, and over with
+/// the connection.
+#[utoipa::path(get, path = "/v1/orgs/{org}/elevations/{elevation}/terminal", tag = "elevations", security(("api_key" = ["elevation.request"])),
+    params(("org" = String, Path, description = "Org slug"), ("elevation" = ElevationId, Path, description = "Elevation id"), Size),
+    responses((status = 101, description = "The terminal"), (status = "default", body = ErrorBody)))]
+async fn root_terminal(
+    State(app): State<App>,
+    member: Member,
+    Path(path): Path<(Slug, ElevationId)>,
+    Query(size): Query<Size>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Answer<Response> {
+    let (_, id) = path;
+    let permit = member.permit(Action::RequestElevation)?;
+    let (upgrade, (cols, rows), nudges) = (websocket(upgrade)?, size.clamped(), app.bus.listen());
+    let opened = ops::elevated(&app, &permit, id, cols, rows).await?;
+    Ok(relayed(app, permit, upgrade, opened, nudges))
+}
+
+/// What an elevation's root terminals printed, in the asciicast v2 format.
+#[utoipa::path(get, path = "/v1/orgs/{org}/elevations/{elevation}/recording", tag = "elevations", security(("api_key" = ["recording.read"])),
+    params(("org" = String, Path, description = "Org slug"), ("elevation" = ElevationId, Path, description = "Elevation id")),
+    responses((status = 200, content_type = "application/x-asciicast", body = String), (status = "default", body = ErrorBody)))]
+async fn recording(State(app): State<App>, member: Member, Path(path): Path<(Slug, ElevationId)>) -> Answer<Response> {
+    let (_, id) = path;
+    let permit = member.permit(Action::ReadRecording)?;
+    let nudges = app.bus.listen();
+    let opened = ops::recording(&app, &permit, id).await?;
+    Ok(text(app, permit, opened, nudges, "application/x-asciicast"))
+}
+
+fn websocket(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Answer<WebSocketUpgrade> {
+    upgrade.map_err(|rejection| {
+        let refusal = envforge_core::refusal::Refusal::invalid("terminal.websocket", rejection.body_text());
+        refusal.hint("a terminal is a WebSocket; `envforge up` attaches").into()
+    })
+}
+
+/// Relays a terminal until either side ends it, or the right to it is lost.
+fn relayed(app: App, permit: Permit, upgrade: WebSocketUpgrade, opened: Opened, nudges: Listener) -> Response {
     let cancel = app.cancel.clone();
-    Ok(upgrade.max_message_size(1 << 20).on_upgrade(move |socket| async move {
+    upgrade.max_message_size(1 << 20).on_upgrade(move |socket| async move {
         let ended = CancellationToken::new();
         let lost = async {
             workspaces::ops::until_lost(&app, &permit, opened.workspace, nudges).await;
@@ -91,7 +140,7 @@ async fn terminal(
             () = lost => {}
             () = relay(socket, opened.stream, &ended) => {}
         }
-    }))
+    })
 }
 
 /// Moves bytes until either side ends, or the right to them does.
@@ -147,7 +196,7 @@ async fn relay(socket: WebSocket, stream: FdStream, ended: &CancellationToken) {
     }
 }
 
-fn text(app: App, permit: Permit, opened: Opened, nudges: Listener) -> Response {
+fn text(app: App, permit: Permit, opened: Opened, nudges: Listener, kind: &'static str) -> Response {
     let Opened { stream, workspace } = opened;
     let chunks = futures_util::stream::unfold(Some((stream, vec![0_u8; 16 * 1024])), |state| async move {
         let (stream, mut buffer) = state?;
@@ -162,7 +211,7 @@ fn text(app: App, permit: Permit, opened: Opened, nudges: Listener) -> Response 
     });
     let lost = async move { workspaces::ops::until_lost(&app, &permit, workspace, nudges).await };
     let chunks = chunks.take_until(lost);
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(chunks)).into_response()
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(chunks)).into_response()
 }
 
 /// Captured log lines of a service, also while it sleeps; `setup` is the setup hook's.
@@ -179,7 +228,7 @@ async fn service_logs(
     let permit = member.permit(Action::ReadLogs)?;
     let (tail, nudges) = (query.tail.unwrap_or(200), app.bus.listen());
     let opened = ops::logs(&app, &permit, &slug, service.as_str(), tail, query.follow).await?;
-    Ok(text(app, permit, opened, nudges))
+    Ok(text(app, permit, opened, nudges, PLAIN))
 }
 
 /// Captured output of a run.
@@ -197,5 +246,5 @@ async fn run_logs(
     crate::runs::ops::show(&app, &permit, &slug, job).await?;
     let (tail, nudges) = (query.tail.unwrap_or(u32::MAX), app.bus.listen());
     let opened = ops::logs(&app, &permit, &slug, &format!("job-{job}"), tail, query.follow).await?;
-    Ok(text(app, permit, opened, nudges))
+    Ok(text(app, permit, opened, nudges, PLAIN))
 }

@@ -1,6 +1,7 @@
 //! Tickets, and opening a stream.
 
 use crate::app::App;
+use crate::elevations;
 use crate::git;
 use crate::hosts;
 use crate::ledger::{self, Entry};
@@ -10,7 +11,7 @@ use crate::platform::http::auth::Permit;
 use crate::workspaces;
 use crate::workspaces::store::Row;
 use envforge_api::uplink::{Open, OpenError};
-use envforge_core::id::WorkspaceId;
+use envforge_core::id::{ElevationId, WorkspaceId};
 use envforge_core::name::Slug;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::Refusal;
@@ -23,15 +24,33 @@ const TICKET_LIFE: SignedDuration = SignedDuration::from_secs(30);
 /// How long a stream waits for a host that is just coming back.
 const HOST_WAIT: Duration = Duration::from_secs(5);
 
+/// What a ticket is for.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// What it opens.
+    pub kind: TicketKind,
+    /// Of what: a service, a job, an elevation.
+    pub subject: &'a str,
+    /// When what it opens must be over.
+    pub until: Option<Timestamp>,
+    /// Whom a terminal is for.
+    pub person: Option<Person>,
+}
+
+impl<'a> Wanted<'a> {
+    /// With no more to say.
+    pub fn of(kind: TicketKind, subject: &'a str) -> Self {
+        Self { kind, subject, until: None, person: None }
+    }
+}
+
 /// Signs a ticket.
 pub fn ticket(
     app: &App,
     row: &Row,
     host_generation: u64,
-    kind: TicketKind,
-    subject: &str,
+    wanted: Wanted<'_>,
     life: SignedDuration,
-    person: Option<Person>,
 ) -> (String, Timestamp) {
     let expires_at = app.now().saturating_add(life).unwrap_or(Timestamp::MAX);
     let mut nonce = [0_u8; 8];
@@ -41,11 +60,12 @@ pub fn ticket(
         host: row.host,
         generation: host_generation,
         workspace: row.id,
-        kind,
-        subject: subject.to_owned(),
+        kind: wanted.kind,
+        subject: wanted.subject.to_owned(),
         expires: expires_at.as_second(),
         nonce: u64::from_le_bytes(nonce),
-        person,
+        until: wanted.until.map(Timestamp::as_second),
+        person: wanted.person,
     };
     (app.signer.sign(&claims), expires_at)
 }
@@ -79,9 +99,29 @@ pub async fn terminal(app: &App, permit: &Permit, slug: &Slug, cols: u16, rows: 
     git::ops::attached(&mut tx, row.id, permit.user).await?;
     let generation = hosts::store::generation(&mut tx, row.host).await?;
     tx.commit().await?;
-    let person = git::ops::person(app, permit.user, &permit.name);
-    let (ticket, _) = ticket(app, &row, generation, TicketKind::Terminal, "", TICKET_LIFE, Some(person));
-    open(app, &row, &ticket, Open::Terminal { cols, rows }).await
+    let person = Some(git::ops::person(app, permit.user, &permit.name));
+    let wanted = Wanted { person, ..Wanted::of(TicketKind::Terminal, "") };
+    open(app, &row, generation, wanted, Open::Terminal { cols, rows }).await
+}
+
+/// Opens a root terminal of an elevation.
+pub async fn elevated(app: &App, permit: &Permit, id: ElevationId, cols: u16, rows: u16) -> Answer<Opened> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let (row, until) = elevations::ops::enter(app, &mut tx, permit, id).await?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    tx.commit().await?;
+    let subject = id.to_string();
+    let wanted = Wanted { until: Some(until), ..Wanted::of(TicketKind::Elevation, &subject) };
+    open(app, &row, generation, wanted, Open::Elevation { cols, rows }).await
+}
+
+/// Opens the recording of an elevation.
+pub async fn recording(app: &App, permit: &Permit, id: ElevationId) -> Answer<Opened> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = elevations::ops::read_recording(app, &mut tx, permit, id).await?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    tx.commit().await?;
+    open(app, &row, generation, Wanted::of(TicketKind::Recording, &id.to_string()), Open::Recording).await
 }
 
 /// Opens the captured log of a service, or of a job (`job-<id>`).
@@ -99,13 +139,13 @@ pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, tail: 
     }
     let generation = hosts::store::generation(&mut tx, row.host).await?;
     drop(tx);
-    let (ticket, _) = ticket(app, &row, generation, TicketKind::Logs, subject, TICKET_LIFE, None);
-    open(app, &row, &ticket, Open::Logs { tail, follow }).await
+    open(app, &row, generation, Wanted::of(TicketKind::Logs, subject), Open::Logs { tail, follow }).await
 }
 
-async fn open(app: &App, row: &Row, ticket: &str, open: Open) -> Answer<Opened> {
+async fn open(app: &App, row: &Row, generation: u64, wanted: Wanted<'_>, open: Open) -> Answer<Opened> {
+    let (ticket, _) = ticket(app, row, generation, wanted, TICKET_LIFE);
     app.uplinks.connected(row.host, HOST_WAIT).await;
-    match app.uplinks.open(row.host, ticket, open).await {
+    match app.uplinks.open(row.host, &ticket, open).await {
         Ok(fd) => Ok(Opened { stream: FdStream::new(fd).map_err(anyhow::Error::new)?, workspace: row.id }),
         Err(OpenError::Refused(refusal)) => Err(refusal.into()),
         Err(error) => Err(Fault::from(

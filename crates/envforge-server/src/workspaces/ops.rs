@@ -207,6 +207,7 @@ async fn shown(app: &App, tx: &mut Tx, permit: &Permit, mut row: Row) -> Answer<
         parts,
         diagnostics: row.diagnostics,
         dev_hosts,
+        elevation: row.elevation.filter(|elevation| elevation.until > app.now()),
         created_at: row.created_at,
     })
 }

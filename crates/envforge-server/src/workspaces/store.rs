@@ -4,8 +4,11 @@ use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use anyhow::Context as _;
 use envforge_api::host::Trouble;
+use envforge_api::http::elevations::ActiveElevation;
 use envforge_core::access::Role;
-use envforge_core::id::{HostId, Id as _, LinkId, OrgId, ProjectId, UsageSessionId, UserId, WindowId, WorkspaceId};
+use envforge_core::id::{
+    ElevationId, HostId, Id as _, LinkId, OrgId, ProjectId, UsageSessionId, UserId, WindowId, WorkspaceId,
+};
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
 use envforge_core::readiness::Part;
@@ -73,14 +76,18 @@ pub struct Row {
     pub in_flight: u32,
     pub jobs_running: u32,
     pub milli_cpu: u64,
+    /// Root that somebody has in it, if its time is not over.
+    pub elevation: Option<ActiveElevation>,
     pub cap: Cap,
     pub org_cap: Cap,
 }
 
 const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, \
     r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.sleep_cause, r.woken_by, r.last_proof, \
-    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes \
+    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes, \
+    e.id AS elevation_id, e.state AS elevation_state, e.expires_at AS elevation_until, eu.name AS elevation_by \
     FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN hosts h ON h.id = w.host_id JOIN runtimes r ON r.workspace_id = w.id \
+    LEFT JOIN elevations e ON e.workspace_id = w.id AND e.state IN ('approved', 'active') LEFT JOIN users eu ON eu.id = e.requested_by \
     WHERE w.deleted_at IS NULL";
 
 fn time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
@@ -98,6 +105,17 @@ fn cap(row: &PgRow, mode: &str, minutes: &str) -> Answer<Cap> {
 
 fn size(row: &PgRow, column: &str) -> Answer<Size> {
     Ok(row.try_get::<String, _>(column)?.parse::<Size>().map_err(|error| anyhow::anyhow!(error))?)
+}
+
+fn elevation(row: &PgRow) -> Answer<Option<ActiveElevation>> {
+    let (id, until) = (row.try_get::<Option<Uuid>, _>("elevation_id")?, time(row, "elevation_until")?);
+    let (Some(id), Some(until)) = (id, until) else { return Ok(None) };
+    Ok(Some(ActiveElevation {
+        id: ElevationId::from_uuid(id),
+        by: row.try_get("elevation_by")?,
+        opened: row.try_get::<String, _>("elevation_state")? == "active",
+        until,
+    }))
 }
 
 fn read(row: &PgRow) -> Answer<Row> {
@@ -157,6 +175,7 @@ fn read(row: &PgRow) -> Answer<Row> {
         in_flight: row.try_get::<i32, _>("in_flight")?.cast_unsigned(),
         jobs_running: row.try_get::<i32, _>("jobs_running")?.cast_unsigned(),
         milli_cpu: row.try_get::<i64, _>("milli_cpu")?.cast_unsigned(),
+        elevation: elevation(row)?,
         cap: cap(row, "cap_mode", "cap_minutes")?,
         org_cap: cap(row, "org_cap_mode", "org_cap_minutes")?,
     })

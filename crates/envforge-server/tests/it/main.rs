@@ -8,6 +8,7 @@ mod documents;
 mod fuzz;
 mod git;
 mod github;
+mod elevations;
 mod host_stream;
 mod ledger;
 mod jobs;

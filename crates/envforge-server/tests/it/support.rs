@@ -312,6 +312,8 @@ pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, CallError>) -> String {
 
 /// A host that does as the test says.
 pub(crate) struct FakeHost {
+    /// What it says of its machine, with the next stream.
+    pub(crate) machine: Machine,
     socket: PathBuf,
     pub(crate) registered: Registered,
     stream: WebSocketStream<UnixStream>,
@@ -324,8 +326,10 @@ pub(crate) struct FakeHost {
 impl FakeHost {
     pub(crate) async fn connect(socket: PathBuf, registered: Registered) -> Self {
         let mut stream = open(&socket, &registered.key).await;
-        let generation = hello(&mut stream).await;
+        let machine = Machine { milli_cpu: 2_000, memory: 24 << 30, reductions: Vec::new(), elevation: true };
+        let generation = hello(&mut stream, &machine).await;
         Self {
+            machine,
             socket,
             registered,
             stream,
@@ -340,7 +344,7 @@ impl FakeHost {
     pub(crate) async fn reconnect(&mut self) {
         self.stream = open(&self.socket, &self.registered.key).await;
         self.waiting.clear();
-        self.generation = hello(&mut self.stream).await;
+        self.generation = hello(&mut self.stream, &self.machine).await;
     }
 
     pub(crate) async fn send(&mut self, message: &FromHost) {
@@ -464,9 +468,8 @@ async fn open(socket: &std::path::Path, key: &str) -> WebSocketStream<UnixStream
     tokio_tungstenite::client_async(request, socket).await.unwrap().0
 }
 
-async fn hello(stream: &mut WebSocketStream<UnixStream>) -> u64 {
-    let machine = Machine { milli_cpu: 2_000, memory: 24 << 30, reductions: Vec::new() };
-    let hello = FromHost::Hello { version: "test".to_owned(), machine };
+async fn hello(stream: &mut WebSocketStream<UnixStream>, machine: &Machine) -> u64 {
+    let hello = FromHost::Hello { version: "test".to_owned(), machine: machine.clone() };
     stream.send(Message::Text(serde_json::to_string(&hello).unwrap().into())).await.unwrap();
     loop {
         if let Message::Text(text) = stream.next().await.unwrap().unwrap() {

@@ -70,6 +70,9 @@ async fn something_of_everything(server: &TestServer) {
     let _: Value = server.owner.put("/v1/orgs/acme/projects/planner/access", &access).await.unwrap();
     let installed = json!({ "account": "acme", "installation": 1 });
     let _: Value = server.owner.put("/v1/git-installations/acme", &installed).await.unwrap();
+    let policy = json!({ "policy": { "mode": "workspace", "max_minutes": 30 } });
+    let _: Value = server.owner.put("/v1/orgs/acme/root-policy", &policy).await.unwrap();
+    let _: Value = server.owner.post(&format!("{main}/elevations"), &json!({ "reason": "a row" })).await.unwrap();
     let (app, scope) = (server.server.app(), server.scope("acme").await);
     let mut tx = app.db.begin(scope).await.unwrap();
     envforge_server::vault::ops::seal(app, &mut tx, "here", &"value".to_owned().into()).await.unwrap();

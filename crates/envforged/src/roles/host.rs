@@ -20,6 +20,7 @@ pub(crate) fn run(arguments: HostArguments) -> anyhow::Result<ExitCode> {
         instance: arguments.machine.instance,
         uid_base: arguments.machine.uid_base,
         network_pool: arguments.machine.network_pool,
+        allow_elevation: arguments.machine.allow_elevation,
         // The very executable that runs now: after an upgrade on disk, its own sandboxes' init still is.
         ..HostConfig::new(arguments.data_dir, server, "/proc/self/exe")
     };

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The name of a group: `envforge/<instance>/<workspace>/<shell|runtime>`.
+/// The name of a group: `envforge/<instance>/<workspace>/<shell|runtime|elevated>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupName {
     instance: String,
@@ -36,7 +36,7 @@ pub struct GroupName {
     layer: Layer,
 }
 
-/// Which of a workspace's two sandboxes.
+/// Which of a workspace's sandboxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layer {
@@ -44,6 +44,8 @@ pub enum Layer {
     Shell,
     /// Where services run.
     Runtime,
+    /// A root terminal, while there is one.
+    Elevated,
 }
 
 impl fmt::Display for Layer {
@@ -51,6 +53,7 @@ impl fmt::Display for Layer {
         f.write_str(match self {
             Self::Shell => "shell",
             Self::Runtime => "runtime",
+            Self::Elevated => "elevated",
         })
     }
 }

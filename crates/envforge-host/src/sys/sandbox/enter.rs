@@ -15,7 +15,7 @@ use nix::unistd::ForkResult;
 use rustix::fs::{CWD, Mode};
 use rustix::mount::OpenTreeFlags;
 
-use super::{Report, SandboxSpec, mounts, privileges, report};
+use super::{Report, SandboxSpec, identity, mounts, privileges, report};
 use crate::init::wire;
 use crate::sys::netns;
 
@@ -58,6 +58,8 @@ pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     }
     let listener =
         wire::listen(&spec.control_socket).step(format_args!("control socket {}", spec.control_socket.display()))?;
+    // Before the pid namespace is made, whose first process would be the one that helps here.
+    let users = spec.elevated.map(|first| identity::user_namespace(&spec, first)).transpose()?;
     join_namespaces(&spec)?;
     let log_dir = spec.log_dir.as_deref().map(open_log_dir).transpose()?;
 
@@ -71,6 +73,9 @@ pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     }
     rustix::system::sethostname(spec.hostname.as_bytes()).step("sethostname")?;
     mounts::build(&spec)?;
+    if let Some(users) = users {
+        setns(users, CloneFlags::CLONE_NEWUSER).step("setns user namespace")?;
+    }
     privileges::give_up(&spec)?;
     Ok(Some(Entered { spec, listener, log_dir }))
 }

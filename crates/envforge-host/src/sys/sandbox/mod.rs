@@ -11,6 +11,10 @@
 //! pid and leaves. The init builds its root ([`mounts`]), gives up every privilege ([`privileges`]), reports that it
 //! is ready, and serves its control socket (`crate::init`).
 //!
+//! An elevated sandbox ([`SandboxSpec::elevated`]) is one thing more: root, in a user namespace in which user 0 is the
+//! workspace's own user. Mounts, pids and network are made before that namespace and belong to the machine, so its
+//! root rules over the workspace's files and its own processes and over nothing else.
+//!
 //! What must stay true:
 //! - No step after the privileges are gone needs one, and no process is started before they are gone.
 //! - A step that fails ends the init; nothing runs in a half-built sandbox. The error names the step.
@@ -19,7 +23,9 @@
 //! - Nothing of the host is open in a started process: every descriptor is close-on-exec and stray ones are closed first.
 
 mod enter;
+mod identity;
 mod mounts;
+mod overlay;
 mod privileges;
 mod seccomp;
 mod spec;
@@ -28,6 +34,7 @@ mod start;
 pub(crate) use enter::{Entered, enter};
 pub(crate) use start::{Report, report};
 
+pub(crate) use spec::SUB_IDS;
 pub use spec::{Bind, GeneratedFile, SandboxSpec, SpecError};
 pub use start::{Sandbox, SandboxError, start};
 

@@ -20,13 +20,41 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
-use super::SandboxSpec;
 use super::enter::{Step, StepError};
+use super::{SandboxSpec, overlay};
 
 /// Where the new root is put together, in the sandbox's mount namespace only. It exists on every Linux machine.
 const BASE: &str = "/tmp";
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// The users of an elevated sandbox: those of every Debian system that packages give files to.
+const ELEVATED_PASSWD: &str = "\
+root:x:0:0:root:/root:/bin/bash
+daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
+bin:x:2:2:bin:/bin:/usr/sbin/nologin
+sys:x:3:3:sys:/dev:/usr/sbin/nologin
+man:x:6:12:man:/var/cache/man:/usr/sbin/nologin
+mail:x:8:8:mail:/var/mail:/usr/sbin/nologin
+www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin
+_apt:x:42:65534::/nonexistent:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+";
+const ELEVATED_GROUP: &str = "\
+root:x:0:
+daemon:x:1:
+bin:x:2:
+sys:x:3:
+adm:x:4:
+tty:x:5:
+mail:x:8:
+man:x:12:
+www-data:x:33:
+shadow:x:42:
+utmp:x:43:
+staff:x:50:
+nogroup:x:65534:
+";
 
 /// Something of the host, ready to be attached.
 struct Piece {
@@ -61,8 +89,16 @@ pub(super) fn build(spec: &SandboxSpec) -> Result<(), StepError> {
     mount_new("tmpfs", Path::new(BASE), "mode=0755,size=16m,nr_inodes=4096", MountFlags::empty())?;
     rustix::process::chdir(BASE).step("enter new root")?;
     let root = Root::open()?;
+    let is_directory =
+        |piece: &&Piece| matches!(piece.kind, PieceKind::Directory(_)) && spec.system.contains(&piece.target);
+    let relative = |piece: &Piece| piece.target.strip_prefix("/").map(Path::to_owned).ok();
+    let directories: Vec<PathBuf> = system.iter().filter(is_directory).filter_map(relative).collect();
     for piece in system {
         root.attach(piece)?;
+    }
+    if spec.elevated.is_some() {
+        root.directory(Path::new("/mnt"))?;
+        overlay::cover(spec, &directories)?;
     }
     root.write_etc(spec, &resolv_conf)?;
     root.mount_proc()?;
@@ -281,12 +317,17 @@ impl Root {
 
     fn write_etc(&self, spec: &SandboxSpec, resolv_conf: &str) -> Result<(), StepError> {
         let (uid, gid, hostname) = (spec.uid, spec.gid, &spec.hostname);
-        let passwd = format!(
-            "root:x:0:0:root:/root:/usr/sbin/nologin\n\
-             dev:x:{uid}:{gid}:EnvForge workspace:/home/dev:/bin/bash\n\
-             nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-        );
-        let group = format!("root:x:0:\ntty:x:5:\ndev:x:{gid}:\nnogroup:x:65534:\n");
+        let (passwd, group) = match spec.elevated {
+            Some(_) => (ELEVATED_PASSWD.to_owned(), ELEVATED_GROUP.to_owned()),
+            None => (
+                format!(
+                    "root:x:0:0:root:/root:/usr/sbin/nologin\n\
+                     dev:x:{uid}:{gid}:EnvForge workspace:/home/dev:/bin/bash\n\
+                     nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+                ),
+                format!("root:x:0:\ntty:x:5:\ndev:x:{gid}:\nnogroup:x:65534:\n"),
+            ),
+        };
         let mut hosts = format!("127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n");
         for (address, name) in &spec.hosts {
             let _ = writeln!(hosts, "{address} {name}");
@@ -349,6 +390,13 @@ impl Root {
         rustix::fs::chownat(&user, "", Some(owner.0), Some(owner.1), AtFlags::EMPTY_PATH).step("own /run/user")?;
         for path in ["/home", "/workspace", "/var/lib", "/var/cache", "/var/log", "/mnt", "/srv"] {
             self.directory(Path::new(path))?;
+        }
+        if spec.elevated.is_some() {
+            for (path, mode) in [("root", "0700"), ("var/lib", "0755"), ("var/cache", "0755")] {
+                self.directory(&Path::new("/").join(path))?;
+                let options = format!("mode={mode},uid={},gid={},size=64m", spec.uid, spec.gid);
+                mount_new("tmpfs", Path::new(path), &options, MountFlags::empty())?;
+            }
         }
         self.link(Path::new("/run"), Path::new("/var/run"))?;
         self.link(Path::new("/tmp"), Path::new("/var/tmp"))

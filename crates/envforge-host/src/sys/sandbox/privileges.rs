@@ -4,6 +4,9 @@
 //! works), the user is the workspace's, and system calls that have no business in a sandbox are refused. The init keeps
 //! itself unreadable to the processes it starts, which are of the same user: it holds their secrets for a moment.
 //!
+//! An elevated sandbox keeps what root needs over the workspace's own files and processes, within its user namespace, and
+//! no more: nothing that reaches the network, devices, mounts, time or the kernel.
+//!
 //! A place for Landlock is after the user is set and before the seccomp filter.
 
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -11,33 +14,50 @@ use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::enter::{Step, StepError};
-use super::{SandboxSpec, seccomp};
+use super::{SandboxSpec, identity, seccomp};
+
+/// What root of an elevated sandbox may.
+const OF_ROOT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID);
+
+/// Who the sandbox's processes are, as they see it, and what they may.
+fn wanted(spec: &SandboxSpec) -> (u32, u32, CapabilitySet) {
+    match spec.elevated {
+        Some(_) => (0, 0, OF_ROOT),
+        None => (spec.uid, spec.gid, CapabilitySet::empty()),
+    }
+}
 
 pub(super) fn give_up(spec: &SandboxSpec) -> Result<(), StepError> {
+    let (uid, gid, kept) = wanted(spec);
     rustix::thread::set_no_new_privs(true).step("no_new_privs")?;
     rustix::thread::clear_ambient_capability_set().step("ambient capabilities")?;
-    empty_bounding_set()?;
+    bound(kept)?;
     if !spec.rootless {
         setgroups(&[]).step("setgroups")?;
     }
-    let (uid, gid) = (Uid::from_raw(spec.uid), Gid::from_raw(spec.gid));
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     setresgid(gid, gid, gid).step("setgid")?;
     setresuid(uid, uid, uid).step("setuid")?;
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
-    };
-    rustix::thread::set_capabilities(None, none).step("capabilities")?;
+    let left = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, left).step("capabilities")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).step("dumpable")?;
     check(spec)?;
     seccomp::install().step("seccomp")
 }
 
-/// The kernel says which capabilities it knows by refusing the first that it does not.
-fn empty_bounding_set() -> Result<(), StepError> {
+/// Limits what can ever be had to `kept`. The kernel says which capabilities it knows by refusing the first that it does not.
+fn bound(kept: CapabilitySet) -> Result<(), StepError> {
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if kept.contains(capability) {
+            continue;
+        }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             Err(rustix::io::Errno::INVAL) => break,
             other => other.step(format_args!("bounding set: capability {bit}"))?,
@@ -50,11 +70,15 @@ fn empty_bounding_set() -> Result<(), StepError> {
 fn check(spec: &SandboxSpec) -> Result<(), StepError> {
     let refuse = |reason: &str| Err(StepError { step: "give up privileges".to_owned(), reason: reason.to_owned() });
     let left = rustix::thread::capabilities(None).step("capabilities")?;
-    if !(left.effective.is_empty() && left.permitted.is_empty() && left.inheritable.is_empty()) {
+    let (uid, gid, kept) = wanted(spec);
+    if !(left.effective == kept && left.permitted == kept && left.inheritable.is_empty()) {
         return refuse("capabilities are left");
     }
-    if rustix::process::getuid().as_raw() != spec.uid || rustix::process::getgid().as_raw() != spec.gid {
+    if rustix::process::getuid().as_raw() != uid || rustix::process::getgid().as_raw() != gid {
         return refuse("the user was not changed");
+    }
+    if spec.elevated.is_some() {
+        return identity::check(spec);
     }
     if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
         return refuse("root can be had back");

@@ -64,10 +64,18 @@ pub struct SandboxSpec {
     /// before these.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Root of its own: inside, user and group 0 are `uid` and `gid`, 1 to 98 are these ids of the host and those after
+    /// them, and 65534 is the one after those. Nobody else may have them. The system can be written, and what is written is
+    /// gone with the sandbox, which ends with the first connection to it.
+    #[serde(default)]
+    pub elevated: Option<u32>,
     /// Build it without root, in a user namespace. Weaker: see `sys::capability`.
     #[serde(default)]
     pub rootless: bool,
 }
+
+/// How many ids of the host an elevated sandbox has besides the workspace's own.
+pub(crate) const SUB_IDS: u32 = 99;
 
 /// A file or directory of the host made visible in the sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,6 +201,7 @@ impl SandboxSpec {
             hosts: Vec::new(),
             tmp_bytes: default_tmp_bytes(),
             environment: BTreeMap::new(),
+            elevated: None,
             rootless: false,
         }
     }
@@ -220,6 +229,18 @@ impl SandboxSpec {
                 "netns",
                 "a rootless sandbox can't join a network namespace; it has the machine's network".into(),
             );
+        }
+        if self.elevated.is_some() && self.rootless {
+            return refuse(
+                "elevated",
+                "root inside needs users of its own, which a rootless host does not have".into(),
+            );
+        }
+        let further = |first: u32| first..=first.saturating_add(SUB_IDS - 1);
+        if self.elevated.is_some_and(|first| {
+            first == 0 || first.checked_add(SUB_IDS).is_none() || further(first).contains(&self.uid)
+        }) {
+            return refuse("elevated", "the further ids must be neither root's nor the workspace's own".into());
         }
         for bind in &self.binds {
             if !is_plain_absolute(&bind.source) {

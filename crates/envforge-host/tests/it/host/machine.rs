@@ -199,7 +199,7 @@ impl Drop for Machine {
         let workspaces = std::fs::read_dir(self.config.data_dir.join("workspaces"));
         for entry in workspaces.into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            for layer in [Layer::Runtime, Layer::Shell] {
+            for layer in [Layer::Runtime, Layer::Shell, Layer::Elevated] {
                 let group = self.group(&name, layer);
                 let _ = group.kill(LIMIT);
                 let _ = group.remove(LIMIT);

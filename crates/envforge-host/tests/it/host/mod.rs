@@ -5,6 +5,7 @@
 
 mod destroying;
 mod git;
+mod elevation;
 mod jobs;
 mod machine;
 mod resources;

@@ -239,6 +239,7 @@ impl Server {
             expires: SystemClock.now().as_second() + 60,
             nonce: u64::from_le_bytes(nonce),
             person: None,
+            until: None,
         }
     }
 

@@ -4,8 +4,8 @@
 
 use crate::app::App;
 use crate::{
-    accounts, git, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs, runtimes, settings,
-    streams, usage, workspaces,
+    accounts, elevations, git, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs, runtimes,
+    settings, streams, usage, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -39,6 +39,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(usage::http::routes())
         .merge(links::http::routes())
         .merge(runs::http::routes())
+        .merge(elevations::http::routes())
         .merge(streams::http::routes())
         .merge(ledger::http::routes())
         .merge(queues::http::routes())

@@ -103,7 +103,7 @@ pub(crate) fn gateway(arguments: &AllArguments, layout: &Layout, accounts: &Acco
 }
 
 pub(crate) fn host(arguments: &AllArguments, layout: &Layout) -> Spec {
-    let MachineArguments { instance, uid_base, network_pool: [a, b] } = &arguments.machine;
+    let MachineArguments { instance, uid_base, network_pool: [a, b], allow_elevation } = &arguments.machine;
     let mut flags = Flags::new()
         .with("--data-dir", layout.host_data())
         .with("--server-socket", layout.internal_socket())
@@ -114,6 +114,9 @@ pub(crate) fn host(arguments: &AllArguments, layout: &Layout) -> Spec {
         .with("--network-pool", format!("{a}.{b}"));
     if let Some(dir) = &arguments.postgres_bin {
         flags = flags.with("--postgres-bin", dir);
+    }
+    if *allow_elevation {
+        flags.0.push("--allow-elevation".into());
     }
     let theirs = |name: &str| SERVERS.iter().chain(&OURS).any(|prefix| name.starts_with(prefix));
     Spec { role: "host", arguments: flags.0, account: None, environment: environment(|name| !theirs(name)) }
