@@ -62,6 +62,11 @@ impl Traffic {
         self.forget();
     }
 
+    /// Realtime connections open now.
+    pub(crate) fn realtime(&self) -> u64 {
+        self.realtime.load(Ordering::Relaxed).into()
+    }
+
     /// The server may not know any more what it was told.
     pub(crate) fn forget(&self) {
         *self.told.lock().expect("no panic while held") = None;

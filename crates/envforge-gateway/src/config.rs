@@ -89,7 +89,10 @@ pub struct Limits {
     pub header_time: Duration,
     /// How often the server is told of traffic.
     pub tell: Duration,
-    /// How long requests may go on after the gateway is told to stop.
+    /// How long a gateway that is told to end says so before it stops to accept: as long as whoever balances load takes
+    /// to notice.
+    pub drain_notice: Duration,
+    /// How long requests may go on after the gateway stopped to accept.
     pub drain: Duration,
     /// How long a connection to a service may rest. Below the five seconds after which Node's server closes its
     /// end, so that a kept connection is rarely stale.
@@ -115,6 +118,7 @@ impl Default for Limits {
             headers: 128,
             header_time: Duration::from_secs(30),
             tell: Duration::from_secs(1),
+            drain_notice: Duration::ZERO,
             drain: Duration::from_secs(10),
             upstream_rest: Duration::from_secs(4),
             upstream_resting: 128,

@@ -38,6 +38,7 @@ mod config;
 mod feed;
 mod flights;
 mod lease;
+mod metrics;
 mod own;
 mod pages;
 mod phase;
@@ -56,6 +57,7 @@ pub use stats::Stats;
 use envforge_api::client::{Address, CallError, Client};
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::Clock;
+use envforge_core::refusal::Refusal;
 use futures_util::future::poll_immediate;
 use http::HeaderValue;
 use shared::Shared;
@@ -145,19 +147,41 @@ impl RunningGateway {
         self.shared.stats.snapshot()
     }
 
+    /// What its operator may ask while it runs, and after.
+    pub fn operated(&self) -> Operated {
+        Operated(Arc::clone(&self.shared))
+    }
+
     /// Whether it has heard from its server lately; without that it refuses everything.
     pub fn is_connected(&self) -> bool {
         self.shared.lease.holds()
     }
 }
 
+/// A gateway as its operator sees it.
+#[derive(Clone)]
+pub struct Operated(Arc<Shared>);
+
+impl Operated {
+    /// Its metrics as `OpenMetrics` text.
+    pub fn metrics(&self) -> String {
+        metrics::text(&self.0)
+    }
+
+    /// Whether requests should come here; else why not.
+    pub fn ready(&self) -> Result<(), Refusal> {
+        own::ready(&self.0).map_err(|refused| refused.refusal())
+    }
+}
+
 impl Gateway {
-    /// Starts a gateway that runs until `stop` is cancelled. It listens when this returns, and refuses everything until
+    /// Starts a gateway that runs until `drain` is cancelled: then it says that it is about to end, for as long as its
+    /// limits tell, before it ends. It listens when this returns, and refuses everything until
     /// it has heard from its server.
     pub async fn start(
         config: GatewayConfig,
         clock: Arc<dyn Clock>,
-        stop: CancellationToken,
+        drain: CancellationToken,
     ) -> Result<RunningGateway, StartError> {
         let address = config.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| match source.kind() {
@@ -167,8 +191,8 @@ impl Gateway {
         let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
         let server = Client::new(&Address::Socket(config.server_socket.clone()), Some(config.key.clone()))?;
         let limits = config.limits.clone();
-        // A child, so that the gateway may stop itself without stopping its program.
-        let stop = stop.child_token();
+        // Another token, so that the gateway may stop itself without stopping its program.
+        let stop = CancellationToken::new();
         let external_port = HeaderValue::from(config.external_port.unwrap_or(local_addr.port()));
         let shared = Arc::new(Shared {
             external_port,
@@ -183,10 +207,12 @@ impl Gateway {
             route_flights: flights::Flights::default(),
             exchange_flights: flights::Flights::default(),
             tasks: TaskTracker::new(),
+            drain,
             stop: stop.clone(),
             config,
         });
         serve_uplink(&shared).await?;
+        shared.tasks.spawn(announce_end(Arc::clone(&shared)));
         shared.tasks.spawn(feed::run(Arc::clone(&shared)));
         shared.tasks.spawn(feed::keep(Arc::clone(&shared)));
         shared.tasks.spawn(activity::run(Arc::clone(&shared)));
@@ -195,6 +221,15 @@ impl Gateway {
         let join = TaskTracker::new().spawn(finish(Arc::clone(&shared), stop));
         Ok(RunningGateway { local_addr, join, shared })
     }
+}
+
+/// Told to end, says so for a while before anything stops.
+async fn announce_end(shared: Arc<Shared>) {
+    tokio::select! {
+        () = shared.drain.cancelled() => tokio::time::sleep(shared.config.limits.drain_notice).await,
+        () = shared.stop.cancelled() => {}
+    }
+    shared.stop.cancel();
 }
 
 /// Listens for hosts; the first turn, which makes the socket, is taken here so that its failure is told.

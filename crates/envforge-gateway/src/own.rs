@@ -1,10 +1,15 @@
-//! `/.envforge/`: the gateway's own endpoints on a dev host, for those who are let in.
+//! `/.envforge/`: the gateway's own endpoints.
 //!
+//! By its own name, the dev domain itself, or by an address, `/.envforge/health` tells that it is alive and `/.envforge/ready`
+//! whether requests should come here; for whoever balances load. No dev host has these.
+//!
+//! The rest is on a dev host, for those who are let in.
 //! `GET /.envforge/readiness?path=/x` tells whether the service behind a path answers, and the parts on their way, by name
 //! and state; causes and fixes are for members and not in it. With `Accept: text/event-stream` it goes on telling
 //! until the session ends. Looking wakes nothing and counts as no activity.
 
 use crate::body::AnswerBody;
+use crate::phase::answer::{self, Audience};
 use crate::phase::refused::Refused;
 use crate::phase::route;
 use crate::phase::wake::{self, Step};
@@ -13,14 +18,18 @@ use crate::sessions::Admitted;
 use crate::shared::Shared;
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response};
 use serde_json::json;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
 const PREFIX: &str = "/.envforge/";
+const HEALTH: &str = "/.envforge/health";
+const READY: &str = "/.envforge/ready";
 const READINESS: &str = "/.envforge/readiness";
 /// How often a silent stream says that it lives.
 const STILL_HERE: Duration = Duration::from_secs(10);
@@ -30,7 +39,39 @@ pub(crate) fn is_own(path: &str) -> bool {
     path.starts_with(PREFIX) || path == PREFIX.trim_end_matches('/')
 }
 
-/// Answers one of the gateway's own paths.
+/// Answers health and readiness, when the request is for the gateway itself and no dev host.
+pub(crate) fn of_gateway<B>(shared: &Shared, request: &Request<B>) -> Option<Response<AnswerBody>> {
+    let path = request.uri().path();
+    if !matches!(path, HEALTH | READY) || !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
+    let authority = Authority::from_maybe_shared(Bytes::copy_from_slice(host.as_bytes())).ok()?;
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    if name != shared.config.dev_domain && name.parse::<IpAddr>().is_err() {
+        return None;
+    }
+    if path == READY
+        && let Err(refused) = ready(shared)
+    {
+        return Some(answer::refuse(Audience::Program, &refused));
+    }
+    let mut response = Response::new(AnswerBody::own(json!({"version": env!("CARGO_PKG_VERSION")}).to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
+}
+
+/// Whether requests should come to this gateway.
+pub(crate) fn ready(shared: &Shared) -> Result<(), Refused> {
+    if shared.drain.is_cancelled() {
+        return Err(Refused::Draining);
+    }
+    if shared.lease.holds() { Ok(()) } else { Err(Refused::LeaseOver) }
+}
+
+/// Answers one of the gateway's own paths on a dev host.
 pub(crate) async fn answer<B>(
     shared: &Arc<Shared>,
     label: &str,

@@ -139,6 +139,11 @@ impl Sessions {
         Arc::clone(&self.known().keyring)
     }
 
+    /// How many are remembered.
+    pub(crate) fn count(&self) -> usize {
+        self.known().by_digest.len()
+    }
+
     /// Whether a link is known to be revoked.
     pub(crate) fn is_revoked(&self, link: LinkId) -> bool {
         self.known().revoked.contains(&link)

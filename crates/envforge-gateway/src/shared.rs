@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) exchange_flights: Flights<Digest, Result<Arc<Admitted>, Refused>>,
     /// Everything that runs, so that the end can be waited for.
     pub(crate) tasks: TaskTracker,
+    /// Told that the end is near: not ready any more, and still answering for a while.
+    pub(crate) drain: CancellationToken,
     /// Told to stop.
     pub(crate) stop: CancellationToken,
 }

@@ -3,6 +3,7 @@
 //! Each is one atomic number that only rises (except [`Stats::connections`], which is how many are open now). They
 //! are never a basis for a decision; the server's own view of traffic comes from `activity`.
 
+use prometheus_client::metrics::histogram::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One counter.
@@ -18,14 +19,18 @@ impl Counter {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// The live counters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
+    /// Requests that no service answered, by [`crate::phase::refused::Refused::outcome`]; and the gateway's own answers.
+    pub(crate) outcomes: [Counter; Outcome::ALL.len()],
+    /// How long requests that had to wait for a wake did.
+    pub(crate) wake_wait: Histogram,
     pub(crate) connections: Counter,
     pub(crate) requests: Counter,
     pub(crate) unverified: Counter,
@@ -41,6 +46,98 @@ pub(crate) struct Counters {
     pub(crate) tunnels: Counter,
     pub(crate) pongs: Counter,
     pub(crate) ended: Counter,
+}
+
+/// What became of a request, other than a service's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Share,
+    Own,
+    BadRequest,
+    Unverified,
+    DeadLink,
+    LeaseOver,
+    Forbidden,
+    NotFound,
+    WaitingPage,
+    Waking,
+    Asleep,
+    Blocked,
+    ServerRefused,
+    NoHost,
+    Unreachable,
+    Fault,
+}
+
+impl Outcome {
+    /// All, in the order of their numbers.
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Share,
+        Self::Own,
+        Self::BadRequest,
+        Self::Unverified,
+        Self::DeadLink,
+        Self::LeaseOver,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::WaitingPage,
+        Self::Waking,
+        Self::Asleep,
+        Self::Blocked,
+        Self::ServerRefused,
+        Self::NoHost,
+        Self::Unreachable,
+        Self::Fault,
+    ];
+
+    /// As in the metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Share => "share",
+            Self::Own => "own",
+            Self::BadRequest => "bad_request",
+            Self::Unverified => "unverified",
+            Self::DeadLink => "dead_link",
+            Self::LeaseOver => "lease_over",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::WaitingPage => "waiting_page",
+            Self::Waking => "waking",
+            Self::Asleep => "asleep",
+            Self::Blocked => "blocked",
+            Self::ServerRefused => "server_refused",
+            Self::NoHost => "no_host",
+            Self::Unreachable => "unreachable",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// Upper bounds of a wait, in seconds: a thaw takes milliseconds, a start seconds.
+const WAIT_SECONDS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 25.0];
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            outcomes: Default::default(),
+            wake_wait: Histogram::new(WAIT_SECONDS),
+            connections: Counter::default(),
+            requests: Counter::default(),
+            unverified: Counter::default(),
+            verified: Counter::default(),
+            exchanges: Counter::default(),
+            route_calls: Counter::default(),
+            wake_calls: Counter::default(),
+            waiting_pages: Counter::default(),
+            forwarded: Counter::default(),
+            upstream_opened: Counter::default(),
+            upstream_reused: Counter::default(),
+            retried: Counter::default(),
+            tunnels: Counter::default(),
+            pongs: Counter::default(),
+            ended: Counter::default(),
+        }
+    }
 }
 
 /// The counters at one moment.
@@ -79,6 +176,11 @@ pub struct Stats {
 }
 
 impl Counters {
+    /// A request came to this end.
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].add();
+    }
+
     pub(crate) fn snapshot(&self) -> Stats {
         Stats {
             connections: self.connections.get(),

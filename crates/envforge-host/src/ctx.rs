@@ -3,6 +3,7 @@
 use crate::config::HostConfig;
 use crate::elevation::Elevations;
 use crate::engines::Engine;
+use crate::metrics::Metrics;
 use crate::place::DataDir;
 use crate::registration::Identity;
 use crate::resources::postgres::Cluster;
@@ -27,6 +28,7 @@ pub(crate) struct HostContext {
     pub(crate) tasks: Tasks,
     /// Of the last stream; none before the first.
     pub(crate) generation: AtomicU64,
+    pub(crate) metrics: Metrics,
 }
 
 impl HostContext {

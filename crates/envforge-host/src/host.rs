@@ -5,6 +5,7 @@ use crate::config::HostConfig;
 use crate::ctx::HostContext;
 use crate::engines::{Engine, native::Native};
 use crate::journal::{self, Gravestone};
+use crate::metrics::Metrics;
 use crate::place::DataDir;
 use crate::registration::{RegistrationError, identify};
 use crate::resources::postgres::Cluster;
@@ -17,6 +18,7 @@ use envforge_api::ambient::{SystemClock, SystemEntropy};
 use envforge_api::host::Machine;
 use envforge_core::clock::Clock as _;
 use envforge_core::id::{HostId, OrgId};
+use envforge_core::refusal::Refusal;
 use jiff::SignedDuration;
 use std::io;
 use std::path::Path;
@@ -60,6 +62,7 @@ pub struct RunningHost {
     host: HostId,
     org: OrgId,
     tasks: Tasks,
+    operated: Operated,
     /// Held as long as the daemon lives: two never share a data directory.
     _lock: std::fs::File,
 }
@@ -94,6 +97,7 @@ impl Host {
             outbox: Outbox::default(),
             tasks: tasks.clone(),
             generation: AtomicU64::default(),
+            metrics: Metrics::default(),
         });
         Gravestone::prune(&ctx.data, SystemClock.now().checked_sub(STONES_KEPT).unwrap_or_default())?;
         let found = journal::read_all(&ctx.data)?;
@@ -106,12 +110,49 @@ impl Host {
         tasks.spawn("stream", stream.hold());
         let cluster = Arc::clone(&ctx);
         tasks.spawn_loose("postgres-watch", async move { cluster.postgres.watch(cluster.entropy.as_ref()).await });
+        let operated = Operated { ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces) };
         tasks.spawn("heartbeats", heartbeats(ctx, workspaces));
-        Ok(RunningHost { host, org, tasks, _lock: lock })
+        Ok(RunningHost { host, org, tasks, operated, _lock: lock })
+    }
+}
+
+/// A daemon as its operator sees it.
+#[derive(Clone)]
+pub struct Operated {
+    ctx: Arc<HostContext>,
+    workspaces: Arc<Workspaces>,
+}
+
+impl std::fmt::Debug for Operated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Operated")
+    }
+}
+
+impl Operated {
+    /// Its metrics as `OpenMetrics` text.
+    pub fn metrics(&self) -> String {
+        self.ctx.metrics.text(&self.workspaces, self.ctx.outbox.connection().is_some())
+    }
+
+    /// Whether the server reaches it; else why not.
+    pub fn ready(&self) -> Result<(), Refusal> {
+        if self.ctx.tasks.is_cancelled() {
+            return Err(Refusal::unavailable("host.draining", "this host daemon is about to end"));
+        }
+        if self.ctx.outbox.connection().is_none() {
+            return Err(Refusal::unavailable("host.not_connected", "the control stream to the server is not open"));
+        }
+        Ok(())
     }
 }
 
 impl RunningHost {
+    /// What its operator may ask while it runs.
+    pub fn operated(&self) -> Operated {
+        self.operated.clone()
+    }
+
     /// The host's id.
     pub fn host(&self) -> HostId {
         self.host

@@ -64,6 +64,11 @@ impl Tasks {
         self.tracker.spawn(work.instrument(tracing::debug_span!("task", task = name)))
     }
 
+    /// Whether the daemon is to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
     /// Resolves when the daemon is to end.
     pub(crate) async fn cancelled(&self) {
         self.cancel.cancelled().await;

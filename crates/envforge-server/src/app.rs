@@ -5,7 +5,9 @@ use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
 use crate::platform::keys::KeyWrappers;
+use crate::platform::metrics::Metrics;
 use crate::providers::git_host::GitApp;
+use crate::system::ops::LastLook;
 use crate::vault::ops::Unwrapped;
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::{Clock, Entropy};
@@ -48,6 +50,12 @@ pub struct Parts {
     pub config: ServerConfig,
     /// Uplinks of hosts to the terminal relay here.
     pub uplinks: Arc<Uplinks>,
+    /// What is counted for the operator.
+    pub metrics: Metrics,
+    /// What readiness was last founded on.
+    pub last_look: LastLook,
+    /// Told to end: not ready any more, and still answering for a while.
+    pub drain: CancellationToken,
     /// Ends everything.
     pub cancel: CancellationToken,
     /// Owns every background task.

@@ -33,10 +33,11 @@ pub mod elevations;
 pub mod streams;
 pub mod gateways;
 pub mod control;
+pub mod system;
 
 mod start;
 
 pub use platform::config::{Bootstrap, GithubApp, ServerConfig};
-pub use platform::db::{migrate, schema_fingerprint};
 pub use platform::http::openapi::document as openapi_document;
+pub use platform::schema::{self, migrate, schema_fingerprint};
 pub use start::{RunningServer, Server};

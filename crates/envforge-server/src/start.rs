@@ -13,9 +13,12 @@ use crate::platform::db::Db;
 use crate::platform::http;
 use crate::platform::jobs::{self, Registry};
 use crate::platform::keys::{KeyWrappers, LocalKey};
+use crate::platform::metrics::Metrics;
+use crate::platform::schema;
 use crate::providers::git_host::{GitApp, Github};
 use crate::queues;
 use crate::runtimes;
+use crate::system::ops::LastLook;
 use crate::vault::ops::Unwrapped;
 use anyhow::Context as _;
 use envforge_api::ambient::{SystemClock, SystemEntropy};
@@ -58,7 +61,7 @@ impl Server {
         config: ServerConfig,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-        cancel: CancellationToken,
+        drain: CancellationToken,
     ) -> anyhow::Result<RunningServer> {
         let mut seed = [0_u8; 32];
         hex::decode_to_slice(config.signing_seed.expose().trim(), &mut seed)
@@ -71,6 +74,7 @@ impl Server {
         let git_app = git_app.transpose()?;
         let bus = Bus::default();
         let db = Db::connect(&config.database_url, bus.clone()).await.context("connecting to PostgreSQL")?;
+        schema::check(db.pool()).await?;
         let (listener, internal) = (listen(config.listen).await?, listen_socket(&config.internal_socket)?);
         let local_addr = listener.local_addr()?;
         let tasks = TaskTracker::new();
@@ -90,7 +94,10 @@ impl Server {
             git_app,
             config,
             uplinks,
-            cancel,
+            metrics: Metrics::default(),
+            last_look: LastLook::default(),
+            drain,
+            cancel: CancellationToken::new(),
             tasks: tasks.clone(),
         });
         if let Some(wanted) = &app.config.bootstrap {
@@ -111,6 +118,7 @@ impl Server {
         tasks.spawn(ledger::jobs::run_refusals(app.clone()));
         tasks.spawn(gateways::jobs::run(app.clone(), unverified.clone()));
         app.spawn("uplinks", serve_uplinks(app.clone()));
+        tasks.spawn(announce_end(app.clone()));
         let public = http::public(app.clone());
         let internal_router = http::internal(app.clone()).layer(axum::Extension(unverified));
         let (stop, stop_internal) = (app.cancel.clone(), app.cancel.clone());
@@ -141,6 +149,13 @@ fn registry() -> Registry {
         .recurring(every(10), &hosts::jobs::ForgetAnswered {})
         .recurring(every(60), &links::jobs::ForgetSessions {})
         .recurring(every(60), &queues::jobs::ForgetFinished {})
+}
+
+/// Told to end, says so for a while before anything stops.
+async fn announce_end(app: App) {
+    app.drain.cancelled().await;
+    tokio::time::sleep(app.config.drain_notice).await;
+    app.cancel.cancel();
 }
 
 async fn serve_uplinks(app: App) {

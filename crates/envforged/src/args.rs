@@ -3,6 +3,7 @@
 //! A secret is never a flag: flags are in every process list. It comes from a file that only the role's user can read,
 //! or from the environment where the product honours a name (`DATABASE_URL`).
 
+use crate::operator::ListenAt;
 use clap::{Args, Parser, Subcommand};
 use envforge_core::job::Queue;
 use std::net::SocketAddr;
@@ -31,8 +32,12 @@ pub(crate) enum Command {
     Gateway(GatewayArguments),
     /// Run a host daemon
     Host(HostArguments),
-    /// Bring a database's schema up to date, as its owner
+    /// Bring a database's schema up to date, as its owner; or show what that would do, or take steps back
     Migrate(MigrateArguments),
+    /// Save the whole box, while it runs, in one file
+    Backup(BackupArguments),
+    /// Make a box from a backup, in an empty directory
+    Restore(RestoreArguments),
     /// Look at this machine for what is missing or broken, and say what helps
     Doctor(DoctorArguments),
     /// Operate an installation
@@ -45,6 +50,22 @@ pub(crate) struct BoxDirectory {
     /// Where everything is kept [default: /var/lib/envforge as root, else ~/.local/share/envforge]
     #[arg(long, value_name = "DIR", env = "ENVFORGE_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Where a process speaks with its operator.
+#[derive(Debug, Args)]
+pub(crate) struct OperatorArguments {
+    /// Serve /metrics, /health and /ready at an address or a socket's path [without a value: 127.0.0.1:7082]
+    #[arg(long, value_name = "ADDRESS", env = "ENVFORGE_METRICS_LISTEN", num_args = 0..=1, default_missing_value = "127.0.0.1:7082")]
+    pub(crate) metrics_listen: Option<ListenAt>,
+}
+
+/// How the end of a role is announced.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArguments {
+    /// Seconds to answer readiness with 503 before the listener closes: what a load balancer takes to notice
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub(crate) drain_notice: u64,
 }
 
 /// `envforged all`.
@@ -96,6 +117,8 @@ pub(crate) struct AllArguments {
     pub(crate) ledger: LedgerArguments,
     #[command(flatten)]
     pub(crate) github: GithubArguments,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArguments,
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
 }
@@ -234,6 +257,10 @@ pub(crate) struct ServerArguments {
     #[command(flatten)]
     pub(crate) ledger: LedgerArguments,
     #[command(flatten)]
+    pub(crate) operator: OperatorArguments,
+    #[command(flatten)]
+    pub(crate) drain: DrainArguments,
+    #[command(flatten)]
     pub(crate) supervised: Supervised,
 }
 
@@ -273,6 +300,10 @@ pub(crate) struct GatewayArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: PathBuf,
     #[command(flatten)]
+    pub(crate) operator: OperatorArguments,
+    #[command(flatten)]
+    pub(crate) drain: DrainArguments,
+    #[command(flatten)]
     pub(crate) supervised: Supervised,
 }
 
@@ -300,18 +331,74 @@ pub(crate) struct HostArguments {
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
     #[command(flatten)]
+    pub(crate) operator: OperatorArguments,
+    #[command(flatten)]
     pub(crate) supervised: Supervised,
 }
 
 /// `envforged migrate`.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArguments {
-    /// File with the URL of the database, as its owner; else DATABASE_URL
+    /// File with the URL of the database, as its owner; else DATABASE_URL, else the one box's own
     #[arg(long, value_name = "FILE")]
     pub(crate) database_url_file: Option<PathBuf>,
-    /// File with the password that role envforge_app gets
+    /// File with the password that role envforge_app gets [default: the one box's own]
     #[arg(long, value_name = "FILE")]
-    pub(crate) app_password_file: PathBuf,
+    pub(crate) app_password_file: Option<PathBuf>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Bring the schema to this version: forward, or back by the ways that steps bring
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<i64>,
+    /// Answer with JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: BoxDirectory,
+}
+
+/// `envforged backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// The file to make; it holds every secret of the box
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: BoxDirectory,
+    /// Leave out checkouts, homes and databases of workspaces
+    #[arg(long)]
+    pub(crate) without_workspaces: bool,
+    /// Directory of PostgreSQL's programs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) postgres_bin: Option<PathBuf>,
+    /// As root: the user PostgreSQL runs as
+    #[arg(long, value_name = "USER", default_value = "postgres")]
+    pub(crate) postgres_user: String,
+    /// Answer with JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `envforged restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArguments {
+    /// The backup
+    pub(crate) file: PathBuf,
+    /// The box's new directory: empty, or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Only check that the backup is whole and can be restored by this program
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Directory of PostgreSQL's programs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) postgres_bin: Option<PathBuf>,
+    /// As root: the user PostgreSQL runs as
+    #[arg(long, value_name = "USER", default_value = "postgres")]
+    pub(crate) postgres_user: String,
+    /// Answer with JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `envforged doctor`.

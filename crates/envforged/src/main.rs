@@ -11,9 +11,11 @@ mod account;
 mod admin;
 mod advice;
 mod args;
+mod backup;
 mod doctor;
 mod listen;
 mod notify;
+mod operator;
 mod postgres;
 mod private;
 mod process;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Command::Gateway(arguments) => roles::gateway::run(arguments),
         Command::Host(arguments) => roles::host::run(arguments),
         Command::Migrate(arguments) => admin::migrate::run(&arguments),
+        Command::Backup(arguments) => backup::save::run(&arguments),
+        Command::Restore(arguments) => backup::restore::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Admin(arguments) => admin::run(&arguments.verb),
     };

@@ -126,7 +126,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the server and its database answer. */
+        /** Whether the server is alive; asks nothing of anybody else. */
         get: {
             parameters: {
                 query?: never;
@@ -142,14 +142,6 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["Health"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
             };
@@ -2715,6 +2707,49 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether requests should come here: the database answers and fits, the ledger is sealed, and no drain has begun. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Ready"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -3077,7 +3112,7 @@ export interface components {
         };
         /** @description What `GET /v1/health` answers. */
         Health: {
-            /** @description `ok` when the database answers. */
+            /** @description `ok`: the process is alive. */
             status: string;
             /** @description The server's version. */
             version: string;
@@ -3407,6 +3442,16 @@ export interface components {
          * @enum {string}
          */
         ReadinessState: "ready" | "waking" | "blocked" | "asleep";
+        /** @description What `GET /v1/ready` answers when requests should come here. */
+        Ready: {
+            /**
+             * Format: int64
+             * @description The version of the database's schema.
+             */
+            schema: number;
+            /** @description The server's version. */
+            version: string;
+        };
         /** @description What a usage session did and cost; kept after sleep. */
         Receipt: {
             /**

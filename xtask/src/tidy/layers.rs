@@ -12,8 +12,9 @@ const NOT_SLICES: [&str; 2] = ["platform", "providers"];
 /// Further files slices may have: path inside the server, and why.
 const SLICE_EXCEPTIONS: [(&str, &str); 0] = [];
 /// Where SQL may be besides `store.rs`: path inside the server, and why.
-const SQL: [(&str, &str); 3] = [
-    ("platform/db.rs", "makes the pool, the transaction and the migrations"),
+const SQL: [(&str, &str); 4] = [
+    ("platform/db.rs", "makes the pool and the transaction"),
+    ("platform/schema.rs", "migrates"),
     ("platform/bus.rs", "LISTEN needs a connection of its own"),
     ("platform/fault.rs", "turns a database's error into a fault"),
 ];

@@ -8,6 +8,7 @@ mod layers;
 mod lexer;
 mod links;
 mod manifests;
+mod migrations;
 mod rows;
 mod source;
 mod words;
@@ -100,6 +101,7 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
         findings.extend(words::check(file));
         findings.extend(layers::check(file));
         findings.extend(links::check(root, file));
+        findings.extend(migrations::check(file));
     }
     findings.extend(layers::check_order(&files));
     findings.extend(manifests::check(root, &files));

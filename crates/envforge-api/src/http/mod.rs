@@ -31,8 +31,17 @@ pub struct ErrorBody {
 /// What `GET /v1/health` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// `ok` when the database answers.
+    /// `ok`: the process is alive.
     pub status: String,
     /// The server's version.
     pub version: String,
+}
+
+/// What `GET /v1/ready` answers when requests should come here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ready {
+    /// The server's version.
+    pub version: String,
+    /// The version of the database's schema.
+    pub schema: i64,
 }

@@ -125,7 +125,7 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
         Refused::Unreachable | Refused::NoHost => {
             again("The preview does not answer", "It is running, but did not take the request. It may be restarting.")
         }
-        Refused::LeaseOver => {
+        Refused::LeaseOver | Refused::Draining => {
             again("Previews are paused for a moment", "EnvForge is reconnecting and lets nobody in until it has.")
         }
         Refused::NoPath => simple(Mark::Shut, "Nothing at this path", "No service of this preview answers here."),

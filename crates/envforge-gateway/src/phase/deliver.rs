@@ -32,6 +32,14 @@ pub(crate) struct Delivery<'a> {
 impl Delivery<'_> {
     /// Delivers it.
     pub(crate) async fn run(mut self) -> Result<Response<AnswerBody>, Refused> {
+        let outcome = self.deliver().await;
+        if let Some(waited) = self.hold.waited() {
+            self.shared.stats.wake_wait.observe(waited.as_secs_f64());
+        }
+        outcome
+    }
+
+    async fn deliver(&mut self) -> Result<Response<AnswerBody>, Refused> {
         self.wake_early();
         let mut route = route::find(self.shared, self.label, self.admitted).await?;
         self.outgoing.visit = Some(Visit::begin(&route.workspace, &self.shared.clock));

@@ -18,6 +18,7 @@ use crate::body::AnswerBody;
 use crate::serve::Peer;
 use crate::sessions::Unverified;
 use crate::shared::Shared;
+use crate::stats::Outcome;
 use crate::{own, share};
 use answer::Audience;
 use deliver::Delivery;
@@ -35,12 +36,16 @@ pub(crate) async fn handle(shared: &Arc<Shared>, peer: &Peer, mut request: Reque
     let label = label::of(&mut request, &shared.config.dev_domain);
     let outcome = match &label {
         Ok(label) => walk(shared, peer, label, audience, request).await,
-        Err(refused) => Err(refused.clone()),
+        Err(refused) => match own::of_gateway(shared, &request) {
+            Some(answer) => return answer,
+            None => Err(refused.clone()),
+        },
     };
     let refused = match outcome {
         Ok(response) => return response,
         Err(refused) => refused,
     };
+    shared.stats.count(refused.outcome());
     match refused {
         Refused::Unverified(reason) => {
             shared.stats.unverified.add();
@@ -63,12 +68,20 @@ async fn walk(
         return Err(Refused::LeaseOver);
     }
     if let Some(token) = share::token_of(request.uri().path()).map(str::to_owned) {
-        return share::answer(shared, label, &token, request).await;
+        let answer = share::answer(shared, label, &token, request).await;
+        if answer.is_ok() {
+            shared.stats.count(Outcome::Share);
+        }
+        return answer;
     }
     let (admitted, via) = session::admit(shared, label, request.headers()).await?;
     let permit = policy::check(&request, via, &admitted.claims.routes)?;
     if own::is_own(request.uri().path()) {
-        return own::answer(shared, label, &admitted, &request).await;
+        let answer = own::answer(shared, label, &admitted, &request).await;
+        if answer.is_ok() {
+            shared.stats.count(Outcome::Own);
+        }
+        return answer;
     }
     let outgoing = Outgoing::new(shared, peer, request, permit.websocket);
     let hold = Hold::new(shared, audience == Audience::Navigation);

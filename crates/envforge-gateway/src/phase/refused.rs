@@ -4,6 +4,7 @@
 //! and link holders may not know (causes, hosts, fixes) is not in here, so it can't leak into a page.
 
 use crate::sessions::Unverified;
+use crate::stats::Outcome;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::{Refusal, RefusalKind};
 
@@ -18,6 +19,8 @@ pub(crate) enum Refused {
     DeadLink { was_good: bool },
     /// The gateway has not heard from the server for too long.
     LeaseOver,
+    /// This gateway is about to end.
+    Draining,
     /// A method that no dev host answers.
     Method,
     /// Another site sent it, with this site's cookie.
@@ -82,6 +85,7 @@ impl Refused {
                 "gateway.lease_over",
                 "the gateway has lost its server and lets nobody in until it is back",
             ),
+            Self::Draining => Refusal::unavailable("gateway.draining", "this gateway is about to end"),
             Self::Method => Refusal::invalid("request.method", "this method is not answered here"),
             Self::CrossOrigin => Refusal::new(
                 RefusalKind::Forbidden,
@@ -110,6 +114,26 @@ impl Refused {
             }
             Self::Unreachable => Refusal::unavailable("service.unreachable", "the service does not answer"),
             Self::Fault => Refusal::new(RefusalKind::Internal, "gateway.fault", "something broke in the gateway"),
+        }
+    }
+
+    /// As it is counted.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::BadRequest(_) => Outcome::BadRequest,
+            Self::Unverified(_) => Outcome::Unverified,
+            Self::DeadLink { .. } => Outcome::DeadLink,
+            Self::LeaseOver | Self::Draining => Outcome::LeaseOver,
+            Self::Method | Self::CrossOrigin | Self::BodyTooLarge => Outcome::Forbidden,
+            Self::NoPreview | Self::NoPath => Outcome::NotFound,
+            Self::WaitingPage(_) => Outcome::WaitingPage,
+            Self::Waking => Outcome::Waking,
+            Self::Asleep => Outcome::Asleep,
+            Self::Blocked => Outcome::Blocked,
+            Self::Server(_) => Outcome::ServerRefused,
+            Self::NoHost => Outcome::NoHost,
+            Self::Unreachable => Outcome::Unreachable,
+            Self::Fault => Outcome::Fault,
         }
     }
 

@@ -166,6 +166,7 @@ pub(crate) struct Hold {
     deadline: Instant,
     is_page: bool,
     changes: Option<watch::Receiver<Status>>,
+    since: Option<Instant>,
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -174,12 +175,17 @@ impl Hold {
     pub(crate) fn new(shared: &Shared, is_page: bool) -> Self {
         let limits = &shared.config.limits;
         let patience = if is_page { limits.patience } else { limits.hold };
-        Self { deadline: Instant::now() + patience, is_page, changes: None, room: None }
+        Self { deadline: Instant::now() + patience, is_page, changes: None, since: None, room: None }
     }
 
     /// Whether it has waited.
     pub(crate) fn has_waited(&self) -> bool {
         self.changes.is_some()
+    }
+
+    /// How long it has waited, if it did.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.since.map(|since| since.elapsed())
     }
 
     /// Takes its place among those who wait. From the first time on, no change is missed; the first time
@@ -191,6 +197,7 @@ impl Hold {
         let workspace = &route.workspace;
         let Ok(room) = Arc::clone(&workspace.held).try_acquire_owned() else { return Err(self.over(route)) };
         self.room = Some(room);
+        self.since = Some(Instant::now());
         self.changes = Some(workspace.watch());
         Ok(false)
     }

@@ -7,6 +7,7 @@
 mod forwarding;
 mod frozen;
 mod lease;
+mod operating;
 mod realtime;
 mod routing;
 mod share;

@@ -121,7 +121,9 @@ async fn build(driver: &mut Driver, order: &StartRuntime, manifest: &Manifest) -
     let plan = runtime_plan(&driver.ctx, &driver.place, &prepared, order);
     let network = driver.ctx.engine.prepare_network(&driver.place).await;
     network.map_err(|error| failed(error.to_string()))?;
-    let sandbox = driver.ctx.engine.start(&driver.place, &plan).await.map_err(|error| failed(error.to_string()))?;
+    let started = driver.ctx.engine.start(&driver.place, &plan).await;
+    driver.ctx.metrics.sandbox_started(Layer::Runtime, started.is_ok());
+    let sandbox = started.map_err(|error| failed(error.to_string()))?;
     driver.state.process_started = false;
     driver.runtime.reconciled = false;
     driver.hold(Held::Runtime, Arc::new(sandbox));

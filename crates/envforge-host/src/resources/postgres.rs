@@ -340,6 +340,22 @@ impl Cluster {
         }
     }
 
+    /// Starts one of PostgreSQL's programs as the administrator; what it says of errors is kept for whoever waits for it.
+    pub(crate) fn admin(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        input: Stdio,
+        output: Stdio,
+    ) -> Result<tokio::process::Child, Blocked> {
+        let (bin, user) = (self.bin()?, self.user()?);
+        let mut command = tokio_command(bin.join(program));
+        command.arg("--host").arg(self.socket_dir()).args(["--port", &PORT.to_string(), "--username", "envforge"]);
+        command.args(arguments).current_dir("/").uid(user.uid).gid(user.gid).process_group(0);
+        command.stdin(input).stdout(output).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn().map_err(|error| blocked("resource.postgres_failed", format!("{program}: {error}"), INSTALL))
+    }
+
     /// Runs one of PostgreSQL's programs as the cluster's user.
     async fn program(
         &self,

@@ -161,8 +161,9 @@ pub(crate) async fn start_shell(
     let failed = |cause: String| {
         blocked("shell.not_started", format!("the shell could not be started: {cause}"), "see the host daemon's log")
     };
-    let sandbox =
-        ctx.engine.start(place, &shell_plan(ctx, place, prepared)).await.map_err(|error| failed(error.to_string()))?;
+    let started = ctx.engine.start(place, &shell_plan(ctx, place, prepared)).await;
+    ctx.metrics.sandbox_started(Layer::Shell, started.is_ok());
+    let sandbox = started.map_err(|error| failed(error.to_string()))?;
     let client = sandbox.connect().await.map_err(|error| failed(error.to_string()))?;
     let manifest = super::manifest::read(place);
     let context = Context { prepared, manifest: Some(&manifest), public_urls: &BTreeMap::new() };

@@ -8,6 +8,7 @@ use crate::files::Durability;
 use envforge_api::host::{FromHost, Report};
 use envforge_api::http::runs::RunState;
 use envforge_core::id::JobId;
+use envforge_core::readiness::PartKind;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -34,6 +35,8 @@ impl Driver {
             return;
         }
         let report = self.report();
+        let services = report.parts.iter().filter(|part| part.kind == PartKind::Service);
+        self.view.get().readiness = services.map(|part| part.state).collect();
         let same = self.news.is_empty() && self.state.last.as_ref().is_some_and(|last| is_same(last, &report));
         if same {
             // Which processes run may have changed without anything to tell.

@@ -12,6 +12,7 @@ use crate::journal::{Gravestone, WorkspaceState};
 use crate::trouble::blocked;
 use envforge_api::host::{FromHost, HostCommand, Order, Outcome, Pulse};
 use envforge_core::id::{CommandId, WorkspaceId};
+use envforge_core::readiness::ReadinessState;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,16 @@ struct Handle {
     queue: mpsc::UnboundedSender<Event>,
     view: Arc<View>,
     index: u32,
+}
+
+/// How many there are of what.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    pub(crate) workspaces: usize,
+    pub(crate) runtimes: usize,
+    pub(crate) frozen: usize,
+    /// Of each declared service.
+    pub(crate) services: Vec<ReadinessState>,
 }
 
 impl Workspaces {
@@ -147,6 +158,19 @@ impl Workspaces {
     /// The workspace is gone; its index may be given again.
     pub(super) fn forget(&self, workspace: WorkspaceId) {
         self.lock().remove(&workspace);
+    }
+
+    /// How many there are of what.
+    pub(crate) fn census(&self) -> Census {
+        let views: Vec<Arc<View>> = self.lock().values().map(|handle| Arc::clone(&handle.view)).collect();
+        let mut census = Census { workspaces: views.len(), ..Census::default() };
+        for view in views {
+            let seen = view.get();
+            census.runtimes += usize::from(seen.runs);
+            census.frozen += usize::from(seen.frozen);
+            census.services.extend(&seen.readiness);
+        }
+        census
     }
 
     /// What each workspace with a running process does, noted as the last proof that it ran.

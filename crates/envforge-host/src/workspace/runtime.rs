@@ -263,6 +263,7 @@ impl Driver {
         spawn.log = Some(name.to_owned());
         spawn.whole_tree = true;
         if unit.supervisor.restarts() > 0 {
+            self.ctx.metrics.service_restarted();
             // What the process before it left behind may hold its port.
             drop(client.stop(&process, Duration::ZERO).await);
         }

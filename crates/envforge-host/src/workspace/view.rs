@@ -6,6 +6,7 @@ use crate::init::client::InitClient;
 use crate::place::Place;
 use crate::sys::process::ProcessIdentity;
 use envforge_api::host::PrepareShell;
+use envforge_core::readiness::ReadinessState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -27,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) shell: Option<InitClient>,
     /// Declared services.
     pub(crate) services: BTreeSet<String>,
+    /// How each of them is.
+    pub(crate) readiness: Vec<ReadinessState>,
     /// The port each service listens on.
     pub(crate) ports: BTreeMap<String, u16>,
     /// Jobs remembered, by id.
@@ -50,6 +53,7 @@ impl View {
             prepared: None,
             shell: None,
             services: BTreeSet::new(),
+            readiness: Vec::new(),
             ports: BTreeMap::new(),
             jobs: BTreeSet::new(),
             jobs_running: 0,

@@ -1,4 +1,4 @@
-//! `GET /v1/health`, `GET /v1/me`, `/v1/api-keys`.
+//! `GET /v1/me`, `/v1/api-keys`.
 
 use super::ops;
 use crate::app::App;
@@ -7,27 +7,14 @@ use crate::platform::http::auth::Caller;
 use crate::platform::http::extract::{Json, Path};
 use axum::extract::State;
 use axum::http::StatusCode;
+use envforge_api::http::ErrorBody;
 use envforge_api::http::accounts::{ApiKeys, CreateApiKey, CreatedApiKey, Me};
-use envforge_api::http::{ErrorBody, Health};
 use envforge_core::id::ApiKeyId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(health))
-        .routes(routes!(me))
-        .routes(routes!(list_keys, create_key))
-        .routes(routes!(revoke_key))
-}
-
-/// Whether the server and its database answer.
-#[utoipa::path(get, path = "/v1/health", tag = "system", security(()),
-    responses((status = 200, body = Health), (status = "default", body = ErrorBody)))]
-async fn health(State(app): State<App>) -> Answer<Json<Health>> {
-    // Any statement proves the database; this one is an index look-up that finds nothing.
-    ops::authenticate(&app, "efk_health").await?;
-    Ok(Json(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }))
+    OpenApiRouter::new().routes(routes!(me)).routes(routes!(list_keys, create_key)).routes(routes!(revoke_key))
 }
 
 /// Who am I?

@@ -98,6 +98,22 @@ async fn stream(KnownHost(host, scope): KnownHost, State(app): State<App>, upgra
     })
 }
 
+/// A stream while it is counted.
+struct Counted(App);
+
+impl Counted {
+    fn new(app: &App) -> Self {
+        app.metrics.host_streams.inc();
+        Self(app.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.host_streams.dec();
+    }
+}
+
 struct Held {
     app: App,
     host: HostId,
@@ -139,6 +155,7 @@ impl Held {
         let (generation, welcome) = ops::begin(&self.app, self.host, self.scope, &machine).await?;
         self.generation = generation;
         tracing::info!(host = %self.host, version, generation, "a host's control stream began");
+        let _counted = Counted::new(&self.app);
         let result = async {
             send(&mut sender, &welcome).await?;
             // Messages are read by their own task-like future, so a half-read one is never dropped by `select`.

@@ -123,6 +123,10 @@ pub async fn seal(app: &App, chain: ChainOf) -> Answer<u64> {
         let checkpoint = Checkpoint::sign(&app.signer, chain, linked.head, app.now());
         store::insert_checkpoint(&mut tx, &checkpoint).await?;
         tx.commit().await?;
+        let now = app.now();
+        for event in &events {
+            app.metrics.sealed(Duration::try_from(now.duration_since(event.at)).unwrap_or_default());
+        }
         total += events.len() as u64;
     }
 }

@@ -69,6 +69,7 @@ pub async fn record(app: &App, tx: &mut Tx, entry: Entry<'_>) -> Answer<()> {
         details: entry.details,
     };
     store::insert(tx, &event).await?;
+    app.metrics.ledger_appends.inc();
     let org = tx.org();
     tx.nudge(Nudge::Ledger { org });
     Ok(())

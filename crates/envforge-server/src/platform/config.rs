@@ -6,6 +6,7 @@ use envforge_core::usage::Prices;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Configuration of a server process.
 #[derive(Debug, Clone)]
@@ -44,6 +45,9 @@ pub struct ServerConfig {
     pub queue_concurrency: BTreeMap<Queue, usize>,
     /// The GitHub App that mints tokens for repositories, if there is one.
     pub github_app: Option<GithubApp>,
+    /// How long a server that is told to end says so before it stops to accept: as long as whoever balances load takes to
+    /// notice.
+    pub drain_notice: Duration,
     /// What to make on the first start, so that the one box needs no sign-up.
     pub bootstrap: Option<Bootstrap>,
 }

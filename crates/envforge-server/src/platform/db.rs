@@ -1,4 +1,4 @@
-//! PostgreSQL: pool, migrations, and the transaction that knows its org.
+//! PostgreSQL: pool, the list of migrations, and the transaction that knows its org.
 //!
 //! [`OrgScope`] is the only key to tenant rows, and only signing in ([`crate::accounts`]) or a `system_…` look-up
 //! gives one. [`Db::begin`] names the org, and the member it is read for, to PostgreSQL in the same round trip that
@@ -9,9 +9,8 @@ use super::bus::{Bus, CHANNEL, Nudge};
 use super::fault::Answer;
 use envforge_core::id::{Id as _, OrgId, UserId};
 use envforge_core::secret::Secret;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, SqlStr, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -39,6 +38,9 @@ impl OrgScope {
     }
 }
 
+/// Connections of one server at most.
+pub(crate) const CONNECTIONS_MAX: u32 = 16;
+
 /// The database and the bus that tells of commits.
 #[derive(Debug, Clone)]
 pub struct Db {
@@ -51,7 +53,7 @@ impl Db {
     pub async fn connect(url: &Secret, bus: Bus) -> anyhow::Result<Self> {
         let options = PgConnectOptions::from_str(url.expose())?.application_name("envforge-server");
         let pool = PgPoolOptions::new()
-            .max_connections(16)
+            .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(options)
             .await?;
@@ -61,6 +63,11 @@ impl Db {
     /// The pool, for statements that belong to no org.
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Connections open, and those of them that nobody uses.
+    pub(crate) fn connections(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
     }
 
     /// Begins a transaction in an org.
@@ -140,11 +147,8 @@ impl Tx {
     }
 }
 
-/// How often a change of the application's role is tried while others change it too.
-const ROLE_TRIES: u32 = 50;
-
 /// All migrations, oldest first; their text is in the binary.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
+pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
     (2, "orders_again", include_str!("../../migrations/0002_orders_again.sql")),
     (3, "order_and_presence", include_str!("../../migrations/0003_order_and_presence.sql")),
@@ -153,53 +157,17 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "credentials", include_str!("../../migrations/0006_credentials.sql")),
     (7, "ledger_proof", include_str!("../../migrations/0007_ledger_proof.sql")),
     (8, "jobs", include_str!("../../migrations/0008_jobs.sql")),
+    (9, "operating", include_str!("../../migrations/0009_operating.sql")),
+    (10, "elevations", include_str!("../../migrations/0010_elevations.sql")),
     (12, "orgs", include_str!("../../migrations/0012_orgs.sql")),
     (14, "git_credentials", include_str!("../../migrations/0014_git_credentials.sql")),
-    (10, "elevations", include_str!("../../migrations/0010_elevations.sql")),
     (15, "settings", include_str!("../../migrations/0015_settings.sql")),
 ];
 
-fn migrations() -> Migrator {
-    let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
-        Migration::new(*version, (*name).into(), MigrationType::Simple, SqlStr::from_static(sql), false)
-    });
-    Migrator { migrations: migrations.collect::<Vec<_>>().into(), ..Migrator::DEFAULT }
-}
-
-/// A text that changes whenever a migration does; test kits name their template database by it.
-pub fn schema_fingerprint() -> String {
-    let all: Vec<String> = MIGRATIONS.iter().map(|(version, name, sql)| format!("{version} {name} {sql}")).collect();
-    envforge_core::token::digest(&all.concat())[..16].to_owned()
-}
-
-/// Prepares the database as its owner: the role of the application with the password given, and all migrations.
-/// May run again at any time.
-pub async fn migrate(owner_url: &str, app_password: &Secret) -> anyhow::Result<()> {
-    let mut connection = PgConnection::connect(owner_url).await?;
-    app_role(&mut connection, app_password).await?;
-    migrations().run(&mut connection).await?;
-    connection.close().await?;
-    Ok(())
-}
-
-/// The application's role with this password. A role belongs to the cluster: somebody may be making the same one for
-/// another database of it this very moment, and no lock of one database keeps them out.
-async fn app_role(connection: &mut PgConnection, password: &Secret) -> anyhow::Result<()> {
-    const CREATE: &str = "DO $$ BEGIN \
-         CREATE ROLE envforge_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS; \
-         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
-    sqlx::query(CREATE).execute(&mut *connection).await?;
-    let statement: String = sqlx::query_scalar("SELECT format('ALTER ROLE envforge_app PASSWORD %L', $1::text)")
-        .bind(password.expose())
-        .fetch_one(&mut *connection)
-        .await?;
-    let mut tries = 0;
-    loop {
-        match sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut *connection).await {
-            Err(sqlx::Error::Database(error)) if error.message().contains("concurrently") && tries < ROLE_TRIES => {
-                tries += 1;
-            }
-            done => return Ok(done.map(drop)?),
-        }
-    }
-}
+/// What takes a migration back, where that loses nothing anybody relies on.
+pub(super) const DOWNS: &[(i64, &str)] = &[
+    (2, include_str!("../../migrations/0002_orders_again.down.sql")),
+    (3, include_str!("../../migrations/0003_order_and_presence.down.sql")),
+    (5, include_str!("../../migrations/0005_sleep_cause.down.sql")),
+    (9, include_str!("../../migrations/0009_operating.down.sql")),
+];

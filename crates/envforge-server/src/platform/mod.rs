@@ -8,4 +8,6 @@ pub mod fd;
 pub mod http;
 pub mod keys;
 pub mod jobs;
+pub mod metrics;
+pub mod schema;
 pub mod storable;

@@ -81,6 +81,18 @@ fn gone() -> Fault {
 
 /// The wake itself, on a locked row, in the caller's transaction.
 pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<WakeOutcome> {
+    let outcome = decide_wake(app, tx, row, waker).await;
+    app.metrics.wake(match &outcome {
+        Ok(WakeOutcome::Already) => "already",
+        Ok(WakeOutcome::Start { thaw: true, .. }) => "thawed",
+        Ok(WakeOutcome::Start { thaw: false, .. }) => "started",
+        Err(Fault::Refused(_)) => "refused",
+        Err(Fault::Broken(_)) => "failed",
+    });
+    outcome
+}
+
+async fn decide_wake(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<WakeOutcome> {
     if row.deleting {
         return Err(
             Refusal::conflict("workspace.deleting", format!("workspace `{}` is being deleted", row.slug)).into()

@@ -15,6 +15,7 @@ mod jobs;
 mod links;
 mod meter;
 mod orgs;
+mod operating;
 mod presence;
 mod queues;
 mod project_access;

@@ -75,7 +75,8 @@ impl TestServer {
     pub(crate) async fn configured(adjust: impl FnOnce(&mut ServerConfig)) -> Self {
         let fingerprint = schema_fingerprint();
         let database = TestDatabase::new(&fingerprint, async |owner, password| {
-            migrate(owner, &Secret::new(password.to_owned())).await
+            migrate(owner, &Secret::new(password.to_owned())).await?;
+            Ok(())
         })
         .await;
         let folder = tempfile::tempdir().unwrap();
@@ -96,6 +97,7 @@ impl TestServer {
             ledger_retention_days: None,
             open_orgs: false,
             github_app: None,
+            drain_notice: Duration::ZERO,
             prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
             queue_concurrency: BTreeMap::new(),
             bootstrap: Some(Bootstrap {
@@ -116,16 +118,27 @@ impl TestServer {
         Self { server, clock, owner, database, folder, config, cancel }
     }
 
+    /// Tells it to end.
+    pub(crate) fn stop(&self) {
+        self.cancel.cancel();
+    }
+
     /// Ends the server as if it were killed, and starts another in its place.
     pub(crate) async fn restart(&mut self) {
+        self.try_restart().await.unwrap();
+    }
+
+    /// The same, if another starts.
+    pub(crate) async fn try_restart(&mut self) -> anyhow::Result<()> {
         self.cancel.cancel();
         self.cancel = CancellationToken::new();
         let clock = Arc::clone(&self.clock) as _;
         let started =
             Server::start_with(self.config.clone(), clock, Arc::new(SystemEntropy), self.cancel.clone()).await;
-        self.server = started.unwrap();
+        self.server = started?;
         let key = std::fs::read_to_string(self.path("owner.key")).unwrap().trim().to_owned();
         self.owner = client(&self.server, &key);
+        Ok(())
     }
 
     /// Another server on the same database.

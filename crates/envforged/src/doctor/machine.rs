@@ -11,10 +11,11 @@ use std::process::{Command, Stdio};
 const GB: u64 = 1_000_000_000;
 
 /// A program the product starts: name, flag that prints its version, package, what would not work, needed or not.
-const PROGRAMS: [(&str, &str, &str, &str, bool); 5] = [
+const PROGRAMS: [(&str, &str, &str, &str, bool); 6] = [
     ("git", "--version", "git", "no checkout can be made", true),
     ("tmux", "-V", "tmux", "shells would not survive a lost connection", true),
     ("redis-server", "--version", "redis-server", "workspaces that declare `redis` stay blocked", false),
+    ("zstd", "--version", "zstd", "the box can't be backed up", false),
     ("ip", "-V", "iproute2", "workspaces get no network of their own", false),
     ("nft", "--version", "nftables", "what workspaces may reach can't be limited", false),
 ];

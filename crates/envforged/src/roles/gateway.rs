@@ -1,7 +1,7 @@
 //! The gateway: verifies, wakes, forwards. Runs unprivileged; has no database and no private key.
 
 use crate::args::{GatewayArguments, Scheme};
-use crate::private;
+use crate::{operator, private};
 use anyhow::Context as _;
 use envforge_api::ambient::SystemClock;
 use envforge_gateway::{Gateway, GatewayConfig, Limits};
@@ -20,6 +20,7 @@ pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
     super::use_open_files_limit();
     let key = private::read(&arguments.key_file)?;
     let one_box = GatewayConfig::one_box(arguments.server_socket, arguments.uplink, key);
+    let notice = Duration::from_secs(arguments.drain.drain_notice);
     let config = GatewayConfig {
         listen: arguments.listen,
         dev_domain: arguments.dev_domain,
@@ -28,13 +29,14 @@ pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
             Scheme::Https => envforge_gateway::Scheme::Https,
         },
         external_port: arguments.port,
-        limits: Limits { drain: WITHIN, ..one_box.limits },
+        limits: Limits { drain: WITHIN, drain_notice: notice, ..one_box.limits },
         ..one_box
     };
-    super::run("gateway", &arguments.supervised, async |token| {
+    super::run("gateway", &arguments.supervised, notice, async |token| {
         let running =
             Gateway::start(config, Arc::new(SystemClock), token).await.context("the gateway did not start")?;
         tracing::info!(address = %running.local_addr, "gateway: listening");
+        let _operator = operator::listen(arguments.operator.metrics_listen.as_ref(), running.operated())?;
         running.join.await.context("the gateway broke down")?;
         Ok(())
     })

@@ -2,10 +2,12 @@
 
 use crate::advice::advised;
 use crate::args::HostArguments;
+use crate::operator;
 use anyhow::Context as _;
 use envforge_api::client::Address;
 use envforge_host::{Host, HostConfig, StartError, Taken};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Runs a host daemon.
 pub(crate) fn run(arguments: HostArguments) -> anyhow::Result<ExitCode> {
@@ -24,12 +26,13 @@ pub(crate) fn run(arguments: HostArguments) -> anyhow::Result<ExitCode> {
         // The very executable that runs now: after an upgrade on disk, its own sandboxes' init still is.
         ..HostConfig::new(arguments.data_dir, server, "/proc/self/exe")
     };
-    super::run("host", &arguments.supervised, async |token| {
+    super::run("host", &arguments.supervised, Duration::ZERO, async |token| {
         let started = Host::start(config, token).await.map_err(|error| match error {
             StartError::Taken(Taken { cause, fix }) => advised(cause, fix),
             error => error.into(),
         });
         let running = started.context("the host daemon did not start")?;
+        let _operator = operator::listen(arguments.operator.metrics_listen.as_ref(), running.operated())?;
         running.wait().await;
         Ok(())
     })

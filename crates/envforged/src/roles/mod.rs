@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 /// How long a role may take to finish what is open.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
-/// Runs a role until it is told to stop.
+/// Runs a role until it is told to stop; `notice` is how long it says so before it begins to.
 ///
 /// Two worker threads: one box has two cores to begin with, and every thread costs memory that workspaces could use.
-fn run<F>(name: &'static str, supervised: &Supervised, role: F) -> anyhow::Result<ExitCode>
+fn run<F>(name: &'static str, supervised: &Supervised, notice: Duration, role: F) -> anyhow::Result<ExitCode>
 where
     F: AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
 {
@@ -45,7 +45,7 @@ where
             token.cancel();
             tokio::select! {
                 () = stop.next() => "a second signal came",
-                () = tokio::time::sleep(DRAIN) => "the time to finish is over",
+                () = tokio::time::sleep(notice + DRAIN) => "the time to finish is over",
             }
         };
         tokio::select! {

@@ -1,13 +1,16 @@
 //! The control plane: decides, remembers, bills. Runs unprivileged, and knows the database only as `envforge_app`.
 
+use crate::advice::advised;
 use crate::args::{GITHUB, GithubArguments, ServerArguments};
-use crate::private;
+use crate::{operator, private};
 use anyhow::Context as _;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
+use envforge_server::schema::SchemaError;
 use envforge_server::{Bootstrap, GithubApp, Server, ServerConfig};
 use rustix::fs::Mode;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Runs the server.
 pub(crate) fn run(arguments: &ServerArguments) -> anyhow::Result<ExitCode> {
@@ -16,12 +19,22 @@ pub(crate) fn run(arguments: &ServerArguments) -> anyhow::Result<ExitCode> {
     rustix::process::umask(Mode::RWXO);
     super::use_open_files_limit();
     let config = configuration(arguments)?;
-    super::run("server", &arguments.supervised, async |token| {
-        let running = Server::start(config, token).await.context("the server did not start")?;
+    let notice = config.drain_notice;
+    super::run("server", &arguments.supervised, notice, async |token| {
+        let running = Server::start(config, token).await.map_err(explain).context("the server did not start")?;
+        let _operator = operator::listen(arguments.operator.metrics_listen.as_ref(), running.app().clone())?;
         tracing::info!(address = %running.local_addr, "server: listening");
         running.wait().await;
         Ok(())
     })
+}
+
+/// What the schema is, and what helps, where that is why.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<SchemaError>() {
+        Some(schema) => advised(schema.to_string(), schema.fix()),
+        None => error,
+    }
 }
 
 fn configuration(arguments: &ServerArguments) -> anyhow::Result<ServerConfig> {
@@ -46,6 +59,7 @@ fn configuration(arguments: &ServerArguments) -> anyhow::Result<ServerConfig> {
         gateway_key: private::read(&arguments.gateway_key_file)?,
         ledger_retention_days: arguments.ledger.ledger_retention_days,
         open_orgs: arguments.open_orgs,
+        drain_notice: Duration::from_secs(arguments.drain.drain_notice),
         prices: Prices::default(),
         queue_concurrency: arguments.queue_concurrency.iter().copied().collect(),
         github_app: github_app(&arguments.github)?,

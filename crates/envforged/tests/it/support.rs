@@ -6,7 +6,7 @@
 #![allow(dead_code, reason = "a test kit: not every method has a test at every moment")]
 
 use envforge_api::client::{Address, Client};
-use envforge_api::http::Health;
+use envforge_api::http::Ready;
 use envforge_core::secret::Secret;
 use envforge_testkit::{Slot, end_leftovers, free_port, processes_of, temp_dir, wait_until_within};
 use std::collections::BTreeMap;
@@ -24,9 +24,12 @@ const STOP: Duration = Duration::from_secs(40);
 /// A box for a test; see the module.
 pub(crate) struct TestBox {
     dir: tempfile::TempDir,
+    /// The name of its directory in there.
+    name: &'static str,
     pub(crate) listen: SocketAddr,
     pub(crate) gateway: SocketAddr,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     /// Who runs it, when that is not whoever runs the tests.
     user: Option<u32>,
     supervisor: Option<Child>,
@@ -44,7 +47,17 @@ impl TestBox {
         let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
         let (listen, gateway) = (address(), address());
-        Self { dir: temp_dir("box"), listen, gateway, arguments, user: None, supervisor: None, _slot: slot }
+        Self {
+            dir: temp_dir("box"),
+            name: "box",
+            listen,
+            gateway,
+            arguments,
+            environment: Vec::new(),
+            user: None,
+            supervisor: None,
+            _slot: slot,
+        }
     }
 
     /// A box that an ordinary user will run: with programs that user can reach.
@@ -63,6 +76,12 @@ impl TestBox {
     /// The same box with further flags.
     pub(crate) fn with(mut self, flags: &[&str]) -> Self {
         self.arguments.extend(flags.iter().map(ToString::to_string));
+        self
+    }
+
+    /// The same box with a variable in its environment.
+    pub(crate) fn with_env(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
         self
     }
 
@@ -100,7 +119,7 @@ impl TestBox {
 
     /// The box's directory.
     pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().join("box")
+        self.dir.path().join(self.name)
     }
 
     /// A folder for the test itself; everybody may read it.
@@ -113,6 +132,18 @@ impl TestBox {
     /// Its name among the hosts of this machine.
     pub(crate) fn instance(&self) -> &str {
         &self.arguments[1]
+    }
+
+    /// From now on, the box with the same flags in another directory.
+    pub(crate) fn moves_to(&mut self, name: &'static str) {
+        self.name = name;
+    }
+
+    /// `envforged …`, run to its end.
+    pub(crate) async fn envforged<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Output {
+        let mut command = tokio::process::Command::from(self.program("envforged"));
+        command.args(arguments).stdin(Stdio::null()).env_remove("DATABASE_URL").kill_on_drop(true);
+        command.output().await.unwrap()
     }
 
     /// The same box with this name.
@@ -173,6 +204,7 @@ impl TestBox {
         command.args(["--listen", &self.listen.to_string(), "--gateway-listen", &self.gateway.to_string()]);
         command.args(&self.arguments).stdin(Stdio::null());
         command.env_remove("NOTIFY_SOCKET").env_remove("DATABASE_URL").env("RUST_BACKTRACE", "1");
+        command.envs(self.environment.iter().cloned());
         command
     }
 
@@ -204,7 +236,7 @@ impl TestBox {
     /// Whether the server and its database answer.
     pub(crate) async fn is_healthy(&self) -> bool {
         let client = Client::new(&Address::Url(format!("http://{}", self.listen)), None).expect("a client");
-        client.get::<Health>("/v1/health").await.is_ok()
+        client.get::<Ready>("/v1/ready").await.is_ok()
     }
 
     /// The owner's key.

@@ -11,8 +11,9 @@ mod pages;
 
 use crate::app::App;
 use crate::platform::fault::Fault;
+use crate::platform::metrics::{RequestLabels, method_label, status_label};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -47,6 +48,7 @@ pub fn public(app: App) -> Router {
         .fallback(pages::serve)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), check_host))
+        .layer(middleware::from_fn_with_state(app.clone(), measure))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(app)
 }
@@ -72,6 +74,17 @@ async fn no_such_method(request: Request) -> Response {
         answer(Refusal::invalid("path.method", message).hint("the API is described by /v1/openapi.json"));
     // The router adds which methods it does answer.
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
+}
+
+/// Counts requests and their time, by the route's template.
+async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = tokio::time::Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let method = method_label(request.method().as_str());
+    let response = next.run(request).await;
+    let labels = RequestLabels { route, method, status: status_label(response.status().as_u16()) };
+    app.metrics.request(&labels, began.elapsed());
     response
 }
 

@@ -5,7 +5,7 @@
 use crate::app::App;
 use crate::{
     accounts, elevations, git, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs, runtimes,
-    settings, streams, usage, workspaces,
+    settings, streams, system, usage, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -26,6 +26,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .get_or_insert_default()
         .add_security_scheme("api_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     OpenApiRouter::with_openapi(base)
+        .merge(system::http::routes())
         .merge(accounts::http::routes())
         .merge(settings::http::routes())
         .merge(groups::http::routes())

@@ -16,11 +16,14 @@
 //! next supervisor waits for those in the file before it asks for their ports.
 
 use super::layout::Layout;
+use super::operated::{ROLES, RoleLabel};
 use crate::account::Account;
 use crate::process::Identity;
 use crate::roles::DRAIN;
 use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -113,6 +116,8 @@ pub(crate) struct Keeper {
     roster: Arc<Roster>,
     is_up: Arc<AtomicBool>,
     gave_up: mpsc::Sender<String>,
+    /// Starts after a death.
+    pub(crate) restarts: Family<RoleLabel, Counter>,
 }
 
 impl Keeper {
@@ -121,7 +126,7 @@ impl Keeper {
         let (gave_up, hopeless) = mpsc::channel(4);
         let running = Running { boot: boot(), children: BTreeMap::new() };
         let roster = Arc::new(Roster { path: layout.children(), running: Mutex::new(running) });
-        (Self { roster, is_up: Arc::default(), gave_up }, hopeless)
+        (Self { roster, is_up: Arc::default(), gave_up, restarts: restarts() }, hopeless)
     }
 
     /// The process of a role, while one runs.
@@ -183,6 +188,7 @@ impl Keeper {
                 () = stop.cancelled() => return,
             }
             pause = (pause * 2).min(PAUSE_MAX);
+            self.restarts.get_or_create(&[("role", role)]).inc();
         }
     }
 }
@@ -221,6 +227,15 @@ pub(crate) async fn wait_for_orphans(layout: &Layout) {
             sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// No restarts, of each role.
+fn restarts() -> Family<RoleLabel, Counter> {
+    let restarts = Family::<RoleLabel, Counter>::default();
+    for role in ROLES {
+        drop(restarts.get_or_create(&[("role", role)]));
+    }
+    restarts
 }
 
 /// This start of the machine.

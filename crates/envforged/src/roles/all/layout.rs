@@ -10,6 +10,7 @@
 //!     internal/server.sock    2710  server:gateway   the directory hands its group down to the socket
 //!     server/uplink.sock      0700  server    dialled by the host, which is root
 //!     gateway/uplink.sock     0700  gateway   dialled by the host
+//!     {server,gateway,host}/operator.sock     metrics and readiness, asked by the supervisor
 //!     postgres/.s.PGSQL.5432  0710  postgres:server
 //!   secrets/                  0711  root
 //!     server/                 0700  server    database URL, signing seed, gateway key
@@ -112,6 +113,16 @@ impl Layout {
         self.at("run/children.json")
     }
 
+    /// There while a restore fills the directory.
+    pub(crate) fn unfinished_restore(&self) -> PathBuf {
+        self.at("restore.unfinished")
+    }
+
+    /// What the last backup was.
+    pub(crate) fn last_backup(&self) -> PathBuf {
+        self.at("last-backup.json")
+    }
+
     pub(crate) fn server_url(&self) -> PathBuf {
         self.at("run/server.url")
     }
@@ -126,6 +137,11 @@ impl Layout {
 
     pub(crate) fn gateway_uplink(&self) -> PathBuf {
         self.at("run/gateway/uplink.sock")
+    }
+
+    /// Where a role speaks with its operator.
+    pub(crate) fn operator_socket(&self, role: &str) -> PathBuf {
+        self.at("run").join(role).join("operator.sock")
     }
 
     pub(crate) fn database_sockets(&self) -> PathBuf {
@@ -167,6 +183,12 @@ impl Layout {
 
     /// Makes what is missing, and sets owner and mode of what is there.
     pub(crate) fn prepare(&self, accounts: &Accounts) -> anyhow::Result<()> {
+        if self.unfinished_restore().exists() {
+            return Err(advised(
+                format!("a restore into {} did not come to its end", self.root.display()),
+                format!("remove {} and restore again", self.root.display()),
+            ));
+        }
         fs_err::create_dir_all(&self.root).map_err(|error| {
             advised(
                 format!("the box's directory can't be made: {error}"),
@@ -184,6 +206,7 @@ impl Layout {
             ("run/internal", 0o2710, group(accounts.server, accounts.gateway)),
             ("run/server", 0o700, accounts.server),
             ("run/gateway", 0o700, accounts.gateway),
+            ("run/host", 0o700, root),
             ("run/postgres", 0o710, group(accounts.postgres, accounts.server)),
             ("secrets", 0o711, root),
             ("secrets/server", 0o700, accounts.server),

@@ -23,6 +23,7 @@
 
 mod children;
 mod database;
+pub(crate) mod operated;
 pub(crate) mod layout;
 pub(crate) mod lock;
 pub(crate) mod probe;
@@ -34,10 +35,11 @@ use crate::account::is_root;
 use crate::advice::advised;
 use crate::args::AllArguments;
 use crate::postgres::{Cluster, Postmaster};
-use crate::{listen, notify, private, telemetry};
+use crate::{listen, notify, operator, private, telemetry};
 use anyhow::Context as _;
 use children::{Keeper, Spec};
 use layout::{Accounts, Layout};
+use operated::Operated;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -76,8 +78,10 @@ async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
         server: listen::reserve(arguments.listen, "--listen")?,
         gateway: listen::reserve(arguments.gateway_listen, "--gateway-listen")?,
     };
-    let cluster = database::cluster(arguments, &layout, &accounts)?.map(Arc::new);
     let (keeper, mut hopeless) = Keeper::new(&layout);
+    let operated = Operated { layout: layout.clone(), restarts: keeper.restarts.clone() };
+    let _operator = operator::listen(arguments.operator.metrics_listen.as_ref(), operated)?;
+    let cluster = database::cluster(arguments, &layout, &accounts)?.map(Arc::new);
     let mut running =
         Running { layout, accounts, keeper, stops: Stops::default(), front: JoinSet::new(), back: JoinSet::new() };
     let started = tokio::select! {
@@ -154,11 +158,11 @@ impl Running {
 
         drop(ports.server);
         self.keep_back(specs::server(arguments, &layout, &accounts));
-        let healthy = async || {
-            let is_ready = probe::is_healthy(arguments.listen).await && self.listens("server", arguments.listen);
+        let ready = async || {
+            let is_ready = probe::is_ready(arguments.listen).await && self.listens("server", arguments.listen);
             is_ready.then_some(())
         };
-        answer("server", hopeless, healthy).await?;
+        answer("server", hopeless, ready).await?;
         self.publish(steps)?;
         steps.done("server", &format!("answers on {}", arguments.listen));
 

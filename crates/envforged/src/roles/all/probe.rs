@@ -6,9 +6,10 @@
 use envforge_api::http::accounts::{Host, HostState, Hosts};
 use envforge_core::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 /// An answer takes milliseconds; what takes longer is asked again.
@@ -26,9 +27,19 @@ pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Whether the server is healthy: it answers, and so does its database.
-pub(crate) async fn is_healthy(server: SocketAddr) -> bool {
-    get(server, "/v1/health", None).await.is_some_and(|(status, _)| status == 200)
+/// Whether the server is ready: it answers, and so does its database.
+pub(crate) async fn is_ready(server: SocketAddr) -> bool {
+    get(server, "/v1/ready", None).await.is_some_and(|(status, _)| status == 200)
+}
+
+/// What a role of this box tells its operator, as status and text; `None` when it does not answer.
+pub(crate) async fn operator(socket: &Path, path: &str) -> Option<(u16, String)> {
+    let asking = async {
+        let stream = UnixStream::connect(socket).await.ok()?;
+        exchange(stream, "localhost", path, None).await
+    };
+    let (status, body) = timeout(PATIENCE, asking).await.ok()??;
+    Some((status, String::from_utf8(body).ok()?))
 }
 
 /// Whether something accepts connections.
@@ -44,13 +55,20 @@ pub(crate) async fn online_host(server: SocketAddr, org: &str, key: &Secret) -> 
 }
 
 async fn get(server: SocketAddr, path: &str, key: Option<&Secret>) -> Option<(u16, Vec<u8>)> {
-    timeout(PATIENCE, exchange(reachable(server), path, key)).await.ok()?
+    let server = reachable(server);
+    let asking = async {
+        let stream = TcpStream::connect(server).await.ok()?;
+        exchange(stream, &server.to_string(), path, key).await
+    };
+    timeout(PATIENCE, asking).await.ok()?
 }
 
-async fn exchange(server: SocketAddr, path: &str, key: Option<&Secret>) -> Option<(u16, Vec<u8>)> {
-    let mut stream = TcpStream::connect(server).await.ok()?;
+async fn exchange<S>(mut stream: S, host: &str, path: &str, key: Option<&Secret>) -> Option<(u16, Vec<u8>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let authorization = key.map_or_else(String::new, |key| format!("Authorization: Bearer {}\r\n", key.expose()));
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{authorization}\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{authorization}\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer).await.ok()?;

@@ -59,6 +59,8 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
         .with("--database-url-file", layout.server_secret("database-url"))
         .with("--internal-socket", layout.internal_socket())
         .with("--uplink", layout.server_uplink())
+        .with("--metrics-listen", layout.operator_socket("server"))
+        .with("--drain-notice", "0")
         .with("--gateway-uplink", layout.gateway_uplink())
         .with("--dev-domain", &arguments.dev_domain)
         .with("--gateway-scheme", arguments.gateway_scheme.as_str())
@@ -95,6 +97,8 @@ pub(crate) fn gateway(arguments: &AllArguments, layout: &Layout, accounts: &Acco
         .with("--scheme", arguments.gateway_scheme.as_str())
         .with("--server-socket", layout.internal_socket())
         .with("--uplink", layout.gateway_uplink())
+        .with("--metrics-listen", layout.operator_socket("gateway"))
+        .with("--drain-notice", "0")
         .with("--key-file", layout.gateway_key());
     if let Some(port) = arguments.gateway_port {
         flags = flags.with("--port", port.to_string());
@@ -108,6 +112,7 @@ pub(crate) fn host(arguments: &AllArguments, layout: &Layout) -> Spec {
         .with("--data-dir", layout.host_data())
         .with("--server-socket", layout.internal_socket())
         .with("--token-file", layout.host_token())
+        .with("--metrics-listen", layout.operator_socket("host"))
         .with("--resource-user", &arguments.postgres_user)
         .with("--instance", instance)
         .with("--uid-base", uid_base.to_string())

@@ -3,9 +3,11 @@
 //! The application needs nothing but Node, so a story runs without the internet. Each story has a box of its own.
 
 mod asleep;
+mod backup;
 mod browser;
 mod chaos;
 mod git_server;
+mod logs;
 mod mistakes;
 mod neighbours;
 mod ordinary;

@@ -1,0 +1,2 @@
+DROP FUNCTION system_figures();
+DROP VIEW schema_state;

@@ -1,0 +1,28 @@
+//! `GET /v1/health`, `GET /v1/ready`.
+
+use super::ops;
+use crate::app::App;
+use crate::platform::fault::Answer;
+use crate::platform::http::extract::Json;
+use axum::extract::State;
+use envforge_api::http::{ErrorBody, Health, Ready};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready))
+}
+
+/// Whether the server is alive; asks nothing of anybody else.
+#[utoipa::path(get, path = "/v1/health", tag = "system", security(()), responses((status = 200, body = Health)))]
+async fn health() -> Json<Health> {
+    Json(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+}
+
+/// Whether requests should come here: the database answers and fits, the ledger is sealed, and no drain has begun.
+#[utoipa::path(get, path = "/v1/ready", tag = "system", security(()),
+    responses((status = 200, body = Ready), (status = "default", body = ErrorBody)))]
+async fn ready(State(app): State<App>) -> Answer<Json<Ready>> {
+    let schema = ops::ready(&app).await?;
+    Ok(Json(Ready { version: env!("CARGO_PKG_VERSION").to_owned(), schema }))
+}
