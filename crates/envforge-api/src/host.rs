@@ -6,17 +6,19 @@
 //! workspace's generation: a host refuses commands of an older one than it has obeyed.
 
 use crate::http::runs::RunState;
+use crate::sensitive::Sensitive;
 use envforge_core::id::{CommandId, ElevationId, HostId, JobId, OrgId, WorkspaceId};
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
 use envforge_core::readiness::Part;
 use envforge_core::runtime::ObservedPhase;
+use envforge_core::secret::SecretName;
 use envforge_core::size::Size;
 use envforge_core::token::{Claims, PublicKey};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a host registers.
 pub const REGISTER_PATH: &str = "/internal/host/register";
@@ -26,6 +28,8 @@ pub const STREAM_PATH: &str = "/internal/host/stream";
 pub const GIT_CREDENTIAL_PATH: &str = "/internal/host/git-credential";
 /// Where a host says that what it was given for Git was rejected.
 pub const GIT_REJECTED_PATH: &str = "/internal/host/git-rejected";
+/// Where a host fetches the secrets that services declare.
+pub const SECRETS_PATH: &str = "/internal/host/secrets";
 /// Seconds between heartbeats.
 pub const HEARTBEAT_SECONDS: u64 = 2;
 
@@ -68,6 +72,25 @@ pub struct GitCredential {
     pub password: String,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
+}
+
+/// Asks for the secrets of a workspace's services, just before these start. Never part of a command: commands lie in
+/// the database and are sent again.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct AskSecrets {
+    /// The workspace, placed on the host that asks.
+    pub workspace: WorkspaceId,
+    /// Its generation; an older one than the present is refused.
+    pub generation: u64,
+    /// What each service declares.
+    pub services: BTreeMap<String, BTreeSet<SecretName>>,
+}
+
+/// The secrets asked for, as far as there are any.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct GivenSecrets {
+    /// By name; a name that is not here names no secret of this workspace.
+    pub secrets: BTreeMap<SecretName, Sensitive>,
 }
 
 /// From server to host.

@@ -11,4 +11,6 @@ pub mod client;
 pub mod gateway;
 pub mod host;
 pub mod http;
+pub mod keys;
+pub mod sensitive;
 pub mod uplink;

@@ -8,6 +8,7 @@ use envforge_core::access::Role;
 use envforge_core::id::{InvitationId, UserId};
 use envforge_core::job::{JobState, Queue};
 use envforge_core::name::Slug;
+use envforge_core::secret::SecretName;
 use envforge_core::size::Size;
 use std::path::PathBuf;
 
@@ -66,6 +67,9 @@ pub enum Verb {
     /// Share a service by a signed link
     #[command(subcommand)]
     Link(LinkVerb),
+    /// Set, list and remove secrets; a value is never shown again
+    #[command(subcommand)]
+    Secret(SecretVerb),
     /// List your orgs, make one, and choose the one that is meant
     #[command(subcommand)]
     Org(OrgVerb),
@@ -320,6 +324,53 @@ fn minutes(text: &str) -> Result<u32, String> {
         Some(minutes) if minutes <= LINK_MINUTES_MAX => Ok(minutes),
         _ => Err("a link opens for at most 30 days".to_owned()),
     }
+}
+
+/// `envforge secret …`.
+#[derive(Debug, Subcommand)]
+pub enum SecretVerb {
+    /// Set a secret: the value is asked for without showing it, or read from stdin
+    Set(SecretPlace),
+    /// List the secrets of the org, its projects and workspaces
+    List,
+    /// Show the versions of a secret that are kept
+    Versions(SecretPlace),
+    /// Make an older version's value the newest version
+    Restore(SecretRestore),
+    /// Remove a secret with all its versions
+    Remove(SecretRemove),
+    /// Encrypt the org's secrets anew under a new data key
+    RotateKey,
+}
+
+/// A secret: of the org, unless a project or a workspace is named.
+#[derive(Debug, Args)]
+pub struct SecretPlace {
+    /// Its name: `STRIPE_KEY` is what the input `stripe_key` of a service takes
+    pub name: SecretName,
+    /// Of this project; with `--workspace` instead, of that workspace; of the whole org when both are absent
+    #[arg(long, value_name = "PROJECT", conflicts_with = "workspace_flag")]
+    pub project: Option<Slug>,
+}
+
+/// `envforge secret restore`.
+#[derive(Debug, Args)]
+pub struct SecretRestore {
+    #[command(flatten)]
+    pub secret: SecretPlace,
+    /// The version
+    #[arg(long)]
+    pub version: u32,
+}
+
+/// `envforge secret remove`.
+#[derive(Debug, Args)]
+pub struct SecretRemove {
+    #[command(flatten)]
+    pub secret: SecretPlace,
+    /// Remove without asking
+    #[arg(long, short = 'y')]
+    pub yes: bool,
 }
 
 /// `envforge org …`.

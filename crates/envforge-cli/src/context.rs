@@ -43,6 +43,8 @@ pub(crate) struct Context<'a> {
     key_override: Option<Secret>,
     org: Option<Slug>,
     workspace: Option<String>,
+    /// The workspace that a flag names, not the environment.
+    pub(crate) workspace_flag: Option<String>,
     repository: OnceCell<Option<Repository>>,
     client: OnceCell<Client>,
 }
@@ -101,6 +103,7 @@ impl<'a> Context<'a> {
             server,
             server_source,
             org,
+            workspace_flag: global.workspace_flag.clone(),
             workspace: global.workspace_flag.or_else(|| variable("ENVFORGE_WORKSPACE")),
             key_override: variable("ENVFORGE_KEY").map(Secret::new),
             config,

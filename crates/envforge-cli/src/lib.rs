@@ -83,6 +83,7 @@ async fn dispatch(ctx: &mut Context<'_>, verb: Verb) -> Result<ExitCode, Refusal
         Verb::Project(verb) => commands::project::project(ctx, verb).await,
         Verb::GitCredential(verb) => commands::git_credential::git_credential(ctx, verb).await,
         Verb::Root(verb) => commands::root::root(ctx, verb).await,
+        Verb::Secret(verb) => commands::secret::secret(ctx, verb).await,
         Verb::Login(login) => commands::login::login(ctx, login).await,
         Verb::Doctor => commands::doctor::doctor(ctx).await,
         Verb::Ledger(verb) => commands::ledger::ledger(ctx, verb).await,

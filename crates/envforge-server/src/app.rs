@@ -4,7 +4,6 @@ use crate::ledger;
 use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
-use crate::platform::keys::KeyWrappers;
 use crate::platform::metrics::Metrics;
 use crate::providers::git_host::GitApp;
 use crate::system::ops::LastLook;
@@ -38,8 +37,6 @@ pub struct Parts {
     pub signer: Signer,
     /// The public half of it.
     pub keyring: Keyring,
-    /// Key-encryption keys.
-    pub key_wrappers: KeyWrappers,
     /// Data keys unwrapped by them, for a while.
     pub unwrapped: Unwrapped,
     /// What this process remembers of the ledger.

@@ -24,6 +24,7 @@ pub mod invitations;
 pub mod hosts;
 pub mod projects;
 pub mod git;
+pub mod secrets;
 pub mod workspaces;
 pub mod usage;
 pub mod links;

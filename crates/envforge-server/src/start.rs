@@ -12,14 +12,14 @@ use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
 use crate::platform::http;
 use crate::platform::jobs::{self, Registry};
-use crate::platform::keys::{KeyWrappers, LocalKey};
 use crate::platform::metrics::Metrics;
 use crate::platform::schema;
 use crate::providers::git_host::{GitApp, Github};
 use crate::queues;
 use crate::runtimes;
+use crate::secrets;
 use crate::system::ops::LastLook;
-use crate::vault::ops::Unwrapped;
+use crate::vault::{self, ops::Unwrapped};
 use anyhow::Context as _;
 use envforge_api::ambient::{SystemClock, SystemEntropy};
 use envforge_api::uplink::Uplinks;
@@ -68,8 +68,6 @@ impl Server {
             .context("the signing seed must be 64 hexadecimal digits")?;
         let signer = Signer::from_seed(&seed);
         let keyring = Keyring::new(&[signer.public_key()]);
-        let wrappers = config.key_encryption_keys.iter().map(|key| Ok(Box::new(LocalKey::from_hex(key)?) as _));
-        let key_wrappers = KeyWrappers::new(wrappers.collect::<anyhow::Result<_>>()?)?;
         let git_app = config.github_app.as_ref().map(|app| anyhow::Ok(Box::new(Github::new(app)?) as Box<dyn GitApp>));
         let git_app = git_app.transpose()?;
         let bus = Bus::default();
@@ -88,7 +86,6 @@ impl Server {
             entropy,
             signer,
             keyring,
-            key_wrappers,
             unwrapped: Unwrapped::default(),
             ledger: ledger::Memory::default(),
             git_app,
@@ -113,6 +110,8 @@ impl Server {
         }
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));
         app.spawn("elevations", elevations::jobs::run(app.clone()));
+        app.spawn("rewrap", vault::jobs::run(app.clone()));
+        app.spawn("reseal", secrets::jobs::run(app.clone()));
         // Not ones that are dropped at the stop: they have a last word.
         tasks.spawn(jobs::run(app.clone(), registry()));
         tasks.spawn(ledger::jobs::run_refusals(app.clone()));

@@ -132,6 +132,14 @@ fn binaries() -> Binaries {
         .expect("tests need PostgreSQL 13 or newer in /usr/lib/postgresql: apt-get install postgresql")
 }
 
+/// Everything in the database behind `url`, as `pg_dump` writes it: to look for what must lie nowhere.
+pub fn dump(url: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "PostgreSQL's own program")]
+    let output = Command::new(binaries().dir.join("pg_dump")).arg(url).output().expect("pg_dump runs");
+    assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// The user the cluster runs as: PostgreSQL refuses root.
 struct Runner {
     switch_to: Option<(u32, u32)>,

@@ -2,6 +2,7 @@
 //!
 //! - [`TestDatabase`]: a real, private PostgreSQL database per test in milliseconds, cloned from a template that
 //!   is migrated once. No database is mocked anywhere in this repository.
+//! - [`dump`]: a database as text, to look for what must lie nowhere.
 //! - [`wait_until`], [`wait_for`]: tests never sleep for a guess; they wait for what they need, up to a limit.
 //! - [`Wire`]: a line between two programs that can be cut, delayed and restored.
 //! - [`redact`]: ids, tokens and times out of snapshots.
@@ -26,6 +27,7 @@ mod wait;
 mod wire;
 
 pub use browser::Browser;
+pub use cluster::dump;
 pub use database::TestDatabase;
 pub use dirs::{Slot, free_port, temp_dir};
 pub use judges::{node_judge, python_judge};

@@ -68,11 +68,24 @@ pub(crate) struct DrainArguments {
     pub(crate) drain_notice: u64,
 }
 
+/// Key-encryption keys in AWS KMS; credentials and region are found by AWS's own chain (`AWS_…`, profile, instance).
+#[derive(Debug, Args)]
+pub(crate) struct KmsArguments {
+    /// The key in AWS KMS that encrypts the keys of secrets from now on, by id or ARN; those in files still open theirs
+    #[arg(long, value_name = "KEY")]
+    pub(crate) aws_kms_key: Option<String>,
+    /// A key in AWS KMS that only opens what it encrypted before, until nothing is left
+    #[arg(long = "aws-kms-key-before", value_name = "KEY")]
+    pub(crate) aws_kms_keys_before: Vec<String>,
+}
+
 /// `envforged all`.
 #[derive(Debug, Args)]
 pub(crate) struct AllArguments {
     #[command(flatten)]
     pub(crate) place: BoxDirectory,
+    #[command(flatten)]
+    pub(crate) kms: KmsArguments,
     /// Where the server listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7080")]
     pub(crate) listen: SocketAddr,
@@ -234,6 +247,8 @@ pub(crate) struct ServerArguments {
     /// File with a key that encrypts the keys of secrets: 64 hexadecimal digits; the one in use first; else SECRET_KEY_BASE
     #[arg(long = "key-encryption-key-file", value_name = "FILE")]
     pub(crate) key_encryption_key_files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kms: KmsArguments,
     /// File with the key gateways show
     #[arg(long, value_name = "FILE")]
     pub(crate) gateway_key_file: PathBuf,

@@ -14,6 +14,7 @@ use envforge_core::ledger::{
 use envforge_core::secret::Secret;
 use envforge_core::token::Signer;
 use envforge_server::ledger::{self, Entry};
+use envforge_server::platform::keys::KeyWrappers;
 use envforge_server::{Server, ServerConfig, migrate, schema_fingerprint};
 use envforge_testkit::TestDatabase;
 use futures_util::future::try_join_all;
@@ -36,7 +37,8 @@ const VERIFIES: u64 = 1_000_000;
 /// From the first transaction until the last of its events is sealed.
 pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
     let database = TestDatabase::new(&schema_fingerprint(), async |owner, password| {
-        migrate(owner, &Secret::new(password.to_owned())).await
+        migrate(owner, &Secret::new(password.to_owned())).await?;
+        Ok(())
     })
     .await;
     let folder = tempfile::tempdir()?;
@@ -52,7 +54,7 @@ pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
         gateway_url_port: None,
         public_url: "http://localhost".to_owned(),
         signing_seed: Secret::new("11".repeat(32)),
-        key_encryption_keys: vec![Secret::new("22".repeat(32))],
+        key_wrappers: KeyWrappers::local(&[Secret::new("22".repeat(32))])?,
         gateway_key: Secret::new("33".repeat(32)),
         ledger_retention_days: None,
         open_orgs: false,

@@ -12,9 +12,11 @@ pub mod links;
 pub mod orgs;
 pub mod projects;
 pub mod runs;
+pub mod secrets;
 pub mod settings;
 pub mod terminal;
 pub mod usage;
+pub mod vault;
 pub mod workspaces;
 
 use envforge_core::refusal::Refusal;

@@ -15,6 +15,7 @@ pub(crate) mod org;
 pub(crate) mod project;
 pub(crate) mod root;
 pub(crate) mod run;
+pub(crate) mod secret;
 pub(crate) mod setting;
 pub(crate) mod sleep;
 pub(crate) mod status;

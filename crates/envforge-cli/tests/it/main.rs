@@ -11,6 +11,7 @@ mod links;
 mod orgs;
 mod root;
 mod runs;
+mod secrets;
 mod settings;
 mod support;
 mod up;

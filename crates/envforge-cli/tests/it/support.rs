@@ -318,6 +318,17 @@ pub(crate) fn run(server: &Server, args: &[&str]) -> String {
     finish(&mut command).text(server)
 }
 
+/// The same with a text on stdin.
+pub(crate) fn run_with_input(server: &Server, args: &[&str], input: &str) -> String {
+    let home = tempfile::tempdir().expect("a folder");
+    let file = home.path().join("input");
+    std::fs::write(&file, input).expect("written");
+    let mut command = envforge(home.path(), args);
+    command.env("ENVFORGE_SERVER", &server.url).env("ENVFORGE_KEY", "efk_test");
+    command.stdin(std::fs::File::open(&file).expect("there"));
+    finish(&mut command).text(server)
+}
+
 /// A workspace `fix-login` with a web and an api service in the given states.
 pub(crate) fn workspace(runtime: &str, generation: u64, web: &str, api: &str) -> Value {
     let readiness = match runtime {

@@ -197,6 +197,8 @@ impl<'a> Checker<'a, '_> {
                 | Source::ServicePublicUrl { service } => ["services", service],
                 Source::Resource { resource } => ["resources", resource.as_str()],
                 Source::Variable { name } => ["variables", name],
+                // Never beside another: it provides what nothing else does.
+                Source::Secret { name } => ["inputs", name.as_str()],
             };
             let all: Vec<String> = sources.iter().map(ToString::to_string).collect();
             self.report.add(
@@ -215,21 +217,23 @@ impl<'a> Checker<'a, '_> {
         for (name, service) in &wiring.services {
             let required = service.inputs.iter().filter(|(_, input)| input.requirement == Requirement::Required);
             for (input, wired) in required {
-                let Supply::Unsatisfied { fix, .. } = &wired.supply else { continue };
-                let resource = wiring::resource_giving(input);
-                let declared = resource.is_some_and(|kind| self.manifest.resources.contains_key(&kind));
-                if declared || self.report.is_full() {
-                    continue;
-                }
                 let known = providers.keys().map(String::as_str);
-                let fix = match hints::nearest(input, known.clone()) {
-                    _ if resource.is_some() => fix.clone(),
-                    Some(near) => format!("did you mean `{near}`? Provided in this file: {}", hints::list(known)),
-                    None => format!(
-                        "declare it under `variables`, or take what is provided in this file: {}",
-                        hints::list(known)
-                    ),
+                let fix = match &wired.supply {
+                    Supply::Unsatisfied { fix, .. } => fix.clone(),
+                    // A secret is set outside the file, so whether it is there can't be said here; but what is nearly
+                    // the name of something in the file is hardly meant to be one.
+                    Supply::Provided { source: Source::Secret { .. } } if wiring::resource_giving(input).is_none() => {
+                        let Some(near) = hints::nearest(input, known.clone()) else { continue };
+                        format!(
+                            "did you mean `{near}`? Provided in this file: {}. A secret needs a name further from these",
+                            hints::list(known)
+                        )
+                    }
+                    Supply::Provided { .. } => continue,
                 };
+                if self.report.is_full() {
+                    return;
+                }
                 self.report.add(
                     self.key_at(&["services", name, "inputs", input]),
                     "manifest.unsatisfied_input",

@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 
 use super::model::{EnvValue, Health, Manifest, Requirement, ResourceMode, RestartPolicy, Service};
 use super::scalar::duration;
-use super::wiring::{Port, ServiceWiring, Supply, Wiring};
+use super::wiring::{Port, ServiceWiring, Source, Supply, Wiring};
 
 /// A plain account of a manifest and its wiring, ending with a line break.
 pub fn explain(manifest: &Manifest, wiring: &Wiring) -> String {
@@ -124,7 +124,8 @@ fn starts(wiring: &ServiceWiring) -> String {
     }
     let resources: BTreeSet<String> = required()
         .filter_map(|input| match input.source() {
-            Some(super::wiring::Source::Resource { resource }) => Some(format!("{resource} is ready")),
+            Some(Source::Resource { resource }) => Some(format!("{resource} is ready")),
+            Some(Source::Secret { name }) => Some(format!("secret {name} is there")),
             _ => None,
         })
         .collect();

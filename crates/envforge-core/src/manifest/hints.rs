@@ -38,7 +38,10 @@ const FOREIGN: [(&str, &str); 29] = [
     ("image", "services run from the checkout with `command`; base images are not available in this version"),
     ("build", "services run from the checkout: build as part of `command`, or once in `hooks: { setup: … }`"),
     ("volumes", "the checkout and every file in it are kept: nothing has to be mounted"),
-    ("secrets", "secrets are not available in this version"),
+    (
+        "secrets",
+        "name a secret as an input of the service that needs it: `inputs: { stripe_key: required }` takes the secret `STRIPE_KEY`",
+    ),
     ("version", "remove it: the format has no version"),
 ];
 

@@ -8,6 +8,7 @@
 //! | `<service>_public_url` | the service's dev host | always: the label exists before anything runs |
 //! | `database_url`, `postgres_url`, `redis_url` | the resource | when it is provisioned |
 //! | a name under `variables` | the file | always |
+//! | any other name | the secret of that name in capitals | when the runtime has fetched it |
 //!
 //! A hyphen in a service's name is `_` in an input's. A service starts once everything it *requires* is known; what is
 //! optional never holds it back. So the only order between services is the one their unknown ports impose, and the only
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::model::{EnvValue, Manifest, Requirement, ResourceKind, ResourceMode};
+use crate::secret::{Secret, SecretName};
 
 /// Where the value of an input comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -50,6 +52,11 @@ pub enum Source {
     Variable {
         /// Its name under `variables`.
         name: String,
+    },
+    /// A secret that the org keeps.
+    Secret {
+        /// Its name.
+        name: SecretName,
     },
 }
 
@@ -157,11 +164,16 @@ impl InputValues {
         self.values.insert(Source::Resource { resource }, url.into());
     }
 
+    /// Records a secret that was fetched.
+    pub fn secret(&mut self, name: &SecretName, value: &Secret) {
+        self.values.insert(Source::Secret { name: name.clone() }, value.expose().to_owned());
+    }
+
     /// Forgets the port of a service that no longer listens.
     pub fn unbound(&mut self, service: &str) {
         self.values.retain(|source, _| match source {
             Source::ServiceUrl { service: bound } | Source::ServicePort { service: bound } => bound != service,
-            Source::ServicePublicUrl { .. } | Source::Resource { .. } | Source::Variable { .. } => true,
+            _ => true,
         });
     }
 
@@ -179,6 +191,7 @@ impl fmt::Display for Source {
             Self::ServicePublicUrl { service } => write!(formatter, "the dev host of service {service}"),
             Self::Resource { resource } => write!(formatter, "resource {resource}"),
             Self::Variable { name } => write!(formatter, "variable {name}"),
+            Self::Secret { name } => write!(formatter, "secret {name}"),
         }
     }
 }
@@ -290,6 +303,24 @@ impl Wiring {
         Ok(environment)
     }
 
+    /// The secrets a service declares, by the environment variable that is given each; a secret mapped onto no variable is
+    /// declared all the same, under no name.
+    pub fn secrets_of(&self, service: &str) -> BTreeMap<SecretName, Vec<&str>> {
+        let Some(wiring) = self.services.get(service) else { return BTreeMap::new() };
+        let secrets = wiring.inputs.iter().filter_map(|(input, wired)| match wired.source() {
+            Some(Source::Secret { name }) => Some((input, name.clone())),
+            _ => None,
+        });
+        let variables = |input: &String| {
+            let mapped = wiring.environment.iter();
+            mapped
+                .filter(|(_, value)| matches!(value, EnvValue::Input(from) if from == input))
+                .map(|(variable, _)| variable.as_str())
+                .collect()
+        };
+        secrets.map(|(input, name)| (name, variables(input))).collect()
+    }
+
     /// A circle of services that each wait for the next one's port, first name repeated at the end.
     pub fn cycle(&self) -> Option<Vec<String>> {
         self.cycles().into_iter().next()
@@ -345,7 +376,7 @@ impl Wiring {
     fn is_known(&self, source: &Source, satisfied: &BTreeSet<Source>) -> bool {
         match source {
             Source::Variable { .. } | Source::ServicePublicUrl { .. } => true,
-            Source::Resource { .. } => satisfied.contains(source),
+            Source::Resource { .. } | Source::Secret { .. } => satisfied.contains(source),
             Source::ServiceUrl { service } | Source::ServicePort { service } => {
                 // Either of the two says that the service is bound.
                 let service = service.clone();
@@ -367,7 +398,7 @@ impl Wiring {
             Source::Variable { name } => self.variables.get(name).cloned(),
             Source::ServiceUrl { service } => declared(service).map(service_url),
             Source::ServicePort { service } => declared(service).map(|port| port.to_string()),
-            Source::ServicePublicUrl { .. } | Source::Resource { .. } => None,
+            Source::ServicePublicUrl { .. } | Source::Resource { .. } | Source::Secret { .. } => None,
         }
     }
 }
@@ -383,7 +414,7 @@ impl Source {
     pub(super) fn awaited_service(&self) -> Option<&str> {
         match self {
             Self::ServiceUrl { service } | Self::ServicePort { service } => Some(service),
-            Self::ServicePublicUrl { .. } | Self::Resource { .. } | Self::Variable { .. } => None,
+            _ => None,
         }
     }
 }
@@ -426,19 +457,30 @@ fn supply(manifest: &Manifest, providers: &BTreeMap<String, Vec<Source>>, input:
     if let Some(source) = providers.get(input).and_then(|sources| sources.first()) {
         return Supply::Provided { source: source.clone() };
     }
-    if let Some(kind) = resource_giving(input)
-        && let Some(ResourceMode::CustomerCloud { secret }) = manifest.resources.get(&kind)
-    {
-        return Supply::Unsatisfied {
-            cause: format!("{kind} is in the customer's cloud and its address is in secret {secret}, which is not set"),
-            fix: format!("set the secret {secret}, or write `{kind}: branch_scoped`"),
-        };
+    let secret = |name: SecretName| Supply::Provided { source: Source::Secret { name } };
+    let unsatisfied = |cause: String, fix: String| Supply::Unsatisfied { cause, fix };
+    let Some(kind) = resource_giving(input) else {
+        return SecretName::of_input(input).map_or_else(
+            |error| {
+                let fix = format!("declare it under `variables`, or remove `{input}` from `inputs`");
+                unsatisfied(format!("no service, resource or variable provides {input}: {error}"), fix)
+            },
+            secret,
+        );
+    };
+    match manifest.resources.get(&kind) {
+        Some(ResourceMode::CustomerCloud { secret: name }) => name.parse().map_or_else(
+            |error| {
+                let cause = format!("{kind} is in the customer's cloud, and `{name}` is no secret: {error}");
+                unsatisfied(cause, format!("write `{}`", name.to_ascii_uppercase()))
+            },
+            secret,
+        ),
+        _ => unsatisfied(
+            format!("no service, resource or variable provides {input}"),
+            format!("write `{kind}: branch_scoped` under `resources`"),
+        ),
     }
-    let fix = resource_giving(input).map_or_else(
-        || format!("declare it under `variables`, or remove `{input}` from `inputs`"),
-        |kind| format!("write `{kind}: branch_scoped` under `resources`"),
-    );
-    Supply::Unsatisfied { cause: format!("no service, resource or variable provides {input}"), fix }
 }
 
 /// The port of every service: declared, or a suggestion no other service has.

@@ -101,6 +101,7 @@ async fn start(driver: &mut Driver, order: &StartRuntime) -> Result<(), Blocked>
     driver.refresh_context();
     if driver.layer.sandbox.is_some() {
         set_limits(driver, order);
+        driver.fetch_secrets_anew();
         if driver.is_active() && driver.runtime.reconciled {
             driver.begin_resources().await;
         }
@@ -127,6 +128,7 @@ async fn build(driver: &mut Driver, order: &StartRuntime, manifest: &Manifest) -
     driver.state.process_started = false;
     driver.runtime.reconciled = false;
     driver.hold(Held::Runtime, Arc::new(sandbox));
+    driver.fetch_secrets();
     tracing::debug!(workspace = %driver.place.workspace, services = manifest.services.len(), "runtime: its sandbox is there");
     Ok(())
 }

@@ -3,10 +3,11 @@
 //! A line is `2025-11-21T06:30:00.123Z stdout text`. Output is read as fast as it comes and written with one call a
 //! chunk, so a service waits for its log only as long as the kernel takes to copy it. A file that would pass its limit is moved
 //! aside first. A disk that is full costs lines, which are counted and owned up to in the file itself when there is room
-//! again; it never stops a service.
+//! again; it never stops a service. Secrets that were given to processes of the sandbox are marked out of it first
+//! ([`crate::redact`]).
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
@@ -17,6 +18,8 @@ use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+
+use crate::redact::{Redaction, Redactor};
 
 /// A longer line is split, so that one without an end can't fill memory.
 const LINE_MAX: usize = 16 * 1024;
@@ -55,12 +58,33 @@ struct Place {
     max_bytes: u64,
     keep: u8,
     dropped: Cell<u64>,
+    /// Name and value of the secrets that are somewhere in the sandbox, and what looks for them.
+    secrets: RefCell<BTreeSet<(String, String)>>,
+    redactor: RefCell<Rc<Redactor>>,
 }
 
 impl Logs {
     pub(super) fn new(dir: Option<OwnedFd>, max_bytes: u64, keep: u8) -> Self {
-        let place = Place { dir, max_bytes, keep, dropped: Cell::new(0) };
+        let place = Place {
+            dir,
+            max_bytes,
+            keep,
+            dropped: Cell::new(0),
+            secrets: RefCell::default(),
+            redactor: RefCell::default(),
+        };
         Self { place: Rc::new(place), open: RefCell::default() }
+    }
+
+    /// Marks these secrets out from now on: name and value. What was known stays known.
+    pub(super) fn know<'a>(&self, new: impl Iterator<Item = (&'a String, &'a String)>) {
+        let mut secrets = self.place.secrets.borrow_mut();
+        let before = secrets.len();
+        secrets.extend(new.map(|(name, value)| (name.clone(), value.clone())));
+        if secrets.len() > before {
+            let all = secrets.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            *self.place.redactor.borrow_mut() = Rc::new(Redactor::new(all));
+        }
     }
 
     /// Whether there is a place for them.
@@ -203,8 +227,17 @@ impl LogFile {
 pub(super) async fn capture(log: Rc<LogFile>, stream: Stream, mut from: pipe::Receiver) {
     let mut chunk = vec![0; CHUNK];
     let mut splitter = LineSplitter::default();
+    let mut redaction = Redaction::default();
+    let mut clean = Vec::new();
     loop {
         let count = from.read(&mut chunk).await.unwrap_or(0);
+        let redactor = Rc::clone(&log.place.redactor.borrow());
+        clean.clear();
+        if count == 0 {
+            redaction.finish(&redactor, &mut clean);
+        } else {
+            redaction.feed(&redactor, &chunk[..count], &mut clean);
+        }
         let stamp = stamp();
         let mut text = Vec::with_capacity(count * 2);
         let mut lines = 0;
@@ -212,10 +245,9 @@ pub(super) async fn capture(log: Rc<LogFile>, stream: Stream, mut from: pipe::Re
             put_line(&mut text, &stamp, stream.name(), line);
             lines += 1;
         };
+        splitter.feed(&clean, &mut put);
         if count == 0 {
             splitter.finish(&mut put);
-        } else {
-            splitter.feed(&chunk[..count], &mut put);
         }
         if lines > 0 {
             log.append(text, lines);

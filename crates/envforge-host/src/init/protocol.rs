@@ -101,6 +101,10 @@ pub struct Spawn {
     /// Added to the sandbox's own environment; a value here wins. Values may be secrets and are never printed.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Which variables of `env` hold secrets, and these secrets' names. Their values are marked out in every log of the
+    /// sandbox from now on: a neighbour may write them too.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
     /// Where it starts, as the sandbox sees it.
     pub cwd: PathBuf,
     /// The log its output goes to, named like a process; without one, output is discarded.
@@ -125,6 +129,7 @@ impl fmt::Debug for Spawn {
             .field("name", &self.name)
             .field("program", &self.program)
             .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("secrets", &self.secrets)
             .field("cwd", &self.cwd)
             .field("log", &self.log)
             .field("tty", &self.tty)
@@ -141,6 +146,7 @@ impl Spawn {
             name: name.to_owned(),
             program,
             env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             cwd: PathBuf::from("/workspace"),
             log: None,
             tty: None,

@@ -160,6 +160,7 @@ impl Driver {
             RuntimeEvent::Listening(listeners) => self.listening(listeners).await,
             RuntimeEvent::Probed(service, pid, result) => self.probed(&service, pid, result).await,
             RuntimeEvent::RedisReady(pid) => self.redis_ready(pid).await,
+            RuntimeEvent::Secrets(names, given) => self.secrets_given(names, given).await,
             RuntimeEvent::Checked(check, pid, result) => self.checked(&check, pid, result),
         }
     }
@@ -263,6 +264,7 @@ impl Driver {
             self.look_at_manifest();
             self.keep_shell().await;
         }
+        self.look_for_missing_secrets();
     }
 
     /// The workspace is not, or no longer, on this host.

@@ -8,7 +8,8 @@ use crate::trouble::Blocked;
 use envforge_api::host::HostCommand;
 use envforge_core::id::CommandId;
 use envforge_core::manifest::ResourceKind;
-use envforge_core::secret::Secret;
+use envforge_core::secret::{Secret, SecretName};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
 
 /// Something happened.
@@ -50,6 +51,8 @@ pub(crate) enum RuntimeEvent {
     Probed(String, i32, Result<(), String>),
     /// Redis answers.
     RedisReady(i32),
+    /// The server has said what there is of these secrets, or that it gives none.
+    Secrets(BTreeSet<SecretName>, Result<BTreeMap<SecretName, Secret>, Blocked>),
     /// A smoke check of a service passed or failed.
     Checked(String, i32, Result<(), String>),
 }

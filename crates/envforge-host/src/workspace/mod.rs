@@ -33,6 +33,7 @@ pub(crate) mod publish;
 pub(crate) mod readiness;
 pub(crate) mod registry;
 pub(crate) mod runtime;
+pub(crate) mod secrets;
 pub(crate) mod setup;
 mod take_up;
 pub(crate) mod view;

@@ -129,6 +129,7 @@ impl Driver {
     /// Asks nothing any more, until [`Driver::resume_probes`].
     pub(crate) fn drop_probes(&mut self) {
         self.runtime.ports_probe = None;
+        self.runtime.secrets.stop_asking();
         for unit in self.runtime.units.values_mut() {
             unit.probe = None;
         }
@@ -157,6 +158,7 @@ impl Driver {
             }
         }
         self.watch_redis();
+        self.fetch_secrets();
     }
 }
 

@@ -94,6 +94,9 @@ impl Driver {
         if let Some(hold) = self.setup_hold() {
             return Some(hold);
         }
+        if let Some(hold) = self.secrets_hold(service) {
+            return Some(hold);
+        }
         let wiring = self.runtime.wiring.as_ref()?;
         let satisfied = self.runtime.values(self.order()).sources();
         let missing = wiring.held_back_by(service, &satisfied);
@@ -140,7 +143,12 @@ impl Driver {
                     None => Hold::Waits(format!("waits for input {input}: service {service} does not listen yet")),
                 }
             }
-            Source::ServicePublicUrl { .. } | Source::Variable { .. } => {
+            Source::Secret { name } if self.runtime.secrets.is_missing(name) => Hold::Blocked(blocked(
+                "service.input_missing",
+                format!("it needs input {input}, and there is no secret {name} for this workspace"),
+                format!("`envforge secret set {name}`; the service then starts by itself"),
+            )),
+            Source::ServicePublicUrl { .. } | Source::Variable { .. } | Source::Secret { .. } => {
                 Hold::Waits(format!("waits for input {input}: {source}"))
             }
         }

@@ -9,6 +9,7 @@ use super::driver::Driver;
 use super::events::RuntimeEvent;
 use super::layers::Held;
 use super::probes::PortsProbe;
+use super::secrets::Secrets;
 use crate::init::protocol::{Exit, ProcessRecord, ProcessState, Program, SandboxState, Spawn};
 use crate::journal::{Intent, ServiceRecord};
 use crate::resources::Provision;
@@ -46,6 +47,7 @@ pub(crate) struct Runtime {
     pub(crate) redis: Option<RedisUnit>,
     pub(crate) checks: BTreeMap<String, CheckState>,
     pub(crate) wiring: Option<Wiring>,
+    pub(crate) secrets: Secrets,
     /// What keeps the runtime as a whole from running.
     pub(crate) trouble: Option<Blocked>,
     /// An operation ends it.
@@ -133,6 +135,9 @@ impl Runtime {
         for (service, origin) in order.map(|order| &order.public_urls).into_iter().flatten() {
             values.public_url(service, origin.clone());
         }
+        for (name, value) in self.secrets.given() {
+            values.secret(name, value);
+        }
         values
     }
 
@@ -205,6 +210,7 @@ impl Driver {
             .ready_to_start(&satisfied)
             .into_iter()
             .filter(|name| self.runtime.units.get(*name).is_some_and(|unit| *unit.supervisor.state() == State::Waiting))
+            .filter(|name| self.secrets_hold(name).is_none())
             .map(str::to_owned)
             .collect();
         for name in possible {
@@ -228,6 +234,10 @@ impl Driver {
     async fn start_service(&mut self, name: &str) {
         if self.runtime.units.get(name).is_none_or(|unit| unit.ending) {
             // Started when the earlier process is gone.
+            return;
+        }
+        if self.secrets_hold(name).is_some() {
+            // Started when its secrets are there: an earlier daemon had them.
             return;
         }
         let log = Cursor::end(&self.place.logs(), name);
@@ -259,6 +269,9 @@ impl Driver {
         let process = format!("{SERVICE}{name}");
         let mut spawn = Spawn::new(&process, Program::Shell(unit.declared.command.clone()));
         spawn.env.clone_from(&environment);
+        for (secret, variables) in wiring.secrets_of(name) {
+            spawn.secrets.extend(variables.into_iter().map(|variable| (variable.to_owned(), secret.to_string())));
+        }
         spawn.cwd = directory(&unit.declared);
         spawn.log = Some(name.to_owned());
         spawn.whole_tree = true;
@@ -327,6 +340,18 @@ impl Driver {
         self.settle().await;
     }
 
+    /// Starts the services that should run and were held back by something that is there now.
+    pub(super) async fn start_held_services(&mut self) {
+        let held = |unit: &Unit| unit.pid.is_none() && !unit.ending && unit.supervisor.wants_process();
+        let names: Vec<String> =
+            self.runtime.units.iter().filter(|(_, unit)| held(unit)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if self.is_active() {
+                self.start_service(&name).await;
+            }
+        }
+    }
+
     /// A process in the runtime ended.
     pub(crate) async fn runtime_exited(&mut self, name: &str, pid: i32, exit: Exit) {
         if let Some(service) = name.strip_prefix(SERVICE) {
@@ -372,6 +397,7 @@ impl Driver {
         for name in names {
             self.reconcile_service(&name, record(&format!("{SERVICE}{name}"))).await;
         }
+        self.fetch_secrets();
         self.reconcile_jobs(known);
         self.reconcile_redis(record(crate::resources::redis::PROCESS));
         self.runtime.reconciled = true;

@@ -1,4 +1,4 @@
-//! `/internal/host/…`, on the internal socket only: registration and the stream itself.
+//! `/internal/host/…`, on the internal socket only: registration, secrets, and the stream itself.
 
 use super::ops;
 use crate::app::App;
@@ -17,8 +17,8 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use envforge_api::host::{
-    AskGitCredential, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH, GitCredential, REGISTER_PATH, Register,
-    Registered, Report, STREAM_PATH, ToHost,
+    AskGitCredential, AskSecrets, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH, GitCredential, GivenSecrets,
+    REGISTER_PATH, Register, Registered, Report, SECRETS_PATH, STREAM_PATH, ToHost,
 };
 use envforge_core::id::{CommandId, HostId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -40,6 +40,7 @@ const CLAIMS_MAX: usize = 20;
 pub(crate) fn routes() -> axum::Router<App> {
     axum::Router::new()
         .route(REGISTER_PATH, post(register))
+        .route(SECRETS_PATH, post(secrets))
         .route(STREAM_PATH, get(stream))
         .route(GIT_CREDENTIAL_PATH, post(git_credential))
         .route(GIT_REJECTED_PATH, post(git_rejected))
@@ -82,6 +83,14 @@ async fn git_rejected(
     Json(body): Json<AskGitCredential>,
 ) -> Answer<Json<()>> {
     Ok(Json(git::ops::rejected(&app, host, scope, &body).await?))
+}
+
+async fn secrets(
+    KnownHost(host, scope): KnownHost,
+    State(app): State<App>,
+    Json(asked): Json<AskSecrets>,
+) -> Answer<Json<GivenSecrets>> {
+    Ok(Json(ops::secrets(&app, host, scope, &asked).await?))
 }
 
 async fn stream(KnownHost(host, scope): KnownHost, State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {

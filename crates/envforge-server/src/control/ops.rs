@@ -7,9 +7,14 @@ use crate::platform::db::OrgScope;
 use crate::platform::fault::Answer;
 use crate::runs;
 use crate::runtimes;
+use crate::secrets;
 use crate::workspaces;
-use envforge_api::host::{HostCommand, HostPass, Machine, Order, Outcome, Pulse, Report, ToHost, UplinkAddress};
+use envforge_api::host::{
+    AskSecrets, GivenSecrets, HostCommand, HostPass, Machine, Order, Outcome, Pulse, Report, ToHost, UplinkAddress,
+};
 use envforge_core::id::{CommandId, HostId, WorkspaceId};
+use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::runtime::RuntimeIntent;
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -115,6 +120,28 @@ pub async fn claimed(app: &App, host: HostId, scope: OrgScope, workspace: Worksp
         .details(json!({ "workspace": workspace }));
     ledger::record(app, &mut tx, entry).await?;
     tx.commit().await
+}
+
+/// A host asks for the secrets of services that it is about to start.
+pub async fn secrets(app: &App, host: HostId, scope: OrgScope, asked: &AskSecrets) -> Answer<GivenSecrets> {
+    let mut tx = app.db.begin(scope).await?;
+    let row = workspaces::store::lock(&mut tx, asked.workspace).await?;
+    // Another org's workspace is none here.
+    let Some(row) = row.filter(|row| row.host == host) else {
+        secrets::ops::refused(app, &mut tx, host, asked.workspace).await?;
+        tx.commit().await?;
+        tracing::warn!(%host, workspace = %asked.workspace, "a host asked for secrets of a workspace that is not its own");
+        let message = "this workspace is not on this host";
+        return Err(Refusal::new(RefusalKind::Forbidden, "secret.not_on_host", message).into());
+    };
+    let wanted = row.runtime.intent == RuntimeIntent::Awake && !row.deleting;
+    if !wanted || row.runtime.generation != asked.generation {
+        let message = "this is not what the workspace is to do any more";
+        return Err(Refusal::conflict("secret.stale", message).retry_after(1).into());
+    }
+    let given = secrets::ops::give(app, &mut tx, host, asked).await?;
+    tx.commit().await?;
+    Ok(given)
 }
 
 /// A heartbeat came.

@@ -60,6 +60,8 @@ pub enum Nudge {
         /// Whose.
         org: Option<OrgId>,
     },
+    /// A data key was retired: what lies under it is to be sealed anew.
+    DataKeys,
     /// Anything may have been missed.
     Resync,
 }

@@ -1,5 +1,6 @@
 //! What a server is told when it starts. `envforged` fills it from flags, files and environment.
 
+use super::keys::KeyWrappers;
 use envforge_core::job::Queue;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
@@ -31,8 +32,8 @@ pub struct ServerConfig {
     pub public_url: String,
     /// 32 bytes in hexadecimal: the seed of the signing key.
     pub signing_seed: Secret,
-    /// Key-encryption keys, each 64 hexadecimal digits: the one in use first, then older ones that still open values.
-    pub key_encryption_keys: Vec<Secret>,
+    /// Key-encryption keys: the one in use first, then older ones that still open values.
+    pub key_wrappers: KeyWrappers,
     /// What gateways show.
     pub gateway_key: Secret,
     /// Days after which ledger events are pruned, at least 30; for ever when absent.

@@ -160,6 +160,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "operating", include_str!("../../migrations/0009_operating.sql")),
     (10, "elevations", include_str!("../../migrations/0010_elevations.sql")),
     (12, "orgs", include_str!("../../migrations/0012_orgs.sql")),
+    (13, "secrets", include_str!("../../migrations/0013_secrets.sql")),
     (14, "git_credentials", include_str!("../../migrations/0014_git_credentials.sql")),
     (15, "settings", include_str!("../../migrations/0015_settings.sql")),
 ];

@@ -1,9 +1,10 @@
 //! Key-encryption keys: what wraps the data keys of [`crate::vault`], and lives outside the database.
 //!
 //! The first is in use, the others still open what they wrapped once; so a key is changed by putting a new one before
-//! it, wrapping anew, and taking the old one away.
+//! it, letting the server wrap anew ([`crate::vault::jobs`]), and taking the old one away.
 
 use anyhow::Context as _;
+use envforge_api::keys::{KeyError, KeyWrapper};
 use envforge_core::clock::Entropy;
 use envforge_core::envelope::{DataKey, EnvelopeError};
 use envforge_core::secret::Secret;
@@ -11,21 +12,6 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use uuid::Uuid;
 use zeroize::Zeroizing;
-
-/// Wraps data keys.
-pub trait KeyWrapper: Send + Sync {
-    /// The stable name of the key, as stored beside what it wrapped.
-    fn name(&self) -> &str;
-    /// Wraps a data key for one place.
-    fn wrap<'a>(
-        &'a self,
-        key: &'a DataKey,
-        context: &'a str,
-        entropy: &'a dyn Entropy,
-    ) -> BoxFuture<'a, anyhow::Result<Vec<u8>>>;
-    /// Unwraps what [`wrap`](Self::wrap) made for this place.
-    fn unwrap<'a>(&'a self, id: Uuid, wrapped: &'a [u8], context: &'a str) -> BoxFuture<'a, anyhow::Result<DataKey>>;
-}
 
 /// The key-encryption keys of the installation, the one in use first.
 #[derive(Clone)]
@@ -47,6 +33,17 @@ impl KeyWrappers {
     /// The one that wraps new keys.
     pub fn in_use(&self) -> &dyn KeyWrapper {
         &*self.0[0]
+    }
+
+    /// From keys of 64 hexadecimal digits each, the one in use first.
+    pub fn local(keys: &[Secret]) -> anyhow::Result<Self> {
+        let wrappers = keys.iter().map(|key| Ok(Box::new(LocalKey::from_hex(key)?) as Box<dyn KeyWrapper>));
+        Self::new(wrappers.collect::<anyhow::Result<_>>()?)
+    }
+
+    /// Their names, the one in use first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|wrapper| wrapper.name())
     }
 
     /// The one of this name.
@@ -87,11 +84,11 @@ impl KeyWrapper for LocalKey {
         key: &'a DataKey,
         context: &'a str,
         entropy: &'a dyn Entropy,
-    ) -> BoxFuture<'a, anyhow::Result<Vec<u8>>> {
+    ) -> BoxFuture<'a, Result<Vec<u8>, KeyError>> {
         Box::pin(async move { Ok(self.key.seal(context, key.expose(), entropy)) })
     }
 
-    fn unwrap<'a>(&'a self, id: Uuid, wrapped: &'a [u8], context: &'a str) -> BoxFuture<'a, anyhow::Result<DataKey>> {
+    fn unwrap<'a>(&'a self, id: Uuid, wrapped: &'a [u8], context: &'a str) -> BoxFuture<'a, Result<DataKey, KeyError>> {
         Box::pin(async move {
             let bytes = self.key.open(context, wrapped)?;
             let bytes = bytes.as_slice().try_into().map_err(|_| EnvelopeError::Malformed)?;

@@ -249,6 +249,19 @@ fn place(name: &str, version: u64) -> String {
     format!("setting/{name}/{version}")
 }
 
+/// Seals some versions anew that lie under a retired data key, of this transaction's org or of the installation; how many
+/// there were.
+pub async fn reseal(app: &App, tx: &mut Tx, most: i64) -> Answer<usize> {
+    let found = store::to_reseal(tx, most).await?;
+    for version in &found {
+        let place = place(&version.name, version.number);
+        let value = vault::ops::open(app, tx, &place, &version.sealed).await?;
+        let sealed = vault::ops::seal(app, tx, &place, &value).await?;
+        store::reseal(tx, version, &sealed).await?;
+    }
+    Ok(found.len())
+}
+
 async fn open(app: &App, tx: &mut Tx, setting: &Setting, version: &Version) -> Answer<Values> {
     let text = vault::ops::open(app, tx, &place(&version.name, version.number), &version.sealed).await?;
     Values::from_text(setting.definition, &text)

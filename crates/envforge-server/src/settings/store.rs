@@ -87,3 +87,30 @@ pub(crate) async fn insert(tx: &mut Tx, id: SettingVersionId, version: &Version)
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Some versions sealed under a retired data key, locked; what somebody else is at is left out. A sealed value carries its
+/// key's id behind its first byte.
+pub(crate) async fn to_reseal(tx: &mut Tx, most: i64) -> Answer<Vec<Version>> {
+    let rows = sqlx::query(
+        "SELECT v.* FROM setting_versions v JOIN data_keys k ON k.org_id IS NOT DISTINCT FROM v.org_id AND k.retired_at IS NULL \
+         WHERE v.org_id IS NOT DISTINCT FROM current_org() AND substring(v.sealed FROM 2 FOR 16) <> uuid_send(k.id) \
+         ORDER BY v.id LIMIT $1 FOR UPDATE OF v SKIP LOCKED",
+    )
+    .bind(most)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Puts the same value under another key.
+pub(crate) async fn reseal(tx: &mut Tx, version: &Version, sealed: &[u8]) -> Answer<()> {
+    sqlx::query(
+        "UPDATE setting_versions SET sealed = $3 WHERE org_id IS NOT DISTINCT FROM current_org() AND name = $1 AND version = $2",
+    )
+    .bind(&version.name)
+    .bind(version.number.cast_signed())
+    .bind(sealed)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

@@ -9,6 +9,7 @@ use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
 use crate::projects;
+use crate::secrets;
 use envforge_api::host::{ManifestReport, Order, PrepareShell, Trouble, WorkspaceNames};
 use envforge_api::http::projects::Project;
 use envforge_api::http::workspaces::{CreateWorkspace, DevHost, RuntimeView, Workspace, Workspaces};
@@ -365,6 +366,7 @@ pub async fn deleted(app: &App, tx: &mut Tx, id: WorkspaceId) -> Answer<()> {
     if store::finish_deletion(tx, id, app.now()).await?
         && let Some(org) = tx.org()
     {
+        secrets::ops::workspace_deleted(app, tx, id).await?;
         ledger::record(app, tx, Entry::new("system:host", "workspace.deleted", id, "destroyed on its host")).await?;
         tx.nudge(Nudge::Workspace { org, workspace: id });
     }

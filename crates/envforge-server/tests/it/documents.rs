@@ -17,7 +17,9 @@ fn openapi_is_as_checked_in() {
 fn the_host_protocol_is_as_checked_in() {
     let down = schemars::schema_for!(envforge_api::host::ToHost);
     let up = schemars::schema_for!(envforge_api::host::FromHost);
-    let document = serde_json::json!({ "server to host": down, "host to server": up });
+    let ask = schemars::schema_for!(envforge_api::host::AskSecrets);
+    let given = schemars::schema_for!(envforge_api::host::GivenSecrets);
+    let document = serde_json::json!({ "server to host": down, "host to server": up, "host asks for secrets": ask, "secrets given": given });
     expect_file!["../../../../docs/reference/host-protocol.schema.json"].assert_eq(&pretty(&document));
 }
 

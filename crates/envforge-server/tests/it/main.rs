@@ -20,6 +20,7 @@ mod presence;
 mod queues;
 mod project_access;
 mod runtimes;
+mod secrets;
 mod settings;
 mod support;
 mod tenancy;

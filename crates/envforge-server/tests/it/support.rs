@@ -19,6 +19,7 @@ use envforge_core::runtime::ObservedPhase;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
 use envforge_server::platform::db::OrgScope;
+use envforge_server::platform::keys::KeyWrappers;
 use envforge_server::{Bootstrap, RunningServer, Server, ServerConfig, migrate, schema_fingerprint};
 use envforge_testkit::TestDatabase;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -92,7 +93,7 @@ impl TestServer {
             gateway_url_port: Some(7081),
             public_url: "http://127.0.0.1:7080".to_owned(),
             signing_seed: Secret::new("11".repeat(32)),
-            key_encryption_keys: vec![Secret::new("22".repeat(32))],
+            key_wrappers: KeyWrappers::local(&[Secret::new("22".repeat(32))]).unwrap(),
             gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
             ledger_retention_days: None,
             open_orgs: false,
@@ -147,6 +148,12 @@ impl TestServer {
         config.internal_socket = self.path("another.sock");
         config.uplink_path = self.path("another-uplink.sock");
         Server::start_with(config, clock, Arc::new(SystemEntropy), cancel).await.unwrap()
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut ServerConfig)) {
+        change(&mut self.config);
+        self.restart().await;
     }
 
     /// Starts it again as an installation where everybody may make an org.

@@ -81,6 +81,8 @@ async fn something_of_everything(server: &TestServer) {
         .await
         .unwrap();
     tx.commit().await.unwrap();
+    let secret = json!({ "name": "KEY", "value": "value" });
+    let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/secrets", &secret).await.unwrap();
     wait_until("the visit is sealed", async || {
         let visits: LedgerEvents = server.owner.get("/v1/orgs/acme/ledger?verb=link.visited").await.unwrap();
         visits.events.first().is_some_and(|visit| visit.seal.is_some())

@@ -1,11 +1,14 @@
 //! The control plane: decides, remembers, bills. Runs unprivileged, and knows the database only as `envforge_app`.
 
 use crate::advice::advised;
-use crate::args::{GITHUB, GithubArguments, ServerArguments};
+use crate::args::{GITHUB, GithubArguments, KmsArguments, ServerArguments};
 use crate::{operator, private};
 use anyhow::Context as _;
+use envforge_api::keys::KeyWrapper;
+use envforge_aws::KmsKey;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
+use envforge_server::platform::keys::{KeyWrappers, LocalKey};
 use envforge_server::schema::SchemaError;
 use envforge_server::{Bootstrap, GithubApp, Server, ServerConfig};
 use rustix::fs::Mode;
@@ -18,9 +21,9 @@ pub(crate) fn run(arguments: &ServerArguments) -> anyhow::Result<ExitCode> {
     // gateway is in that one.
     rustix::process::umask(Mode::RWXO);
     super::use_open_files_limit();
-    let config = configuration(arguments)?;
-    let notice = config.drain_notice;
+    let notice = Duration::from_secs(arguments.drain.drain_notice);
     super::run("server", &arguments.supervised, notice, async |token| {
+        let config = configuration(arguments, key_wrappers(arguments).await?)?;
         let running = Server::start(config, token).await.map_err(explain).context("the server did not start")?;
         let _operator = operator::listen(arguments.operator.metrics_listen.as_ref(), running.app().clone())?;
         tracing::info!(address = %running.local_addr, "server: listening");
@@ -37,7 +40,7 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn configuration(arguments: &ServerArguments) -> anyhow::Result<ServerConfig> {
+fn configuration(arguments: &ServerArguments, key_wrappers: KeyWrappers) -> anyhow::Result<ServerConfig> {
     let bootstrap = match (&arguments.bootstrap_org, &arguments.owner_key_file, &arguments.host_token_file) {
         (Some(org), Some(owner), Some(host)) => {
             Some(Bootstrap { org: org.clone(), owner_key_file: owner.clone(), host_token_file: host.clone() })
@@ -55,7 +58,7 @@ fn configuration(arguments: &ServerArguments) -> anyhow::Result<ServerConfig> {
         gateway_url_port: arguments.gateway_port,
         public_url: arguments.public_url.clone(),
         signing_seed: private::read(&arguments.signing_seed_file)?,
-        key_encryption_keys: key_encryption_keys(&arguments.key_encryption_key_files)?,
+        key_wrappers,
         gateway_key: private::read(&arguments.gateway_key_file)?,
         ledger_retention_days: arguments.ledger.ledger_retention_days,
         open_orgs: arguments.open_orgs,
@@ -77,17 +80,33 @@ fn github_app(arguments: &GithubArguments) -> anyhow::Result<Option<GithubApp>> 
     Ok(Some(GithubApp { app_id: app_id.clone(), private_key: private::read(file)?, url, api_url }))
 }
 
+/// The key-encryption keys, the one in use first: of KMS, if there is one.
+async fn key_wrappers(arguments: &ServerArguments) -> anyhow::Result<KeyWrappers> {
+    let KmsArguments { aws_kms_key, aws_kms_keys_before } = &arguments.kms;
+    let mut wrappers: Vec<Box<dyn KeyWrapper>> = Vec::new();
+    if let Some(key) = aws_kms_key {
+        wrappers.push(Box::new(KmsKey::connect(key).await?));
+    }
+    for key in key_encryption_keys(&arguments.key_encryption_key_files, aws_kms_key.is_none())? {
+        wrappers.push(Box::new(LocalKey::from_hex(&key)?));
+    }
+    for key in aws_kms_keys_before {
+        wrappers.push(Box::new(KmsKey::connect(key).await?));
+    }
+    KeyWrappers::new(wrappers)
+}
+
 /// The keys in the files, else those in `SECRET_KEY_BASE`, each on a line; the one in use first.
-fn key_encryption_keys(files: &[std::path::PathBuf]) -> anyhow::Result<Vec<Secret>> {
+fn key_encryption_keys(files: &[std::path::PathBuf], needed: bool) -> anyhow::Result<Vec<Secret>> {
     if !files.is_empty() {
         return files.iter().map(|file| private::read(file)).collect();
     }
     let given = std::env::var("SECRET_KEY_BASE").unwrap_or_default();
     let keys: Vec<Secret> = given.split_whitespace().map(|key| Secret::new(key.to_owned())).collect();
-    if keys.is_empty() {
+    if keys.is_empty() && needed {
         return Err(crate::advice::advised(
             "no key-encryption key was given",
-            "give --key-encryption-key-file, or set SECRET_KEY_BASE to 64 hexadecimal digits (`openssl rand -hex 32`)",
+            "give --key-encryption-key-file or --aws-kms-key, or set SECRET_KEY_BASE to 64 hexadecimal digits (`openssl rand -hex 32`)",
         ));
     }
     Ok(keys)

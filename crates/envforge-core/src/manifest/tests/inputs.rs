@@ -88,19 +88,45 @@ variables: { level: 1.0 }",
 
 // proves RUN-6
 #[test]
-fn a_resource_in_the_customers_cloud_is_unsatisfied_with_its_cause() {
+fn a_resource_in_the_customers_cloud_is_a_secret() {
     let wiring = wired(
         "services: { web: { command: a, inputs: { database_url: required } } }
 resources: { postgres: { mode: customer_cloud, secret: PROD_DB } }",
     );
     assert!(wiring.ready_to_start(&BTreeSet::from([Source::Resource { resource: ResourceKind::Postgres }])).is_empty());
-    expect![[r#"
-        Unsatisfied {
-            cause: "postgres is in the customer's cloud and its address is in secret PROD_DB, which is not set",
-            fix: "set the secret PROD_DB, or write `postgres: branch_scoped`",
-        }
-    "#]]
-    .assert_debug_eq(&wiring.services["web"].inputs["database_url"].supply);
+    let source = Source::Secret { name: "PROD_DB".parse().expect("a name") };
+    assert_eq!(wiring.services["web"].inputs["database_url"].source(), Some(&source));
+    assert_eq!(wiring.ready_to_start(&BTreeSet::from([source])), ["web"]);
+}
+
+// proves ORG-5
+// proves REPO-4
+#[test]
+fn what_nothing_provides_is_a_secret_of_that_name() {
+    let wiring = wired(
+        "services:
+          web:
+            command: a
+            inputs: { stripe_key: required, sentry_dsn: optional }
+            environment: { STRIPE: input.stripe_key, ALSO: input.stripe_key, DSN: input.sentry_dsn }
+          api: { command: b, inputs: { stripe_key: optional } }",
+    );
+    let name: crate::secret::SecretName = "STRIPE_KEY".parse().expect("a name");
+    let declared = wiring.secrets_of("web");
+    assert_eq!(declared[&name], ["ALSO", "STRIPE"]);
+    assert_eq!(
+        declared.keys().map(crate::secret::SecretName::as_str).collect::<Vec<_>>(),
+        ["SENTRY_DSN", "STRIPE_KEY"]
+    );
+    assert_eq!(wiring.secrets_of("api").len(), 1, "declared, and mapped onto nothing");
+    let mut values = InputValues::default();
+    assert_eq!(wiring.ready_to_start(&values.sources()), ["api"]);
+    values.secret(&name, &"sk_live".to_owned().into());
+    assert_eq!(wiring.ready_to_start(&values.sources()), ["api", "web"]);
+    let environment = wiring.resolve("web", &values).expect("what is required is known");
+    assert_eq!(environment["STRIPE"], "sk_live");
+    assert!(!environment.contains_key("DSN"));
+    assert!(!wiring.resolve("api", &values).expect("all is optional").contains_key("STRIPE_KEY"));
 }
 
 // proves REPO-3

@@ -169,11 +169,11 @@ fn every_key_is_read() {
           runs       cargo run
           port       found when it listens; it is told PORT=4000
           routes     /api
-          input      database_url: missing, postgres is in the customer's cloud and its address is in secret DATABASE_URL, which is not set
+          input      database_url: secret DATABASE_URL
           input      redis_url: resource redis
           also sets  API_URL, DEBUG, EMPTY, VERSION
           healthy    when its port accepts a connection
-          starts     not before its missing input is provided
+          starts     when redis is ready and secret DATABASE_URL is there
 
         service mail-worker
           runs       npm ci …
@@ -208,7 +208,8 @@ fn every_key_is_read() {
         shell
           tools      ripgrep, node@22
           setup      npm ci
-    "#]].assert_eq(&explain(&manifest, &Wiring::new(&manifest)));
+    "#]]
+    .assert_eq(&explain(&manifest, &Wiring::new(&manifest)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::manifest::diagnostic::lines;
 use crate::manifest::{
     EnvValue, FILE_NAME, Health, InputValues, Manifest, Port, Requirement, ResourceKind, ResourceMode, RestartPolicy,
-    Service, Wiring, explain, parse,
+    Service, Source, Wiring, explain, parse,
 };
 
 /// Text as YAML takes it whatever is in it: JSON's quoting is valid double quoting.
@@ -142,14 +142,16 @@ fn manifest() -> impl Strategy<Value = Manifest> {
     )
 }
 
-/// The same, with everything optional that nothing provides, and no circles.
+/// The same, with everything optional that nothing in it provides, and no circles.
 fn sound(mut manifest: Manifest) -> Manifest {
     loop {
         let wiring = Wiring::new(&manifest);
         let mut changed = false;
         for (name, service) in &mut manifest.services {
             for (input, requirement) in &mut service.inputs {
-                if *requirement == Requirement::Required && wiring.services[name].inputs[input].source().is_none() {
+                let source = wiring.services[name].inputs[input].source();
+                let is_missing = matches!(source, None | Some(Source::Secret { .. }));
+                if *requirement == Requirement::Required && is_missing {
                     *requirement = Requirement::Optional;
                     changed = true;
                 }

@@ -61,13 +61,7 @@ services:
               |
             4 |     inputs: { api_urll: required, stripe_key: required, database_url: required, sentry_dsn: optional…
               |               ^^^^^^^^
-              hint: did you mean `api_url`? Provided in this file: `api_port`, `api_public_url`, `api_url`, `web_port`, `web_public_url`, `web_url` [manifest.unsatisfied_input]
-
-            envforge.yml:4:35: service `web` requires input `stripe_key`, and nothing provides it
-              |
-            4 |     inputs: { api_urll: required, stripe_key: required, database_url: required, sentry_dsn: optional…
-              |                                   ^^^^^^^^^^
-              hint: declare it under `variables`, or take what is provided in this file: `api_port`, `api_public_url`, `api_url`, `web_port`, `web_public_url`, `web_url` [manifest.unsatisfied_input]
+              hint: did you mean `api_url`? Provided in this file: `api_port`, `api_public_url`, `api_url`, `web_port`, `web_public_url`, `web_url`. A secret needs a name further from these [manifest.unsatisfied_input]
 
             envforge.yml:4:57: service `web` requires input `database_url`, and nothing provides it
               |

@@ -10,6 +10,7 @@ mod jobs;
 mod machine;
 mod resources;
 mod restarts;
+mod secrets;
 mod runtime;
 mod server;
 mod services;

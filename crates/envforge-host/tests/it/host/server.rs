@@ -3,13 +3,15 @@
 use crate::support::{LIMIT, wait_until};
 use envforge_api::ambient::{SystemClock, SystemEntropy};
 use envforge_api::host::{
-    AskGitCredential, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH, HostCommand, HostPass, Order, Outcome, Report,
-    ToHost, UplinkAddress,
+    AskGitCredential, AskSecrets, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH, GivenSecrets, HostCommand,
+    HostPass, Order, Outcome, Report, SECRETS_PATH, ToHost, UplinkAddress,
 };
+use envforge_api::sensitive::Sensitive;
 use envforge_api::uplink::{Open, OpenError, Uplinks};
 use envforge_core::clock::{Clock as _, Entropy as _};
 use envforge_core::id::{CommandId, HostId, OrgId, WorkspaceId};
 use envforge_core::refusal::Refusal;
+use envforge_core::secret::{Secret, SecretName};
 use envforge_core::ticket::{TicketClaims, TicketKind};
 use envforge_core::token::{Keyring, Signer};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -44,6 +46,8 @@ struct Inner {
     git_credentials: BTreeMap<WorkspaceId, String>,
     git_asked: Vec<AskGitCredential>,
     git_rejected: u32,
+    secrets: BTreeMap<SecretName, Sensitive>,
+    asked: Vec<AskSecrets>,
 }
 
 /// The server.
@@ -121,12 +125,28 @@ impl Server {
         self.lock().line = None;
     }
 
+    /// Keeps a secret from now on.
+    pub(crate) fn keep_secret(&self, name: &str, value: &str) {
+        let value = Sensitive(Secret::new(value.to_owned()));
+        self.lock().secrets.insert(name.parse().expect("a name"), value);
+    }
+
+    /// Every request for secrets so far.
+    pub(crate) fn asked(&self) -> Vec<AskSecrets> {
+        self.lock().asked.clone()
+    }
+
     pub(crate) fn hellos(&self) -> u32 {
         self.lock().hellos
     }
 
     pub(crate) fn hello(&self) -> String {
         self.lock().heard.iter().find(|text| text.contains("\"hello\"")).cloned().unwrap_or_default()
+    }
+
+    /// Everything the host said.
+    pub(crate) fn heard(&self) -> String {
+        self.lock().heard.concat()
     }
 
     pub(crate) fn pulses(&self) -> Vec<envforge_api::host::Pulse> {
@@ -322,6 +342,16 @@ async fn call(mut stream: UnixStream, org: OrgId, host: HostId, shared: &Mutex<I
     let answer = if text.starts_with(&format!("POST {GIT_REJECTED_PATH} ")) {
         shared.lock().unwrap_or_else(PoisonError::into_inner).git_rejected += 1;
         Ok("null".to_owned())
+    } else if text.starts_with(&format!("POST {SECRETS_PATH} ")) {
+        assert!(text.contains("efhk_test"), "a host shows its key");
+        let (_, body) = text.split_once("\r\n\r\n").expect("a body");
+        let ask: AskSecrets = serde_json::from_str(body).expect("the host speaks the protocol");
+        let mut inner = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = |name: &SecretName| ask.services.values().any(|declared| declared.contains(name));
+        let secrets = inner.secrets.iter().filter(|(name, _)| wanted(name));
+        let given = GivenSecrets { secrets: secrets.map(|(name, value)| (name.clone(), value.clone())).collect() };
+        inner.asked.push(ask);
+        Ok(serde_json::to_string(&given).expect("json"))
     } else if text.starts_with(&format!("POST {GIT_CREDENTIAL_PATH} ")) {
         let body = text.split_once("\r\n\r\n").expect("a body").1;
         let ask: AskGitCredential = serde_json::from_str(body).expect("the host speaks the protocol");

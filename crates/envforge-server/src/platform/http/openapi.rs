@@ -5,7 +5,7 @@
 use crate::app::App;
 use crate::{
     accounts, elevations, git, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs, runtimes,
-    settings, streams, system, usage, workspaces,
+    secrets, settings, streams, system, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -35,6 +35,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(git::http::routes())
         .merge(hosts::http::routes())
         .merge(projects::http::routes())
+        .merge(secrets::http::routes())
         .merge(workspaces::http::routes())
         .merge(runtimes::http::routes())
         .merge(usage::http::routes())
@@ -44,6 +45,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(streams::http::routes())
         .merge(ledger::http::routes())
         .merge(queues::http::routes())
+        .merge(vault::http::routes())
 }
 
 /// The document.

@@ -25,7 +25,8 @@ const PLAIN: [&str; 9] = [
     "ENVFORGE_LOG_FORMAT",
 ];
 /// Names that belong to the server alone, whatever follows them.
-const SERVERS: [&str; 5] = ["DATABASE_URL", "SECRET_KEY_BASE", "TOKEN_SIGNING_SECRET", "AUTH0_", "ANTHROPIC_API_KEY"];
+const SERVERS: [&str; 6] =
+    ["DATABASE_URL", "SECRET_KEY_BASE", "TOKEN_SIGNING_SECRET", "AUTH0_", "ANTHROPIC_API_KEY", "AWS_"];
 /// Names that are the supervisor's own.
 const OURS: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "SUDO_"];
 
@@ -73,6 +74,12 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
         .with("--host-token-file", layout.server_secret("host.token"));
     if let Some(port) = gateway_port(arguments) {
         flags = flags.with("--gateway-port", port.to_string());
+    }
+    if let Some(key) = &arguments.kms.aws_kms_key {
+        flags = flags.with("--aws-kms-key", key);
+    }
+    for key in &arguments.kms.aws_kms_keys_before {
+        flags = flags.with("--aws-kms-key-before", key);
     }
     if let Some(days) = arguments.ledger.ledger_retention_days {
         flags = flags.with("--ledger-retention-days", days.to_string());

@@ -13,6 +13,7 @@ mod neighbours;
 mod ordinary;
 mod private_repository;
 mod sample;
+mod secret;
 mod smallest;
 mod the_loop;
 mod two_orgs;
