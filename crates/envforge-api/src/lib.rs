@@ -13,4 +13,5 @@ pub mod host;
 pub mod http;
 pub mod keys;
 pub mod sensitive;
+pub mod pkce;
 pub mod uplink;

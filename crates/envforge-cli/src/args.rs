@@ -91,8 +91,15 @@ pub enum Verb {
     /// Become root in a workspace, for a reason and for a while; recorded
     #[command(subcommand)]
     Root(RootVerb),
-    /// Sign in with an API key
+    /// Sign in: in a browser here or elsewhere, or with an API key
     Login(Login),
+    /// Sign out: revoke this machine's API key and forget it
+    Logout,
+    /// Show who is signed in, and with what
+    Whoami,
+    /// List and end what is signed in: browsers and API keys
+    #[command(subcommand)]
+    Sessions(SessionsVerb),
     /// Look for what is wrong, and say what helps
     Doctor,
     /// Search and export the ledger, or verify an export offline
@@ -611,6 +618,30 @@ pub struct Login {
     /// Read the API key from a file; `-` is stdin
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// Type an API key
+    #[arg(long, conflicts_with_all = ["key_file", "device", "browser"])]
+    pub key: bool,
+    /// Sign in with a browser on another machine: a code is shown, to be compared there
+    #[arg(long, conflicts_with_all = ["key_file", "browser"])]
+    pub device: bool,
+    /// Sign in with a browser on this machine; its program is BROWSER's, else xdg-open
+    #[arg(long, conflicts_with = "key_file")]
+    pub browser: bool,
+    /// What the key is named after; this machine's name when absent
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
+}
+
+/// `envforge sessions …`.
+#[derive(Debug, Subcommand)]
+pub enum SessionsVerb {
+    /// List browsers that are signed in, and API keys
+    List,
+    /// End one of them
+    Revoke {
+        /// Its id, `sess_…` or `key_…`
+        id: String,
+    },
 }
 
 /// `envforge ledger …`.

@@ -48,6 +48,11 @@ impl Account {
         self.key.clone().map(Secret::new)
     }
 
+    /// Forgets the key.
+    pub(crate) fn forget_key(&mut self) {
+        self.key = None;
+    }
+
     /// Remembers a key.
     pub(crate) fn set_key(&mut self, key: &Secret) {
         self.key = Some(key.expose().to_owned());

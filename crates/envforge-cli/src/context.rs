@@ -127,11 +127,17 @@ impl<'a> Context<'a> {
             .or_else(|| self.config.servers.get(&self.server).and_then(config::Account::key))
     }
 
+    /// Whether the key in use is one that is remembered here.
+    pub(crate) fn is_key_remembered(&self) -> bool {
+        let remembered = self.config.servers.get(&self.server).and_then(config::Account::key);
+        remembered.is_some() && remembered == self.key()
+    }
+
     /// The key, or what to do without one.
     pub(crate) fn require_key(&self) -> Result<Secret, Refusal> {
         self.key().ok_or_else(|| {
             Refusal::new(RefusalKind::Unauthenticated, "auth.no_key", format!("not signed in to {}", self.server))
-                .hint("`envforge login` stores an API key; ENVFORGE_KEY gives one for a single call")
+                .hint("`envforge login` signs in; ENVFORGE_KEY gives an API key for a single call")
         })
     }
 

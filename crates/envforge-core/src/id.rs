@@ -135,6 +135,10 @@ ids! {
     LeaseId = "lease";
     /// A signed link.
     LinkId = "link";
+    /// A device that was signed in, or waits to be.
+    DeviceId = "dev";
+    /// A session of somebody signed in with a browser.
+    LoginSessionId = "sess";
     /// An organization.
     OrgId = "org";
     /// A project: one repository with one `envforge.yml`.

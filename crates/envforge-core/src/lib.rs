@@ -9,6 +9,7 @@
 pub mod access;
 pub mod clock;
 pub mod elevation;
+pub mod email;
 pub mod envelope;
 pub mod git;
 pub mod hostname;
@@ -17,6 +18,7 @@ pub mod idle;
 pub mod job;
 pub mod ledger;
 pub mod link;
+pub mod login;
 pub mod manifest;
 pub mod member;
 pub mod name;

@@ -6,6 +6,9 @@ use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
 use crate::platform::metrics::Metrics;
 use crate::providers::git_host::GitApp;
+use crate::providers::identity::Providers;
+use crate::providers::mail::Mailer;
+use crate::signin::jobs::Refusals;
 use crate::system::ops::LastLook;
 use crate::vault::ops::Unwrapped;
 use envforge_api::uplink::Uplinks;
@@ -43,6 +46,12 @@ pub struct Parts {
     pub ledger: ledger::Memory,
     /// The app at a Git host, if there is one.
     pub git_app: Option<Box<dyn GitApp>>,
+    /// Sends mail.
+    pub mailer: Arc<dyn Mailer>,
+    /// Identity providers.
+    pub identity: Providers,
+    /// Refused sign-ins that the ledger was not told of yet.
+    pub refusals: Refusals,
     /// Configuration.
     pub config: ServerConfig,
     /// Uplinks of hosts to the terminal relay here.

@@ -2,6 +2,7 @@
 
 use crate::accounts;
 use crate::app::{App, Parts};
+use crate::devices;
 use crate::elevations;
 use crate::gateways;
 use crate::hosts;
@@ -15,9 +16,13 @@ use crate::platform::jobs::{self, Registry};
 use crate::platform::metrics::Metrics;
 use crate::platform::schema;
 use crate::providers::git_host::{GitApp, Github};
+use crate::providers::identity::Providers;
+use crate::providers::mail::mailer;
 use crate::queues;
 use crate::runtimes;
 use crate::secrets;
+use crate::sessions;
+use crate::signin;
 use crate::system::ops::LastLook;
 use crate::vault::{self, ops::Unwrapped};
 use anyhow::Context as _;
@@ -70,6 +75,8 @@ impl Server {
         let keyring = Keyring::new(&[signer.public_key()]);
         let git_app = config.github_app.as_ref().map(|app| anyhow::Ok(Box::new(Github::new(app)?) as Box<dyn GitApp>));
         let git_app = git_app.transpose()?;
+        let identity = Providers::new(&config.public_url, &config.identity_providers)?;
+        let mailer = mailer(config.mail.as_ref())?;
         let bus = Bus::default();
         let db = Db::connect(&config.database_url, bus.clone()).await.context("connecting to PostgreSQL")?;
         schema::check(db.pool()).await?;
@@ -89,6 +96,9 @@ impl Server {
             unwrapped: Unwrapped::default(),
             ledger: ledger::Memory::default(),
             git_app,
+            mailer,
+            identity,
+            refusals: signin::jobs::Refusals::default(),
             config,
             uplinks,
             metrics: Metrics::default(),
@@ -108,6 +118,9 @@ impl Server {
         if let Some(days) = app.config.ledger_retention_days {
             app.spawn("pruning", ledger::jobs::run_pruning(app.clone(), days));
         }
+        app.spawn("sessions", sessions::jobs::run(app.clone()));
+        app.spawn("devices", devices::jobs::run(app.clone()));
+        app.spawn("sign-in", signin::jobs::run(app.clone()));
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));
         app.spawn("elevations", elevations::jobs::run(app.clone()));
         app.spawn("rewrap", vault::jobs::run(app.clone()));
@@ -124,6 +137,7 @@ impl Server {
         tasks.spawn(async move {
             use axum::serve::ListenerExt as _;
             let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+            let public = public.into_make_service_with_connect_info::<SocketAddr>();
             let served = axum::serve(listener, public).with_graceful_shutdown(stop.cancelled_owned()).await;
             if let Err(error) = served {
                 tracing::error!(%error, "the public listener ended");

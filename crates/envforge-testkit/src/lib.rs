@@ -6,6 +6,7 @@
 //! - [`wait_until`], [`wait_for`]: tests never sleep for a guess; they wait for what they need, up to a limit.
 //! - [`Wire`]: a line between two programs that can be cut, delayed and restored.
 //! - [`redact`]: ids, tokens and times out of snapshots.
+//! - [`MailSink`]: a mail server that keeps what it is given.
 //! - [`temp_dir`]: a directory whose path is short enough for Unix sockets and reachable by unprivileged roles.
 //! - [`Browser`], [`Shell`]: a reviewer and a member of a real box, as far as its stories need them.
 //! - [`python_judge`], [`node_judge`]: independent programs that judge ours.
@@ -23,6 +24,7 @@ mod judges;
 mod leftovers;
 mod redact;
 mod shell;
+mod smtp;
 mod wait;
 mod wire;
 
@@ -34,5 +36,6 @@ pub use judges::{node_judge, python_judge};
 pub use leftovers::{end_leftovers, processes_of};
 pub use redact::redact;
 pub use shell::Shell;
+pub use smtp::{MailSink, Received};
 pub use wait::{LIMIT, wait_for, wait_until, wait_until_within};
 pub use wire::Wire;

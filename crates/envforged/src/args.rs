@@ -133,6 +133,10 @@ pub(crate) struct AllArguments {
     #[command(flatten)]
     pub(crate) operator: OperatorArguments,
     #[command(flatten)]
+    pub(crate) mail: MailArguments,
+    #[command(flatten)]
+    pub(crate) sign_in: SignInArguments,
+    #[command(flatten)]
     pub(crate) machine: MachineArguments,
 }
 
@@ -173,6 +177,42 @@ pub(crate) struct MachineArguments {
 fn network_pool(text: &str) -> Result<[u8; 2], String> {
     let bytes = text.split_once('.').and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
     bytes.ok_or_else(|| "give two numbers from 0 to 255: `10.213`".to_owned())
+}
+
+/// The mail server.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct MailArguments {
+    /// The mail server: `smtps://user@host:465`, or `smtp://user@host:587` for STARTTLS
+    #[arg(
+        id = "mail_server",
+        long = "mail-server",
+        value_name = "URL",
+        env = "ENVFORGE_MAIL_SERVER",
+        requires = "mail_from"
+    )]
+    pub(crate) server: Option<String>,
+    /// From whom mail comes
+    #[arg(id = "mail_from", long = "mail-from", value_name = "ADDRESS", env = "ENVFORGE_MAIL_FROM")]
+    pub(crate) from: Option<envforge_core::email::EmailAddress>,
+    /// File with the mail server's password; else ENVFORGE_MAIL_PASSWORD
+    #[arg(
+        id = "mail_password_file",
+        long = "mail-password-file",
+        value_name = "FILE",
+        env = "ENVFORGE_MAIL_PASSWORD_FILE"
+    )]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// Who may sign in, and by whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SignInArguments {
+    /// File with identity providers (OpenID Connect), as in docs/sign-in.md; AUTH0_… adds one named auth0
+    #[arg(long, value_name = "FILE", env = "ENVFORGE_IDENTITY_PROVIDERS_FILE")]
+    pub(crate) identity_providers_file: Option<PathBuf>,
+    /// Who may make an account by signing in: `closed`, `domain:example.org,…` or `open`
+    #[arg(long, value_name = "WHO", env = "ENVFORGE_SIGN_UP", default_value = "closed")]
+    pub(crate) sign_up: String,
 }
 
 /// `http` or `https`.
@@ -275,6 +315,10 @@ pub(crate) struct ServerArguments {
     pub(crate) operator: OperatorArguments,
     #[command(flatten)]
     pub(crate) drain: DrainArguments,
+    #[command(flatten)]
+    pub(crate) mail: MailArguments,
+    #[command(flatten)]
+    pub(crate) sign_in: SignInArguments,
     #[command(flatten)]
     pub(crate) supervised: Supervised,
 }

@@ -13,6 +13,7 @@ mod advice;
 mod args;
 mod backup;
 mod doctor;
+mod identity;
 mod listen;
 mod notify;
 mod operator;

@@ -62,6 +62,9 @@ pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
         drain_notice: std::time::Duration::ZERO,
         prices: envforge_core::usage::Prices::default(),
         queue_concurrency: BTreeMap::new(),
+        mail: None,
+        identity_providers: Vec::new(),
+        sign_up: envforge_core::login::SignUp::Closed,
         bootstrap: None,
     };
     let cancel = CancellationToken::new();

@@ -20,6 +20,9 @@ pub struct Me {
     /// What the credential shown is limited to; empty is no limit.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// Which key or session was shown.
+    #[serde(default)]
+    pub credential: String,
     /// The orgs one is a member of.
     pub orgs: Vec<Membership>,
 }

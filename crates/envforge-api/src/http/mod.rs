@@ -14,6 +14,7 @@ pub mod projects;
 pub mod runs;
 pub mod secrets;
 pub mod settings;
+pub mod sign_in;
 pub mod terminal;
 pub mod usage;
 pub mod vault;

@@ -1,9 +1,11 @@
-//! `envforge login`: an API key, checked before it is kept.
+//! `envforge login`: an API key, typed, read, or made for this machine by signing in ([`super::sign_in`]); checked before
+//! it is kept.
 //!
 //! The key comes from a file, stdin or a hidden prompt, never from the command line, where every user of the
 //! machine could read it.
 
 use crate::args::Login;
+use crate::commands::sign_in;
 use crate::context::{Context, ServerSource};
 use crate::exit::ExitCode;
 use crate::{ask, config};
@@ -14,13 +16,12 @@ use serde_json::json;
 
 /// Signs in, and makes a server that was chosen the one used from now on.
 pub(crate) async fn login(ctx: &mut Context<'_>, login: Login) -> Result<ExitCode, Refusal> {
-    let key = match &login.key_file {
-        Some(path) => ask::secret_in(path)?,
-        None if ctx.printer.is_interactive() => ask::secret("API key (efk_…):")?,
-        None => {
-            return Err(Refusal::invalid("login.no_key", "nobody can be asked for a key here")
-                .hint("`envforge login --key-file FILE`, or `--key-file -` to read it from stdin"));
-        }
+    let key = if let Some(path) = &login.key_file {
+        ask::secret_in(path)?
+    } else if login.key || !(login.device || login.browser || ctx.printer.is_interactive()) {
+        type_key(ctx)?
+    } else {
+        sign_in::key(ctx, &login).await?
     };
     let key = Secret::new(key.expose().trim().to_owned());
     check_shape(&key)?;
@@ -38,12 +39,21 @@ pub(crate) async fn ensure(ctx: &mut Context<'_>) -> Result<(), Refusal> {
         Err(refusal) if !ctx.printer.is_interactive() => Err(refusal),
         Err(_) => {
             ctx.printer.note(&format!("not signed in to {}", ctx.server));
-            let key = ask::secret("API key (efk_…):")?;
+            let key = type_key(ctx)?;
             let key = Secret::new(key.expose().trim().to_owned());
             check_shape(&key)?;
             sign_in(ctx, key).await.map(drop)
         }
     }
+}
+
+/// Asks for a key.
+fn type_key(ctx: &Context<'_>) -> Result<Secret, Refusal> {
+    if ctx.printer.is_interactive() {
+        return ask::secret("API key (efk_…):");
+    }
+    Err(Refusal::invalid("login.no_key", "nobody can be asked for a key here")
+        .hint("`envforge login --key-file FILE`, or `--key-file -` to read it from stdin; `--device` needs a browser elsewhere"))
 }
 
 /// Checks a key and keeps it.

@@ -17,6 +17,8 @@ pub(crate) mod root;
 pub(crate) mod run;
 pub(crate) mod secret;
 pub(crate) mod setting;
+pub(crate) mod sessions;
+pub(crate) mod sign_in;
 pub(crate) mod sleep;
 pub(crate) mod status;
 pub(crate) mod up;

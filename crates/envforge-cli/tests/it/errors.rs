@@ -91,7 +91,7 @@ fn nobody_is_signed_in() {
         --- stdout
         --- stderr
         error: not signed in to SERVER
-          hint: `envforge login` stores an API key; ENVFORGE_KEY gives one for a single call
+          hint: `envforge login` signs in; ENVFORGE_KEY gives an API key for a single call
     "#]]
     .assert_eq(&ran.text(&server));
     assert!(server.asked().is_empty());

@@ -13,6 +13,7 @@ mod root;
 mod runs;
 mod secrets;
 mod settings;
+mod sign_in;
 mod support;
 mod up;
 mod workspaces;

@@ -113,7 +113,8 @@ impl Server {
         server.route("GET /v1/health", ok(&json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })));
         server.route(
             "GET /v1/me",
-            ok(&json!({ "user": "user_00000000000000000000000000000001", "name": "Ada", "is_operator": true, "scopes": [],
+            ok(&json!({ "user": "user_00000000000000000000000000000001", "name": "Ada", "is_operator": true,
+                "scopes": [], "credential": "key_00000000000000000000000000000007",
                 "orgs": [{ "org": ORG_ID, "slug": "acme", "role": "owner" }] })),
         );
         server
@@ -122,6 +123,11 @@ impl Server {
     /// Adds an answer; several for one route are given in order, the last one again and again.
     pub(crate) fn route(&self, route: &str, answer: Answer) {
         self.script.lock().expect("alive").routes.entry(route.to_owned()).or_default().push(answer);
+    }
+
+    /// Answers a route otherwise from now on.
+    pub(crate) fn replace(&self, route: &str, answer: Answer) {
+        self.script.lock().expect("alive").routes.insert(route.to_owned(), vec![answer]);
     }
 
     /// Adds what the terminal does with its next connection.

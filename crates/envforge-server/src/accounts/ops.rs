@@ -5,6 +5,7 @@ use super::{Credential, Identity, store};
 use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
+use crate::platform::bus::Nudge;
 use crate::platform::config::Bootstrap;
 use crate::platform::db::Tx;
 use crate::platform::fault::{Answer, Fault};
@@ -13,11 +14,12 @@ use anyhow::Context as _;
 use envforge_api::ambient::opaque_token;
 use envforge_api::http::accounts::{ApiKeys, CreateApiKey, CreatedApiKey, Me, Membership};
 use envforge_core::access::{Role, Scopes};
-use envforge_core::id::{ApiKeyId, OrgId, UserId};
+use envforge_core::id::{ApiKeyId, Id as _, OrgId, UserId};
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::token::digest;
 use fs_err as fs;
+use jiff::Timestamp;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -33,8 +35,9 @@ pub async fn authenticate(app: &App, key: &str) -> Answer<Option<Identity>> {
     }
     let now = app.now();
     let Some(identity) = store::system_authenticate(&app.db, &digest(key), now).await? else { return Ok(None) };
-    let Credential::Key { expires_at, .. } = &identity.credential;
-    if expires_at.is_some_and(|end| end <= now) {
+    if let Credential::Key { expires_at: Some(end), .. } = &identity.credential
+        && *end <= now
+    {
         return Err(Refusal::new(RefusalKind::Unauthenticated, "access.expired", "this API key has expired")
             .hint("make another one, or sign in again")
             .into());
@@ -54,6 +57,7 @@ pub fn me(identity: &Identity) -> Me {
         name: identity.name.clone(),
         is_operator: identity.is_operator,
         scopes: identity.credential.scopes().names(),
+        credential: identity.credential.id().to_string(),
         orgs: orgs.collect(),
     }
 }
@@ -104,11 +108,7 @@ pub async fn create_key(app: &App, identity: &Identity, request: &CreateApiKey) 
     if request.expires_at.is_some_and(|end| end <= now) {
         return Err(Refusal::invalid("api_key.expiry", "a key can't expire in the past").into());
     }
-    if store::keys(&app.db, identity.user).await?.len() >= KEYS_MAX {
-        return Err(Refusal::conflict("api_key.too_many", format!("you have {KEYS_MAX} keys already"))
-            .hint("revoke one that is not used")
-            .into());
-    }
+    check_room(app, identity.user).await?;
     let value = opaque_token(KEY_PREFIX, &*app.entropy);
     let id: ApiKeyId = app.mint();
     let mut tx = app.db.begin_installation().await?;
@@ -117,6 +117,35 @@ pub async fn create_key(app: &App, identity: &Identity, request: &CreateApiKey) 
     let actor = format!("user:{}", identity.user);
     ledger::record(app, &mut tx, Entry::new(&actor, "api_key.created", id, name)).await?;
     tx.commit().await?;
+    Ok(CreatedApiKey { id, value })
+}
+
+/// Refuses one key more than anybody needs.
+async fn check_room(app: &App, user: UserId) -> Answer<()> {
+    let (keys, now) = (store::keys(&app.db, user).await?, app.now());
+    if keys.iter().filter(|key| key.expires_at.is_none_or(|end| end > now)).count() >= KEYS_MAX {
+        return Err(Refusal::conflict("api_key.too_many", format!("you have {KEYS_MAX} keys already"))
+            .hint("revoke one that is not used")
+            .into());
+    }
+    Ok(())
+}
+
+/// A new key without limits for somebody who asked for it elsewhere: the machine they signed in.
+pub async fn insert_key(
+    app: &App,
+    tx: &mut Tx,
+    user: UserId,
+    name: &str,
+    expires_at: Option<Timestamp>,
+    cause: &str,
+) -> Answer<CreatedApiKey> {
+    check_room(app, user).await?;
+    let value = opaque_token(KEY_PREFIX, &*app.entropy);
+    let id: ApiKeyId = app.mint();
+    let new = NewKey { name, value: &value, scopes: &Scopes::Unlimited, expires_at };
+    store::insert_key(tx, id, user, &new, app.now()).await?;
+    ledger::record(app, tx, Entry::new(&format!("user:{user}"), "api_key.created", id, cause)).await?;
     Ok(CreatedApiKey { id, value })
 }
 
@@ -133,6 +162,7 @@ pub async fn revoke_key(app: &App, identity: &Identity, id: ApiKeyId) -> Answer<
     }
     let actor = format!("user:{}", identity.user);
     ledger::record(app, &mut tx, Entry::new(&actor, "api_key.revoked", id, "asked")).await?;
+    tx.nudge(Nudge::CredentialEnded { id: id.uuid() });
     tx.commit().await
 }
 

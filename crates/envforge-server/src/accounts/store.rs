@@ -28,19 +28,25 @@ pub(crate) async fn system_authenticate(db: &Db, key_digest: &str, now: Timestam
     .fetch_all(db.pool())
     .await?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let mut identity = Identity {
+    let user = UserId::from_uuid(first.try_get("user_id")?);
+    Ok(Some(Identity {
         credential: Credential::Key {
             id: ApiKeyId::from_uuid(first.try_get("key_id")?),
             // A scope this program does not know closes the key rather than widening it.
             scopes: scopes(first)?,
             expires_at: first.try_get::<Option<SqlTimestamp>, _>("expires_at")?.map(SqlTimestamp::to_jiff),
         },
-        user: UserId::from_uuid(first.try_get("user_id")?),
+        user,
         name: first.try_get("user_name")?,
         is_operator: first.try_get("is_operator")?,
-        orgs: Vec::new(),
-    };
-    for row in &rows {
+        orgs: memberships(&rows, user)?,
+    }))
+}
+
+/// The memberships in the rows of a look-up by credential.
+pub(crate) fn memberships(rows: &[PgRow], user: UserId) -> Answer<Vec<(OrgScope, Slug, Role)>> {
+    let mut orgs = Vec::new();
+    for row in rows {
         if let (Some(org), Some(slug), Some(role)) = (
             row.try_get::<Option<Uuid>, _>("org_id")?,
             row.try_get::<Option<String>, _>("org_slug")?,
@@ -48,10 +54,10 @@ pub(crate) async fn system_authenticate(db: &Db, key_digest: &str, now: Timestam
         ) {
             let slug: Slug = slug.parse().context("stored org slug")?;
             let role: Role = role.parse().map_err(|error: String| anyhow::anyhow!(error))?;
-            identity.orgs.push((OrgScope::of_member(OrgId::from_uuid(org), identity.user), slug, role));
+            orgs.push((OrgScope::of_member(OrgId::from_uuid(org), user), slug, role));
         }
     }
-    Ok(Some(identity))
+    Ok(orgs)
 }
 
 fn scopes(row: &PgRow) -> Answer<Scopes> {

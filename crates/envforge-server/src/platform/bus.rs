@@ -42,6 +42,11 @@ pub enum Nudge {
         /// The member; `None` is any of them.
         user: Option<UserId>,
     },
+    /// A key or a session has ended.
+    CredentialEnded {
+        /// Which.
+        id: uuid::Uuid,
+    },
     /// A chain has events to seal; `None` is the installation's. Told to this process only: it seals what it wrote, and
     /// every process looks each second for what others left. PostgreSQL commits transactions that notify one by one.
     Ledger {

@@ -1,7 +1,10 @@
 //! What a server is told when it starts. `envforged` fills it from flags, files and environment.
 
 use super::keys::KeyWrappers;
+use crate::providers::identity::ProviderConfig;
+use crate::providers::mail::MailConfig;
 use envforge_core::job::Queue;
+use envforge_core::login::SignUp;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
 use std::collections::BTreeMap;
@@ -49,6 +52,12 @@ pub struct ServerConfig {
     /// How long a server that is told to end says so before it stops to accept: as long as whoever balances load takes to
     /// notice.
     pub drain_notice: Duration,
+    /// The mail server; without one, whatever needs mail is refused.
+    pub mail: Option<MailConfig>,
+    /// Identity providers.
+    pub identity_providers: Vec<ProviderConfig>,
+    /// Who may make an account by a link in a mail.
+    pub sign_up: SignUp,
     /// What to make on the first start, so that the one box needs no sign-up.
     pub bootstrap: Option<Bootstrap>,
 }

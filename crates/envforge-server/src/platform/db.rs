@@ -159,6 +159,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "jobs", include_str!("../../migrations/0008_jobs.sql")),
     (9, "operating", include_str!("../../migrations/0009_operating.sql")),
     (10, "elevations", include_str!("../../migrations/0010_elevations.sql")),
+    (11, "sign_in", include_str!("../../migrations/0011_sign_in.sql")),
     (12, "orgs", include_str!("../../migrations/0012_orgs.sql")),
     (13, "secrets", include_str!("../../migrations/0013_secrets.sql")),
     (14, "git_credentials", include_str!("../../migrations/0014_git_credentials.sql")),

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use envforge_api::http::ErrorBody;
 use envforge_api::http::terminal::{TerminalControl, TerminalNotice};
 use envforge_core::access::Action;
-use envforge_core::id::{ElevationId, JobId};
+use envforge_core::id::{ElevationId, JobId, WorkspaceId};
 use envforge_core::name::Slug;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
@@ -131,7 +131,7 @@ fn relayed(app: App, permit: Permit, upgrade: WebSocketUpgrade, opened: Opened, 
     upgrade.max_message_size(1 << 20).on_upgrade(move |socket| async move {
         let ended = CancellationToken::new();
         let lost = async {
-            workspaces::ops::until_lost(&app, &permit, opened.workspace, nudges).await;
+            until_lost(&app, &permit, opened.workspace, nudges).await;
             ended.cancel();
             tokio::time::sleep(FAREWELL).await;
         };
@@ -141,6 +141,14 @@ fn relayed(app: App, permit: Permit, upgrade: WebSocketUpgrade, opened: Opened, 
             () = relay(socket, opened.stream, &ended) => {}
         }
     })
+}
+
+/// Until a member may no longer, or the key or session that they showed has ended.
+async fn until_lost(app: &App, permit: &Permit, workspace: WorkspaceId, nudges: Listener) {
+    tokio::select! {
+        () = workspaces::ops::until_lost(app, permit, workspace, nudges) => {}
+        () = permit.ended(app) => {}
+    }
 }
 
 /// Moves bytes until either side ends, or the right to them does.
@@ -209,7 +217,7 @@ fn text(app: App, permit: Permit, opened: Opened, nudges: Listener, kind: &'stat
             Err(error) => Some((Err(error), None)),
         }
     });
-    let lost = async move { workspaces::ops::until_lost(&app, &permit, workspace, nudges).await };
+    let lost = async move { until_lost(&app, &permit, workspace, nudges).await };
     let chunks = chunks.take_until(lost);
     ([(header::CONTENT_TYPE, kind)], Body::from_stream(chunks)).into_response()
 }

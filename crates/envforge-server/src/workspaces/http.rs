@@ -13,7 +13,7 @@ use envforge_api::http::ErrorBody;
 use envforge_api::http::workspaces::{CreateWorkspace, Workspace, WorkspaceChanged, Workspaces};
 use envforge_core::access::Action;
 use envforge_core::name::Slug;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use std::convert::Infallible;
 use std::time::Duration;
 use utoipa_axum::router::OpenApiRouter;
@@ -75,6 +75,7 @@ async fn events(
     let (mut nudges, access) = (app.bus.listen(), app.bus.listen());
     let first = ops::view(&app, &permit, &slug).await?;
     let id = first.id;
+    let ended = permit.ended(&app);
     let (sender, receiver) = tokio::sync::mpsc::channel::<WorkspaceChanged>(1);
     let stopped = app.cancel.clone();
     let task = app.clone();
@@ -123,5 +124,6 @@ async fn events(
         let event = Event::default().json_data(&changed).unwrap_or_default();
         Some((Ok(event), receiver))
     });
+    let stream = stream.take_until(ended);
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
 }

@@ -101,6 +101,9 @@ impl TestServer {
             drain_notice: Duration::ZERO,
             prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
             queue_concurrency: BTreeMap::new(),
+            mail: None,
+            identity_providers: Vec::new(),
+            sign_up: envforge_core::login::SignUp::Closed,
             bootstrap: Some(Bootstrap {
                 org: "acme".to_owned(),
                 owner_key_file: at("owner.key"),

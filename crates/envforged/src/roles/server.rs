@@ -1,7 +1,7 @@
 //! The control plane: decides, remembers, bills. Runs unprivileged, and knows the database only as `envforge_app`.
 
 use crate::advice::advised;
-use crate::args::{GITHUB, GithubArguments, KmsArguments, ServerArguments};
+use crate::args::{GITHUB, GithubArguments, KmsArguments, MailArguments, ServerArguments};
 use crate::{operator, private};
 use anyhow::Context as _;
 use envforge_api::keys::KeyWrapper;
@@ -9,6 +9,7 @@ use envforge_aws::KmsKey;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
 use envforge_server::platform::keys::{KeyWrappers, LocalKey};
+use envforge_server::providers::mail::MailConfig;
 use envforge_server::schema::SchemaError;
 use envforge_server::{Bootstrap, GithubApp, Server, ServerConfig};
 use rustix::fs::Mode;
@@ -66,6 +67,9 @@ fn configuration(arguments: &ServerArguments, key_wrappers: KeyWrappers) -> anyh
         prices: Prices::default(),
         queue_concurrency: arguments.queue_concurrency.iter().copied().collect(),
         github_app: github_app(&arguments.github)?,
+        mail: mail(&arguments.mail)?,
+        identity_providers: crate::identity::providers(&arguments.sign_in)?,
+        sign_up: crate::identity::sign_up(&arguments.sign_in.sign_up)?,
         bootstrap,
     })
 }
@@ -94,6 +98,17 @@ async fn key_wrappers(arguments: &ServerArguments) -> anyhow::Result<KeyWrappers
         wrappers.push(Box::new(KmsKey::connect(key).await?));
     }
     KeyWrappers::new(wrappers)
+}
+
+/// The mail server, its password from the file, else from `ENVFORGE_MAIL_PASSWORD`.
+fn mail(arguments: &MailArguments) -> anyhow::Result<Option<MailConfig>> {
+    let (Some(url), Some(from)) = (&arguments.server, &arguments.from) else { return Ok(None) };
+    let password = match (&arguments.password_file, std::env::var("ENVFORGE_MAIL_PASSWORD")) {
+        (Some(file), _) => Some(private::read(file)?),
+        (None, Ok(password)) if !password.is_empty() => Some(Secret::new(password)),
+        _ => None,
+    };
+    MailConfig::from_url(url, password, from.clone()).map(Some).map_err(anyhow::Error::msg)
 }
 
 /// The keys in the files, else those in `SECRET_KEY_BASE`, each on a line; the one in use first.

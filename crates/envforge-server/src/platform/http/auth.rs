@@ -1,18 +1,24 @@
-//! Who is calling: an API key, and with a `{org}` in the path, a membership; or the installation's operator.
+//! Who is calling: an API key or a session's cookie, and with a `{org}` in the path, a membership; or the installation's
+//! operator.
+//!
+//! A browser sends the cookie by itself, whoever made it ask. So with a cookie, a change must bring the header that a page
+//! from elsewhere can't send, and both a change and a WebSocket must come from a page of our own. Reading has no effect.
 //!
 //! [`Member`] is the only way from a request to an [`OrgScope`]. An org one is no member of answers exactly like one
 //! that does not exist.
 
 use super::answer;
-use crate::accounts;
+use crate::accounts::{self, CredentialId};
 use crate::app::App;
 use crate::ledger::{self, Refused};
 use crate::platform::db::OrgScope;
 use crate::platform::fault::{Answer, Fault};
+use crate::sessions;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, RawPathParams};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse as _, Response};
+use envforge_api::http::sign_in::CSRF_HEADER;
 use envforge_core::access::{Action, Role, Scopes, allows};
 use envforge_core::id::UserId;
 use envforge_core::name::Slug;
@@ -33,6 +39,7 @@ pub struct Member {
     pub scope: OrgScope,
     /// The org's slug.
     pub org: Slug,
+    credential: CredentialId,
     role: Role,
     scopes: Scopes,
     app: App,
@@ -50,6 +57,7 @@ pub struct Permit {
     /// What people call them.
     pub name: String,
     action: Action,
+    credential: CredentialId,
     role: Role,
     scopes: Scopes,
 }
@@ -93,6 +101,11 @@ impl Permit {
     pub fn actor(&self) -> String {
         format!("user:{}", self.user)
     }
+
+    /// Resolves once the key or session that was shown has ended.
+    pub fn ended(&self, app: &App) -> impl Future<Output = ()> + Send + use<> {
+        sessions::ops::ended(app.clone(), self.credential)
+    }
 }
 
 impl Member {
@@ -106,7 +119,8 @@ impl Member {
                 return Err(Refusal::new(RefusalKind::Forbidden, "access.scope", message).hint(hint).into());
             }
             let (org, name, scopes) = (self.org.clone(), self.name.clone(), self.scopes.clone());
-            return Ok(Permit { scope: self.scope, org, user: self.user, name, action, role: self.role, scopes });
+            let Self { scope, user, credential, role, .. } = *self;
+            return Ok(Permit { scope, org, user, name, action, credential, role, scopes });
         }
         self.denied(format!("as {}: {}", self.role, action.code()));
         Err(denied(self.role, &self.org, action))
@@ -151,12 +165,17 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
-        let Some(key) = bearer(parts) else {
-            return Err(unauthenticated("no API key was sent"));
+        let (found, otherwise) = if let Some(key) = bearer(parts) {
+            (accounts::ops::authenticate(app, key).await, "this API key is not valid")
+        } else if let Some(token) = session_token(&parts.headers, app) {
+            check_page(parts, app).map_err(answer)?;
+            (sessions::ops::authenticate(app, token).await, "this session has ended")
+        } else {
+            return Err(unauthenticated("nobody is signed in"));
         };
-        match accounts::ops::authenticate(app, key).await {
+        match found {
             Ok(Some(identity)) => Ok(Self(identity)),
-            Ok(None) => Err(unauthenticated("this API key is not valid")),
+            Ok(None) => Err(unauthenticated(otherwise)),
             Err(fault) => Err(fault.into_response()),
         }
     }
@@ -167,11 +186,50 @@ impl OptionalFromRequestParts<App> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Response> {
-        if !parts.headers.contains_key(header::AUTHORIZATION) {
+        if !parts.headers.contains_key(header::AUTHORIZATION) && session_token(&parts.headers, app).is_none() {
             return Ok(None);
         }
         <Self as FromRequestParts<App>>::from_request_parts(parts, app).await.map(Some)
     }
+}
+
+/// A cookie of a request.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(';')).find_map(|pair| {
+        let (found, value) = pair.trim().split_once('=')?;
+        (found == name).then_some(value)
+    })
+}
+
+/// The session's token that a browser sent.
+pub fn session_token<'a>(headers: &'a HeaderMap, app: &App) -> Option<&'a str> {
+    cookie(headers, sessions::cookie_name(&app.config.public_url))
+}
+
+/// Whether a browser says that a page of our own sent this. One that says nothing is too old to be trusted with a cookie.
+pub fn is_own_page(headers: &HeaderMap, app: &App) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match text(header::HeaderName::from_static("sec-fetch-site")) {
+        Some(site) => site == "same-origin",
+        None => text(header::ORIGIN)
+            .is_some_and(|origin| origin == app.config.public_url || origin.split("://").nth(1) == text(header::HOST)),
+    }
+}
+
+/// With a cookie, changes and WebSockets come from pages of our own.
+fn check_page(parts: &Parts, app: &App) -> Result<(), Refusal> {
+    let is_reading = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let is_upgrade = parts.headers.contains_key(header::UPGRADE);
+    if is_reading && !is_upgrade {
+        return Ok(());
+    }
+    if !is_own_page(&parts.headers, app) || !(is_reading || parts.headers.contains_key(CSRF_HEADER)) {
+        let message = "a change with a session's cookie must come from a page of this server";
+        return Err(Refusal::new(RefusalKind::Forbidden, "access.csrf", message)
+            .hint(format!("send the header `{CSRF_HEADER}: 1` from there, or use an API key")));
+    }
+    Ok(())
 }
 
 impl FromRequestParts<App> for Operator {
@@ -212,7 +270,7 @@ impl FromRequestParts<App> for Member {
             .find(|(_, slug, _)| slug.as_str() == wanted)
             .map(|(scope, org, role)| {
                 let scopes = credential.scopes().clone();
-                Self { user, name, scope, org, role, scopes, app: app.clone() }
+                Self { user, name, scope, org, credential: credential.id(), role, scopes, app: app.clone() }
             })
             .ok_or_else(|| no_org(wanted).into_response())
     }

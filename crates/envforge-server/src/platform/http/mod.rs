@@ -1,13 +1,15 @@
 //! HTTP: the routers, who is calling, and how refusals become answers.
 //!
 //! Two listeners: the public API on TCP, for people and agents, and the internal socket of the box, for its gateway
-//! and host. The public one checks `Host` (a page that rebinds its name to 127.0.0.1 is refused) and takes keys in
-//! `Authorization` only, never in a cookie, so no foreign page can act for a reader.
+//! and host. The public one checks `Host` (a page that rebinds its name to 127.0.0.1 is refused) and `Origin`. It takes keys
+//! in `Authorization`, and sessions in a cookie, with which a change must come from a page of our own ([`auth`]).
 
 pub mod auth;
+pub mod cards;
 pub mod extract;
 pub mod openapi;
 mod pages;
+pub mod source;
 
 use crate::app::App;
 use crate::platform::fault::Fault;
@@ -44,6 +46,8 @@ impl IntoResponse for Fault {
 pub fn public(app: App) -> Router {
     let (router, _) = openapi::routes().split_for_parts();
     router
+        .merge(crate::signin::http::pages())
+        .merge(crate::devices::http::pages())
         .route("/v1/openapi.json", axum::routing::get(openapi::serve))
         .fallback(pages::serve)
         .method_not_allowed_fallback(no_such_method)

@@ -4,8 +4,8 @@
 
 use crate::app::App;
 use crate::{
-    accounts, elevations, git, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs, runtimes,
-    secrets, settings, streams, system, usage, vault, workspaces,
+    accounts, devices, elevations, git, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs,
+    runtimes, secrets, sessions, settings, signin, streams, system, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -33,6 +33,9 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(orgs::http::routes())
         .merge(invitations::http::routes())
         .merge(git::http::routes())
+        .merge(sessions::http::routes())
+        .merge(signin::http::routes())
+        .merge(devices::http::routes())
         .merge(hosts::http::routes())
         .merge(projects::http::routes())
         .merge(secrets::http::routes())

@@ -147,7 +147,7 @@ impl Running {
         steps: &mut Steps,
     ) -> anyhow::Result<()> {
         let (layout, accounts) = (self.layout.clone(), self.accounts);
-        specs::make_secrets(&layout, &accounts)?;
+        specs::make_secrets(arguments, &layout, &accounts)?;
         let cluster_of = cluster.map(AsRef::as_ref);
         let postmaster = database::ensure(cluster_of, arguments, &layout, &accounts, steps).await?;
         if let (Some(cluster), Some(postmaster)) = (cluster, postmaster) {

@@ -25,13 +25,28 @@ const PLAIN: [&str; 9] = [
     "ENVFORGE_LOG_FORMAT",
 ];
 /// Names that belong to the server alone, whatever follows them.
-const SERVERS: [&str; 6] =
-    ["DATABASE_URL", "SECRET_KEY_BASE", "TOKEN_SIGNING_SECRET", "AUTH0_", "ANTHROPIC_API_KEY", "AWS_"];
+const SERVERS: [&str; 7] = [
+    "DATABASE_URL",
+    "SECRET_KEY_BASE",
+    "TOKEN_SIGNING_SECRET",
+    "AUTH0_",
+    "ANTHROPIC_API_KEY",
+    "AWS_",
+    "ENVFORGE_MAIL_PASSWORD",
+];
 /// Names that are the supervisor's own.
 const OURS: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "SUDO_"];
 
 /// Makes the secrets of the box that are not the database's, where they are missing.
-pub(crate) fn make_secrets(layout: &Layout, accounts: &Accounts) -> anyhow::Result<()> {
+pub(crate) fn make_secrets(arguments: &AllArguments, layout: &Layout, accounts: &Accounts) -> anyhow::Result<()> {
+    // The server's user can't read what only root can: it gets a copy.
+    if let Some(file) = &arguments.mail.password_file {
+        private::write(&layout.server_secret("mail-password"), &private::read(file)?, accounts.server)?;
+    }
+    if let Some(file) = &arguments.sign_in.identity_providers_file {
+        let providers = private::read(file)?;
+        private::write(&layout.server_secret("identity-providers.toml"), &providers, accounts.server)?;
+    }
     private::kept(&layout.server_secret("signing-seed"), accounts.server)?;
     private::kept(&layout.server_secret("key-encryption-key"), accounts.server)?;
     let key = private::kept(&layout.server_secret("gateway-key"), accounts.server)?;
@@ -90,6 +105,16 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
     let GithubArguments { app_id, app_key_file, url } = &arguments.github;
     if let (Some(id), Some(file)) = (app_id, app_key_file) {
         flags = flags.with("--github-app-id", id).with("--github-app-key-file", file).with("--github-url", url);
+    }
+    if let (Some(url), Some(from)) = (&arguments.mail.server, &arguments.mail.from) {
+        flags = flags.with("--mail-server", url).with("--mail-from", from.as_str());
+        if arguments.mail.password_file.is_some() {
+            flags = flags.with("--mail-password-file", layout.server_secret("mail-password"));
+        }
+    }
+    flags = flags.with("--sign-up", &arguments.sign_in.sign_up);
+    if arguments.sign_in.identity_providers_file.is_some() {
+        flags = flags.with("--identity-providers-file", layout.server_secret("identity-providers.toml"));
     }
     let environment = environment(|name| is_plain(name) || SERVERS.iter().any(|theirs| name.starts_with(theirs)));
     // The file says it; the variable may name the database as its owner.
