@@ -7,6 +7,7 @@
 
 use crate::http::runs::RunState;
 use crate::sensitive::Sensitive;
+use envforge_core::egress::EgressRule;
 use envforge_core::id::{CommandId, ElevationId, HostId, JobId, OrgId, WorkspaceId};
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
@@ -28,6 +29,8 @@ pub const STREAM_PATH: &str = "/internal/host/stream";
 pub const GIT_CREDENTIAL_PATH: &str = "/internal/host/git-credential";
 /// Where a host says that what it was given for Git was rejected.
 pub const GIT_REJECTED_PATH: &str = "/internal/host/git-rejected";
+/// Where a host fetches what it lends to a request on its way out.
+pub const EGRESS_PATH: &str = "/internal/host/egress";
 /// Where a host fetches the secrets that services declare.
 pub const SECRETS_PATH: &str = "/internal/host/secrets";
 /// Seconds between heartbeats.
@@ -91,6 +94,33 @@ pub struct AskSecrets {
 pub struct GivenSecrets {
     /// By name; a name that is not here names no secret of this workspace.
     pub secrets: BTreeMap<SecretName, Sensitive>,
+}
+
+/// Asks for what is to be added to a workspace's requests for one destination.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct AskEgress {
+    /// The workspace, placed on the host that asks.
+    pub workspace: WorkspaceId,
+    /// The destination, as rules name it.
+    pub host: String,
+}
+
+/// A secret to add to a request.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Lent {
+    /// Its name.
+    pub name: SecretName,
+    /// Where and how it is added.
+    pub rule: EgressRule,
+    /// The value.
+    pub value: Sensitive,
+}
+
+/// The secrets lent to the destination asked for; none is a destination nobody named.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct GivenEgress {
+    /// By name.
+    pub lent: Vec<Lent>,
 }
 
 /// From server to host.

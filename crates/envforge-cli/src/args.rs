@@ -5,6 +5,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use envforge_core::access::Role;
+use envforge_core::egress::EgressRule;
 use envforge_core::id::{InvitationId, UserId};
 use envforge_core::job::{JobState, Queue};
 use envforge_core::name::Slug;
@@ -337,7 +338,7 @@ fn minutes(text: &str) -> Result<u32, String> {
 #[derive(Debug, Subcommand)]
 pub enum SecretVerb {
     /// Set a secret: the value is asked for without showing it, or read from stdin
-    Set(SecretPlace),
+    Set(SecretSet),
     /// List the secrets of the org, its projects and workspaces
     List,
     /// Show the versions of a secret that are kept
@@ -358,6 +359,37 @@ pub struct SecretPlace {
     /// Of this project; with `--workspace` instead, of that workspace; of the whole org when both are absent
     #[arg(long, value_name = "PROJECT", conflicts_with = "workspace_flag")]
     pub project: Option<Slug>,
+}
+
+/// `envforge secret set`.
+#[derive(Debug, Args)]
+pub struct SecretSet {
+    #[command(flatten)]
+    pub place: SecretPlace,
+    #[command(flatten)]
+    pub egress: EgressArguments,
+}
+
+/// A secret that no service is given: it is added to requests for one destination.
+#[derive(Debug, Args)]
+pub struct EgressArguments {
+    /// Give it to no service; add it to requests sent through the egress proxy to this host, such as `api.anthropic.com`
+    #[arg(long, value_name = "HOST")]
+    pub egress_host: Option<String>,
+    /// The header it is sent in
+    #[arg(long, value_name = "HEADER", default_value = "authorization", requires = "egress_host")]
+    pub header: String,
+    /// What stands before it in the header, such as `Bearer `
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "egress_host")]
+    pub prefix: String,
+}
+
+impl EgressArguments {
+    /// The rule they say, if any.
+    pub fn rule(self) -> Option<EgressRule> {
+        let header = self.header.to_ascii_lowercase();
+        self.egress_host.map(|host| EgressRule { host, header, prefix: self.prefix })
+    }
 }
 
 /// `envforge secret restore`.

@@ -10,6 +10,7 @@ pub mod access;
 pub mod clock;
 pub mod elevation;
 pub mod email;
+pub mod egress;
 pub mod envelope;
 pub mod git;
 pub mod hostname;

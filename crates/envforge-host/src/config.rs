@@ -1,7 +1,8 @@
 //! What an operator decides about a host daemon; everything else it finds out by itself.
 
 use envforge_api::client::Address;
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// The shell layer's own baseline (UP-11), so that services run in a shell are not free capacity.
@@ -59,6 +60,10 @@ pub struct HostConfig {
     pub allow_elevation: bool,
     /// Bytes that the recording of one elevation may have.
     pub recording_max: u64,
+    /// Certificates the egress proxy trusts besides the machine's, such as a company's own; a PEM file.
+    pub egress_certificates: Option<PathBuf>,
+    /// Destinations of the egress proxy that are found here instead of by name; these may be on this machine.
+    pub egress_hosts: BTreeMap<String, SocketAddr>,
 }
 
 impl HostConfig {
@@ -82,6 +87,8 @@ impl HostConfig {
             redis_server: PathBuf::from("/usr/bin/redis-server"),
             allow_elevation: false,
             recording_max: 64 * 1024 * 1024,
+            egress_certificates: None,
+            egress_hosts: BTreeMap::new(),
         }
     }
 }

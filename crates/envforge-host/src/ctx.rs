@@ -1,6 +1,7 @@
 //! What every part of the daemon is given: who the host is, its engine, its clock, its line to the server.
 
 use crate::config::HostConfig;
+use crate::egress_proxy::EgressProxy;
 use crate::elevation::Elevations;
 use crate::engines::Engine;
 use crate::metrics::Metrics;
@@ -25,6 +26,7 @@ pub(crate) struct HostContext {
     pub(crate) postgres: Cluster,
     pub(crate) elevations: Arc<Elevations>,
     pub(crate) outbox: Outbox,
+    pub(crate) egress: EgressProxy,
     pub(crate) tasks: Tasks,
     /// Of the last stream; none before the first.
     pub(crate) generation: AtomicU64,

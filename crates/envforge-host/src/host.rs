@@ -3,6 +3,7 @@
 use crate::claim::{self, Taken};
 use crate::config::HostConfig;
 use crate::ctx::HostContext;
+use crate::egress_proxy::EgressProxy;
 use crate::engines::{Engine, native::Native};
 use crate::journal::{self, Gravestone};
 use crate::metrics::Metrics;
@@ -83,6 +84,7 @@ impl Host {
         let identity = identify(&config, &cancel).await?;
         let postgres = Cluster::new(&config, &data);
         postgres.prepare()?;
+        let egress = EgressProxy::new(&config, &identity)?;
         let tasks = Tasks::new(cancel);
         let (host, org) = (identity.host, identity.org);
         let ctx = Arc::new(HostContext {
@@ -95,6 +97,7 @@ impl Host {
             postgres,
             elevations: Arc::default(),
             outbox: Outbox::default(),
+            egress,
             tasks: tasks.clone(),
             generation: AtomicU64::default(),
             metrics: Metrics::default(),

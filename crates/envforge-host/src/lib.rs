@@ -35,6 +35,7 @@ mod ctx;
 mod elevation;
 mod databases;
 mod engines;
+mod egress_proxy;
 mod files;
 mod git;
 mod host;

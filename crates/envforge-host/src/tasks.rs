@@ -19,6 +19,13 @@ pub(crate) struct Tasks {
 #[derive(Debug)]
 pub(crate) struct Owned(JoinHandle<()>);
 
+impl Owned {
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.0.is_finished()
+    }
+}
+
 impl Drop for Owned {
     fn drop(&mut self) {
         self.0.abort();

@@ -119,6 +119,386 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/device/code": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin to sign a machine in that has no browser. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["StartDevice"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeviceStarted"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/device/decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Decide about a machine that waits. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["DecideDevice"];
+                };
+            };
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/device/loopback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Redeem the code that a browser brought to a program on its own machine. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RedeemLoopback"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["MachineKey"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/device/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Poll for the machine's key. Refused with a code of RFC 8628 behind `device.` until somebody decided. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RedeemDevice"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["MachineKey"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/git-credentials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My credentials for Git hosts, without their values. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GitCredentials"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Set my token for a Git host; it can't be read back. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetGitCredential"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GitCredential"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/git-credentials/{host}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove my token for a Git host; nothing is given from the next request on. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description The Git host */
+                    host: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/git-installations/{slug}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Say where the installation's GitHub App is installed for an org: its repositories' tokens come from there. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    slug: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetGitInstallation"];
+                };
+            };
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        /** Use the GitHub App for an org no more. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    slug: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/health": {
         parameters: {
             query?: never;
@@ -142,6 +522,92 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["Health"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/installation/ledger/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Export the installation's own ledger. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-ndjson": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/installation/ledger/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the installation's own ledger stands. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LedgerState"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
             };
@@ -238,6 +704,47 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/data-key/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a new data key in use for the installation; what lies under the old one is sealed anew in the background. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -384,6 +891,49 @@ export interface paths {
                 };
             };
         };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The key-encryption keys, and how many data keys each wraps: whether an old one can be taken away, or one is missing. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["KeyEncryptionKeys"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -817,6 +1367,343 @@ export interface paths {
                 };
             };
         };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/data-key/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a new data key in use for the org; what lies under the old one is sealed anew in the background. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/elevations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Elevations of the org, newest first. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Elevations"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/elevations/{elevation}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approve somebody else's request; its time box begins. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Elevation id */
+                    elevation: components["schemas"]["ElevationId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Elevation"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/elevations/{elevation}/recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an elevation's root terminals printed, in the asciicast v2 format. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Elevation id */
+                    elevation: components["schemas"]["ElevationId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-asciicast": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/elevations/{elevation}/refuse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Refuse somebody else's request. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Elevation id */
+                    elevation: components["schemas"]["ElevationId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Elevation"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/elevations/{elevation}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take an elevation back: one's own, or as an approver anybody's. Its terminal ends within a second. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Elevation id */
+                    elevation: components["schemas"]["ElevationId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Elevation"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/elevations/{elevation}/terminal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open a root terminal of one's own elevation (WebSocket, as the shell's). It is recorded, not shared, and over with
+         *     the connection.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Columns, 80 when absent. */
+                    cols?: number;
+                    /** @description Rows, 24 when absent. */
+                    rows?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Elevation id */
+                    elevation: components["schemas"]["ElevationId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The terminal */
+                101: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -1295,7 +2182,70 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Export the org's ledger with a signed checkpoint. */
+        /** Search the org's ledger. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Who, exactly: `user:user_…`, `link:link_…`, `system:idle`. */
+                    actor?: string;
+                    /** @description What happened: a verb such as `runtime.woken`, or the part before its dot with the dot, such as `runtime.`. */
+                    verb?: string;
+                    /** @description What it happened to, as an id. */
+                    subject?: string;
+                    /** @description Not before this time. */
+                    since?: string;
+                    /** @description Before this time. */
+                    until?: string;
+                    /** @description Which come first; the newest by default. */
+                    order?: "newest" | "oldest";
+                    /** @description How many at most, 1 to 500; 100 by default. */
+                    limit?: number;
+                    /** @description Goes on where an earlier answer ended: its `next`. */
+                    cursor?: string;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LedgerEvents"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/ledger/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Export the org's ledger: JSON lines that end with a signed checkpoint. */
         get: {
             parameters: {
                 query?: never;
@@ -1313,7 +2263,53 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["LedgerExport"];
+                        "application/x-ndjson": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/ledger/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the org's ledger stands: head, checkpoint, how far it was verified. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LedgerState"];
                     };
                 };
                 default: {
@@ -1665,6 +2661,366 @@ export interface paths {
                 };
             };
         };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/projects/{project}/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Set a secret of one project. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetSecret"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SecretInfo"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/root-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The org's root policy. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgRootPolicy"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Set the root policy; another mode ends what was granted under the one before. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["OrgRootPolicy"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgRootPolicy"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Secrets of the org, its projects and workspaces, without their values. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Secrets"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Set a secret of the whole org: a new one, or a new version. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetSecret"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SecretInfo"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/secrets/{secret}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a secret with all its versions; one of the org or a project asks for `secret.manage`. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Secret id */
+                    secret: components["schemas"]["SecretId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SecretInfo"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/secrets/{secret}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make an older version's value the newest version; one of the org or a project asks for `secret.manage`. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Secret id */
+                    secret: components["schemas"]["SecretId"];
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RestoreSecret"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SecretInfo"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/secrets/{secret}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The versions of a secret that are kept, without their values. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Secret id */
+                    secret: components["schemas"]["SecretId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SecretVersions"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -2159,6 +3515,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/workspaces/{workspace}/elevations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for root in a workspace. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CreateElevation"];
+                };
+            };
+            responses: {
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Elevation"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces/{workspace}/events": {
         parameters: {
             query?: never;
@@ -2503,6 +3911,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/workspaces/{workspace}/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Set a secret of one workspace. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetSecret"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SecretInfo"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces/{workspace}/sleep": {
         parameters: {
             query?: never;
@@ -2750,6 +4210,183 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My sessions in browsers. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LoginSessions"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a session of mine; its open streams end within a second or two. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Session id */
+                    session: components["schemas"]["LoginSessionId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sign-in/mail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send a link to sign in with, if the address may; the answer is the same either way. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SignInByMail"];
+                };
+            };
+            responses: {
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["MailUnderWay"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sign-in/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How one may sign in here. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SignInProviders"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -2772,6 +4409,41 @@ export interface components {
             slug: components["schemas"]["Slug"];
             /** @description Who one is. */
             user: components["schemas"]["UserId"];
+        };
+        /** @description Root that somebody has in a workspace now. */
+        ActiveElevation: {
+            /** @description Whose it is. */
+            by: string;
+            /** @description The elevation. */
+            id: components["schemas"]["ElevationId"];
+            /** @description Whether a root terminal was opened. */
+            opened: boolean;
+            /** @description End of the time box. */
+            until: string;
+        };
+        /** @description A signed statement that everything up to a position was pruned, but the meter's events. */
+        Anchor: {
+            /** @description Whatever was pruned is older than this, which is in whole milliseconds. */
+            before: string;
+            /** @description Its hash: what comes after is linked to it. */
+            hash: string;
+            /**
+             * Format: int64
+             * @description How many events of the meter are left of the pruned ones.
+             */
+            kept: number;
+            /** @description Head of the chain of those alone. */
+            kept_hash: string;
+            /** @description The key that signed it. */
+            key: string;
+            org?: components["schemas"]["OrgId"] | null;
+            /**
+             * Format: int64
+             * @description The last position that was pruned.
+             */
+            position: number;
+            /** @description The signature over the other fields. */
+            signature: string;
         };
         /** @description An API key, without its value. */
         ApiKey: {
@@ -2930,7 +4602,7 @@ export interface components {
         };
         /** @description A signed statement about the head of a chain. */
         Checkpoint: {
-            /** @description When it was signed. */
+            /** @description When it was signed, in whole milliseconds. */
             at: string;
             /** @description Hash of the head. */
             hash: string;
@@ -2953,6 +4625,16 @@ export interface components {
             name: string;
             /** @description What it is limited to: `read`, or codes of actions; empty is no limit. */
             scopes?: string[];
+        };
+        /** @description Asks for root in a workspace. */
+        CreateElevation: {
+            /**
+             * Format: int32
+             * @description The time box in minutes; 30, or less where the policy allows less, when absent.
+             */
+            minutes?: number | null;
+            /** @description What it is needed for, 1 to 500 characters; kept in the ledger. */
+            reason: string;
         };
         /** @description Asks for a one-time host registration token. */
         CreateHostToken: {
@@ -3053,6 +4735,13 @@ export interface components {
             /** @description What to share: `https://<dev host>/share/<token>`. */
             url: string;
         };
+        /** @description Decides about a machine that waits. */
+        DecideDevice: {
+            /** @description Whether it may act as you. */
+            approve: boolean;
+            /** @description The code it shows. */
+            user_code: string;
+        };
         /** @description A dev host. */
         DevHost: {
             /** @description The DNS label. */
@@ -3062,6 +4751,91 @@ export interface components {
             /** @description The URL, without any token. */
             url: string;
         };
+        /** @description What the machine shows, and what it keeps. */
+        DeviceStarted: {
+            /** @description Redeemed by polling; kept secret. */
+            device_code: string;
+            /**
+             * Format: int32
+             * @description Seconds until it is too late.
+             */
+            expires_in: number;
+            /**
+             * Format: int32
+             * @description Seconds between polls.
+             */
+            interval: number;
+            /** @description What a person compares or types. */
+            user_code: string;
+            /** @description Where. */
+            verification_uri: string;
+            /** @description The same with the code filled in. */
+            verification_uri_complete: string;
+        };
+        /** @description Where a secret is added, and how. */
+        EgressRule: {
+            /** @description The header it is sent in, such as `x-api-key`; `authorization` when absent. */
+            header?: string;
+            /**
+             * @description The destination, such as `api.anthropic.com`; with `:port` when that is not 443. Always reached by TLS.
+             * @example api.example.org
+             */
+            host: string;
+            /** @description What stands before it in the header, such as `Bearer `. */
+            prefix?: string;
+        };
+        /** @description An elevation. */
+        Elevation: {
+            /** @description When it was approved or refused. */
+            decided_at?: string | null;
+            decided_by?: components["schemas"]["Person"] | null;
+            ended?: components["schemas"]["EndReason"] | null;
+            /** @description When it was over. */
+            ended_at?: string | null;
+            /** @description End of the time box; before the approval, end of the wait for one. */
+            expires_at: string;
+            /** @description The elevation. */
+            id: components["schemas"]["ElevationId"];
+            /**
+             * Format: int32
+             * @description The time box in minutes; it begins with the approval.
+             */
+            minutes: number;
+            /** @description What it is for. */
+            reason: string;
+            /** @description When. */
+            requested_at: string;
+            /** @description Who asked, and whose terminals they are. */
+            requested_by: components["schemas"]["Person"];
+            /** @description Its slug. */
+            slug: components["schemas"]["Slug"];
+            /** @description Where it stands. */
+            state: components["schemas"]["ElevationState"];
+            /** @description The workspace. */
+            workspace: components["schemas"]["WorkspaceId"];
+        };
+        /** @description One person's time-boxed right to root terminals in one workspace. */
+        ElevationId: string;
+        /**
+         * @description Where an elevation stands.
+         * @enum {string}
+         */
+        ElevationState: "requested" | "approved" | "active" | "refused" | "withdrawn" | "ended";
+        /** @description Elevations of an org. */
+        Elevations: {
+            /** @description The newest first, at most 200. */
+            elevations: components["schemas"]["Elevation"][];
+        };
+        /**
+         * @description A mail address, in lower case.
+         * @example ada@example.org
+         */
+        EmailAddress: string;
+        /**
+         * @description Why one is over.
+         * @enum {string}
+         */
+        EndReason: "revoked" | "expired" | "closed";
         /** @description The body of every answer that is not a success. */
         ErrorBody: {
             /** @description What was refused, why, and what helps. */
@@ -3093,6 +4867,28 @@ export interface components {
             id: components["schemas"]["ApiKeyId"];
             /** @description The value to send as `Authorization: Bearer`. */
             value: string;
+        };
+        /** @description A credential of one's own, without its value. */
+        GitCredential: {
+            /** @description When it was set. */
+            created_at: string;
+            /** @description When it ends, as far as known. */
+            expires_at?: string | null;
+            /** @description The host. */
+            host: string;
+            /** @description The credential. */
+            id: components["schemas"]["GitCredentialId"];
+            /** @description When Git in a workspace was last given it, to the minute. */
+            last_used_at?: string | null;
+            /** @description User name for HTTP. */
+            username: string;
+        };
+        /** @description A person's credential for a Git host. */
+        GitCredentialId: string;
+        /** @description One's credentials for Git hosts. */
+        GitCredentials: {
+            /** @description By host. */
+            git_credentials: components["schemas"]["GitCredential"][];
         };
         /** @description A group. */
         Group: {
@@ -3197,14 +4993,63 @@ export interface components {
          * @enum {string}
          */
         JobState: "waiting" | "running" | "done" | "failed" | "cancelled" | "dead";
-        /** @description An export of the org's chain of the ledger, verifiable offline with `envforge ledger verify`. */
-        LedgerExport: {
-            /** @description Signed statement about the head. */
-            checkpoint: components["schemas"]["Checkpoint"];
-            /** @description Sealed events, oldest first. */
-            events: components["schemas"]["SealedEvent"][];
-            /** @description Keys that sign checkpoints. */
-            keys: components["schemas"]["PublicKey"][];
+        /** @description A key-encryption key, as far as it may be told. */
+        KeyEncryptionKey: {
+            /** @description Whether the server was given it. */
+            configured: boolean;
+            /**
+             * Format: int64
+             * @description How many data keys it wraps. One that is not in use and wraps none can be taken away; one that is not configured
+             *     and wraps some is missing.
+             */
+            data_keys: number;
+            /** @description Whether new data keys are wrapped by it. */
+            in_use: boolean;
+            /** @description Its name: `local:…`, made from a digest, or `aws-kms:…`. */
+            name: string;
+        };
+        /** @description The key-encryption keys of the installation. */
+        KeyEncryptionKeys: {
+            /** @description The one in use first. */
+            keys: components["schemas"]["KeyEncryptionKey"][];
+        };
+        /** @description What does not hold in a chain. */
+        LedgerBreak: {
+            /** @description When it was found. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Where.
+             */
+            position: number;
+            /** @description What, for a person. */
+            reason: string;
+        };
+        /** @description Events that fit. */
+        LedgerEvents: {
+            /** @description The events, in the order asked for. */
+            events: components["schemas"]["ListedEvent"][];
+            /** @description The cursor of the next page; absent when this is the last one. */
+            next?: string | null;
+        };
+        /** @description How a chain stands. */
+        LedgerState: {
+            anchor?: components["schemas"]["Anchor"] | null;
+            broken?: components["schemas"]["LedgerBreak"] | null;
+            checkpoint?: components["schemas"]["Checkpoint"] | null;
+            /** @description Position and hash of the last sealed event. */
+            head: components["schemas"]["Seal"];
+            /** @description The server's public key: note it down, exports are verified against it. */
+            key: components["schemas"]["PublicKey"];
+            /** @description When it last did. */
+            verified_at?: string | null;
+            /**
+             * Format: int64
+             * @description Up to which position the server has verified the chain.
+             */
+            verified_position: number;
+            /** @description When it last verified the whole chain from its beginning. */
+            whole_at?: string | null;
         };
         /** @description A link, without its token. */
         Link: {
@@ -3267,8 +5112,58 @@ export interface components {
             /** @description Newest first. */
             links: components["schemas"]["Link"][];
         };
+        /** @description An event that fits. */
+        ListedEvent: {
+            /** @description The event. */
+            event: components["schemas"]["Event"];
+            seal?: components["schemas"]["Seal"] | null;
+        };
+        /** @description A session of somebody signed in with a browser. */
+        LoginSession: {
+            /** @description Since when. */
+            created_at: string;
+            /** @description When it ends if it is not used again. */
+            ends_at: string;
+            /** @description The session. */
+            id: components["schemas"]["LoginSessionId"];
+            /** @description Whether it is the one that asks. */
+            is_current: boolean;
+            /** @description Last use, to the minute. */
+            last_seen_at: string;
+            /** @description How one signed in: `provider`, `mail` or `key`. */
+            method: string;
+            /** @description By which provider. */
+            provider?: string | null;
+            /** @description What the browser calls itself. */
+            user_agent: string;
+        };
+        /** @description A session of somebody signed in with a browser. */
+        LoginSessionId: string;
+        /** @description One's sessions. */
+        LoginSessions: {
+            /** @description The one used last first. */
+            sessions: components["schemas"]["LoginSession"][];
+        };
+        /** @description The key of a machine that was signed in; the only time its value is shown. */
+        MachineKey: {
+            /** @description When it ends. */
+            expires_at: string;
+            /** @description The key. */
+            id: components["schemas"]["ApiKeyId"];
+            /** @description Its name: the machine's. */
+            name: string;
+            /** @description The value to send as `Authorization: Bearer`. */
+            value: string;
+        };
+        /** @description The answer, whoever asked. */
+        MailUnderWay: {
+            /** @description What happens now. */
+            message: string;
+        };
         /** @description The caller. */
         Me: {
+            /** @description Which key or session was shown. */
+            credential?: string;
             /** @description Whether one operates the installation. */
             is_operator?: boolean;
             /** @description Display name. */
@@ -3323,6 +5218,11 @@ export interface components {
         };
         /** @description An organization. */
         OrgId: string;
+        /** @description The org's root policy, read and set. */
+        OrgRootPolicy: {
+            /** @description The policy. */
+            policy: components["schemas"]["RootPolicy"];
+        };
         /** @description A part and its readiness. */
         Part: {
             /** @description Why it is blocked, or what it waits for. */
@@ -3353,6 +5253,13 @@ export interface components {
          * @enum {string}
          */
         PartKind: "shell" | "runtime" | "service" | "resource" | "check";
+        /** @description A person. */
+        Person: {
+            /** @description What people call them. */
+            name: string;
+            /** @description The account. */
+            user: components["schemas"]["UserId"];
+        };
         /** @description A project. */
         Project: {
             /** @description When it was made. */
@@ -3478,6 +5385,21 @@ export interface components {
             /** @description Its windows, oldest first. */
             windows: components["schemas"]["AwakeWindow"][];
         };
+        /**
+         * @description A machine polls. Refused with `device.authorization_pending`, `device.slow_down` (`retry_after` says how slow),
+         *     `device.access_denied` or `device.expired_token` (RFC 8628, 3.5).
+         */
+        RedeemDevice: {
+            /** @description As started. */
+            device_code: string;
+        };
+        /** @description A program redeems the code its browser brought to it on the loopback address (RFC 8252, 7.3). */
+        RedeemLoopback: {
+            /** @description The code. */
+            code: string;
+            /** @description PKCE's verifier (RFC 7636). */
+            code_verifier: string;
+        };
         /** @description A refusal as every surface shows it. */
         Refusal: {
             /** @description Stable, documented, dotted: `link.expired`, `workspace.not_found`. */
@@ -3499,6 +5421,14 @@ export interface components {
          * @enum {string}
          */
         RefusalKind: "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "limit" | "unavailable" | "internal";
+        /** @description Makes an older version's value the newest version. */
+        RestoreSecret: {
+            /**
+             * Format: int32
+             * @description The older version.
+             */
+            version: number;
+        };
         /** @description Makes an earlier version the newest again. */
         RestoreSetting: {
             /** @description Why. */
@@ -3515,6 +5445,27 @@ export interface components {
          * @enum {string}
          */
         Role: "owner" | "admin" | "developer" | "reviewer" | "billing";
+        /** @description Who may become root in an org's workspaces, and how. */
+        RootPolicy: {
+            /** @enum {string} */
+            mode: "disabled";
+        } | {
+            /**
+             * Format: int32
+             * @description Longest time box, in minutes.
+             */
+            max_minutes: number;
+            /** @enum {string} */
+            mode: "break_glass";
+        } | {
+            /**
+             * Format: int32
+             * @description Longest time box, in minutes.
+             */
+            max_minutes: number;
+            /** @enum {string} */
+            mode: "workspace";
+        };
         /** @description A run. */
         Run: {
             /** @description Program and arguments. */
@@ -3580,17 +5531,115 @@ export interface components {
              */
             position: number;
         };
-        /** @description A sealed event, as exports carry it. */
-        SealedEvent: {
-            /** @description The event. */
-            event: components["schemas"]["Event"];
-            /** @description Its place. */
-            seal: components["schemas"]["Seal"];
+        /** @description A secret that an org keeps. */
+        SecretId: string;
+        /** @description A secret, without its value. */
+        SecretInfo: {
+            egress?: components["schemas"]["EgressRule"] | null;
+            /** @description The secret. */
+            id: components["schemas"]["SecretId"];
+            /** @description When a service was last given it. */
+            last_used_at?: string | null;
+            /** @description Its name. */
+            name: components["schemas"]["SecretName"];
+            /** @description Where it is known. */
+            scope: components["schemas"]["SecretScope"];
+            /** @description When. */
+            set_at: string;
+            /** @description Who set that version. */
+            set_by: string;
+            /**
+             * Format: int32
+             * @description The version in use.
+             */
+            version: number;
+        };
+        /**
+         * @description The name of a secret that an org keeps.
+         * @example STRIPE_KEY
+         */
+        SecretName: string;
+        /** @description Where a secret is known; where two of one name are, the narrower one counts. */
+        SecretScope: {
+            /** @enum {string} */
+            kind: "org";
+        } | {
+            /** @enum {string} */
+            kind: "project";
+            /** @description The project. */
+            project: components["schemas"]["Slug"];
+        } | {
+            /** @enum {string} */
+            kind: "workspace";
+            /** @description The workspace. */
+            workspace: components["schemas"]["Slug"];
+        };
+        /** @description A version of a secret. */
+        SecretVersion: {
+            /**
+             * Format: int32
+             * @description The version it has its value from, when it was restored.
+             */
+            restored_from?: number | null;
+            /** @description When. */
+            set_at: string;
+            /** @description Who set it. */
+            set_by: string;
+            /**
+             * Format: int32
+             * @description Its number.
+             */
+            version: number;
+        };
+        /** @description The versions of a secret that are kept. */
+        SecretVersions: {
+            /** @description Newest first; the first is in use. */
+            versions: components["schemas"]["SecretVersion"][];
+        };
+        /** @description Secrets of an org, with those of its projects and workspaces. */
+        Secrets: {
+            /** @description By name, the widest scope first. */
+            secrets: components["schemas"]["SecretInfo"][];
         };
         /** @description Sets a cap. */
         SetCap: {
             /** @description The new cap. */
             cap: components["schemas"]["Cap"];
+        };
+        /** @description Sets one's token for a Git host, in place of the one that may be there. It can't be read back. */
+        SetGitCredential: {
+            /** @description When the host lets it end, if one knows. */
+            expires_at?: string | null;
+            /**
+             * @description The host, as in the repository's URL: `github.com`, `git.example.org:8443`.
+             * @example github.com
+             */
+            host: string;
+            /** @description The token. */
+            token: string;
+            /** @description User name for HTTP; most hosts take any with a token. */
+            username?: string | null;
+        };
+        /** @description Says where the installation's GitHub App is installed for an org. */
+        SetGitInstallation: {
+            /** @description The account whose repositories it reaches. */
+            account: string;
+            /**
+             * Format: int64
+             * @description The installation's number.
+             */
+            installation: number;
+        };
+        /** @description Sets a secret: makes it, or gives it a new version, which is in use from the next start of a service on. */
+        SetSecret: {
+            egress?: components["schemas"]["EgressRule"] | null;
+            /** @description Its name; the input `stripe_key` of a service takes the secret `STRIPE_KEY`. */
+            name: components["schemas"]["SecretName"];
+            /**
+             * Format: password
+             * @description The value: text of 1 to 65,536 bytes.
+             */
+            value: string;
         };
         /** @description A setting with its fields. */
         Setting: components["schemas"]["SettingSummary"] & {
@@ -3676,6 +5725,29 @@ export interface components {
             /** @description In the order of the product's list. */
             settings: components["schemas"]["SettingSummary"][];
         };
+        /** @description Asks for a link by mail. */
+        SignInByMail: {
+            /** @description To whom. */
+            address: components["schemas"]["EmailAddress"];
+            /** @description The path to open then. */
+            return_to?: string | null;
+        };
+        /** @description An identity provider. */
+        SignInProvider: {
+            /** @description Its name. */
+            name: string;
+            /** @description The path that leads there. */
+            start: string;
+            /** @description What people call it. */
+            title: string;
+        };
+        /** @description How one may sign in. */
+        SignInProviders: {
+            /** @description Whether links are sent by mail. */
+            mail: boolean;
+            /** @description Identity providers, in the order configured. */
+            providers: components["schemas"]["SignInProvider"][];
+        };
         /**
          * @description The size of a runtime.
          * @enum {string}
@@ -3696,6 +5768,11 @@ export interface components {
          * @example fix-login
          */
         Slug: string;
+        /** @description A machine asks to be signed in by somebody with a browser elsewhere (RFC 8628). */
+        StartDevice: {
+            /** @description What the machine is called; the key is named after it. */
+            machine: string;
+        };
         /** @description Changes a member. */
         UpdateMember: {
             /** @description Their role from now on. */
@@ -3729,6 +5806,7 @@ export interface components {
              *     last good one stays in force.
              */
             diagnostics?: string[];
+            elevation?: components["schemas"]["ActiveElevation"] | null;
             /** @description The workspace. */
             id: components["schemas"]["WorkspaceId"];
             /** @description The org. */

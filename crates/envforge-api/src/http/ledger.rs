@@ -35,6 +35,7 @@ pub struct LedgerQuery {
     pub until: Option<Timestamp>,
     /// Which come first; the newest by default.
     #[serde(default)]
+    #[param(inline)]
     pub order: LedgerOrder,
     /// How many at most, 1 to 500; 100 by default.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! Secrets of an org, a project or a workspace: values go in and never come out.
 
 use crate::sensitive::Sensitive;
+use envforge_core::egress::EgressRule;
 use envforge_core::id::SecretId;
 use envforge_core::name::Slug;
 use envforge_core::secret::SecretName;
@@ -17,6 +18,9 @@ pub struct SetSecret {
     /// The value: text of 1 to 65,536 bytes.
     #[schema(value_type = String, format = Password)]
     pub value: Sensitive,
+    /// With it no service is given the secret: the host adds it to requests for the destination named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressRule>,
 }
 
 /// Where a secret is known; where two of one name are, the narrower one counts.
@@ -48,6 +52,8 @@ pub struct SecretInfo {
     pub scope: SecretScope,
     /// The version in use.
     pub version: u32,
+    /// Where it is lent to, if no service is given it.
+    pub egress: Option<EgressRule>,
     /// Who set that version.
     pub set_by: String,
     /// When.

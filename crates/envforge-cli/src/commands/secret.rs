@@ -22,16 +22,22 @@ use std::io::Read as _;
 /// Sets, lists, restores and removes secrets.
 pub(crate) async fn secret(ctx: &mut Context<'_>, verb: SecretVerb) -> Result<ExitCode, Refusal> {
     match verb {
-        SecretVerb::Set(place) => {
+        SecretVerb::Set(set) => {
+            let (place, rule) = (set.place, set.egress.rule());
             let path = match scope(ctx, &place) {
                 SecretScope::Org => ctx.org_path("/secrets").await?,
                 SecretScope::Project { project } => ctx.org_path(&format!("/projects/{project}/secrets")).await?,
                 SecretScope::Workspace { workspace } => ctx.workspace_path(&workspace, "/secrets").await?,
             };
-            let body = SetSecret { name: place.name, value: Sensitive(value(ctx)?) };
+            let body = SetSecret { name: place.name, value: Sensitive(value(ctx)?), egress: rule };
             let info: SecretInfo = ctx.post(&path, &body).await?;
             ctx.printer.answer(&info, || format!("{} is set, version {}", named(&info), info.version));
-            ctx.printer.note("services get it when they start next");
+            ctx.printer.note(&match &info.egress {
+                Some(rule) => {
+                    format!("added to requests for $ENVFORGE_EGRESS_URL/{}; no service can read it", rule.host)
+                }
+                None => "services get it when they start next".to_owned(),
+            });
         }
         SecretVerb::List => {
             let secrets: Secrets = ctx.get(&ctx.org_path("/secrets").await?).await?;
@@ -139,6 +145,7 @@ fn list(secrets: &[SecretInfo]) -> String {
         vec![
             secret.name.to_string(),
             of(&secret.scope).trim_start_matches("of ").to_owned(),
+            secret.egress.as_ref().map_or_else(|| "services".to_owned(), |rule| rule.host.clone()),
             secret.version.to_string(),
             render::time(secret.set_at),
             secret.set_by.clone(),
@@ -146,7 +153,7 @@ fn list(secrets: &[SecretInfo]) -> String {
         ]
     };
     let rows: Vec<_> = secrets.iter().map(row).collect();
-    render::table(&["SECRET", "KNOWN IN", "VERSION", "SET", "BY", "LAST USED"], &rows)
+    render::table(&["SECRET", "KNOWN IN", "GIVEN TO", "VERSION", "SET", "BY", "LAST USED"], &rows)
 }
 
 fn list_versions(versions: &[SecretVersion]) -> String {

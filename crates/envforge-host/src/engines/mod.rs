@@ -88,6 +88,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// Whether it starts elevated layers: this machine's operator allows it, and workspaces have users of their own.
     fn elevates(&self) -> bool;
+    /// Whether each workspace has a network of its own; else ports and loopback are the machine's.
+    fn has_own_network(&self) -> bool;
 
     /// Makes the workspace's network. The answer says why there is no way out of it, if there is none.
     fn prepare_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<Option<String>, EngineError>>;
@@ -124,6 +126,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// Opens a connection to a port inside the workspace, also while a layer is paused.
     fn connect<'a>(&'a self, place: &'a Place, port: u16) -> Work<'a, io::Result<tokio::net::TcpStream>>;
+
+    /// Listens on a port of the workspace's own loopback.
+    fn listen<'a>(&'a self, place: &'a Place, port: u16) -> Work<'a, io::Result<tokio::net::TcpListener>>;
 
     /// Who listens inside the workspace, among the processes of a layer: `init` is its init, `leaders` the processes
     /// asked for, all by their pid on the host.

@@ -263,6 +263,10 @@ impl Engine for Native {
         self.elevates
     }
 
+    fn has_own_network(&self) -> bool {
+        !self.isolation.rootless
+    }
+
     fn prepare_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<Option<String>, EngineError>> {
         Box::pin(async move {
             if self.isolation.rootless {
@@ -355,6 +359,15 @@ impl Engine for Native {
                 return netns::connect_here(port).await;
             }
             netns::connect(&place.network(), port).await
+        })
+    }
+
+    fn listen<'a>(&'a self, place: &'a Place, port: u16) -> Work<'a, io::Result<tokio::net::TcpListener>> {
+        Box::pin(async move {
+            if self.isolation.rootless {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            netns::listen(&place.network(), port).await
         })
     }
 

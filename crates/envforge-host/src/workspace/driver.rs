@@ -44,6 +44,8 @@ pub(crate) struct Driver {
     pub(crate) shell: LayerSlot,
     pub(crate) layer: LayerSlot,
     pub(crate) runtime: Runtime,
+    /// The workspace's end of the egress proxy.
+    pub(crate) egress: Option<Owned>,
     pub(crate) shell_trouble: Option<Blocked>,
     /// A shell that did not start is not tried before.
     pub(crate) shell_not_before: Timestamp,
@@ -87,6 +89,7 @@ impl Driver {
             shell: LayerSlot::default(),
             layer: LayerSlot::default(),
             runtime: Runtime::default(),
+            egress: None,
             shell_trouble: None,
             shell_not_before: Timestamp::UNIX_EPOCH,
             operation: None,
@@ -264,6 +267,7 @@ impl Driver {
             self.look_at_manifest();
             self.keep_shell().await;
         }
+        self.keep_egress_proxy().await;
         self.look_for_missing_secrets();
     }
 

@@ -7,6 +7,7 @@ use super::driver::Driver;
 use super::events::Event;
 use crate::context::Context;
 use crate::ctx::HostContext;
+use crate::egress_proxy;
 use crate::engines::{Bind, Layer, LayerLimits, LayerPlan, inside};
 use crate::files::Durability;
 use crate::git;
@@ -67,7 +68,7 @@ pub(crate) fn shell_plan(ctx: &HostContext, place: &Place, prepared: &PrepareShe
         limits: shell_limits(ctx),
         binds: vec![Bind::read_only(place.logs(), inside::LOGS), Bind::read_only(place.git(), inside::GIT)],
         files: vec![(PathBuf::from(terminal::CONFIG_PATH), terminal::CONFIG.to_owned())],
-        environment: environment(prepared),
+        environment: environment(ctx, prepared),
     }
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn runtime_plan(
             Bind::read_only(place.git(), inside::GIT),
         ],
         files: Vec::new(),
-        environment: environment(prepared),
+        environment: environment(ctx, prepared),
     }
 }
 
@@ -101,7 +102,7 @@ pub(crate) fn elevated_plan(ctx: &HostContext, prepared: &PrepareShell) -> Layer
         ("LOGNAME", "root"),
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ];
-    let mut environment = environment(prepared);
+    let mut environment = environment(ctx, prepared);
     environment.extend(root.map(|(name, value)| (name.to_owned(), value.to_owned())));
     LayerPlan {
         layer: Layer::Elevated,
@@ -137,19 +138,18 @@ fn hostname(prepared: &PrepareShell) -> String {
     prepared.names.workspace.as_str().chars().take(63).collect()
 }
 
-fn environment(prepared: &PrepareShell) -> BTreeMap<String, String> {
+fn environment(ctx: &HostContext, prepared: &PrepareShell) -> BTreeMap<String, String> {
     let names = &prepared.names;
-    [
+    let egress = ctx.engine.has_own_network().then(|| ("ENVFORGE_EGRESS_URL", egress_proxy::URL));
+    let named = [
         ("ENVFORGE", "1"),
         ("ENVFORGE_ORG", names.org.as_str()),
         ("ENVFORGE_PROJECT", names.project.as_str()),
         ("ENVFORGE_WORKSPACE", names.workspace.as_str()),
         ("ENVFORGE_BRANCH", &prepared.branch),
         git::CONFIG_VARIABLE,
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .collect()
+    ];
+    named.into_iter().chain(egress).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// Starts the shell, with its context written and its session open.
@@ -244,7 +244,10 @@ impl Driver {
         self.slot(layer).client = Some(client);
         self.show();
         match layer {
-            Held::Shell => self.shell_attached(&known).await,
+            Held::Shell => {
+                self.keep_egress_proxy().await;
+                self.shell_attached(&known).await;
+            }
             Held::Runtime => self.runtime_attached(&known).await,
         }
         self.settle().await;

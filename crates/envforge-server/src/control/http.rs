@@ -17,8 +17,9 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use envforge_api::host::{
-    AskGitCredential, AskSecrets, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH, GitCredential, GivenSecrets,
-    REGISTER_PATH, Register, Registered, Report, SECRETS_PATH, STREAM_PATH, ToHost,
+    AskEgress, AskGitCredential, AskSecrets, EGRESS_PATH, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH,
+    GitCredential, GivenEgress, GivenSecrets, REGISTER_PATH, Register, Registered, Report, SECRETS_PATH, STREAM_PATH,
+    ToHost,
 };
 use envforge_core::id::{CommandId, HostId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -41,6 +42,7 @@ pub(crate) fn routes() -> axum::Router<App> {
     axum::Router::new()
         .route(REGISTER_PATH, post(register))
         .route(SECRETS_PATH, post(secrets))
+        .route(EGRESS_PATH, post(egress))
         .route(STREAM_PATH, get(stream))
         .route(GIT_CREDENTIAL_PATH, post(git_credential))
         .route(GIT_REJECTED_PATH, post(git_rejected))
@@ -91,6 +93,14 @@ async fn secrets(
     Json(asked): Json<AskSecrets>,
 ) -> Answer<Json<GivenSecrets>> {
     Ok(Json(ops::secrets(&app, host, scope, &asked).await?))
+}
+
+async fn egress(
+    KnownHost(host, scope): KnownHost,
+    State(app): State<App>,
+    Json(asked): Json<AskEgress>,
+) -> Answer<Json<GivenEgress>> {
+    Ok(Json(ops::egress(&app, host, scope, &asked).await?))
 }
 
 async fn stream(KnownHost(host, scope): KnownHost, State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {

@@ -3,14 +3,15 @@
 use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
-use crate::platform::db::OrgScope;
-use crate::platform::fault::Answer;
+use crate::platform::db::{OrgScope, Tx};
+use crate::platform::fault::{Answer, Fault};
 use crate::runs;
 use crate::runtimes;
 use crate::secrets;
 use crate::workspaces;
 use envforge_api::host::{
-    AskSecrets, GivenSecrets, HostCommand, HostPass, Machine, Order, Outcome, Pulse, Report, ToHost, UplinkAddress,
+    AskEgress, AskSecrets, GivenEgress, GivenSecrets, HostCommand, HostPass, Machine, Order, Outcome, Pulse, Report,
+    ToHost, UplinkAddress,
 };
 use envforge_core::id::{CommandId, HostId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -122,17 +123,33 @@ pub async fn claimed(app: &App, host: HostId, scope: OrgScope, workspace: Worksp
     tx.commit().await
 }
 
+/// A host asks for what it adds to a workspace's requests for one destination.
+pub async fn egress(app: &App, host: HostId, scope: OrgScope, asked: &AskEgress) -> Answer<GivenEgress> {
+    let mut tx = app.db.begin(scope).await?;
+    let row = workspaces::store::lock(&mut tx, asked.workspace).await?;
+    if row.is_none_or(|row| row.host != host) {
+        return Err(not_on_host(app, tx, host, asked.workspace).await?);
+    }
+    let given = secrets::ops::lend(app, &mut tx, host, asked).await?;
+    tx.commit().await?;
+    Ok(given)
+}
+
+/// Tells of a host that asks for another's.
+async fn not_on_host(app: &App, mut tx: Tx, host: HostId, workspace: WorkspaceId) -> Answer<Fault> {
+    secrets::ops::refused(app, &mut tx, host, workspace).await?;
+    tx.commit().await?;
+    tracing::warn!(%host, %workspace, "a host asked for secrets of a workspace that is not its own");
+    Ok(Refusal::new(RefusalKind::Forbidden, "secret.not_on_host", "this workspace is not on this host").into())
+}
+
 /// A host asks for the secrets of services that it is about to start.
 pub async fn secrets(app: &App, host: HostId, scope: OrgScope, asked: &AskSecrets) -> Answer<GivenSecrets> {
     let mut tx = app.db.begin(scope).await?;
     let row = workspaces::store::lock(&mut tx, asked.workspace).await?;
     // Another org's workspace is none here.
     let Some(row) = row.filter(|row| row.host == host) else {
-        secrets::ops::refused(app, &mut tx, host, asked.workspace).await?;
-        tx.commit().await?;
-        tracing::warn!(%host, workspace = %asked.workspace, "a host asked for secrets of a workspace that is not its own");
-        let message = "this workspace is not on this host";
-        return Err(Refusal::new(RefusalKind::Forbidden, "secret.not_on_host", message).into());
+        return Err(not_on_host(app, tx, host, asked.workspace).await?);
     };
     let wanted = row.runtime.intent == RuntimeIntent::Awake && !row.deleting;
     if !wanted || row.runtime.generation != asked.generation {

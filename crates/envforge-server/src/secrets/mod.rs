@@ -8,6 +8,9 @@
 //! Versions never change, the newest is in use, [`VERSIONS_KEPT`](envforge_core::secret::VERSIONS_KEPT) are kept, and
 //! restoring one makes its value the newest. No answer of the API and no event holds a value or its length.
 //!
+//! A version with an egress rule is given to no service; the host lends it to requests for the rule's destination
+//! ([`ops::lend`]), and restoring such a version restores its rule.
+//!
 //! Only an admin changes what reaches several workspaces. A workspace's own secrets are changed by whoever works in it:
 //! those people can change the code of the service that is given them, and so read them, as they can read every secret
 //! that their services declare.

@@ -7,10 +7,11 @@ use crate::platform::db::Tx;
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
 use crate::vault;
-use envforge_api::host::{AskSecrets, GivenSecrets};
+use envforge_api::host::{AskEgress, AskSecrets, GivenEgress, GivenSecrets, Lent};
 use envforge_api::http::secrets::{SecretInfo, SecretScope, SecretVersions, Secrets, SetSecret};
 use envforge_api::sensitive::Sensitive;
 use envforge_core::access::Action;
+use envforge_core::egress::EgressRule;
 use envforge_core::id::{HostId, SecretId, WorkspaceId};
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -66,6 +67,9 @@ fn details(info: &SecretInfo) -> Value {
         SecretScope::Workspace { workspace } => ("workspace", Some(workspace)),
     };
     let mut details = json!({ "name": info.name, "scope": scope, "version": info.version });
+    if let Some(rule) = &info.egress {
+        details["egress"] = json!(rule.host);
+    }
     if let Some(of) = of {
         details["of"] = json!(of);
     }
@@ -76,6 +80,12 @@ fn details(info: &SecretInfo) -> Value {
 pub async fn set(app: &App, permit: &Permit, target: Target<'_>, request: &SetSecret) -> Answer<SecretInfo> {
     let Sensitive(value) = &request.value;
     check_value(value)?;
+    if let Some(rule) = &request.egress {
+        rule.check().map_err(|error| Refusal::invalid("secret.egress", error.to_string()))?;
+        if value.expose().chars().any(char::is_control) {
+            return Err(Refusal::invalid("secret.value", "what is sent in a header is one line").into());
+        }
+    }
     let mut tx = app.db.begin(permit.scope).await?;
     let place = match target {
         Target::Org => Place::Org,
@@ -94,7 +104,8 @@ pub async fn set(app: &App, permit: &Permit, target: Target<'_>, request: &SetSe
         Some((id, version)) => (id, version + 1),
         None => (add(app, &mut tx, &request.name, place).await?, 1),
     };
-    let info = add_version(app, &mut tx, permit, id, version, value, None).await?;
+    let draft = Draft { version, value, egress: request.egress.as_ref(), restored_from: None };
+    let info = add_version(app, &mut tx, permit, id, draft).await?;
     let verb = if version == 1 { "secret.created" } else { "secret.updated" };
     record(app, &mut tx, permit, verb, &info).await?;
     tx.commit().await?;
@@ -114,17 +125,19 @@ async fn add(app: &App, tx: &mut Tx, name: &SecretName, place: Place) -> Answer<
     Err(Refusal::unavailable("secret.changing", "somebody is just setting this secret").into())
 }
 
-async fn add_version(
-    app: &App,
-    tx: &mut Tx,
-    permit: &Permit,
-    id: SecretId,
+/// A version to be.
+#[derive(Clone, Copy)]
+struct Draft<'a> {
     version: u32,
-    value: &Secret,
+    value: &'a Secret,
+    egress: Option<&'a EgressRule>,
     restored_from: Option<u32>,
-) -> Answer<SecretInfo> {
+}
+
+async fn add_version(app: &App, tx: &mut Tx, permit: &Permit, id: SecretId, draft: Draft<'_>) -> Answer<SecretInfo> {
+    let Draft { version, value, egress, restored_from } = draft;
     let sealed = vault::ops::seal(app, tx, &context(id, version), value).await?;
-    let new = NewVersion { version, sealed: &sealed, restored_from, set_by: permit.user, set_at: app.now() };
+    let new = NewVersion { version, sealed: &sealed, restored_from, egress, set_by: permit.user, set_at: app.now() };
     store::add_version(tx, id, &new).await?;
     store::find(tx, id).await?.ok_or_else(not_found)
 }
@@ -176,7 +189,10 @@ pub async fn restore(app: &App, permit: &Permit, id: SecretId, older: u32) -> An
         return Ok(info);
     }
     let value = vault::ops::open(app, &mut tx, &context(id, older), &kept.sealed).await?;
-    let info = add_version(app, &mut tx, permit, id, info.version + 1, &value, Some(older)).await?;
+    // A value that was only lent stays so: its rule comes back with it.
+    let egress = kept.egress.as_ref();
+    let draft = Draft { version: info.version + 1, value: &value, egress, restored_from: Some(older) };
+    let info = add_version(app, &mut tx, permit, id, draft).await?;
     record(app, &mut tx, permit, "secret.restored", &info).await?;
     tx.commit().await?;
     Ok(info)
@@ -210,7 +226,9 @@ pub async fn give(app: &App, tx: &mut Tx, host: HostId, asked: &AskSecrets) -> A
         return Err(Refusal::invalid("secret.too_many", "so many secrets can't be asked for at once").into());
     }
     let names: Vec<String> = names.into_iter().map(ToString::to_string).collect();
-    let found = store::in_force(tx, asked.workspace, &names).await?;
+    let mut found = store::in_force(tx, asked.workspace, &names).await?;
+    // What is lent to a destination is given to no service.
+    found.retain(|secret| secret.egress.is_none());
     let actor = format!("host:{host}");
     for (service, declared) in &asked.services {
         for secret in found.iter().filter(|secret| declared.contains(&secret.name)) {
@@ -221,11 +239,28 @@ pub async fn give(app: &App, tx: &mut Tx, host: HostId, asked: &AskSecrets) -> A
     }
     store::used(tx, &found.iter().map(|secret| secret.id).collect::<Vec<_>>(), app.now()).await?;
     let mut secrets = BTreeMap::new();
-    for Stored { id, name, version, sealed } in found {
+    for Stored { id, name, version, sealed, .. } in found {
         let value = vault::ops::open(app, tx, &context(id, version), &sealed).await?;
         secrets.insert(name, Sensitive(value));
     }
     Ok(GivenSecrets { secrets })
+}
+
+/// What a host adds to a workspace's requests for one destination; each use is told.
+pub async fn lend(app: &App, tx: &mut Tx, host: HostId, asked: &AskEgress) -> Answer<GivenEgress> {
+    let found = store::lent(tx, asked.workspace, &asked.host).await?;
+    store::used(tx, &found.iter().map(|secret| secret.id).collect::<Vec<_>>(), app.now()).await?;
+    let actor = format!("host:{host}");
+    let mut lent = Vec::new();
+    for Stored { id, name, version, sealed, egress } in found {
+        let Some(rule) = egress else { continue };
+        let details = json!({ "name": name, "version": version, "egress": rule.host, "workspace": asked.workspace });
+        let entry = Entry::new(&actor, "secret.used", id, "a request for its destination").details(details);
+        ledger::record(app, tx, entry).await?;
+        let value = Sensitive(vault::ops::open(app, tx, &context(id, version), &sealed).await?);
+        lent.push(Lent { name, rule, value });
+    }
+    Ok(GivenEgress { lent })
 }
 
 /// A host asked for what is not its own.

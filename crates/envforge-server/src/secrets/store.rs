@@ -4,6 +4,7 @@ use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use anyhow::Context as _;
 use envforge_api::http::secrets::{SecretInfo, SecretScope, SecretVersion};
+use envforge_core::egress::EgressRule;
 use envforge_core::id::{Id as _, ProjectId, SecretId, UserId, WorkspaceId};
 use envforge_core::name::Slug;
 use envforge_core::secret::{SecretName, VERSIONS_KEPT};
@@ -37,6 +38,13 @@ pub(crate) struct Stored {
     pub(crate) name: SecretName,
     pub(crate) version: u32,
     pub(crate) sealed: Vec<u8>,
+    /// Lent to a destination, and given to no service.
+    pub(crate) egress: Option<EgressRule>,
+}
+
+fn egress(row: &PgRow) -> Answer<Option<EgressRule>> {
+    let stored: Option<serde_json::Value> = row.try_get("egress")?;
+    Ok(stored.map(serde_json::from_value).transpose()?)
 }
 
 fn stored(row: &PgRow) -> Answer<Stored> {
@@ -45,6 +53,7 @@ fn stored(row: &PgRow) -> Answer<Stored> {
         name: row.try_get::<String, _>("name")?.parse().context("stored name")?,
         version: row.try_get::<i32, _>("version")?.cast_unsigned(),
         sealed: row.try_get("sealed")?,
+        egress: egress(row)?,
     })
 }
 
@@ -63,6 +72,7 @@ fn info(row: &PgRow) -> Answer<SecretInfo> {
         name: row.try_get::<String, _>("name")?.parse().context("stored name")?,
         scope,
         version: row.try_get::<i32, _>("version")?.cast_unsigned(),
+        egress: egress(row)?,
         set_by: row.try_get("set_by_name")?,
         set_at: row.try_get::<SqlTimestamp, _>("set_at")?.to_jiff(),
         last_used_at: row.try_get::<Option<SqlTimestamp>, _>("last_used_at")?.map(SqlTimestamp::to_jiff),
@@ -70,7 +80,7 @@ fn info(row: &PgRow) -> Answer<SecretInfo> {
 }
 
 /// Secrets with what is shown of them; one of a project or workspace that the member does not see is not there.
-const INFO: &str = "SELECT s.id, s.name, s.version, s.last_used_at, v.set_at, u.name AS set_by_name, \
+const INFO: &str = "SELECT s.id, s.name, s.version, s.last_used_at, v.set_at, v.egress, u.name AS set_by_name, \
     p.slug AS project_slug, w.slug AS workspace_slug \
     FROM secrets s JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.version JOIN users u ON u.id = v.set_by \
     LEFT JOIN projects p ON p.id = s.project_id LEFT JOIN workspaces w ON w.id = s.workspace_id \
@@ -159,6 +169,7 @@ pub(crate) struct NewVersion<'a> {
     pub(crate) version: u32,
     pub(crate) sealed: &'a [u8],
     pub(crate) restored_from: Option<u32>,
+    pub(crate) egress: Option<&'a EgressRule>,
     pub(crate) set_by: UserId,
     pub(crate) set_at: Timestamp,
 }
@@ -166,7 +177,7 @@ pub(crate) struct NewVersion<'a> {
 /// Adds a version of a locked secret and puts it in use; the oldest go.
 pub(crate) async fn add_version(tx: &mut Tx, id: SecretId, new: &NewVersion<'_>) -> Answer<()> {
     sqlx::query(
-        "INSERT INTO secret_versions (secret_id, org_id, version, sealed, restored_from, set_by, set_at) VALUES ($1, current_org(), $2, $3, $4, $5, $6)",
+        "INSERT INTO secret_versions (secret_id, org_id, version, sealed, restored_from, set_by, set_at, egress) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7)",
     )
     .bind(id.uuid())
     .bind(new.version.cast_signed())
@@ -174,6 +185,7 @@ pub(crate) async fn add_version(tx: &mut Tx, id: SecretId, new: &NewVersion<'_>)
     .bind(new.restored_from.map(u32::cast_signed))
     .bind(new.set_by.uuid())
     .bind(new.set_at.to_sqlx())
+    .bind(new.egress.map(serde_json::to_value).transpose()?)
     .execute(tx.conn())
     .await?;
     sqlx::query("UPDATE secrets SET version = $2 WHERE id = $1")
@@ -212,7 +224,7 @@ pub(crate) async fn versions(tx: &mut Tx, id: SecretId) -> Answer<Vec<SecretVers
 /// One version of a secret.
 pub(crate) async fn version(tx: &mut Tx, id: SecretId, version: u32) -> Answer<Option<Stored>> {
     let row = sqlx::query(
-        "SELECT s.id, s.name, v.version, v.sealed FROM secrets s JOIN secret_versions v ON v.secret_id = s.id WHERE s.id = $1 AND v.version = $2",
+        "SELECT s.id, s.name, v.version, v.sealed, v.egress FROM secrets s JOIN secret_versions v ON v.secret_id = s.id WHERE s.id = $1 AND v.version = $2",
     )
     .bind(id.uuid())
     .bind(i32::try_from(version).unwrap_or(i32::MAX))
@@ -238,7 +250,7 @@ pub(crate) async fn of_workspace(tx: &mut Tx, workspace: WorkspaceId) -> Answer<
 /// The versions in use that a workspace gets under these names: of each the narrowest.
 pub(crate) async fn in_force(tx: &mut Tx, workspace: WorkspaceId, names: &[String]) -> Answer<Vec<Stored>> {
     let rows = sqlx::query(
-        "SELECT DISTINCT ON (s.name) s.id, s.name, s.version, v.sealed \
+        "SELECT DISTINCT ON (s.name) s.id, s.name, s.version, v.sealed, v.egress \
          FROM workspaces w \
          JOIN secrets s ON s.workspace_id = w.id OR s.project_id = w.project_id OR (s.workspace_id IS NULL AND s.project_id IS NULL) \
          JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.version \
@@ -247,6 +259,24 @@ pub(crate) async fn in_force(tx: &mut Tx, workspace: WorkspaceId, names: &[Strin
     )
     .bind(workspace.uuid())
     .bind(names)
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter().map(stored).collect()
+}
+
+/// The versions in use that are lent to a workspace's requests for a destination: of each name the narrowest.
+pub(crate) async fn lent(tx: &mut Tx, workspace: WorkspaceId, host: &str) -> Answer<Vec<Stored>> {
+    let rows = sqlx::query(
+        "SELECT * FROM (SELECT DISTINCT ON (s.name) s.id, s.name, s.version, v.sealed, v.egress \
+         FROM workspaces w \
+         JOIN secrets s ON s.workspace_id = w.id OR s.project_id = w.project_id OR (s.workspace_id IS NULL AND s.project_id IS NULL) \
+         JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.version \
+         WHERE w.id = $1 \
+         ORDER BY s.name, (s.workspace_id IS NULL), (s.project_id IS NULL)) AS narrowest \
+         WHERE egress->>'host' = $2 ORDER BY name",
+    )
+    .bind(workspace.uuid())
+    .bind(host)
     .fetch_all(tx.conn())
     .await?;
     rows.iter().map(stored).collect()
@@ -265,7 +295,7 @@ pub(crate) async fn used(tx: &mut Tx, ids: &[SecretId], now: Timestamp) -> Answe
 /// Some versions of the org sealed under a retired data key, locked; what somebody else is at is left out.
 pub(crate) async fn to_reseal(tx: &mut Tx, most: i64) -> Answer<Vec<Stored>> {
     let rows = sqlx::query(
-        "SELECT s.id, s.name, v.version, v.sealed FROM secret_versions v JOIN secrets s ON s.id = v.secret_id \
+        "SELECT s.id, s.name, v.version, v.sealed, v.egress FROM secret_versions v JOIN secrets s ON s.id = v.secret_id \
          JOIN data_keys k ON k.org_id = v.org_id AND k.retired_at IS NULL \
          WHERE substring(v.sealed FROM 2 FOR 16) <> uuid_send(k.id) ORDER BY v.secret_id, v.version LIMIT $1 FOR UPDATE OF v SKIP LOCKED",
     )

@@ -2,7 +2,7 @@
 
 use crate::support::{FakeHost, TestServer, code};
 use envforge_api::client::{Address, CallError, Client};
-use envforge_api::host::{AskSecrets, GivenSecrets, HostCommand, SECRETS_PATH};
+use envforge_api::host::{AskEgress, AskSecrets, EGRESS_PATH, GivenEgress, GivenSecrets, HostCommand, SECRETS_PATH};
 use envforge_api::http::ledger::LedgerEvents;
 use envforge_api::http::secrets::{SecretInfo, SecretScope, SecretVersions, Secrets};
 use envforge_api::http::vault::KeyEncryptionKeys;
@@ -331,4 +331,42 @@ async fn another_key_encryption_key_takes_over_while_everything_runs() {
     assert_eq!(code(given(&server).await), "internal");
     assert_eq!(state(&server).await, [(true, true, 0), (false, false, 1)]);
     assert_eq!(server.events("data_key.rewrapped").await, 1);
+}
+
+// proves ORG-5
+#[tokio::test]
+async fn what_is_lent_to_a_destination_is_given_to_no_service() {
+    let server = TestServer::start().await;
+    let (host, command) = waking(&server).await;
+    let (client, workspace, generation) = (as_host(&server, &host), command.workspace, command.generation);
+    let set = async |body: Value| server.owner.post::<_, SecretInfo>(SECRETS, &body).await;
+    let rule = json!({ "host": "api.example.org", "header": "x-api-key" });
+    let first = set(json!({ "name": "MODEL_KEY", "value": "planted-lent", "egress": rule })).await.unwrap();
+    assert_eq!(first.egress.as_ref().unwrap().host, "api.example.org");
+    let lent = async |host: &str| {
+        let asked = AskEgress { workspace, host: host.to_owned() };
+        let given: GivenEgress = client.post(EGRESS_PATH, &asked).await.unwrap();
+        given.lent.into_iter().map(|lent| (lent.rule.header, lent.value.0.expose().to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(lent("api.example.org").await, [("x-api-key".to_owned(), "planted-lent".to_owned())]);
+    assert_eq!(lent("api.elsewhere.org").await, []);
+    let given = async || ask(&client, workspace, generation, &[("web", &["MODEL_KEY"])]).await.unwrap();
+    assert_eq!(given().await, BTreeMap::new(), "a service that declares it gets nothing");
+    // Made readable by another value, the old one does not come back readable.
+    set(json!({ "name": "MODEL_KEY", "value": "for services" })).await.unwrap();
+    assert_eq!(given().await.len(), 1);
+    assert_eq!(lent("api.example.org").await, []);
+    let restored: SecretInfo =
+        server.owner.post(&format!("{SECRETS}/{}/restore", first.id), &json!({ "version": 1 })).await.unwrap();
+    assert_eq!(restored.egress, first.egress);
+    assert_eq!(given().await, BTreeMap::new());
+    assert_eq!(server.events("secret.used").await, 2, "once lent, once given");
+    for host in ["127.0.0.1", "localhost", "api.example.org/x"] {
+        let refused = set(json!({ "name": "K", "value": "v", "egress": { "host": host } })).await;
+        assert_eq!(code(refused), "secret.egress", "{host}");
+    }
+    let stranger =
+        AskEgress { workspace: envforge_core::id::Id::from_uuid(uuid::Uuid::from_u128(7)), host: String::new() };
+    assert_eq!(code(client.post::<_, GivenEgress>(EGRESS_PATH, &stranger).await), "secret.not_on_host");
+    assert_eq!(server.events("secret.refused").await, 1);
 }

@@ -104,7 +104,7 @@ pub fn connect_tcp(ns_path: &Path, port: u16) -> io::Result<TcpStream> {
 pub async fn connect(ns_path: &Path, port: u16) -> io::Result<tokio::net::TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::ConnectionRefused);
     for address in loopback(port) {
-        let socket = TcpSocket::from_std_stream(sockets::open(ns_path, address.is_ipv6()).await?);
+        let socket = TcpSocket::from_std_stream(sockets::open(ns_path, address.is_ipv6()).await?.into());
         match tokio::time::timeout(CONNECT_LIMIT, socket.connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = prefer(last, error),
@@ -112,6 +112,14 @@ pub async fn connect(ns_path: &Path, port: u16) -> io::Result<tokio::net::TcpStr
         }
     }
     Err(last)
+}
+
+/// Listens inside the namespace, on 127.0.0.1.
+pub async fn listen(ns_path: &Path, port: u16) -> io::Result<tokio::net::TcpListener> {
+    let socket = TcpSocket::from_std_stream(sockets::open(ns_path, false).await?.into());
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+    socket.listen(64)
 }
 
 /// The same in the network this process is in.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{OnceLock, mpsc};
 
@@ -15,12 +16,12 @@ use tokio::sync::oneshot;
 struct Order {
     ns_path: PathBuf,
     ipv6: bool,
-    reply: oneshot::Sender<io::Result<TcpStream>>,
+    reply: oneshot::Sender<io::Result<OwnedFd>>,
 }
 
 static ORDERS: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
 
-fn order(ns_path: &Path, ipv6: bool) -> io::Result<oneshot::Receiver<io::Result<TcpStream>>> {
+fn order(ns_path: &Path, ipv6: bool) -> io::Result<oneshot::Receiver<io::Result<OwnedFd>>> {
     let orders = if let Some(orders) = ORDERS.get() {
         orders
     } else {
@@ -36,7 +37,7 @@ fn order(ns_path: &Path, ipv6: bool) -> io::Result<oneshot::Receiver<io::Result<
 }
 
 /// A non-blocking TCP socket of that namespace.
-pub(super) async fn open(ns_path: &Path, ipv6: bool) -> io::Result<TcpStream> {
+pub(super) async fn open(ns_path: &Path, ipv6: bool) -> io::Result<OwnedFd> {
     order(ns_path, ipv6)?.await.map_err(|_| gone())?
 }
 
@@ -45,7 +46,7 @@ pub(super) fn open_blocking(ns_path: &Path, ipv6: bool) -> io::Result<TcpStream>
     let mut answer = order(ns_path, ipv6)?;
     loop {
         match answer.try_recv() {
-            Ok(socket) => return socket,
+            Ok(socket) => return socket.map(TcpStream::from),
             Err(oneshot::error::TryRecvError::Closed) => return Err(gone()),
             // The answer is a few microseconds away.
             Err(oneshot::error::TryRecvError::Empty) => std::thread::yield_now(),
@@ -63,11 +64,11 @@ fn work(orders: &mpsc::Receiver<Order>) {
     }
 }
 
-fn open_in(ns_path: &Path, ipv6: bool) -> io::Result<TcpStream> {
+fn open_in(ns_path: &Path, ipv6: bool) -> io::Result<OwnedFd> {
     let namespace = std::fs::File::open(ns_path)
         .map_err(|error| io::Error::new(error.kind(), format!("network namespace {}: {error}", ns_path.display())))?;
     setns(&namespace, CloneFlags::CLONE_NEWNET)?;
     let family = if ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?.into())
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
 }

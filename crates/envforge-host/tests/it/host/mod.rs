@@ -6,6 +6,7 @@
 mod destroying;
 mod git;
 mod elevation;
+mod egress_proxy;
 mod jobs;
 mod machine;
 mod resources;

@@ -24,7 +24,7 @@ async fn variable(machine: &Machine, ws: Ws, service: &str, name: &str) -> Strin
 }
 
 /// The files below a directory that hold a text.
-fn files_with(dir: &Path, text: &[u8], found: &mut Vec<String>) {
+pub(super) fn files_with(dir: &Path, text: &[u8], found: &mut Vec<String>) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         let kind = entry.file_type().expect("a kind");

@@ -3,12 +3,14 @@
 use crate::support::{LIMIT, wait_until};
 use envforge_api::ambient::{SystemClock, SystemEntropy};
 use envforge_api::host::{
-    AskGitCredential, AskSecrets, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH, GivenSecrets, HostCommand,
-    HostPass, Order, Outcome, Report, SECRETS_PATH, ToHost, UplinkAddress,
+    AskEgress, AskGitCredential, AskSecrets, EGRESS_PATH, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH,
+    GivenEgress, GivenSecrets, HostCommand, HostPass, Lent, Order, Outcome, Report, SECRETS_PATH, ToHost,
+    UplinkAddress,
 };
 use envforge_api::sensitive::Sensitive;
 use envforge_api::uplink::{Open, OpenError, Uplinks};
 use envforge_core::clock::{Clock as _, Entropy as _};
+use envforge_core::egress::EgressRule;
 use envforge_core::id::{CommandId, HostId, OrgId, WorkspaceId};
 use envforge_core::refusal::Refusal;
 use envforge_core::secret::{Secret, SecretName};
@@ -48,6 +50,7 @@ struct Inner {
     git_rejected: u32,
     secrets: BTreeMap<SecretName, Sensitive>,
     asked: Vec<AskSecrets>,
+    lent: Vec<Lent>,
 }
 
 /// The server.
@@ -129,6 +132,13 @@ impl Server {
     pub(crate) fn keep_secret(&self, name: &str, value: &str) {
         let value = Sensitive(Secret::new(value.to_owned()));
         self.lock().secrets.insert(name.parse().expect("a name"), value);
+    }
+
+    /// Lends a secret to requests for a destination from now on.
+    pub(crate) fn lend(&self, name: &str, host: &str, header: &str, prefix: &str, value: &str) {
+        let rule = EgressRule { host: host.to_owned(), header: header.to_owned(), prefix: prefix.to_owned() };
+        let value = Sensitive(Secret::new(value.to_owned()));
+        self.lock().lent.push(Lent { name: name.parse().expect("a name"), rule, value });
     }
 
     /// Every request for secrets so far.
@@ -352,6 +362,13 @@ async fn call(mut stream: UnixStream, org: OrgId, host: HostId, shared: &Mutex<I
         let given = GivenSecrets { secrets: secrets.map(|(name, value)| (name.clone(), value.clone())).collect() };
         inner.asked.push(ask);
         Ok(serde_json::to_string(&given).expect("json"))
+    } else if text.starts_with(&format!("POST {EGRESS_PATH} ")) {
+        assert!(text.contains("efhk_test"), "a host shows its key");
+        let (_, body) = text.split_once("\r\n\r\n").expect("a body");
+        let ask: AskEgress = serde_json::from_str(body).expect("the host speaks the protocol");
+        let inner = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let lent = inner.lent.iter().filter(|lent| lent.rule.host == ask.host).cloned().collect();
+        Ok(serde_json::to_string(&GivenEgress { lent }).expect("json"))
     } else if text.starts_with(&format!("POST {GIT_CREDENTIAL_PATH} ")) {
         let body = text.split_once("\r\n\r\n").expect("a body").1;
         let ask: AskGitCredential = serde_json::from_str(body).expect("the host speaks the protocol");
