@@ -48,13 +48,16 @@ pub(crate) struct Loan {
     redactor: Redactor,
 }
 
+/// By workspace and destination, each until when it is kept.
+type Loans = HashMap<(WorkspaceId, String), (Arc<Loan>, Instant)>;
+
 /// The daemon's part of all workspaces' proxies.
 pub(crate) struct EgressProxy {
     /// To the server.
     server: Client,
     /// To destinations.
     outside: reqwest::Client,
-    loans: Mutex<HashMap<(WorkspaceId, String), (Arc<Loan>, Instant)>>,
+    loans: Mutex<Loans>,
 }
 
 impl EgressProxy {

@@ -140,7 +140,7 @@ fn hostname(prepared: &PrepareShell) -> String {
 
 fn environment(ctx: &HostContext, prepared: &PrepareShell) -> BTreeMap<String, String> {
     let names = &prepared.names;
-    let egress = ctx.engine.has_own_network().then(|| ("ENVFORGE_EGRESS_URL", egress_proxy::URL));
+    let egress = ctx.engine.has_own_network().then_some(("ENVFORGE_EGRESS_URL", egress_proxy::URL));
     let named = [
         ("ENVFORGE", "1"),
         ("ENVFORGE_ORG", names.org.as_str()),

@@ -49,9 +49,11 @@ impl Upstream {
     fn start(dir: &Path) -> Self {
         use std::io::BufRead as _;
         let (certificate, key) = (dir.join("upstream.pem"), dir.join("upstream.key"));
+        #[expect(clippy::disallowed_methods, reason = "it makes the destination's certificate")]
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
             .args(["-subj", "/CN=api.upstream.test", "-addext", "subjectAltName=DNS:api.upstream.test"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
             .arg("-keyout")
             .arg(&key)
             .arg("-out")
@@ -59,6 +61,7 @@ impl Upstream {
             .stderr(Stdio::null())
             .status();
         assert!(made.expect("openssl is installed").success());
+        #[expect(clippy::disallowed_methods, reason = "the destination")]
         let mut command = Command::new("python3");
         command.args(["-c", UPSTREAM]).arg(&certificate).arg(&key).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("python3 is installed");
