@@ -64,8 +64,8 @@ fn a_secret_is_named_with_its_scope_to_be_changed() {
     expect![[r#"
         exit: 0
         --- stdout
-        SECRET      KNOWN IN         VERSION  SET                      BY   LAST USED
-        STRIPE_KEY  project planner  3        2026-11-21 06:00:00 UTC  Ada  never
+        SECRET      KNOWN IN         GIVEN TO  VERSION  SET                      BY   LAST USED
+        STRIPE_KEY  project planner  services  3        2026-11-21 06:00:00 UTC  Ada  never
         --- stderr
     "#]]
     .assert_eq(&run(&server, &["secret", "list"]));

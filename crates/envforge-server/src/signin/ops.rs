@@ -319,6 +319,7 @@ pub async fn ask_for_link(app: &App, address: &EmailAddress, return_to: Option<&
     if store::links_of(&mut tx, source).await? >= LINKS_MAX {
         return Err(too_many().into());
     }
+    let is_one_too_many = store::links_to(&mut tx, address).await? >= LINKS_TO_ONE_MAX;
     let token = Secret::new(opaque_token("", &*app.entropy));
     let link = MagicLink {
         digest: digest(token.expose()),
@@ -330,16 +331,16 @@ pub async fn ask_for_link(app: &App, address: &EmailAddress, return_to: Option<&
     tx.commit().await?;
     let (task, address) = (app.clone(), link.address);
     app.spawn("sign-in mail", async move {
-        if let Err(fault) = send_link(&task, &address, &token).await {
+        if let Err(fault) = send_link(&task, &address, &token, is_one_too_many).await {
             tracing::warn!(%fault, "a sign-in mail was not sent");
         }
     });
     Ok(())
 }
 
-async fn send_link(app: &App, address: &EmailAddress, token: &Secret) -> Answer<()> {
+async fn send_link(app: &App, address: &EmailAddress, token: &Secret, is_one_too_many: bool) -> Answer<()> {
     let may = store::user_of_address(&app.db, address).await?.is_some() || app.config.sign_up.admits(Some(address));
-    if !may || store::links_to(&app.db, address).await? > LINKS_TO_ONE_MAX {
+    if !may || is_one_too_many {
         app.refusals.count("mail", if may { "too_many" } else { "not_admitted" });
         return Ok(());
     }

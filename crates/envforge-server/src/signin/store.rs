@@ -97,11 +97,12 @@ pub(crate) async fn insert_link(tx: &mut Tx, link: &MagicLink, source: &str) -> 
     Ok(())
 }
 
-/// How many links to this address have not ended.
-pub(crate) async fn links_to(db: &Db, address: &EmailAddress) -> Answer<i64> {
+/// How many links to this address have not ended; who asks is alone with the address until the transaction ends.
+pub(crate) async fn links_to(tx: &mut Tx, address: &EmailAddress) -> Answer<i64> {
+    lock_source(tx, address.as_str()).await?;
     Ok(sqlx::query_scalar("SELECT count(*) FROM magic_links WHERE address = $1")
         .bind(address.as_str())
-        .fetch_one(db.pool())
+        .fetch_one(tx.conn())
         .await?)
 }
 

@@ -280,7 +280,7 @@ async fn what_is_sent_is_what_githubs_own_description_allows() {
     command.arg("node_modules/@octokit/openapi/generated/api.github.com.json").current_dir(&folder);
     let _mock = command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     let url = format!("http://127.0.0.1:{port}");
-    let limit = std::time::Duration::from_secs(120);
+    let limit = std::time::Duration::from_mins(2);
     envforge_testkit::wait_until_within("the mock reads GitHub's description", limit, async || {
         raw().get(format!("{url}/zen")).send().await.is_ok()
     })

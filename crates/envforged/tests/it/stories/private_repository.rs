@@ -89,7 +89,7 @@ async fn a_private_repository_clones_and_pushes_and_the_token_lies_nowhere() {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         assert!(!line.contains(TOKEN) && !String::from_utf8_lossy(&environment).contains(TOKEN), "{line}");
     }
-    let export = the_box.envforge(&nowhere, &["ledger", "export"]).await;
+    let export = the_box.envforge(&nowhere, &["ledger", "export", "-"]).await;
     let export = String::from_utf8_lossy(&export.stdout).into_owned();
     assert!(export.contains("git.credential_issued") && !export.contains(TOKEN));
 }
