@@ -101,6 +101,10 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = match crate::trace::current() {
+            Some(traceparent) => request.header(crate::trace::TRACEPARENT, traceparent),
+            None => request,
+        };
         match &self.key {
             Some(key) => request.bearer_auth(key.expose()),
             None => request,

@@ -14,4 +14,5 @@ pub mod http;
 pub mod keys;
 pub mod sensitive;
 pub mod pkce;
+pub mod trace;
 pub mod uplink;

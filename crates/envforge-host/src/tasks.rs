@@ -68,7 +68,8 @@ impl Tasks {
 
     fn start(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         use tracing::Instrument as _;
-        self.tracker.spawn(work.instrument(tracing::debug_span!("task", task = name)))
+        // Of no span that is entered where it starts: it may live longer than that.
+        self.tracker.spawn(work.instrument(tracing::debug_span!(parent: None, "task", task = name)))
     }
 
     /// Whether the daemon is to end.

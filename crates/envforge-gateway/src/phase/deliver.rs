@@ -9,6 +9,7 @@ use crate::body::AnswerBody;
 use crate::phase::forward::{self, Failure, Outgoing};
 use crate::phase::refused::Refused;
 use crate::phase::route;
+use crate::phase::span::WaitSpan;
 use crate::phase::wake::{self, Hold, Step};
 use crate::routes::{LabelRoute, Rule, Status};
 use crate::sessions::Admitted;
@@ -18,6 +19,7 @@ use http::Response;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// A verified request on its way to a service.
 pub(crate) struct Delivery<'a> {
@@ -26,6 +28,7 @@ pub(crate) struct Delivery<'a> {
     pub(crate) label: &'a str,
     pub(crate) outgoing: Outgoing,
     pub(crate) hold: Hold,
+    pub(crate) wait: WaitSpan,
     pub(crate) may_start: bool,
 }
 
@@ -36,6 +39,7 @@ impl Delivery<'_> {
         if let Some(waited) = self.hold.waited() {
             self.shared.stats.wake_wait.observe(waited.as_secs_f64());
         }
+        self.wait.close(&outcome);
         outcome
     }
 
@@ -94,13 +98,14 @@ impl Delivery<'_> {
                 Step::Wake if woken != Some(runtime.generation) => {
                     // Taken before the wake, so that nothing it changes is missed.
                     self.hold.takes_place(&current)?;
-                    let asked = wake::ask(self.shared, &current.workspace, self.admitted, self.outgoing.path()).await;
-                    woken = Some(asked.map_err(Refused::Server)?);
+                    let asked = wake::ask(self.shared, &current.workspace, self.admitted, self.outgoing.path());
+                    woken = Some(asked.instrument(self.wait.get()).await.map_err(Refused::Server)?);
                     continue;
                 }
                 Step::Wake | Step::Wait => {}
                 Step::Blocked => return Err(Refused::Blocked),
             }
+            self.wait.get();
             if self.hold.takes_place(&current)? && !self.hold.wait(&current).await? {
                 route = route::find(self.shared, self.label, self.admitted).await?;
             }
@@ -108,7 +113,7 @@ impl Delivery<'_> {
     }
 
     /// When the route must be asked for and the runtime sleeps, the wake need not wait for the route.
-    fn wake_early(&self) {
+    fn wake_early(&mut self) {
         let (shared, claims) = (self.shared, &self.admitted.claims);
         if shared.routes.find(self.label, shared.now()).is_some() {
             return;
@@ -116,7 +121,8 @@ impl Delivery<'_> {
         let Some(workspace) = shared.routes.workspace(claims.workspace) else { return };
         let Status::Known(runtime) = workspace.status() else { return };
         if runtime.state == RuntimeState::Frozen || (runtime.state == RuntimeState::Asleep && self.may_start) {
-            drop(wake::begin(shared, &workspace, self.admitted, self.outgoing.path()));
+            let span = self.wait.get();
+            drop(span.in_scope(|| wake::begin(shared, &workspace, self.admitted, self.outgoing.path())));
         }
     }
 
@@ -132,14 +138,14 @@ impl Delivery<'_> {
         rule: &Rule,
         is_early: bool,
     ) -> Result<Result<Response<AnswerBody>, Failure>, Refused> {
-        let Self { shared, admitted, outgoing, hold, .. } = self;
+        let Self { shared, admitted, outgoing, hold, wait, .. } = self;
         let (workspace, uri) = (&route.workspace, outgoing.uri());
         let crossing = Instant::now() + shared.config.limits.crossing;
         let mut answer = pin!(forward::send(shared, admitted, route, rule, outgoing));
         let mut is_frozen = is_early;
         loop {
             if is_frozen {
-                let mut verdict = pin!(wake::ask(shared, workspace, admitted, uri.path()));
+                let mut verdict = pin!(wake::ask(shared, workspace, admitted, uri.path()).instrument(wait.get()));
                 let mut early = None;
                 while early.is_none() || is_early {
                     tokio::select! {

@@ -12,6 +12,7 @@ pub(crate) mod policy;
 pub(crate) mod refused;
 pub(crate) mod route;
 pub(crate) mod session;
+mod span;
 pub(crate) mod wake;
 
 use crate::body::AnswerBody;
@@ -26,6 +27,7 @@ use forward::Outgoing;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use refused::Refused;
+use span::WaitSpan;
 use std::sync::Arc;
 use wake::Hold;
 
@@ -83,10 +85,11 @@ async fn walk(
         }
         return answer;
     }
+    let wait = WaitSpan::new(&request, admitted.claims.workspace);
     let outgoing = Outgoing::new(shared, peer, request, permit.websocket);
     let hold = Hold::new(shared, audience == Audience::Navigation);
     let may_start = permit.may_start;
-    let delivery = Delivery { shared, admitted: &admitted, label, outgoing, hold, may_start };
+    let delivery = Delivery { shared, admitted: &admitted, label, outgoing, hold, wait, may_start };
     tokio::select! {
         biased;
         outcome = delivery.run() => outcome,

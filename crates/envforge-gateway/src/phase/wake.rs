@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// How long a link whose wake was refused is refused without asking.
 const NEGATIVE: Duration = Duration::from_secs(1);
@@ -118,6 +119,7 @@ pub(crate) fn begin(
                 (admitted.claims.link, refusal)
             })
         }
+        .in_current_span()
     })
 }
 

@@ -21,6 +21,7 @@ use crate::workspace::driver::{Driver, Operation};
 use crate::workspace::events::Event;
 use envforge_api::host::{HostCommand, Order, Outcome};
 use std::sync::Arc;
+use tracing::Span;
 
 /// What an operation came to.
 pub(crate) enum Finished {
@@ -83,7 +84,7 @@ fn begin(driver: &mut Driver, command: HostCommand, work: impl Future<Output = F
     let task = driver.ctx.tasks.spawn_owned("operation", async move {
         drop(queue.send(Event::Finished(id, Box::new(work.await))));
     });
-    driver.operation = Some(Operation { command, _task: task });
+    driver.operation = Some(Operation { command, span: Span::current(), _task: task });
 }
 
 fn not_prepared() -> Blocked {

@@ -18,6 +18,7 @@ use crate::tasks::Owned;
 use crate::trouble::{Blocked, unwritable};
 use crate::uplink::logs::job_log;
 use envforge_api::host::{FromHost, HEARTBEAT_SECONDS, HostCommand, Order, Outcome};
+use envforge_api::trace;
 use envforge_core::id::CommandId;
 use jiff::Timestamp;
 use std::collections::VecDeque;
@@ -25,10 +26,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 /// A command that is being carried out and answered at its end.
 pub(crate) struct Operation {
     pub(crate) command: HostCommand,
+    pub(crate) span: Span,
     pub(crate) _task: Owned,
 }
 
@@ -176,7 +180,7 @@ impl Driver {
     /// A command: answered before, to wait, or to be carried out.
     pub(crate) async fn command(&mut self, command: HostCommand) {
         if matches!(command.order, Order::EndElevation(_)) {
-            return commands::obey(self, command).await;
+            return self.obey(command).await;
         }
         if let Some(outcome) = self.state.answer_to(&command) {
             return self.say_answer(command.id, outcome);
@@ -197,12 +201,28 @@ impl Driver {
             }
         }
         tracing::debug!(workspace = %self.place.workspace, command = %command.id, verb = command.order.verb(), "command taken");
-        commands::obey(self, command).await;
+        self.obey(command).await;
+    }
+
+    /// Carries a command out, or begins to, in a span that ends with it.
+    async fn obey(&mut self, command: HostCommand) {
+        let span = tracing::debug_span!(
+            target: trace::TARGET,
+            parent: None,
+            "command",
+            otel.name = command.order.verb(),
+            otel.kind = "consumer",
+            otel.status_code = Empty,
+            workspace = %self.place.workspace,
+            command = %command.id,
+            outcome = Empty,
+        );
+        commands::obey(self, command).instrument(span).await;
     }
 
     async fn finished(&mut self, command: CommandId, finished: Finished) {
         let Some(operation) = self.operation.take_if(|operation| operation.command.id == command) else { return };
-        commands::finished(self, operation.command, finished).await;
+        commands::finished(self, operation.command, finished).instrument(operation.span).await;
         while self.operation.is_none() && !self.gone {
             let Some(command) = self.deferred.pop_front() else { return };
             self.command(command).await;
@@ -223,7 +243,17 @@ impl Driver {
 
     /// Gives an answer that the journal has, or that nothing was done for.
     pub(crate) fn say_answer(&self, command: CommandId, outcome: Outcome) {
+        let span = Span::current();
+        span.record(
+            "outcome",
+            match &outcome {
+                Outcome::Done => "done",
+                Outcome::Stale => "stale",
+                Outcome::Failed(trouble) => &trouble.code,
+            },
+        );
         if let Outcome::Failed(trouble) = &outcome {
+            span.record("otel.status_code", "ERROR");
             tracing::info!(workspace = %self.place.workspace, %command, code = trouble.code, cause = trouble.cause, "command failed");
         }
         self.ctx.outbox.send(FromHost::Answer { command, outcome });

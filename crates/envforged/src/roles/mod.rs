@@ -27,7 +27,6 @@ fn run<F>(name: &'static str, supervised: &Supervised, notice: Duration, role: F
 where
     F: AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
 {
-    crate::telemetry::start();
     follow(supervised)?;
     // `ps` and `top` would say `exe`: the supervisor runs us as `/proc/self/exe`.
     let _ = rustix::thread::set_name(&std::ffi::CString::new(format!("ef-{name}"))?);
@@ -37,6 +36,7 @@ where
         .enable_all()
         .build()
         .context("starting the runtime")?;
+    let traces = crate::telemetry::start_role(name, runtime.handle());
     let outcome = runtime.block_on(async {
         let mut stop = StopSignals::new()?;
         let token = CancellationToken::new();
@@ -59,6 +59,9 @@ where
             }
         }
     });
+    if let Some(traces) = traces {
+        traces.flush();
+    }
     runtime.shutdown_background();
     outcome.map(|()| ExitCode::SUCCESS)
 }

@@ -20,7 +20,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use envforge_api::http::ErrorBody;
+use envforge_api::trace;
 use envforge_core::refusal::{Refusal, RefusalKind};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 /// Largest request body, in bytes.
 pub const BODY_MAX: usize = 256 * 1024;
@@ -63,6 +66,7 @@ pub fn internal(app: App) -> Router {
         .merge(crate::gateways::http::routes())
         .merge(crate::control::http::routes())
         .fallback(no_such_path)
+        .layer(middleware::from_fn(follow))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(app)
 }
@@ -84,12 +88,49 @@ async fn no_such_method(request: Request) -> Response {
 /// Counts requests and their time, by the route's template.
 async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = tokio::time::Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let route = route_of(&request).to_owned();
     let method = method_label(request.method().as_str());
-    let response = next.run(request).await;
+    let response = traced(request, next).await;
     let labels = RequestLabels { route, method, status: status_label(response.status().as_u16()) };
     app.metrics.request(&labels, began.elapsed());
     response
+}
+
+/// The template of a request's route.
+fn route_of(request: &Request) -> &str {
+    request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str)
+}
+
+/// Answers in a span; of a stream it ends with the answer's head.
+async fn traced(request: Request, next: Next) -> Response {
+    let (route, method) = (route_of(&request), method_label(request.method().as_str()));
+    let span = tracing::debug_span!(
+        target: trace::TARGET,
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+    );
+    trace::adopt(&span, request.headers());
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", i64::from(response.status().as_u16()));
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    response
+}
+
+/// Of what gateways and hosts ask by themselves, every second and for as long as they live, there are no spans: only of what
+/// belongs to somebody's request.
+async fn follow(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(trace::TRACEPARENT) {
+        traced(request, next).await
+    } else {
+        next.run(request).await
+    }
 }
 
 /// Refuses names that are not ours (DNS rebinding) and pages of other origins.

@@ -185,7 +185,7 @@ pub(crate) fn as_app(owner_url: &str, role: &str, password: &Secret) -> anyhow::
 }
 
 fn is_plain(name: &str) -> bool {
-    PLAIN.contains(&name)
+    PLAIN.contains(&name) || name.starts_with("OTEL_")
 }
 
 fn environment(wanted: impl Fn(&str) -> bool) -> Vec<(OsString, OsString)> {

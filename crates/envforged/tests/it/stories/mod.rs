@@ -16,4 +16,5 @@ mod sample;
 mod secret;
 mod smallest;
 mod the_loop;
+mod traces;
 mod two_orgs;
