@@ -42,6 +42,8 @@ pub enum SignUp {
     /// Nobody: who signs in has an account already.
     #[default]
     Closed,
+    /// Whoever has a verified address that an invitation which can be accepted is for.
+    Invited,
     /// Whoever has a verified address in one of these domains.
     Domains(Vec<String>),
     /// Whoever a provider or a mailbox vouches for.
@@ -49,10 +51,12 @@ pub enum SignUp {
 }
 
 impl SignUp {
-    /// Whether somebody with this verified address, or none, may make an account.
-    pub fn admits(&self, verified: Option<&EmailAddress>) -> bool {
+    /// Whether somebody with this verified address, or none, may make an account; `is_invited` when an invitation that
+    /// can be accepted is for that address.
+    pub fn admits(&self, verified: Option<&EmailAddress>, is_invited: bool) -> bool {
         match self {
             Self::Closed => false,
+            Self::Invited => verified.is_some() && is_invited,
             // The domain itself: whoever owns a name does not vouch for those below it.
             Self::Domains(domains) => {
                 verified.is_some_and(|address| domains.iter().any(|domain| domain == address.domain()))
@@ -68,9 +72,11 @@ impl FromStr for SignUp {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "closed" => Ok(Self::Closed),
+            "invited" => Ok(Self::Invited),
             "open" => Ok(Self::Open),
             _ => {
-                let domains = text.strip_prefix("domain:").ok_or("give `closed`, `open` or `domain:example.org`")?;
+                let domains =
+                    text.strip_prefix("domain:").ok_or("give `closed`, `invited`, `domain:example.org` or `open`")?;
                 let domains: Vec<_> = domains.split(',').map(|domain| domain.trim().to_ascii_lowercase()).collect();
                 match domains.iter().find(|domain| format!("x@{domain}").parse::<EmailAddress>().is_err()) {
                     Some(bad) => Err(format!("`{bad}` is no domain")),
@@ -248,11 +254,13 @@ mod tests {
     fn sign_up_is_closed_unless_said_otherwise() {
         let ada: EmailAddress = "ada@example.org".parse().unwrap();
         assert_eq!("closed".parse(), Ok(SignUp::default()));
-        assert!(!SignUp::Closed.admits(Some(&ada)) && SignUp::Open.admits(None));
+        assert!(!SignUp::Closed.admits(Some(&ada), true) && SignUp::Open.admits(None, false));
+        let invited: SignUp = "invited".parse().unwrap();
+        assert!(invited.admits(Some(&ada), true) && !invited.admits(Some(&ada), false) && !invited.admits(None, true));
         let domains: SignUp = "domain:Example.org, example.net".parse().unwrap();
-        assert!(domains.admits(Some(&ada)) && !domains.admits(None));
-        assert!(!domains.admits(Some(&"ada@sub.example.org".parse().unwrap())));
-        for bad in ["", "invited", "domain:", "domain:example", "domain:a b.org"] {
+        assert!(domains.admits(Some(&ada), false) && !domains.admits(None, true));
+        assert!(!domains.admits(Some(&"ada@sub.example.org".parse().unwrap()), true));
+        for bad in ["", "anyone", "domain:", "domain:example", "domain:a b.org"] {
             assert!(bad.parse::<SignUp>().is_err(), "{bad}");
         }
     }

@@ -75,6 +75,9 @@ const fn field(name: &'static str, kind: Kind, is_required: bool, about: &'stati
     Field { name, kind, is_required, about }
 }
 
+/// What an identity provider may make people; owners are made by owners.
+const ORG_ROLES: &[&str] = &["admin", "developer", "reviewer", "billing"];
+
 /// All settings.
 pub const DEFINITIONS: &[Definition] = &[
     Definition {
@@ -88,7 +91,7 @@ pub const DEFINITIONS: &[Definition] = &[
             field("encryption", Kind::Choice(&["tls", "starttls", "none"]), true, "`none` is for this machine only"),
             field("username", Kind::Text, false, "Who signs in there"),
             field("password", Kind::Secret, false, "The password for it"),
-            field("from", Kind::Text, true, "The sender, such as EnvForge <envforge@example.org>"),
+            field("from", Kind::Text, true, "The sender's address, such as envforge@example.org"),
         ],
     },
     Definition {
@@ -101,8 +104,11 @@ pub const DEFINITIONS: &[Definition] = &[
             field("issuer", Kind::Url, true, "The issuer, exactly as the provider names itself"),
             field("client_id", Kind::Text, true, "The client registered there"),
             field("client_secret", Kind::Secret, false, "Its secret; none for a public client"),
-            field("sign_up", Kind::Choice(&["closed", "invited", "open"]), true, "Whom it may make an account for"),
-            field("org_claim", Kind::Text, false, "The claim that names the org, such as org_id at Auth0"),
+            field("client_auth", Kind::Choice(&["basic", "post"]), false, "How the secret is shown; basic when absent"),
+            field("sign_up", Kind::Text, true, "Who may make an account: closed, invited, domain:example.org or open"),
+            field("org_claim", Kind::Text, false, "The claim that names the organization, such as org_id at Auth0"),
+            field("orgs", Kind::Text, false, "Its values and the orgs they are: org_a1=acme,org_b2=globex"),
+            field("org_role", Kind::Choice(ORG_ROLES), false, "What members of those organizations become"),
         ],
     },
     Definition {
@@ -186,6 +192,11 @@ impl fmt::Display for Setting {
 }
 
 impl Setting {
+    /// Its own name where there can be several: `auth0` of `oidc.auth0`.
+    pub fn instance(&self) -> Option<&Slug> {
+        self.instance.as_ref()
+    }
+
     /// The setting of this name, if an org (or else the installation) can have it.
     pub fn find(name: &str, is_org: bool) -> Result<Self, Refusal> {
         let (kind, instance) = match name.split_once('.') {
@@ -416,7 +427,7 @@ mod tests {
 
     fn filled(password: &str) -> Values {
         let form = json!({ "host": "mx.example.org", "port": 465, "encryption": "tls", "password": password,
-            "from": "EnvForge <e@example.org>" });
+            "from": "e@example.org" });
         Values::default().changed(mail().definition, &object(form)).unwrap()
     }
 

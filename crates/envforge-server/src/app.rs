@@ -7,7 +7,8 @@ use crate::platform::db::Db;
 use crate::platform::metrics::Metrics;
 use crate::providers::git_host::GitApp;
 use crate::providers::identity::Providers;
-use crate::providers::mail::Mailer;
+use crate::providers::mail::ActiveMailer;
+use crate::settings;
 use crate::signin::jobs::Refusals;
 use crate::system::ops::LastLook;
 use crate::vault::ops::Unwrapped;
@@ -47,9 +48,11 @@ pub struct Parts {
     /// The app at a Git host, if there is one.
     pub git_app: Option<Box<dyn GitApp>>,
     /// Sends mail.
-    pub mailer: Arc<dyn Mailer>,
+    pub mailer: ActiveMailer,
     /// Identity providers.
     pub identity: Providers,
+    /// What of the settings is in use; held while that changes.
+    pub in_use: settings::jobs::InUse,
     /// Refused sign-ins that the ledger was not told of yet.
     pub refusals: Refusals,
     /// Configuration.

@@ -6,6 +6,7 @@ use crate::devices;
 use crate::elevations;
 use crate::gateways;
 use crate::hosts;
+use crate::invitations;
 use crate::ledger;
 use crate::links;
 use crate::platform::bus::Bus;
@@ -17,11 +18,12 @@ use crate::platform::metrics::Metrics;
 use crate::platform::schema;
 use crate::providers::git_host::{GitApp, Github};
 use crate::providers::identity::Providers;
-use crate::providers::mail::mailer;
+use crate::providers::mail::ActiveMailer;
 use crate::queues;
 use crate::runtimes;
 use crate::secrets;
 use crate::sessions;
+use crate::settings;
 use crate::signin;
 use crate::system::ops::LastLook;
 use crate::vault::{self, ops::Unwrapped};
@@ -76,7 +78,7 @@ impl Server {
         let git_app = config.github_app.as_ref().map(|app| anyhow::Ok(Box::new(Github::new(app)?) as Box<dyn GitApp>));
         let git_app = git_app.transpose()?;
         let identity = Providers::new(&config.public_url, &config.identity_providers)?;
-        let mailer = mailer(config.mail.as_ref())?;
+        let mailer = ActiveMailer::new(config.mail.as_ref())?;
         let bus = Bus::default();
         let db = Db::connect(&config.database_url, bus.clone()).await.context("connecting to PostgreSQL")?;
         schema::check(db.pool()).await?;
@@ -98,6 +100,7 @@ impl Server {
             git_app,
             mailer,
             identity,
+            in_use: settings::jobs::InUse::default(),
             refusals: signin::jobs::Refusals::default(),
             config,
             uplinks,
@@ -111,6 +114,7 @@ impl Server {
             accounts::ops::bootstrap(&app, wanted).await.context("the first start")?;
         }
         hosts::ops::begin(&app).await.context("forgetting the streams of before")?;
+        settings::jobs::apply_soon(&app).await;
         let unverified = gateways::jobs::Unverified::default();
         app.spawn("notifications", app.bus.clone().hear_others(app.db.pool().clone()));
         app.spawn("sealer", ledger::jobs::run(app.clone()));
@@ -118,6 +122,7 @@ impl Server {
         if let Some(days) = app.config.ledger_retention_days {
             app.spawn("pruning", ledger::jobs::run_pruning(app.clone(), days));
         }
+        app.spawn("settings", settings::jobs::run(app.clone()));
         app.spawn("sessions", sessions::jobs::run(app.clone()));
         app.spawn("devices", devices::jobs::run(app.clone()));
         app.spawn("sign-in", signin::jobs::run(app.clone()));
@@ -162,6 +167,7 @@ fn registry() -> Registry {
         .recurring(every(10), &hosts::jobs::ForgetAnswered {})
         .recurring(every(60), &links::jobs::ForgetSessions {})
         .recurring(every(60), &queues::jobs::ForgetFinished {})
+        .with::<invitations::jobs::SendInvitation>()
 }
 
 /// Told to end, says so for a while before anything stops.

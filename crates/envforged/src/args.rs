@@ -210,7 +210,7 @@ pub(crate) struct SignInArguments {
     /// File with identity providers (OpenID Connect), as in docs/sign-in.md; AUTH0_… adds one named auth0
     #[arg(long, value_name = "FILE", env = "ENVFORGE_IDENTITY_PROVIDERS_FILE")]
     pub(crate) identity_providers_file: Option<PathBuf>,
-    /// Who may make an account by signing in: `closed`, `domain:example.org,…` or `open`
+    /// Who may make an account by signing in: `closed`, `invited`, `domain:example.org,…` or `open`
     #[arg(long, value_name = "WHO", env = "ENVFORGE_SIGN_UP", default_value = "closed")]
     pub(crate) sign_up: String,
 }

@@ -4643,7 +4643,10 @@ export interface components {
         };
         /** @description Invites somebody. */
         CreateInvitation: {
-            /** @description Their mail address; whoever holds the token may accept when absent. */
+            /**
+             * @description Their mail address: only who has it may accept, and it is sent to them where there is a mail server. When absent,
+             *     whoever holds the token may.
+             */
             address?: string | null;
             /** @description Groups they join. */
             groups?: components["schemas"]["Slug"][];
@@ -4723,7 +4726,9 @@ export interface components {
         CreatedInvitation: {
             /** @description The invitation. */
             invitation: components["schemas"]["Invitation"];
-            /** @description What to hand over: whoever has it may accept once. */
+            /** @description Whether a mail with it is under way to the address. */
+            mailed?: boolean;
+            /** @description What to hand over; it is good once. */
             token: string;
         };
         /** @description A new link; the only time its token is shown. */

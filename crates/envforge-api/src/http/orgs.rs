@@ -77,7 +77,8 @@ pub struct CreateInvitation {
     /// Groups they join.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Slug>,
-    /// Their mail address; whoever holds the token may accept when absent.
+    /// Their mail address: only who has it may accept, and it is sent to them where there is a mail server. When absent,
+    /// whoever holds the token may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
 }
@@ -124,8 +125,11 @@ pub struct Invitation {
 pub struct CreatedInvitation {
     /// The invitation.
     pub invitation: Invitation,
-    /// What to hand over: whoever has it may accept once.
+    /// What to hand over; it is good once.
     pub token: String,
+    /// Whether a mail with it is under way to the address.
+    #[serde(default)]
+    pub mailed: bool,
 }
 
 /// Invitations of an org.

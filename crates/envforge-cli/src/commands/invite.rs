@@ -26,9 +26,19 @@ pub(crate) async fn invite(ctx: &mut Context<'_>, verb: InviteVerb) -> Result<Ex
             let made: CreatedInvitation = ctx.post(&path, &CreateInvitation { role, groups, address }).await?;
             ctx.printer.answer(&made, || made.token.clone());
             let until = render::time(made.invitation.expires_at);
-            ctx.printer.note(&format!(
-                "hand this code over in private; until {until} whoever has it becomes {role}: `envforge invite accept`"
-            ));
+            let note = match made.invitation.address.as_deref().map(printable) {
+                Some(address) if made.mailed => format!(
+                    "a mail is under way to {address}; until {until} whoever signs in with that address becomes {role}"
+                ),
+                Some(address) => format!(
+                    "hand this code over; until {until} whoever signs in with {address} becomes {role}: \
+                     `envforge invite accept`"
+                ),
+                None => format!(
+                    "hand this code over in private; until {until} whoever has it becomes {role}: `envforge invite accept`"
+                ),
+            };
+            ctx.printer.note(&note);
         }
         InviteVerb::List => {
             let path = ctx.org_path("/invitations").await?;

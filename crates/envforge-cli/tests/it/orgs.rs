@@ -105,7 +105,9 @@ fn members_are_listed_changed_and_removed() {
 fn an_invitation_is_a_code_to_hand_over() {
     let server = Server::acme();
     let path = "/v1/orgs/acme/invitations";
-    server.route(&format!("POST {path}"), ok(&json!({ "invitation": invitation(), "token": "efi_code" })));
+    let mut open = invitation();
+    open["address"] = Value::Null;
+    server.route(&format!("POST {path}"), ok(&json!({ "invitation": open, "token": "efi_code" })));
     server.route(&format!("GET {path}"), ok(&json!({ "invitations": [invitation()] })));
     server.route(&format!("DELETE {path}/inv_00000000000000000000000000000001"), ok(&Value::Null));
     expect![[r#"
@@ -116,8 +118,20 @@ fn an_invitation_is_a_code_to_hand_over() {
         hand this code over in private; until 2026-11-28 06:00:00 UTC whoever has it becomes reviewer: `envforge invite accept`
     "#]].assert_eq(&run(
         &server,
-        &["invite", "create", "--role", "reviewer", "--group", "web", "--address", "ada@example.org"],
+        &["invite", "create", "--role", "reviewer", "--group", "web"],
     ));
+    server.route(
+        &format!("POST {path}"),
+        ok(&json!({ "invitation": invitation(), "token": "efi_code", "mailed": true })),
+    );
+    expect![[r#"
+        exit: 0
+        --- stdout
+        efi_code
+        --- stderr
+        a mail is under way to ada@example.org; until 2026-11-28 06:00:00 UTC whoever signs in with that address becomes reviewer
+    "#]]
+    .assert_eq(&run(&server, &["invite", "create", "--role", "reviewer", "--address", "ada@example.org"]));
     expect![[r#"
         exit: 0
         --- stdout

@@ -6,6 +6,7 @@ use crate::platform::fault::Answer;
 use anyhow::Context as _;
 use envforge_api::http::accounts::ApiKey;
 use envforge_core::access::{Role, Scopes};
+use envforge_core::email::EmailAddress;
 use envforge_core::id::{ApiKeyId, Id as _, OrgId, UserId};
 use envforge_core::name::Slug;
 use envforge_core::token::digest;
@@ -195,4 +196,15 @@ pub(crate) async fn revoke_key(tx: &mut Tx, id: ApiKeyId, user: UserId, now: Tim
         .execute(tx.conn())
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// The addresses somebody proved; the one proved first is their primary one.
+pub(crate) async fn verified_addresses(tx: &mut Tx, user: UserId) -> Answer<Vec<EmailAddress>> {
+    let addresses: Vec<String> =
+        sqlx::query_scalar("SELECT address FROM user_emails WHERE user_id = $1 ORDER BY verified_at, address")
+            .bind(user.uuid())
+            .fetch_all(tx.conn())
+            .await?;
+    let parsed = addresses.iter().map(|address| address.parse());
+    Ok(parsed.collect::<Result<_, _>>().map_err(|_| anyhow::anyhow!("a stored address is none"))?)
 }

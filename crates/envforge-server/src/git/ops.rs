@@ -1,7 +1,7 @@
 //! Setting, listing and removing one's credentials; giving one to Git in a workspace.
 
 use super::store::{self, Asking, Stored};
-use crate::accounts::Identity;
+use crate::accounts::{self, Identity};
 use crate::app::App;
 use crate::ledger::{self, Entry};
 use crate::platform::db::{OrgScope, Tx};
@@ -129,12 +129,16 @@ pub async fn attached(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Answ
     store::acts_for(tx, workspace, user).await
 }
 
-/// Whom commits are by: a person of this installation, at an address that reaches nobody by mistake.
-pub fn person(app: &App, user: UserId, name: &str) -> Person {
+/// Whom commits are by: a person of this installation, at their primary verified address, else at one that reaches nobody
+/// by mistake.
+pub async fn person(app: &App, tx: &mut Tx, user: UserId, name: &str) -> Answer<Person> {
+    let name: String = name.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).take(100).collect();
+    if let Some(primary) = accounts::store::verified_addresses(tx, user).await?.first() {
+        return Ok(Person { name, email: primary.to_string() });
+    }
     let url = app.config.public_url.split("://").nth(1).unwrap_or_default();
     let domain = url.split(['/', ':']).next().unwrap_or_default();
-    let name: String = name.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).take(100).collect();
-    Person { name, email: format!("{user}@users.noreply.{domain}") }
+    Ok(Person { name, email: format!("{user}@users.noreply.{domain}") })
 }
 
 /// What Git in a workspace needs to reach an address, on behalf of who acts there.

@@ -1,5 +1,6 @@
 //! Invite, list, revoke, accept.
 
+use super::jobs::SendInvitation;
 use super::store::{self, Row};
 use crate::accounts::store::NewKey;
 use crate::accounts::{self, Identity};
@@ -8,18 +9,23 @@ use crate::groups;
 use crate::ledger::{self, Entry};
 use crate::orgs;
 use crate::platform::bus::Nudge;
-use crate::platform::db::Tx;
+use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
+use crate::platform::jobs::{self, Options};
+use crate::providers::mail::{Mail, Mailer as _};
+use crate::vault;
 use envforge_api::ambient::opaque_token;
 use envforge_api::http::orgs::{
     AcceptInvitation, AcceptedInvitation, CreateInvitation, CreatedInvitation, FirstKey, Invitation, InvitationState,
     Invitations,
 };
-use envforge_core::access::Scopes;
-use envforge_core::id::{ApiKeyId, InvitationId, UserId};
+use envforge_core::access::{Role, Scopes};
+use envforge_core::email::EmailAddress;
+use envforge_core::id::{ApiKeyId, InvitationId, OrgId, UserId};
 use envforge_core::member::{Actor, INVITATION_DAYS, is_addressee};
 use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::secret::Secret;
 use envforge_core::token::digest;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -46,12 +52,16 @@ fn not_found() -> Fault {
         .into()
 }
 
+/// Whether an inviter of this role may still give that one.
+fn may_give(inviter: Role, role: Role) -> bool {
+    Actor { role: inviter, scopes: &Scopes::Unlimited }.gives(role).is_ok()
+}
+
 /// What an invitation is worth now.
 fn state(row: &Row, now: Timestamp) -> InvitationState {
-    let given = |role| Actor { role, scopes: &Scopes::Unlimited }.gives(row.role).is_ok();
     if row.is_used {
         InvitationState::Accepted
-    } else if row.is_revoked || !row.inviter.is_some_and(given) {
+    } else if row.is_revoked || !row.inviter.is_some_and(|inviter| may_give(inviter, row.role)) {
         InvitationState::Revoked
     } else if row.expires_at <= now {
         InvitationState::Expired
@@ -78,7 +88,7 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateInvitation) -> A
     if request.groups.len() > GROUPS_MAX {
         return Err(Refusal::invalid("invitation.groups", format!("at most {GROUPS_MAX} groups")).into());
     }
-    let address = request.address.as_deref().map(check_address).transpose()?;
+    let address = request.address.as_deref().map(|address| check_address(app, address)).transpose()?;
     let now = app.now();
     let mut tx = app.db.begin(permit.scope).await?;
     let role = accounts::ops::lock_members(&mut tx, permit).await?;
@@ -104,24 +114,70 @@ pub async fn create(app: &App, permit: &Permit, request: &CreateInvitation) -> A
     };
     store::insert(&mut tx, &row, &digest(&token)).await?;
     let details = json!({ "role": row.role, "is_addressed": row.address.is_some() });
+    let mailed = row.address.is_some() && app.mailer.is_configured();
+    if mailed {
+        let sealed = vault::ops::seal(app, &mut tx, &place(row.id), &Secret::new(token.clone())).await?;
+        store::set_sealed_token(&mut tx, row.id, Some(&sealed)).await?;
+        jobs::enqueue(app, &mut tx, &SendInvitation { invitation: row.id }, Options::default()).await?;
+    }
     let actor = permit.actor();
     let entry = Entry::new(&actor, "invitation.created", row.id, "asked").details(details);
     ledger::record(app, &mut tx, entry).await?;
     tx.commit().await?;
-    Ok(CreatedInvitation { invitation: shown(row, now), token })
+    Ok(CreatedInvitation { invitation: shown(row, now), token, mailed })
 }
 
-/// As far as it can be told without sending anything there.
-fn check_address(address: &str) -> Answer<String> {
-    let address = address.trim();
-    let is_plain = address.len() <= 254 && address.chars().all(|c| c.is_ascii_graphic() && !"<>,;\"".contains(c));
-    let is_whole = address.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && domain.contains('.') && !domain.contains('@') && !domain.starts_with('.')
-    });
-    if is_plain && is_whole {
-        return Ok(address.to_owned());
+/// What a token is sealed for.
+fn place(id: InvitationId) -> String {
+    format!("invitation/{id}")
+}
+
+/// Whether people can sign in, and so prove an address.
+fn has_sign_in(app: &App) -> bool {
+    app.mailer.is_configured() || !app.identity.all().is_empty()
+}
+
+fn check_address(app: &App, address: &str) -> Answer<String> {
+    let address: EmailAddress = address
+        .parse()
+        .map_err(|_| Refusal::invalid("invitation.address", "this is not a mail address such as `ada@example.org`"))?;
+    if !has_sign_in(app) {
+        let message = "nobody can prove an address here: there is neither mail nor an identity provider";
+        return Err(Refusal::conflict("invitation.no_proof", message)
+            .hint("invite without an address, and hand the code over")
+            .into());
     }
-    Err(Refusal::invalid("invitation.address", "this is not a mail address such as `ada@example.org`").into())
+    Ok(address.to_string())
+}
+
+/// Mails an invitation, unless that was done or it can't be accepted any more.
+pub(super) async fn send(app: &App, scope: OrgScope, id: InvitationId) -> Answer<()> {
+    let mut tx = app.db.begin(scope).await?;
+    let Some(row) = store::find(&mut tx, id).await?.filter(|row| state(row, app.now()) == InvitationState::Open) else {
+        return Ok(());
+    };
+    let (Some(address), Some(sealed)) = (row.address, store::sealed_token(&mut tx, id).await?) else { return Ok(()) };
+    let token = vault::ops::open(app, &mut tx, &place(id), &sealed).await?;
+    let org = orgs::store::show(&mut tx).await?.name;
+    // A mail server takes its time, and nobody waits for a connection meanwhile.
+    tx.commit().await?;
+    let to = address.parse().map_err(|_| anyhow::anyhow!("a stored address is none"))?;
+    app.mailer.send(invitation_mail(app, to, &org, row.role, &token)).await?;
+    let mut tx = app.db.begin(scope).await?;
+    store::set_sealed_token(&mut tx, id, None).await?;
+    ledger::record(app, &mut tx, Entry::new("system:invitations", "invitation.mailed", id, "invited")).await?;
+    tx.commit().await
+}
+
+fn invitation_mail(app: &App, to: EmailAddress, org: &str, role: Role, token: &Secret) -> Mail {
+    let url = format!("{}/sign-in", app.config.public_url);
+    let token = token.expose();
+    let text = format!(
+        "You are invited to {org} on EnvForge, as {role}. Sign in with this address:\n\n{url}\n\n\
+         A new account is a member at once. With an account you have already, accept with `envforge invite accept` \
+         and this code:\n\n{token}\n\nIt works once, for {INVITATION_DAYS} days. If you don't know who invites you, do nothing.\n"
+    );
+    Mail { to, subject: "An invitation to EnvForge".to_owned(), text, html: None }
 }
 
 /// Invitations of the org.
@@ -149,6 +205,12 @@ pub async fn accept(app: &App, identity: Option<&Identity>, request: &AcceptInvi
     if !token.starts_with(TOKEN_PREFIX) || token.len() > 200 {
         return Err(not_valid());
     }
+    if identity.is_none() && has_sign_in(app) {
+        let message = "sign in to accept an invitation";
+        return Err(Refusal::new(RefusalKind::Unauthenticated, "invitation.sign_in", message)
+            .hint("`envforge login` signs you in")
+            .into());
+    }
     let mut tx = app.db.begin_installation().await?;
     let (org, id) = store::system_find(&mut tx, &digest(token)).await?.ok_or_else(not_valid)?;
     // A user belongs to the installation, so they are made before the org is entered; a refusal takes that back.
@@ -156,28 +218,61 @@ pub async fn accept(app: &App, identity: Option<&Identity>, request: &AcceptInvi
         Some(identity) => (identity.user, None),
         None => newcomer(app, &mut tx, id, request.name.as_deref()).await.map(|(user, key)| (user, Some(key)))?,
     };
+    let addresses = accounts::store::verified_addresses(&mut tx, user).await?;
+    let role = join(app, &mut tx, org, id, user, &addresses, "token").await?;
+    let slug = orgs::store::show(&mut tx).await?.slug;
+    tx.commit().await?;
+    Ok(AcceptedInvitation { org, slug, user, role, api_key })
+}
+
+/// Makes somebody with these verified addresses a member by an invitation; the transaction is the org's afterwards.
+async fn join(
+    app: &App,
+    tx: &mut Tx,
+    org: OrgId,
+    id: InvitationId,
+    user: UserId,
+    addresses: &[EmailAddress],
+    cause: &str,
+) -> Answer<Role> {
     tx.enter(org).await?;
-    accounts::store::lock_members(&mut tx).await?;
-    let row = store::find(&mut tx, id).await?.ok_or_else(not_valid)?;
-    if state(&row, app.now()) != InvitationState::Open || !is_addressee(row.address.as_deref(), None) {
+    accounts::store::lock_members(tx).await?;
+    let row = store::find(tx, id).await?.ok_or_else(not_valid)?;
+    if state(&row, app.now()) != InvitationState::Open || !is_addressee(row.address.as_deref(), addresses) {
         return Err(not_valid());
     }
-    if accounts::store::role(&mut tx, user).await?.is_some() {
+    if accounts::store::role(tx, user).await?.is_some() {
         let message = "you are a member of this organization already; the invitation stays open";
         return Err(Refusal::conflict("invitation.already_member", message).into());
     }
-    if orgs::store::count_members(&mut tx).await? >= MEMBERS_MAX {
+    if orgs::store::count_members(tx).await? >= MEMBERS_MAX {
         return Err(Refusal::conflict("member.too_many", format!("an organization has {MEMBERS_MAX} members")).into());
     }
-    accounts::store::insert_membership(&mut tx, org, user, row.role).await?;
-    groups::store::add_member(&mut tx, &row.groups, user).await?;
-    store::accept(&mut tx, id, user, app.now()).await?;
+    accounts::store::insert_membership(tx, org, user, row.role).await?;
+    groups::store::add_member(tx, &row.groups, user).await?;
+    store::accept(tx, id, user, app.now()).await?;
     let (actor, details) = (format!("user:{user}"), json!({ "user": user, "role": row.role }));
-    ledger::record(app, &mut tx, Entry::new(&actor, "invitation.accepted", id, "token").details(details)).await?;
+    ledger::record(app, tx, Entry::new(&actor, "invitation.accepted", id, cause).details(details)).await?;
     tx.nudge(Nudge::Membership { org, user: Some(user) });
-    let slug = orgs::store::show(&mut tx).await?.slug;
-    tx.commit().await?;
-    Ok(AcceptedInvitation { org, slug, user, role: row.role, api_key })
+    Ok(row.role)
+}
+
+/// Invitations for an address that can be accepted now.
+pub async fn open_for(app: &App, tx: &mut Tx, address: &EmailAddress) -> Answer<Vec<(OrgId, InvitationId)>> {
+    let found = store::system_find_addressed(tx, address).await?;
+    let open = found.into_iter().filter(|it| may_give(it.inviter, it.role) && app.now() < it.expires_at);
+    Ok(open.map(|it| (it.org, it.id)).collect())
+}
+
+/// Makes the user who was just made for this address, which they proved, a member wherever it is invited, by the
+/// first invitation of each org. The transaction is an org's afterwards.
+pub async fn welcome(app: &App, tx: &mut Tx, user: UserId, address: &EmailAddress) -> Answer<()> {
+    let mut invitations = open_for(app, tx, address).await?;
+    invitations.dedup_by_key(|(org, _)| *org);
+    for (org, id) in invitations {
+        join(app, tx, org, id, user, std::slice::from_ref(address), "first sign-in").await?;
+    }
+    Ok(())
 }
 
 /// A user for whoever holds the token, and their first key.

@@ -4,6 +4,7 @@ use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use anyhow::Context as _;
 use envforge_core::access::Role;
+use envforge_core::email::EmailAddress;
 use envforge_core::id::{GroupId, Id as _, InvitationId, OrgId, UserId};
 use envforge_core::name::Slug;
 use jiff::Timestamp;
@@ -100,8 +101,52 @@ pub(crate) async fn system_find(tx: &mut Tx, digest: &str) -> Answer<Option<(Org
     Ok(row.map(|(org, id)| (OrgId::from_uuid(org), InvitationId::from_uuid(id))))
 }
 
+/// An invitation for an address, seen from outside of its org.
+pub(crate) struct Addressed {
+    pub(crate) org: OrgId,
+    pub(crate) id: InvitationId,
+    pub(crate) role: Role,
+    /// The inviter's role now.
+    pub(crate) inviter: Role,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Invitations for this address that were neither accepted nor revoked.
+pub(crate) async fn system_find_addressed(tx: &mut Tx, address: &EmailAddress) -> Answer<Vec<Addressed>> {
+    let rows =
+        sqlx::query("SELECT * FROM system_invitations_for($1)").bind(address.as_str()).fetch_all(tx.conn()).await?;
+    let read = |row: &PgRow| {
+        Ok(Addressed {
+            org: OrgId::from_uuid(row.try_get("org_id")?),
+            id: InvitationId::from_uuid(row.try_get("invitation_id")?),
+            role: role(row.try_get("role")?)?,
+            inviter: role(row.try_get("inviter")?)?,
+            expires_at: row.try_get::<SqlTimestamp, _>("expires_at")?.to_jiff(),
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// The sealed token of an invitation that is to be sent.
+pub(crate) async fn sealed_token(tx: &mut Tx, id: InvitationId) -> Answer<Option<Vec<u8>>> {
+    let statement = "SELECT sealed_token FROM invitations WHERE id = $1";
+    let found: Option<Option<Vec<u8>>> =
+        sqlx::query_scalar(statement).bind(id.uuid()).fetch_optional(tx.conn()).await?;
+    Ok(found.flatten())
+}
+
+/// Keeps the sealed token until it is sent, or forgets it.
+pub(crate) async fn set_sealed_token(tx: &mut Tx, id: InvitationId, sealed: Option<&[u8]>) -> Answer<()> {
+    sqlx::query("UPDATE invitations SET sealed_token = $2 WHERE id = $1")
+        .bind(id.uuid())
+        .bind(sealed)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
 pub(crate) async fn revoke(tx: &mut Tx, id: InvitationId, now: Timestamp) -> Answer<()> {
-    sqlx::query("UPDATE invitations SET revoked_at = $2 WHERE id = $1")
+    sqlx::query("UPDATE invitations SET revoked_at = $2, sealed_token = NULL WHERE id = $1")
         .bind(id.uuid())
         .bind(now.to_sqlx())
         .execute(tx.conn())
@@ -110,7 +155,7 @@ pub(crate) async fn revoke(tx: &mut Tx, id: InvitationId, now: Timestamp) -> Ans
 }
 
 pub(crate) async fn accept(tx: &mut Tx, id: InvitationId, user: UserId, now: Timestamp) -> Answer<()> {
-    sqlx::query("UPDATE invitations SET used_at = $2, used_by = $3 WHERE id = $1")
+    sqlx::query("UPDATE invitations SET used_at = $2, used_by = $3, sealed_token = NULL WHERE id = $1")
         .bind(id.uuid())
         .bind(now.to_sqlx())
         .bind(user.uuid())

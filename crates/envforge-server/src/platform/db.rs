@@ -165,6 +165,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (14, "git_credentials", include_str!("../../migrations/0014_git_credentials.sql")),
     (15, "settings", include_str!("../../migrations/0015_settings.sql")),
     (16, "egress", include_str!("../../migrations/0016_egress.sql")),
+    (17, "invitations_by_mail", include_str!("../../migrations/0017_invitations_by_mail.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.

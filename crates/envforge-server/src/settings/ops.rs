@@ -1,5 +1,6 @@
 //! Showing, changing and restoring settings.
 
+use super::jobs;
 use super::store::{self, Version};
 use crate::app::App;
 use crate::ledger::{self, Entry};
@@ -7,6 +8,8 @@ use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::{Operator, Permit};
+use crate::providers::identity::{ProviderConfig, Providers};
+use crate::providers::mail::MailConfig;
 use crate::vault;
 use envforge_api::http::settings::{
     ChangeSetting, RestoreSetting, Setting as Shown, SettingChange, SettingField, SettingSummary, SettingVersion,
@@ -222,6 +225,9 @@ async fn add(app: &App, owner: &Owner, mut tx: Tx, setting: &Setting, draft: Dra
     if changes.is_empty() {
         return show(app, owner, &setting.to_string()).await;
     }
+    if after != Values::default() {
+        check(app, setting, &after)?;
+    }
     let name = setting.to_string();
     let sealed = vault::ops::seal(app, &mut tx, &place(&name, version + 1), &after.to_text()).await?;
     let new = Version {
@@ -242,7 +248,25 @@ async fn add(app: &App, owner: &Owner, mut tx: Tx, setting: &Setting, draft: Dra
     let org = tx.org();
     tx.nudge(Nudge::Setting { org });
     tx.commit().await?;
+    if org.is_none() {
+        jobs::apply_soon(app).await;
+    }
     Ok(shown(setting, Some(&new), &after))
+}
+
+/// Refuses what whoever uses the setting could not use.
+fn check(app: &App, setting: &Setting, values: &Values) -> Result<(), Refusal> {
+    match setting.definition.name {
+        "mail" => MailConfig::from_setting(values).map(drop),
+        "oidc" => {
+            let name = setting.instance().ok_or_else(|| Refusal::invalid("setting.name", "it has no name"))?;
+            let config = ProviderConfig::from_setting(name.clone(), values)?;
+            Providers::new(&app.config.public_url, &[config]).map(drop).map_err(|error| {
+                Refusal::invalid("setting.value", format!("this identity provider can't be used: {error:#}"))
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn place(name: &str, version: u64) -> String {

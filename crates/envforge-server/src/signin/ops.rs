@@ -3,11 +3,12 @@
 use super::store::{self, Attempt, MagicLink};
 use crate::accounts::{self, Credential, Identity};
 use crate::app::App;
+use crate::invitations;
 use crate::ledger::{self, Entry};
 use crate::platform::db::Tx;
 use crate::platform::fault::{Answer, Fault};
 use crate::providers::identity::{IdentityError, IdentityProvider, Person, Proof, Returned, unreachable};
-use crate::providers::mail::Mail;
+use crate::providers::mail::{Mail, Mailer as _};
 use crate::sessions::{self, Method};
 use crate::vault;
 use envforge_api::ambient::opaque_token;
@@ -178,8 +179,8 @@ pub async fn come_back(
         Err(error) => return unreachable(&error).map(|never| match never {}),
     };
     let mut tx = app.db.begin_installation().await?;
-    let user = match who(app, &mut tx, &person, &provider.config().sign_up, waiting.adds_to).await? {
-        Ok(user) => user,
+    let (user, is_new) = match who(app, &mut tx, &person, &provider.config().sign_up, waiting.adds_to).await? {
+        Ok(who) => who,
         Err(refusal) => {
             app.refusals.count(name, "not_admitted");
             return Err(refusal.into());
@@ -188,6 +189,9 @@ pub async fn come_back(
     let method =
         Method::Provider { name, issuer: &person.issuer, subject: &person.subject, session: person.session.as_deref() };
     let token = sessions::ops::open(app, &mut tx, user, method, user_agent, None).await?;
+    if let Some(address) = person.verified_address.as_ref().filter(|_| is_new) {
+        invitations::ops::welcome(app, &mut tx, user, address).await?;
+    }
     join(app, &mut tx, provider.as_ref(), &person, user).await?;
     tx.commit().await?;
     Ok(SignedIn { token, return_to: waiting.return_to })
@@ -219,14 +223,15 @@ async fn take(
     Ok(Ok((waiting, proof)))
 }
 
-/// Who somebody is here: known by issuer and subject, else by a verified address, else new if that is allowed.
+/// Who somebody is here, and whether they are new: known by issuer and subject, else by a verified address, else new if
+/// that is allowed.
 async fn who(
     app: &App,
     tx: &mut Tx,
     person: &Person,
     sign_up: &SignUp,
     adds_to: Option<UserId>,
-) -> Answer<Result<UserId, Refusal>> {
+) -> Answer<Result<(UserId, bool), Refusal>> {
     let now = app.now();
     let known = store::lock_user_of_identity(tx, &person.issuer, &person.subject, now).await?;
     let address = person.verified_address.as_ref();
@@ -234,6 +239,7 @@ async fn who(
         Some(address) => store::lock_user_of_address(tx, address).await?,
         None => None,
     };
+    let is_new = known.or(adds_to).or(of_address).is_none();
     let user = match (known, adds_to) {
         (Some(known), Some(wanted)) if known != wanted => {
             let message = "this identity belongs to another account";
@@ -242,7 +248,7 @@ async fn who(
         (Some(known), _) => known,
         (None, adds_to) => match adds_to.or(of_address) {
             Some(user) => user,
-            None if sign_up.admits(address) => {
+            None if is_admitted(app, tx, sign_up, address).await? => {
                 make_user(app, tx, person.name.as_deref(), address, "identity provider").await?
             }
             None => return Ok(Err(not_admitted())),
@@ -257,7 +263,16 @@ async fn who(
     if let Some(address) = address.filter(|_| of_address.is_none()) {
         add_address(app, tx, user, address).await?;
     }
-    Ok(Ok(user))
+    Ok(Ok((user, is_new)))
+}
+
+/// Whether somebody with this verified address may make an account.
+async fn is_admitted(app: &App, tx: &mut Tx, sign_up: &SignUp, address: Option<&EmailAddress>) -> Answer<bool> {
+    let is_invited = match address {
+        Some(address) => !invitations::ops::open_for(app, tx, address).await?.is_empty(),
+        None => false,
+    };
+    Ok(sign_up.admits(address, is_invited))
 }
 
 fn not_admitted() -> Refusal {
@@ -339,7 +354,10 @@ pub async fn ask_for_link(app: &App, address: &EmailAddress, return_to: Option<&
 }
 
 async fn send_link(app: &App, address: &EmailAddress, token: &Secret, is_one_too_many: bool) -> Answer<()> {
-    let may = store::user_of_address(&app.db, address).await?.is_some() || app.config.sign_up.admits(Some(address));
+    let mut tx = app.db.begin_installation().await?;
+    let may = store::user_of_address(&mut tx, address).await?.is_some()
+        || is_admitted(app, &mut tx, &app.config.sign_up, Some(address)).await?;
+    drop(tx);
     if !may || is_one_too_many {
         app.refusals.count("mail", if may { "too_many" } else { "not_admitted" });
         return Ok(());
@@ -368,9 +386,10 @@ pub async fn open_link(app: &App, token: &str, user_agent: &str) -> Answer<Signe
         app.refusals.count("mail", "token");
         return Err(refused("this link does not work any more: it was used, or is too old"));
     };
-    let user = match store::lock_user_of_address(&mut tx, &link.address).await? {
+    let known = store::lock_user_of_address(&mut tx, &link.address).await?;
+    let user = match known {
         Some(user) => user,
-        None if app.config.sign_up.admits(Some(&link.address)) => {
+        None if is_admitted(app, &mut tx, &app.config.sign_up, Some(&link.address)).await? => {
             let user = make_user(app, &mut tx, None, Some(&link.address), "mail").await?;
             add_address(app, &mut tx, user, &link.address).await?;
             user
@@ -381,6 +400,9 @@ pub async fn open_link(app: &App, token: &str, user_agent: &str) -> Answer<Signe
         }
     };
     let token = sessions::ops::open(app, &mut tx, user, Method::Mail, user_agent, None).await?;
+    if known.is_none() {
+        invitations::ops::welcome(app, &mut tx, user, &link.address).await?;
+    }
     tx.commit().await?;
     Ok(SignedIn { token, return_to: link.return_to })
 }

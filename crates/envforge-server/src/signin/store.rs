@@ -138,10 +138,10 @@ fn user(id: Option<Uuid>) -> Option<UserId> {
 }
 
 /// Whose address this is.
-pub(crate) async fn user_of_address(db: &Db, address: &EmailAddress) -> Answer<Option<UserId>> {
+pub(crate) async fn user_of_address(tx: &mut Tx, address: &EmailAddress) -> Answer<Option<UserId>> {
     let id = sqlx::query_scalar("SELECT user_id FROM user_emails WHERE address = $1")
         .bind(address.as_str())
-        .fetch_optional(db.pool())
+        .fetch_optional(tx.conn())
         .await?;
     Ok(user(id))
 }
@@ -152,11 +152,7 @@ pub(crate) async fn lock_user_of_address(tx: &mut Tx, address: &EmailAddress) ->
         .bind(address.as_str())
         .execute(tx.conn())
         .await?;
-    let id = sqlx::query_scalar("SELECT user_id FROM user_emails WHERE address = $1")
-        .bind(address.as_str())
-        .fetch_optional(tx.conn())
-        .await?;
-    Ok(user(id))
+    user_of_address(tx, address).await
 }
 
 /// Notes an address that somebody proved; `false` when it is somebody's already.

@@ -98,8 +98,8 @@ pub async fn terminal(app: &App, permit: &Permit, slug: &Slug, cols: u16, rows: 
     ledger::record(app, &mut tx, Entry::new(&permit.actor(), "shell.attached", row.id, slug.as_str())).await?;
     git::ops::attached(&mut tx, row.id, permit.user).await?;
     let generation = hosts::store::generation(&mut tx, row.host).await?;
+    let person = Some(git::ops::person(app, &mut tx, permit.user, &permit.name).await?);
     tx.commit().await?;
-    let person = Some(git::ops::person(app, permit.user, &permit.name));
     let wanted = Wanted { person, ..Wanted::of(TicketKind::Terminal, "") };
     open(app, &row, generation, wanted, Open::Terminal { cols, rows }).await
 }

@@ -86,7 +86,7 @@ async fn somebody_signed_in_joins_as_themselves_and_with_their_groups() {
     let server = TestServer::start().await;
     let rival = server.member("rival", Role::Owner).await;
     let _: Groups = server.owner.post("/v1/orgs/acme/groups", &json!({ "name": "web" })).await.unwrap();
-    let request = json!({ "role": "reviewer", "groups": ["web"], "address": "Ada@example.org" });
+    let request = json!({ "role": "reviewer", "groups": ["web"] });
     let invitation: CreatedInvitation = server.owner.post(INVITATIONS, &request).await.unwrap();
     let accepted = accept(&rival, &invitation.token).await.unwrap();
     assert!(accepted.api_key.is_none());
@@ -104,6 +104,9 @@ async fn somebody_signed_in_joins_as_themselves_and_with_their_groups() {
         let request = json!({ "role": "reviewer", "address": address });
         assert_eq!(code(server.owner.post::<_, Value>(INVITATIONS, &request).await), "invitation.address", "{address}");
     }
+    let request = json!({ "role": "reviewer", "address": "ada@example.org" });
+    let unprovable = server.owner.post::<_, Value>(INVITATIONS, &request).await;
+    assert_eq!(code(unprovable), "invitation.no_proof", "nobody signs in here");
     let refused = server.owner.post::<_, Value>(INVITATIONS, &json!({ "role": "reviewer", "groups": ["none"] })).await;
     assert_eq!(code(refused), "group.not_found");
 }

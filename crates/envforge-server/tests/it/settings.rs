@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 const PLANTED: &str = "planted-settings-password";
 
 fn mail() -> Value {
-    json!({ "host": "mx.example.org", "port": 465, "encryption": "tls", "password": PLANTED, "from": "e@example.org" })
+    json!({ "host": "mx.example.org", "port": 465, "encryption": "tls", "username": "me", "password": PLANTED,
+        "from": "e@example.org" })
 }
 
 async fn put(client: &Client, path: &str, values: Value) -> Setting {
@@ -49,7 +50,11 @@ async fn every_change_is_a_version_that_can_be_compared_and_restored() {
         [
             (3, Some(1), "password changed, port changed".to_owned()),
             (2, None, "password changed, port changed".to_owned()),
-            (1, None, "encryption added, from added, host added, password added, port added".to_owned()),
+            (
+                1,
+                None,
+                "encryption added, from added, host added, password added, port added, username added".to_owned()
+            ),
         ]
     );
     let port = &history.versions[1].changes[1];
@@ -120,4 +125,29 @@ async fn an_org_sees_its_own_settings_only() {
     assert!(installation.settings.iter().all(|setting| !setting.is_set));
     let mine: Settings = acme.get("/v1/orgs/acme/settings").await.unwrap();
     assert!(mine.settings.iter().any(|setting| setting.name == "llm.main" && setting.is_set));
+}
+
+// proves ORG-9
+#[tokio::test]
+async fn what_could_not_be_used_is_refused() {
+    let server = TestServer::start().await;
+    let oidc = json!({ "title": "T", "issuer": "https://idp.example.org", "client_id": "c", "sign_up": "invited" });
+    let changed = |form: &Value, field: &str, value: Value| {
+        let mut form = form.clone();
+        form[field] = value;
+        json!({ "values": form, "reason": "a test" })
+    };
+    for (name, body) in [
+        ("mail", changed(&mail(), "encryption", json!("none"))),
+        ("mail", changed(&mail(), "username", Value::Null)),
+        ("mail", changed(&mail(), "from", json!("EnvForge"))),
+        ("oidc.test", changed(&oidc, "sign_up", json!("anyone"))),
+        ("oidc.test", changed(&oidc, "orgs", json!("org_1=acme"))),
+        ("oidc.test", changed(&oidc, "issuer", json!("https://[x"))),
+    ] {
+        let refused = server.owner.put::<_, Setting>(&format!("/v1/operator/settings/{name}"), &body).await;
+        assert_eq!(code(refused), "setting.value", "{body}");
+    }
+    let settings: Settings = server.owner.get("/v1/operator/settings").await.unwrap();
+    assert!(settings.settings.iter().all(|setting| !setting.is_set));
 }

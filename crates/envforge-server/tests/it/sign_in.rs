@@ -1,9 +1,11 @@
 //! Signing in: by a provider that may say anything, by mail, with a key; and what the session can and can't do then.
 
 use crate::provider::{CLIENT, Provider, SECRET};
-use crate::support::{TestServer, raw};
+use crate::support::{TestServer, code, raw};
 use envforge_api::http::accounts::Me;
-use envforge_api::http::sign_in::LoginSessions;
+use envforge_api::http::orgs::{AcceptedInvitation, CreatedInvitation, InvitationState, Invitations};
+use envforge_api::http::settings::Setting;
+use envforge_api::http::sign_in::{LoginSessions, SignInProviders};
 use envforge_core::access::Role;
 use envforge_core::clock::Clock as _;
 use envforge_core::login::SignUp;
@@ -698,4 +700,175 @@ async fn a_stranger_fills_no_table() {
     signin::jobs::round(app).await.unwrap();
     assert_eq!(rows().await, 0);
     assert_eq!(world.server.events("sign_in.refused").await, 0);
+}
+
+async fn offered(server: &TestServer) -> Vec<String> {
+    let ways: SignInProviders = server.owner.get("/v1/sign-in/providers").await.unwrap();
+    ways.providers.into_iter().map(|provider| format!("{} {}", provider.name, provider.title)).collect()
+}
+
+// proves ORG-1 ORG-9
+#[tokio::test]
+async fn a_provider_of_the_settings_is_used_at_once() {
+    let world = World { server: TestServer::start().await, provider: Provider::start().await };
+    let path = "/v1/operator/settings/oidc.test";
+    let values = json!({ "title": "By setting", "issuer": world.provider.issuer, "client_id": CLIENT,
+        "client_secret": SECRET, "sign_up": "domain:example.org", "orgs": "org_theirs=acme", "org_role": "reviewer" });
+    let change = json!({ "values": values, "reason": "a test" });
+    let _: Setting = world.server.owner.put(path, &change).await.unwrap();
+    assert_eq!(offered(&world.server).await, ["test By setting"]);
+    assert!(Browser::new(&world.server).get("/sign-in").await.body.contains("Continue with By setting"));
+    let (browser, page) = world.sign_in("ada").await;
+    assert_eq!(page.status, 303, "{}", page.body);
+    assert_eq!(browser.api::<Me>("/v1/me").await.unwrap().orgs[0].role, Role::Reviewer);
+    world.server.owner.delete::<Setting>(path).await.unwrap();
+    assert!(offered(&world.server).await.is_empty());
+    assert_eq!(Browser::new(&world.server).get("/sign-in/test/start").await.code(), "sign_in.no_provider");
+}
+
+// proves ORG-9
+#[tokio::test]
+async fn a_configured_provider_comes_before_a_setting_of_its_name() {
+    let world = World::start(SignUp::Open, |_| ()).await;
+    for name in ["test", "other"] {
+        let values =
+            json!({ "title": "By setting", "issuer": "https://idp.example.org", "client_id": "c", "sign_up": "open" });
+        let change = json!({ "values": values, "reason": "a test" });
+        let path = format!("/v1/operator/settings/oidc.{name}");
+        let _: Setting = world.server.owner.put(&path, &change).await.unwrap();
+    }
+    assert_eq!(offered(&world.server).await, ["test Test", "other By setting"]);
+}
+
+const INVITATIONS: &str = "/v1/orgs/acme/invitations";
+
+async fn invite(server: &TestServer, address: &str) -> CreatedInvitation {
+    server.owner.post(INVITATIONS, &json!({ "role": "reviewer", "address": address })).await.unwrap()
+}
+
+// proves ORG-1 ORG-2
+#[tokio::test]
+async fn who_is_invited_gets_an_account_and_is_a_member() {
+    let world = World::start(SignUp::Invited, |_| ()).await;
+    let not_admitted = async |subject: &str| {
+        let (_, page) = world.sign_in(subject).await;
+        assert_eq!((page.status, page.code()), (403, "sign_in.not_admitted"), "{subject}");
+    };
+    not_admitted("ada").await;
+    let invited = invite(&world.server, "Ada@Example.org").await;
+    assert!(!invited.mailed, "there is no mail server");
+    // Only for a verified address, and only while it can be accepted.
+    let mut browser = Browser::new(&world.server);
+    let url = browser.leave("/").await;
+    let mut claims = world.claims(&url, "ada");
+    claims["email_verified"] = json!(false);
+    let page = world.come_back(&mut browser, &url, world.provider.sign(&claims, "JWT"), "").await;
+    assert_eq!(page.code(), "sign_in.not_admitted");
+    let revoked = invite(&world.server, "eve@example.org").await;
+    world.server.owner.delete::<Value>(&format!("{INVITATIONS}/{}", revoked.invitation.id)).await.unwrap();
+    not_admitted("eve").await;
+    let admin = world.server.member("acme", Role::Admin).await;
+    let _: CreatedInvitation =
+        admin.post(INVITATIONS, &json!({ "role": "admin", "address": "joe@example.org" })).await.unwrap();
+    let gone = TestServer::user(&admin).await;
+    world.server.owner.delete::<Value>(&format!("/v1/orgs/acme/members/{gone}")).await.unwrap();
+    not_admitted("joe").await;
+    assert_eq!(world.server.events("user.created").await, 0, "a refusal makes nobody");
+
+    let (browser, page) = world.sign_in("ada").await;
+    assert_eq!(page.status, 303, "{}", page.body);
+    let me: Me = browser.api("/v1/me").await.unwrap();
+    assert_eq!((me.orgs.len(), me.orgs[0].role), (1, Role::Reviewer));
+    let listed: Invitations = world.server.owner.get(INVITATIONS).await.unwrap();
+    let state = |id| listed.invitations.iter().find(|it| it.id == id).map(|it| it.state);
+    assert_eq!(state(invited.invitation.id), Some(InvitationState::Accepted));
+    // Who has an account is asked: signing in accepts nothing.
+    let again: CreatedInvitation = {
+        let rival = world.server.member("rival", Role::Owner).await;
+        let body = json!({ "role": "owner", "address": "ada@example.org" });
+        rival.post("/v1/orgs/rival/invitations", &body).await.unwrap()
+    };
+    let (browser, _) = world.sign_in("ada").await;
+    assert_eq!(browser.api::<Me>("/v1/me").await.unwrap().orgs.len(), 1);
+    let accept = browser.request(Method::POST, "/v1/invitations/accept").header("sec-fetch-site", "same-origin");
+    let accept = accept.header("x-envforge-csrf", "1").json(&json!({ "token": again.token }));
+    let accepted: AcceptedInvitation = accept.send().await.unwrap().json().await.unwrap();
+    assert_eq!((accepted.user, accepted.role), (me.user, Role::Owner));
+}
+
+// proves ORG-2
+#[tokio::test]
+async fn an_addressed_invitation_is_accepted_by_its_addressee_alone() {
+    let world = World::start(SignUp::Closed, |_| ()).await;
+    let rival = world.server.member("rival", Role::Owner).await;
+    let invited = invite(&world.server, "ada@example.org").await;
+    let accept = async |token: &str| {
+        rival.post::<_, AcceptedInvitation>("/v1/invitations/accept", &json!({ "token": token })).await
+    };
+    let verify = async |address: &str| {
+        sqlx::query("INSERT INTO user_emails (address, user_id, verified_at) VALUES ($1, $2, now())")
+            .bind(address)
+            .bind(envforge_core::id::Id::uuid(TestServer::user(&rival).await))
+            .execute(&mut world.server.database_owner().await)
+            .await
+            .unwrap();
+    };
+    let unknown = accept(&format!("efi_{}", "0".repeat(64))).await.unwrap_err().into_refusal();
+    assert_eq!(unknown.code, "invitation.not_valid");
+    assert_eq!(accept(&invited.token).await.unwrap_err().into_refusal(), unknown, "no address at all");
+    verify("eve@example.org").await;
+    assert_eq!(accept(&invited.token).await.unwrap_err().into_refusal(), unknown, "another address");
+    verify("ada@example.org").await;
+    assert_eq!(accept(&invited.token).await.unwrap().role, Role::Reviewer);
+    // Where people can sign in, they do before they accept.
+    let open: CreatedInvitation = world.server.owner.post(INVITATIONS, &json!({ "role": "reviewer" })).await.unwrap();
+    let address = envforge_api::client::Address::Url(format!("http://{}", world.server.server.local_addr));
+    let nobody = envforge_api::client::Client::new(&address, None).unwrap();
+    let body = json!({ "token": open.token, "name": "Ada" });
+    assert_eq!(code(nobody.post::<_, Value>("/v1/invitations/accept", &body).await), "invitation.sign_in");
+    // And commits are by the address proved first.
+    let app = world.server.server.app();
+    let mut tx = app.db.begin_installation().await.unwrap();
+    let user = TestServer::user(&rival).await;
+    let person = envforge_server::git::ops::person(app, &mut tx, user, "Ada").await.unwrap();
+    assert_eq!(person.email, "eve@example.org");
+    let owner = TestServer::user(&world.server.owner).await;
+    let person = envforge_server::git::ops::person(app, &mut tx, owner, "Owner").await.unwrap();
+    assert_eq!(person.email, format!("{owner}@users.noreply.127.0.0.1"));
+}
+
+// proves ORG-1 ORG-2
+#[tokio::test]
+async fn an_invitation_is_mailed_and_opens_the_way_in() {
+    let (server, mut sink) = with_mail(SignUp::Invited).await;
+    let invited = invite(&server, "ada@example.org").await;
+    assert!(invited.mailed);
+    let mail = sink.next().await;
+    assert_eq!(mail.to, "ada@example.org");
+    let text = mail.decoded();
+    assert!(text.contains(&invited.token) && text.contains("http://127.0.0.1:7080/sign-in"), "{text}");
+    wait_until("it is noted", async || server.events("invitation.mailed").await == 1).await;
+    let mut database = server.database_owner().await;
+    let kept: bool = sqlx::query_scalar("SELECT bool_or(sealed_token IS NOT NULL) FROM invitations")
+        .fetch_one(&mut database)
+        .await
+        .unwrap();
+    assert!(!kept, "the token is forgotten once it is sent");
+    let jobs: String = sqlx::query_scalar("SELECT string_agg(j::text, '') FROM jobs j WHERE kind = 'invitation.send'")
+        .fetch_one(&mut database)
+        .await
+        .unwrap();
+    assert!(jobs.contains(&invited.invitation.id.to_string()) && !jobs.contains(&invited.token[4..]), "{jobs}");
+    // The address is let in by a link, and nobody else's.
+    let mut browser = Browser::new(&server);
+    for address in ["eve@example.org", "ada@example.org"] {
+        assert_eq!(browser.post("/sign-in/mail", &[("address", address)]).await.status, 202);
+    }
+    let link = sink.next().await;
+    assert_eq!(link.to, "ada@example.org");
+    let page = browser.post("/sign-in/mail/open", &[("token", &token_of(&link))]).await;
+    assert_eq!(page.status, 303, "{}", page.body);
+    let me: Me = browser.api("/v1/me").await.unwrap();
+    assert_eq!((me.orgs.len(), me.orgs[0].role), (1, Role::Reviewer));
+    assert!(sink.arrived().is_none());
 }

@@ -11,14 +11,16 @@ use envforge_core::access::Role;
 use envforge_core::email::EmailAddress;
 use envforge_core::login::SignUp;
 use envforge_core::name::Slug;
+use envforge_core::refusal::Refusal;
 use envforge_core::secret::Secret;
+use envforge_core::setting::Values;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 /// A provider, as configured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderConfig {
     /// Its name in paths.
     pub name: Slug,
@@ -51,7 +53,7 @@ pub enum ClientAuth {
 }
 
 /// Which orgs a provider's organizations are: members there become members here.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrgMapping {
     /// The claim that names the organization: `org_id` at Auth0.
     pub claim: String,
@@ -59,6 +61,43 @@ pub struct OrgMapping {
     pub orgs: BTreeMap<String, Slug>,
     /// The role of new members.
     pub role: Role,
+}
+
+impl ProviderConfig {
+    /// From the setting `oidc.<name>`, or which of its fields does not fit.
+    pub fn from_setting(name: Slug, values: &Values) -> Result<Self, Refusal> {
+        let wrong =
+            |field: &str, what: String| Refusal::invalid("setting.value", format!("the field `{field}` {what}"));
+        let text = |field: &str| values.text(field).unwrap_or_default().to_owned();
+        let sign_up = text("sign_up").parse().map_err(|error| wrong("sign_up", format!("does not fit: {error}")))?;
+        let orgs = match (values.text("orgs"), values.text("org_role")) {
+            (Some(orgs), Some(role)) => {
+                let mapped = orgs.split(',').map(|pair| {
+                    let (theirs, ours) = pair.split_once('=')?;
+                    Some((theirs.trim().to_owned(), ours.trim().parse().ok()?))
+                });
+                let mapped: Option<BTreeMap<String, Slug>> = mapped.collect();
+                Some(OrgMapping {
+                    claim: values.text("org_claim").unwrap_or("org_id").to_owned(),
+                    orgs: mapped.ok_or_else(|| wrong("orgs", "is written as `theirs=slug,theirs=slug`".to_owned()))?,
+                    role: role.parse().map_err(|error| wrong("org_role", error))?,
+                })
+            }
+            (None, None) => None,
+            _ => return Err(wrong("org_role", "and `orgs` belong together: give both or neither".to_owned())),
+        };
+        Ok(Self {
+            name,
+            title: text("title"),
+            issuer: text("issuer"),
+            client_id: text("client_id"),
+            client_secret: values.secret("client_secret").cloned(),
+            client_auth: if values.text("client_auth") == Some("post") { ClientAuth::Post } else { ClientAuth::Basic },
+            redirect_uri: None,
+            sign_up,
+            orgs,
+        })
+    }
 }
 
 /// What is remembered between leaving for a provider and coming back.
@@ -156,8 +195,9 @@ impl Providers {
         Ok(providers)
     }
 
-    /// Puts others in their place.
+    /// Puts others in their place. One that is configured as before stays, with what it knows.
     pub fn replace(&self, configs: &[ProviderConfig]) -> anyhow::Result<()> {
+        let before = self.all();
         let mut list: Vec<Arc<dyn IdentityProvider>> = Vec::with_capacity(configs.len());
         for config in configs {
             anyhow::ensure!(
@@ -165,7 +205,10 @@ impl Providers {
                 "two identity providers are called `{}`",
                 config.name
             );
-            list.push(Arc::new(oidc::Oidc::new(config.clone(), &self.public_url)?));
+            list.push(match before.iter().find(|provider| provider.config() == config) {
+                Some(unchanged) => Arc::clone(unchanged),
+                None => Arc::new(oidc::Oidc::new(config.clone(), &self.public_url)?),
+            });
         }
         *self.list.write().expect("no panic while the providers are held") = list;
         Ok(())

@@ -9,9 +9,10 @@ use crate::platform::fault::Answer;
 use envforge_core::email::EmailAddress;
 use envforge_core::refusal::Refusal;
 use envforge_core::secret::Secret;
+use envforge_core::setting::Values;
 use futures_util::future::BoxFuture;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 /// A message.
 #[derive(Debug, Clone)]
@@ -79,10 +80,9 @@ impl MailConfig {
                         its password is given in a file"
                 .to_owned());
         }
-        let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         let (tls, default) = match scheme {
             "smtps" => (MailTls::Implicit, 465),
-            "smtp" if is_loopback => (MailTls::Loopback, 25),
+            "smtp" if is_loopback(&host) => (MailTls::Loopback, 25),
             "smtp" => (MailTls::StartTls, 587),
             _ => return Err("the mail server's URL begins with `smtps://` or `smtp://`".to_owned()),
         };
@@ -94,10 +94,67 @@ impl MailConfig {
         };
         Ok(Self { host, port: port.unwrap_or(default), tls, credentials, from })
     }
+
+    /// From the setting `mail`, or which of its fields does not fit.
+    pub fn from_setting(values: &Values) -> Result<Self, Refusal> {
+        let wrong = |field: &str, what: &str| Refusal::invalid("setting.value", format!("the field `{field}` {what}"));
+        let host = values.text("host").unwrap_or_default().to_owned();
+        let port = values.number("port").and_then(|port| u16::try_from(port).ok());
+        let tls = match values.text("encryption") {
+            Some("tls") => MailTls::Implicit,
+            Some("starttls") => MailTls::StartTls,
+            _ if is_loopback(&host) => MailTls::Loopback,
+            _ => return Err(wrong("encryption", "is `none` for a mail server on this machine only")),
+        };
+        let credentials = match (values.text("username"), values.secret("password")) {
+            (Some(user), Some(password)) => Some((user.to_owned(), password.clone())),
+            (None, None) => None,
+            (Some(_), None) => return Err(wrong("password", "is missing: there is a username")),
+            (None, Some(_)) => return Err(wrong("username", "is missing: there is a password")),
+        };
+        let from = values.text("from").unwrap_or_default().parse();
+        let from = from.map_err(|error| wrong("from", &format!("takes the sender's address: {error}")))?;
+        Ok(Self { host, port: port.ok_or_else(|| wrong("port", "is missing"))?, tls, credentials, from })
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Sends through the mail server in use, which may change while the server runs.
+pub struct ActiveMailer(RwLock<Arc<dyn Mailer>>);
+
+impl ActiveMailer {
+    /// Through this one.
+    pub fn new(config: Option<&MailConfig>) -> anyhow::Result<Self> {
+        Ok(Self(RwLock::new(mailer(config)?)))
+    }
+
+    /// Through this one from the next message on.
+    pub fn replace(&self, config: Option<&MailConfig>) -> anyhow::Result<()> {
+        *self.0.write().expect("no panic while the mailer is held") = mailer(config)?;
+        Ok(())
+    }
+
+    fn current(&self) -> Arc<dyn Mailer> {
+        Arc::clone(&self.0.read().expect("no panic while the mailer is held"))
+    }
+}
+
+impl Mailer for ActiveMailer {
+    fn is_configured(&self) -> bool {
+        self.current().is_configured()
+    }
+
+    fn send(&self, mail: Mail) -> BoxFuture<'_, Answer<()>> {
+        let current = self.current();
+        Box::pin(async move { current.send(mail).await })
+    }
 }
 
 /// The mailer for a configuration.
-pub fn mailer(config: Option<&MailConfig>) -> anyhow::Result<Arc<dyn Mailer>> {
+fn mailer(config: Option<&MailConfig>) -> anyhow::Result<Arc<dyn Mailer>> {
     Ok(match config {
         Some(config) => Arc::new(smtp::Smtp::new(config)?),
         None => Arc::new(NoMail),
@@ -114,7 +171,7 @@ impl Mailer for NoMail {
 
     fn send(&self, _: Mail) -> BoxFuture<'_, Answer<()>> {
         let refusal = Refusal::conflict("mail.not_configured", "this installation sends no mail")
-            .hint("its operator gives a mail server with `--mail-server` and `--mail-from`");
+            .hint("its operator gives a mail server by the setting `mail`, or with `--mail-server` and `--mail-from`");
         Box::pin(std::future::ready(Err(refusal.into())))
     }
 }
