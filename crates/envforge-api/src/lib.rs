@@ -16,3 +16,4 @@ pub mod sensitive;
 pub mod pkce;
 pub mod trace;
 pub mod uplink;
+pub mod values;

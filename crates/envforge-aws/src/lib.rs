@@ -1,10 +1,14 @@
-//! AWS: a KMS key as a key-encryption key.
+//! AWS: a KMS key as a key-encryption key, and the SSM Parameter Store as a store of secrets.
 //!
 //! A crate of its own, because its clients cost minutes to compile and nothing else needs them: it knows the domain and
-//! the trait it implements, the server knows neither it nor AWS, and `envforged` joins them. Credentials are found by
-//! AWS's own chain: environment, profile, web identity, container, instance. What the key's user must be allowed to do
-//! is in `docs/aws-kms-policy.json`, and nothing more is asked for.
+//! the traits it implements, the server knows neither it nor AWS, and `envforged` joins them. Credentials are found by
+//! AWS's own chain: environment, profile, web identity, container, instance. What their user must be allowed to do
+//! is in `docs/aws-kms-policy.json` and `docs/aws-ssm-policy.json`, and nothing more is asked for.
 #![warn(missing_docs)]
+
+mod ssm;
+
+pub use ssm::{SsmError, SsmStore};
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_kms::Client;
@@ -25,6 +29,15 @@ const CONTEXT: &str = "envforge";
 /// How long a call may take, with what is tried again.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// Where AWS's client logs, at TRACE, requests with what is in them: keys and values in clear. Not to be logged below DEBUG.
+pub const LOGS_BODIES: &str = "aws_smithy_runtime::client::orchestrator";
+
+/// Credentials and region as AWS's chain finds them, and how long a call may take.
+async fn found() -> SdkConfig {
+    let limits = TimeoutConfig::builder().operation_timeout(LIMIT).build();
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(limits).load().await
+}
+
 /// A key in AWS KMS.
 #[derive(Debug)]
 pub struct KmsKey {
@@ -44,9 +57,7 @@ pub enum KmsKeyError {
 impl KmsKey {
     /// A key by its id or ARN, with credentials and region as AWS's chain finds them. Asks for nothing yet.
     pub async fn connect(key: &str) -> Result<Self, KmsKeyError> {
-        let limits = TimeoutConfig::builder().operation_timeout(LIMIT).build();
-        let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(limits).load().await;
-        Self::with_config(key, &config)
+        Self::with_config(key, &found().await)
     }
 
     /// The same with another configuration.

@@ -168,6 +168,7 @@ fn registry() -> Registry {
         .recurring(every(60), &links::jobs::ForgetSessions {})
         .recurring(every(60), &queues::jobs::ForgetFinished {})
         .with::<invitations::jobs::SendInvitation>()
+        .with::<secrets::jobs::ForgetValues>()
 }
 
 /// Told to end, says so for a while before anything stops.

@@ -79,6 +79,29 @@ pub(crate) struct KmsArguments {
     pub(crate) aws_kms_keys_before: Vec<String>,
 }
 
+/// Where values of secrets lie.
+#[derive(Debug, Args)]
+pub(crate) struct SecretStoreArguments {
+    /// Where values of secrets are put from now on; those that lie in the other place still open
+    #[arg(long, value_enum, value_name = "STORE", default_value = "built-in", requires_if("ssm", "ssm_prefix"))]
+    pub(crate) secret_store: SecretStore,
+    /// Under which path values lie in AWS SSM Parameter Store, such as /envforge; it stays as long as values lie there
+    #[arg(long, value_name = "PATH", requires = "ssm_kms_key")]
+    pub(crate) ssm_prefix: Option<String>,
+    /// The key in AWS KMS that encrypts parameters from now on, by id or ARN
+    #[arg(long, value_name = "KEY", requires = "ssm_prefix")]
+    pub(crate) ssm_kms_key: Option<String>,
+}
+
+/// A place for values of secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SecretStore {
+    /// Sealed in the database
+    BuiltIn,
+    /// AWS SSM Parameter Store, as SecureString parameters
+    Ssm,
+}
+
 /// `envforged all`.
 #[derive(Debug, Args)]
 pub(crate) struct AllArguments {
@@ -86,6 +109,8 @@ pub(crate) struct AllArguments {
     pub(crate) place: BoxDirectory,
     #[command(flatten)]
     pub(crate) kms: KmsArguments,
+    #[command(flatten)]
+    pub(crate) secret_store: SecretStoreArguments,
     /// Where the server listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7080")]
     pub(crate) listen: SocketAddr,
@@ -289,6 +314,8 @@ pub(crate) struct ServerArguments {
     pub(crate) key_encryption_key_files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) kms: KmsArguments,
+    #[command(flatten)]
+    pub(crate) secret_store: SecretStoreArguments,
     /// File with the key gateways show
     #[arg(long, value_name = "FILE")]
     pub(crate) gateway_key_file: PathBuf,

@@ -15,6 +15,7 @@ use envforge_core::secret::Secret;
 use envforge_core::token::Signer;
 use envforge_server::ledger::{self, Entry};
 use envforge_server::platform::keys::KeyWrappers;
+use envforge_server::platform::secret_stores::SecretStores;
 use envforge_server::{Server, ServerConfig, migrate, schema_fingerprint};
 use envforge_testkit::TestDatabase;
 use futures_util::future::try_join_all;
@@ -55,6 +56,7 @@ pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
         public_url: "http://localhost".to_owned(),
         signing_seed: Secret::new("11".repeat(32)),
         key_wrappers: KeyWrappers::local(&[Secret::new("22".repeat(32))])?,
+        secret_stores: SecretStores::default(),
         gateway_key: Secret::new("33".repeat(32)),
         ledger_retention_days: None,
         open_orgs: false,

@@ -129,7 +129,7 @@ fn an_invitation_is_a_code_to_hand_over() {
         --- stdout
         efi_code
         --- stderr
-        a mail is under way to ada@example.org; until 2026-11-28 06:00:00 UTC whoever signs in with that address becomes reviewer
+        hand this code over in private; until 2026-11-28 06:00:00 UTC whoever has it becomes reviewer: `envforge invite accept`
     "#]]
     .assert_eq(&run(&server, &["invite", "create", "--role", "reviewer", "--address", "ada@example.org"]));
     expect![[r#"

@@ -8,6 +8,7 @@ use crate::platform::fault::{Answer, Fault};
 use crate::runs;
 use crate::runtimes;
 use crate::secrets;
+use crate::secrets::ops::{Fetched, Give};
 use crate::workspaces;
 use envforge_api::host::{
     AskEgress, AskSecrets, GivenEgress, GivenSecrets, HostCommand, HostPass, Machine, Order, Outcome, Pulse, Report,
@@ -21,6 +22,8 @@ use serde_json::json;
 
 /// Life of the pass a host shows to gateways; a new stream brings a new one.
 const PASS_LIFE: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// Most times that values are read outside for one host that asks: once, and again for what was set meanwhile.
+const FETCHES_MAX: usize = 3;
 
 /// A stream begins: what the host is told first.
 pub async fn begin(app: &App, host: HostId, scope: OrgScope, machine: &Machine) -> Answer<(u64, ToHost)> {
@@ -123,16 +126,31 @@ pub async fn claimed(app: &App, host: HostId, scope: OrgScope, workspace: Worksp
     tx.commit().await
 }
 
-/// A host asks for what it adds to a workspace's requests for one destination.
+/// A host asks for what it adds to a workspace's requests for one destination; read as [`secrets`] are.
 pub async fn egress(app: &App, host: HostId, scope: OrgScope, asked: &AskEgress) -> Answer<GivenEgress> {
-    let mut tx = app.db.begin(scope).await?;
-    let row = workspaces::store::lock(&mut tx, asked.workspace).await?;
-    if row.is_none_or(|row| row.host != host) {
-        return Err(not_on_host(app, tx, host, asked.workspace).await?);
+    let mut fetched = Fetched::new();
+    for _ in 0..FETCHES_MAX {
+        let mut tx = app.db.begin(scope).await?;
+        let row = workspaces::store::lock(&mut tx, asked.workspace).await?;
+        if row.is_none_or(|row| row.host != host) {
+            return Err(not_on_host(app, tx, host, asked.workspace).await?);
+        }
+        match secrets::ops::lend(app, &mut tx, host, asked, &mut fetched).await? {
+            Give::Given(given) => {
+                tx.commit().await?;
+                return Ok(given);
+            }
+            Give::Fetch(wanted) => {
+                drop(tx);
+                fetched.extend(secrets::ops::fetch(app, scope.org(), wanted).await?);
+            }
+        }
     }
-    let given = secrets::ops::lend(app, &mut tx, host, asked).await?;
-    tx.commit().await?;
-    Ok(given)
+    Err(changing())
+}
+
+fn changing() -> Fault {
+    Refusal::unavailable("secret.changing", "somebody is just setting these secrets").retry_after(1).into()
 }
 
 /// Tells of a host that asks for another's.
@@ -143,8 +161,26 @@ async fn not_on_host(app: &App, mut tx: Tx, host: HostId, workspace: WorkspaceId
     Ok(Refusal::new(RefusalKind::Forbidden, "secret.not_on_host", "this workspace is not on this host").into())
 }
 
-/// A host asks for the secrets of services that it is about to start.
+/// A host asks for the secrets of services that it is about to start. What lies in a store outside the database is read
+/// between two transactions, and the right to it is checked in both.
 pub async fn secrets(app: &App, host: HostId, scope: OrgScope, asked: &AskSecrets) -> Answer<GivenSecrets> {
+    let mut fetched = Fetched::new();
+    for _ in 0..FETCHES_MAX {
+        match give_secrets(app, host, scope, asked, &mut fetched).await? {
+            Give::Given(given) => return Ok(given),
+            Give::Fetch(wanted) => fetched.extend(secrets::ops::fetch(app, scope.org(), wanted).await?),
+        }
+    }
+    Err(changing())
+}
+
+async fn give_secrets(
+    app: &App,
+    host: HostId,
+    scope: OrgScope,
+    asked: &AskSecrets,
+    fetched: &mut Fetched,
+) -> Answer<Give<GivenSecrets>> {
     let mut tx = app.db.begin(scope).await?;
     let row = workspaces::store::lock(&mut tx, asked.workspace).await?;
     // Another org's workspace is none here.
@@ -156,8 +192,10 @@ pub async fn secrets(app: &App, host: HostId, scope: OrgScope, asked: &AskSecret
         let message = "this is not what the workspace is to do any more";
         return Err(Refusal::conflict("secret.stale", message).retry_after(1).into());
     }
-    let given = secrets::ops::give(app, &mut tx, host, asked).await?;
-    tx.commit().await?;
+    let given = secrets::ops::give(app, &mut tx, host, asked, fetched).await?;
+    if matches!(given, Give::Given(_)) {
+        tx.commit().await?;
+    }
     Ok(given)
 }
 

@@ -1,6 +1,7 @@
 //! What a server is told when it starts. `envforged` fills it from flags, files and environment.
 
 use super::keys::KeyWrappers;
+use super::secret_stores::SecretStores;
 use crate::providers::identity::ProviderConfig;
 use crate::providers::mail::MailConfig;
 use envforge_core::job::Queue;
@@ -37,6 +38,8 @@ pub struct ServerConfig {
     pub signing_seed: Secret,
     /// Key-encryption keys: the one in use first, then older ones that still open values.
     pub key_wrappers: KeyWrappers,
+    /// Where values of secrets lie.
+    pub secret_stores: SecretStores,
     /// What gateways show.
     pub gateway_key: Secret,
     /// Days after which ledger events are pruned, at least 30; for ever when absent.

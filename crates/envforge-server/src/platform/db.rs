@@ -166,6 +166,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (15, "settings", include_str!("../../migrations/0015_settings.sql")),
     (16, "egress", include_str!("../../migrations/0016_egress.sql")),
     (17, "invitations_by_mail", include_str!("../../migrations/0017_invitations_by_mail.sql")),
+    (18, "secret_stores", include_str!("../../migrations/0018_secret_stores.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.

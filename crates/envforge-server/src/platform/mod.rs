@@ -10,4 +10,5 @@ pub mod keys;
 pub mod jobs;
 pub mod metrics;
 pub mod schema;
+pub mod secret_stores;
 pub mod storable;

@@ -4,6 +4,10 @@
 //!   set ─► version n, sealed for `secret/<id>/<n>` ─► a host asks for a workspace's services ─► given, and `secret.used`
 //! ```
 //!
+//! Where the installation has a secret store ([`crate::platform::secret_stores`]), a value lies there and the version refers to
+//! it. The two can't be one transaction, so the value is put before the row that refers to it is written, and deleted after
+//! it: a crash leaves a value that nobody refers to, which a job deletes, and never a row without one.
+//!
 //! A secret is known in the org, in one project or in one workspace; where several of a name are, the narrowest counts.
 //! Versions never change, the newest is in use, [`VERSIONS_KEPT`](envforge_core::secret::VERSIONS_KEPT) are kept, and
 //! restoring one makes its value the newest. No answer of the API and no event holds a value or its length.

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Where a secret is known.
@@ -37,9 +38,25 @@ pub(crate) struct Stored {
     pub(crate) id: SecretId,
     pub(crate) name: SecretName,
     pub(crate) version: u32,
-    pub(crate) sealed: Vec<u8>,
+    pub(crate) held: Held,
     /// Lent to a destination, and given to no service.
     pub(crate) egress: Option<EgressRule>,
+}
+
+/// Where the value of a version is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Here.
+    Sealed(Vec<u8>),
+    /// In a store outside the database, as this version there.
+    Outside { store: String, version: i64 },
+}
+
+fn held(row: &PgRow) -> Answer<Held> {
+    Ok(match row.try_get("sealed")? {
+        Some(sealed) => Held::Sealed(sealed),
+        None => Held::Outside { store: row.try_get("store")?, version: row.try_get("store_version")? },
+    })
 }
 
 fn egress(row: &PgRow) -> Answer<Option<EgressRule>> {
@@ -52,7 +69,7 @@ fn stored(row: &PgRow) -> Answer<Stored> {
         id: SecretId::from_uuid(row.try_get("id")?),
         name: row.try_get::<String, _>("name")?.parse().context("stored name")?,
         version: row.try_get::<i32, _>("version")?.cast_unsigned(),
-        sealed: row.try_get("sealed")?,
+        held: held(row)?,
         egress: egress(row)?,
     })
 }
@@ -167,7 +184,7 @@ pub(crate) async fn insert(tx: &mut Tx, id: SecretId, name: &SecretName, place: 
 /// A version to add.
 pub(crate) struct NewVersion<'a> {
     pub(crate) version: u32,
-    pub(crate) sealed: &'a [u8],
+    pub(crate) held: &'a Held,
     pub(crate) restored_from: Option<u32>,
     pub(crate) egress: Option<&'a EgressRule>,
     pub(crate) set_by: UserId,
@@ -176,16 +193,22 @@ pub(crate) struct NewVersion<'a> {
 
 /// Adds a version of a locked secret and puts it in use; the oldest go.
 pub(crate) async fn add_version(tx: &mut Tx, id: SecretId, new: &NewVersion<'_>) -> Answer<()> {
+    let (sealed, store, store_version) = match new.held {
+        Held::Sealed(sealed) => (Some(sealed), None, None),
+        Held::Outside { store, version } => (None, Some(store), Some(version)),
+    };
     sqlx::query(
-        "INSERT INTO secret_versions (secret_id, org_id, version, sealed, restored_from, set_by, set_at, egress) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO secret_versions (secret_id, org_id, version, sealed, restored_from, set_by, set_at, egress, store, store_version) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(id.uuid())
     .bind(new.version.cast_signed())
-    .bind(new.sealed)
+    .bind(sealed)
     .bind(new.restored_from.map(u32::cast_signed))
     .bind(new.set_by.uuid())
     .bind(new.set_at.to_sqlx())
     .bind(new.egress.map(serde_json::to_value).transpose()?)
+    .bind(store)
+    .bind(store_version)
     .execute(tx.conn())
     .await?;
     sqlx::query("UPDATE secrets SET version = $2 WHERE id = $1")
@@ -224,13 +247,20 @@ pub(crate) async fn versions(tx: &mut Tx, id: SecretId) -> Answer<Vec<SecretVers
 /// One version of a secret.
 pub(crate) async fn version(tx: &mut Tx, id: SecretId, version: u32) -> Answer<Option<Stored>> {
     let row = sqlx::query(
-        "SELECT s.id, s.name, v.version, v.sealed, v.egress FROM secrets s JOIN secret_versions v ON v.secret_id = s.id WHERE s.id = $1 AND v.version = $2",
+        "SELECT s.id, s.name, v.version, v.sealed, v.store, v.store_version, v.egress FROM secrets s JOIN secret_versions v ON v.secret_id = s.id WHERE s.id = $1 AND v.version = $2",
     )
     .bind(id.uuid())
     .bind(i32::try_from(version).unwrap_or(i32::MAX))
     .fetch_optional(tx.conn())
     .await?;
     row.as_ref().map(stored).transpose()
+}
+
+/// The stores outside the database that hold versions of a secret.
+pub(crate) async fn stores(tx: &mut Tx, id: SecretId) -> Answer<BTreeSet<String>> {
+    let statement = "SELECT DISTINCT store FROM secret_versions WHERE secret_id = $1 AND store IS NOT NULL";
+    let stores: Vec<String> = sqlx::query_scalar(statement).bind(id.uuid()).fetch_all(tx.conn()).await?;
+    Ok(stores.into_iter().collect())
 }
 
 pub(crate) async fn delete(tx: &mut Tx, id: SecretId) -> Answer<()> {
@@ -250,7 +280,7 @@ pub(crate) async fn of_workspace(tx: &mut Tx, workspace: WorkspaceId) -> Answer<
 /// The versions in use that a workspace gets under these names: of each the narrowest.
 pub(crate) async fn in_force(tx: &mut Tx, workspace: WorkspaceId, names: &[String]) -> Answer<Vec<Stored>> {
     let rows = sqlx::query(
-        "SELECT DISTINCT ON (s.name) s.id, s.name, s.version, v.sealed, v.egress \
+        "SELECT DISTINCT ON (s.name) s.id, s.name, s.version, v.sealed, v.store, v.store_version, v.egress \
          FROM workspaces w \
          JOIN secrets s ON s.workspace_id = w.id OR s.project_id = w.project_id OR (s.workspace_id IS NULL AND s.project_id IS NULL) \
          JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.version \
@@ -267,7 +297,7 @@ pub(crate) async fn in_force(tx: &mut Tx, workspace: WorkspaceId, names: &[Strin
 /// The versions in use that are lent to a workspace's requests for a destination: of each name the narrowest.
 pub(crate) async fn lent(tx: &mut Tx, workspace: WorkspaceId, host: &str) -> Answer<Vec<Stored>> {
     let rows = sqlx::query(
-        "SELECT * FROM (SELECT DISTINCT ON (s.name) s.id, s.name, s.version, v.sealed, v.egress \
+        "SELECT * FROM (SELECT DISTINCT ON (s.name) s.id, s.name, s.version, v.sealed, v.store, v.store_version, v.egress \
          FROM workspaces w \
          JOIN secrets s ON s.workspace_id = w.id OR s.project_id = w.project_id OR (s.workspace_id IS NULL AND s.project_id IS NULL) \
          JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.version \
@@ -295,9 +325,9 @@ pub(crate) async fn used(tx: &mut Tx, ids: &[SecretId], now: Timestamp) -> Answe
 /// Some versions of the org sealed under a retired data key, locked; what somebody else is at is left out.
 pub(crate) async fn to_reseal(tx: &mut Tx, most: i64) -> Answer<Vec<Stored>> {
     let rows = sqlx::query(
-        "SELECT s.id, s.name, v.version, v.sealed, v.egress FROM secret_versions v JOIN secrets s ON s.id = v.secret_id \
+        "SELECT s.id, s.name, v.version, v.sealed, v.store, v.store_version, v.egress FROM secret_versions v JOIN secrets s ON s.id = v.secret_id \
          JOIN data_keys k ON k.org_id = v.org_id AND k.retired_at IS NULL \
-         WHERE substring(v.sealed FROM 2 FOR 16) <> uuid_send(k.id) ORDER BY v.secret_id, v.version LIMIT $1 FOR UPDATE OF v SKIP LOCKED",
+         WHERE v.sealed IS NOT NULL AND substring(v.sealed FROM 2 FOR 16) <> uuid_send(k.id) ORDER BY v.secret_id, v.version LIMIT $1 FOR UPDATE OF v SKIP LOCKED",
     )
     .bind(most)
     .fetch_all(tx.conn())

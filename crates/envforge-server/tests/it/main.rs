@@ -23,6 +23,7 @@ mod queues;
 mod project_access;
 mod provider;
 mod runtimes;
+mod secret_stores;
 mod secrets;
 mod settings;
 mod sign_in;

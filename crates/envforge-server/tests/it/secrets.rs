@@ -15,19 +15,19 @@ use envforge_testkit::wait_until;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-const SECRETS: &str = "/v1/orgs/acme/secrets";
+pub(crate) const SECRETS: &str = "/v1/orgs/acme/secrets";
 const OF_WORKSPACE: &str = "/v1/orgs/acme/workspaces/main/secrets";
 const OF_PROJECT: &str = "/v1/orgs/acme/projects/planner/secrets";
 
-async fn set(client: &Client, path: &str, name: &str, value: &str) -> SecretInfo {
+pub(crate) async fn set(client: &Client, path: &str, name: &str, value: &str) -> SecretInfo {
     client.post(path, &json!({ "name": name, "value": value })).await.unwrap()
 }
 
-fn as_host(server: &TestServer, host: &FakeHost) -> Client {
+pub(crate) fn as_host(server: &TestServer, host: &FakeHost) -> Client {
     Client::new(&Address::Socket(server.path("server.sock")), Some(Secret::new(host.registered.key.clone()))).unwrap()
 }
 
-async fn ask(
+pub(crate) async fn ask(
     client: &Client,
     workspace: WorkspaceId,
     generation: u64,
@@ -40,7 +40,7 @@ async fn ask(
 }
 
 /// A workspace that was told to be awake.
-async fn waking(server: &TestServer) -> (FakeHost, HostCommand) {
+pub(crate) async fn waking(server: &TestServer) -> (FakeHost, HostCommand) {
     let mut host = server.host().await;
     let workspace = server.workspace(&mut host).await;
     let command = server.awake(&mut host, &workspace).await;

@@ -20,6 +20,7 @@ use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
 use envforge_server::platform::db::OrgScope;
 use envforge_server::platform::keys::KeyWrappers;
+use envforge_server::platform::secret_stores::SecretStores;
 use envforge_server::{Bootstrap, RunningServer, Server, ServerConfig, migrate, schema_fingerprint};
 use envforge_testkit::TestDatabase;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -94,6 +95,7 @@ impl TestServer {
             public_url: "http://127.0.0.1:7080".to_owned(),
             signing_seed: Secret::new("11".repeat(32)),
             key_wrappers: KeyWrappers::local(&[Secret::new("22".repeat(32))]).unwrap(),
+            secret_stores: SecretStores::default(),
             gateway_key: Secret::new(GATEWAY_KEY.to_owned()),
             ledger_retention_days: None,
             open_orgs: false,

@@ -1,19 +1,21 @@
 //! The control plane: decides, remembers, bills. Runs unprivileged, and knows the database only as `envforge_app`.
 
 use crate::advice::advised;
-use crate::args::{GITHUB, GithubArguments, KmsArguments, MailArguments, ServerArguments};
+use crate::args::{GITHUB, GithubArguments, KmsArguments, MailArguments, SecretStore, ServerArguments};
 use crate::{operator, private};
 use anyhow::Context as _;
 use envforge_api::keys::KeyWrapper;
-use envforge_aws::KmsKey;
+use envforge_aws::{KmsKey, SsmStore};
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
 use envforge_server::platform::keys::{KeyWrappers, LocalKey};
+use envforge_server::platform::secret_stores::SecretStores;
 use envforge_server::providers::mail::MailConfig;
 use envforge_server::schema::SchemaError;
 use envforge_server::{Bootstrap, GithubApp, Server, ServerConfig};
 use rustix::fs::Mode;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs the server.
@@ -24,7 +26,7 @@ pub(crate) fn run(arguments: &ServerArguments) -> anyhow::Result<ExitCode> {
     super::use_open_files_limit();
     let notice = Duration::from_secs(arguments.drain.drain_notice);
     super::run("server", &arguments.supervised, notice, async |token| {
-        let config = configuration(arguments, key_wrappers(arguments).await?)?;
+        let config = configuration(arguments, key_wrappers(arguments).await?, secret_stores(arguments).await?)?;
         let running = Server::start(config, token).await.map_err(explain).context("the server did not start")?;
         let _operator = operator::listen(arguments.operator.metrics_listen.as_ref(), running.app().clone())?;
         tracing::info!(address = %running.local_addr, "server: listening");
@@ -41,7 +43,11 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn configuration(arguments: &ServerArguments, key_wrappers: KeyWrappers) -> anyhow::Result<ServerConfig> {
+fn configuration(
+    arguments: &ServerArguments,
+    key_wrappers: KeyWrappers,
+    secret_stores: SecretStores,
+) -> anyhow::Result<ServerConfig> {
     let bootstrap = match (&arguments.bootstrap_org, &arguments.owner_key_file, &arguments.host_token_file) {
         (Some(org), Some(owner), Some(host)) => {
             Some(Bootstrap { org: org.clone(), owner_key_file: owner.clone(), host_token_file: host.clone() })
@@ -60,6 +66,7 @@ fn configuration(arguments: &ServerArguments, key_wrappers: KeyWrappers) -> anyh
         public_url: arguments.public_url.clone(),
         signing_seed: private::read(&arguments.signing_seed_file)?,
         key_wrappers,
+        secret_stores,
         gateway_key: private::read(&arguments.gateway_key_file)?,
         ledger_retention_days: arguments.ledger.ledger_retention_days,
         open_orgs: arguments.open_orgs,
@@ -98,6 +105,19 @@ async fn key_wrappers(arguments: &ServerArguments) -> anyhow::Result<KeyWrappers
         wrappers.push(Box::new(KmsKey::connect(key).await?));
     }
     KeyWrappers::new(wrappers)
+}
+
+/// Where values of secrets lie: also a store that takes no new ones, while values lie there.
+async fn secret_stores(arguments: &ServerArguments) -> anyhow::Result<SecretStores> {
+    let given = &arguments.secret_store;
+    let (Some(prefix), Some(key)) = (&given.ssm_prefix, &given.ssm_kms_key) else {
+        return Ok(SecretStores::default());
+    };
+    let store = Arc::new(SsmStore::connect(prefix, key).await?);
+    Ok(match given.secret_store {
+        SecretStore::Ssm => SecretStores::outside(store),
+        SecretStore::BuiltIn => SecretStores::opened(store),
+    })
 }
 
 /// The mail server, its password from the file, else from `ENVFORGE_MAIL_PASSWORD`.

@@ -57,6 +57,8 @@ pub(crate) fn start_role(role: &'static str, runtime: &Handle) -> Option<Traces>
 /// The lines of the log.
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
     let filter = EnvFilter::try_from_env("ENVFORGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let quiet = format!("{}={}", envforge_aws::LOGS_BODIES, LevelFilter::DEBUG);
+    let filter = filter.add_directive(quiet.parse().expect("a target and a level"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if is_json() {
         lines.json().flatten_event(true).boxed()

@@ -6,7 +6,7 @@
 
 use super::children::Spec;
 use super::layout::{Accounts, Layout};
-use crate::args::{AllArguments, GithubArguments, MachineArguments, Scheme};
+use crate::args::{AllArguments, GithubArguments, MachineArguments, Scheme, SecretStore, SecretStoreArguments};
 use crate::private;
 use envforge_core::secret::Secret;
 use std::ffi::OsString;
@@ -95,6 +95,13 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
     }
     for key in &arguments.kms.aws_kms_keys_before {
         flags = flags.with("--aws-kms-key-before", key);
+    }
+    let SecretStoreArguments { secret_store, ssm_prefix, ssm_kms_key } = &arguments.secret_store;
+    if *secret_store == SecretStore::Ssm {
+        flags = flags.with("--secret-store", "ssm");
+    }
+    if let (Some(prefix), Some(key)) = (ssm_prefix, ssm_kms_key) {
+        flags = flags.with("--ssm-prefix", prefix).with("--ssm-kms-key", key);
     }
     if let Some(days) = arguments.ledger.ledger_retention_days {
         flags = flags.with("--ledger-retention-days", days.to_string());
