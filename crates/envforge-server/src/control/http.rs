@@ -61,11 +61,11 @@ impl FromRequestParts<App> for KnownHost {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         match hosts::ops::authenticate(app, bearer(parts).unwrap_or_default()).await {
             Ok(Some((host, scope))) => Ok(Self(host, scope)),
-            Ok(None) => Err(answer(Refusal::new(
-                RefusalKind::Unauthenticated,
-                "host.key",
-                "this is not a registered host's key",
-            ))),
+            Ok(None) => {
+                hosts::ops::refused_stranger(app, "host.key");
+                let message = "this is not a registered host's key";
+                Err(answer(Refusal::new(RefusalKind::Unauthenticated, "host.key", message)))
+            }
             Err(fault) => Err(fault.into_response()),
         }
     }

@@ -65,6 +65,17 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
     let Some(command) = hosts::store::answer_command(&mut tx, host, id, outcome, app.now()).await? else {
         return Ok(());
     };
+    let is_refused = match outcome {
+        Outcome::Stale => Some("the host has obeyed a newer generation"),
+        Outcome::Failed(trouble) if trouble.code == "host.wrong_org" => Some("the host obeys another org"),
+        _ => None,
+    };
+    if let Some(cause) = is_refused {
+        let (actor, verb) = (format!("host:{host}"), command.order.verb());
+        let details = json!({ "workspace": command.workspace, "generation": command.generation, "verb": verb });
+        let entry = Entry::new(&actor, "host.command_refused", command.id, cause).details(details);
+        ledger::record(app, &mut tx, entry).await?;
+    }
     match (&command.order, outcome) {
         (Order::PrepareShell(_), Outcome::Failed(trouble)) => {
             workspaces::ops::shell_blocked(&mut tx, command.workspace, trouble).await?;
@@ -133,7 +144,7 @@ pub async fn egress(app: &App, host: HostId, scope: OrgScope, asked: &AskEgress)
         let mut tx = app.db.begin(scope).await?;
         let row = workspaces::store::lock(&mut tx, asked.workspace).await?;
         if row.is_none_or(|row| row.host != host) {
-            return Err(not_on_host(app, tx, host, asked.workspace).await?);
+            return Err(not_on_host(app, host, scope, asked.workspace));
         }
         match secrets::ops::lend(app, &mut tx, host, asked, &mut fetched).await? {
             Give::Given(given) => {
@@ -154,11 +165,10 @@ fn changing() -> Fault {
 }
 
 /// Tells of a host that asks for another's.
-async fn not_on_host(app: &App, mut tx: Tx, host: HostId, workspace: WorkspaceId) -> Answer<Fault> {
-    secrets::ops::refused(app, &mut tx, host, workspace).await?;
-    tx.commit().await?;
+fn not_on_host(app: &App, host: HostId, scope: OrgScope, workspace: WorkspaceId) -> Fault {
+    hosts::ops::refused(app, host, scope, "secret.refused");
     tracing::warn!(%host, %workspace, "a host asked for secrets of a workspace that is not its own");
-    Ok(Refusal::new(RefusalKind::Forbidden, "secret.not_on_host", "this workspace is not on this host").into())
+    Refusal::new(RefusalKind::Forbidden, "secret.not_on_host", "this workspace is not on this host").into()
 }
 
 /// A host asks for the secrets of services that it is about to start. What lies in a store outside the database is read
@@ -185,7 +195,7 @@ async fn give_secrets(
     let row = workspaces::store::lock(&mut tx, asked.workspace).await?;
     // Another org's workspace is none here.
     let Some(row) = row.filter(|row| row.host == host) else {
-        return Err(not_on_host(app, tx, host, asked.workspace).await?);
+        return Err(not_on_host(app, host, scope, asked.workspace));
     };
     let wanted = row.runtime.intent == RuntimeIntent::Awake && !row.deleting;
     if !wanted || row.runtime.generation != asked.generation {
@@ -213,8 +223,10 @@ pub async fn heartbeat(
     let mut tx = app.db.begin(scope).await?;
     let mut unmetered = Vec::new();
     for pulse in &pulses {
-        if runtimes::store::pulse(&mut tx, host, pulse, now).await? {
-            unmetered.push(pulse);
+        match runtimes::store::pulse(&mut tx, host, pulse, now).await? {
+            Some(true) => unmetered.push(pulse),
+            Some(false) => {}
+            None => hosts::ops::refused(app, host, scope, "host.report_refused"),
         }
     }
     hosts::store::seen(&mut tx, host, host_generation, now).await?;

@@ -3,6 +3,7 @@
 use super::jobs::Unverified;
 use super::ops;
 use crate::app::App;
+use crate::hosts;
 use crate::links;
 use crate::platform::bus::Nudge;
 use crate::platform::fault::Answer;
@@ -49,6 +50,7 @@ impl FromRequestParts<App> for Gateway {
         if bool::from(shown.ct_eq(wanted)) {
             return Ok(Self);
         }
+        hosts::ops::refused_stranger(app, "gateway.key");
         Err(answer(Refusal::new(RefusalKind::Unauthenticated, "gateway.key", "this is not the gateway's key")))
     }
 }

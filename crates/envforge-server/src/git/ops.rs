@@ -3,6 +3,7 @@
 use super::store::{self, Asking, Stored};
 use crate::accounts::{self, Identity};
 use crate::app::App;
+use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
@@ -184,6 +185,7 @@ pub async fn rejected(app: &App, host: HostId, scope: OrgScope, ask: &host::AskG
 async fn asked(app: &App, host: HostId, scope: OrgScope, ask: &host::AskGitCredential) -> Answer<(Asking, Repository)> {
     let mut tx = app.db.begin(scope).await?;
     let Some(asking) = store::asking(&mut tx, host, ask.workspace).await? else {
+        hosts::ops::refused(app, host, scope, "git.credential_refused");
         return Err(Refusal::not_found("workspace.not_found", "this host has no such workspace").into());
     };
     if asking.host_generation != ask.host_generation {

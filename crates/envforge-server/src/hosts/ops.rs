@@ -2,7 +2,7 @@
 
 use super::store;
 use crate::app::App;
-use crate::ledger::{self, Entry};
+use crate::ledger::{self, Entry, Refused};
 use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::Answer;
@@ -73,6 +73,7 @@ pub async fn add(app: &App, tx: &mut Tx, name: &str, is_local: bool, actor: &str
 /// until its first control stream, and gets a fresh key each time.
 pub async fn register(app: &App, token: &str) -> Answer<Registered> {
     let Some((host, scope)) = store::system_find_host_token(&app.db, &digest(token)).await? else {
+        refused_stranger(app, "host.token_invalid");
         return Err(Refusal::new(
             RefusalKind::Unauthenticated,
             "host.token_invalid",
@@ -126,6 +127,19 @@ pub async fn may_elevate(tx: &mut Tx, host: HostId) -> Answer<()> {
                 .into())
         }
     }
+}
+
+/// Notes that a host was refused something of a workspace that is not on it. Which one it asked for is its own word, so
+/// however many it names, they are one event a minute.
+pub fn refused(app: &App, host: HostId, scope: OrgScope, verb: &'static str) {
+    let (actor, cause) = (format!("host:{host}"), "the workspace is not on this host".to_owned());
+    ledger::refused(app, Refused { org: Some(scope.org()), actor, verb, subject: host.to_string(), cause });
+}
+
+/// Notes that a program on the internal socket showed what lets it in nowhere.
+pub fn refused_stranger(app: &App, cause: &str) {
+    let (actor, subject) = ("stranger".to_owned(), "installation".to_owned());
+    ledger::refused(app, Refused { org: None, actor, verb: "access.denied", subject, cause: cause.to_owned() });
 }
 
 /// Whose key this is.

@@ -6,7 +6,7 @@ use crate::accounts::store::NewKey;
 use crate::accounts::{self, Identity};
 use crate::app::App;
 use crate::groups;
-use crate::ledger::{self, Entry};
+use crate::ledger::{self, Entry, Refused};
 use crate::orgs;
 use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
@@ -40,7 +40,11 @@ const GROUPS_MAX: usize = 20;
 const MEMBERS_MAX: i64 = 20_000;
 
 /// Unknown, used, revoked and expired look the same from outside.
-fn not_valid() -> Fault {
+/// Whoever tries tokens is noted: by name, when they are signed in.
+fn not_valid(app: &App, identity: Option<&Identity>) -> Fault {
+    let actor = identity.map_or_else(|| "stranger".to_owned(), |identity| format!("user:{}", identity.user));
+    let (subject, cause) = ("installation".to_owned(), "invitation.not_valid".to_owned());
+    ledger::refused(app, Refused { org: None, actor, verb: "access.denied", subject, cause });
     Refusal::not_found("invitation.not_valid", "this invitation is not valid, or not any more")
         .hint("ask whoever sent it for a new one")
         .into()
@@ -201,6 +205,7 @@ pub async fn revoke(app: &App, permit: &Permit, id: InvitationId) -> Answer<()> 
 
 /// Accepts an invitation, as oneself or as a user who is made for it.
 pub async fn accept(app: &App, identity: Option<&Identity>, request: &AcceptInvitation) -> Answer<AcceptedInvitation> {
+    let not_valid = || not_valid(app, identity);
     let token = request.token.trim();
     if !token.starts_with(TOKEN_PREFIX) || token.len() > 200 {
         return Err(not_valid());

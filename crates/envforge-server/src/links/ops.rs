@@ -2,7 +2,7 @@
 
 use super::store::{self, Row};
 use crate::app::App;
-use crate::ledger::{self, Entry};
+use crate::ledger::{self, Entry, Refused};
 use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
@@ -11,7 +11,7 @@ use crate::workspaces;
 use crate::workspaces::store::Row as WorkspaceRow;
 use envforge_api::gateway::{Exchange, Exchanged};
 use envforge_api::http::links::{CreateLink, CreatedLink, Link, LinkState, Links};
-use envforge_core::id::{LinkId, LinkSessionId};
+use envforge_core::id::{LinkId, LinkSessionId, OrgId};
 use envforge_core::link::{
     DEFAULT_EXPIRY, DEFAULT_MINUTE_BUDGET, DEFAULT_WAKE_BUDGET, LinkClaims, LinkRefused, MAX_EXPIRY, ROUTE_MAX,
     ROUTES_MAX, SessionClaims,
@@ -34,6 +34,14 @@ fn refused(reason: LinkRefused) -> Fault {
         LinkRefused::Revoked | LinkRefused::Expired => RefusalKind::Forbidden,
     };
     Refusal::new(kind, reason.code(), reason.to_string()).hint("ask whoever sent it for a new one").into()
+}
+
+/// A refusal of a token that is genuine: somebody has it, and it is noted which.
+fn noted(app: &App, org: OrgId, link: LinkId, reason: LinkRefused) -> Fault {
+    let cause = reason.code().to_owned();
+    let actor = format!("link:{link}");
+    ledger::refused(app, Refused { org: Some(org), actor, verb: "link.refused", subject: link.to_string(), cause });
+    refused(reason)
 }
 
 /// Whether a link to a service can be shared now, and what is missing if not.
@@ -227,7 +235,7 @@ pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
     let Some(row) = store::lock(&mut tx, claims.link).await? else {
         return Err(refused(LinkRefused::Revoked));
     };
-    row.rules.visit(now).map_err(refused)?;
+    row.rules.visit(now).map_err(|reason| noted(app, claims.org, row.id, reason))?;
     let workspace = workspaces::store::find_by_id(&mut tx, row.workspace).await?;
     if workspace.is_none_or(|workspace| workspace.deleting) {
         return Err(refused(LinkRefused::Revoked));
@@ -259,14 +267,15 @@ pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
 }
 
 /// Checks that a session may wake, and counts the wake, in the wake's transaction.
-pub async fn spend_wake(tx: &mut Tx, claims: &SessionClaims, now: Timestamp, starts: bool) -> Answer<()> {
+pub async fn spend_wake(app: &App, tx: &mut Tx, claims: &SessionClaims, starts: bool) -> Answer<()> {
+    let now = app.now();
     let Some(row) = store::lock(tx, claims.link).await? else {
         return Err(refused(LinkRefused::Revoked));
     };
     if !starts {
         return row.rules.holds(now).map_err(refused);
     }
-    row.rules.wake(now).map_err(refused)?;
+    row.rules.wake(now).map_err(|reason| noted(app, claims.org, row.id, reason))?;
     store::count_wake(tx, row.id).await
 }
 

@@ -57,7 +57,7 @@ pub async fn wake_by_link(app: &App, claims: &SessionClaims, path: &str) -> Answ
     let row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
     let mut runtime = row.runtime;
     let starts = runtime.wake() != WakeOutcome::Already;
-    links::ops::spend_wake(&mut tx, claims, app.now(), starts).await?;
+    links::ops::spend_wake(app, &mut tx, claims, starts).await?;
     if !starts {
         return Ok(row);
     }

@@ -90,8 +90,8 @@ pub(crate) async fn system_reserved_memory(tx: &mut Tx, host: HostId, except: Wo
 }
 
 /// A heartbeat's facts about one workspace. Work counts as activity. Answers whether it proves a runtime to run that
-/// has no open window.
-pub(crate) async fn pulse(tx: &mut Tx, host: HostId, pulse: &Pulse, at: Timestamp) -> Answer<bool> {
+/// has no open window; `None` when the workspace is not on this host, and nothing is stored.
+pub(crate) async fn pulse(tx: &mut Tx, host: HostId, pulse: &Pulse, at: Timestamp) -> Answer<Option<bool>> {
     let busy = pulse.jobs_running > 0 || pulse.service_milli_cpu > envforge_core::idle::IDLE_MILLI_CPU;
     let unmetered: Option<bool> = sqlx::query_scalar(
         "UPDATE runtimes r SET last_proof = CASE WHEN $4 THEN $3 ELSE last_proof END, milli_cpu = $5, jobs_running = $6, \
@@ -108,7 +108,7 @@ pub(crate) async fn pulse(tx: &mut Tx, host: HostId, pulse: &Pulse, at: Timestam
     .bind(busy)
     .fetch_optional(tx.conn())
     .await?;
-    Ok(unmetered.unwrap_or(false))
+    Ok(unmetered)
 }
 
 /// A gateway's facts about one workspace.

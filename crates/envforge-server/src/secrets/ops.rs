@@ -443,13 +443,6 @@ pub(crate) async fn lend(
     Ok(Give::Given(GivenEgress { lent }))
 }
 
-/// A host asked for what is not its own.
-pub async fn refused(app: &App, tx: &mut Tx, host: HostId, workspace: WorkspaceId) -> Answer<()> {
-    let actor = format!("host:{host}");
-    let entry = Entry::new(&actor, "secret.refused", workspace, "the workspace is not on this host");
-    ledger::record(app, tx, entry).await
-}
-
 /// Seals some values of this transaction's org anew that lie under a retired data key; how many there were.
 pub(super) async fn reseal(app: &App, tx: &mut Tx, most: i64) -> Answer<usize> {
     let found = store::to_reseal(tx, most).await?;

@@ -8,9 +8,9 @@
 //! that does not exist.
 
 use super::answer;
+use super::noted::Known;
 use crate::accounts::{self, CredentialId};
 use crate::app::App;
-use crate::ledger::{self, Refused};
 use crate::platform::db::OrgScope;
 use crate::platform::fault::{Answer, Fault};
 use crate::sessions;
@@ -42,7 +42,7 @@ pub struct Member {
     credential: CredentialId,
     role: Role,
     scopes: Scopes,
-    app: App,
+    known: Known,
 }
 
 /// Proof that a member may do an action; operations take it instead of trusting their caller.
@@ -109,11 +109,11 @@ impl Permit {
 }
 
 impl Member {
-    /// Asks the permission table, and the credential's scopes; a no is recorded in the org's ledger.
+    /// Asks the permission table, and the credential's scopes; a no is noted in the org's ledger.
     pub fn permit(&self, action: Action) -> Answer<Permit> {
         if allows(self.role, action) {
             if !self.scopes.allow(action) {
-                self.denied(format!("a limited API key: {}", action.code()));
+                self.known.cause(format!("a limited API key: {}", action.code()));
                 let message = format!("this API key is limited and can't {}", action.as_str());
                 let hint = format!("its scopes would have to name `{}`", action.code());
                 return Err(Refusal::new(RefusalKind::Forbidden, "access.scope", message).hint(hint).into());
@@ -122,14 +122,8 @@ impl Member {
             let Self { scope, user, credential, role, .. } = *self;
             return Ok(Permit { scope, org, user, name, action, credential, role, scopes });
         }
-        self.denied(format!("as {}: {}", self.role, action.code()));
+        self.known.cause(format!("as {}: {}", self.role, action.code()));
         Err(denied(self.role, &self.org, action))
-    }
-
-    fn denied(&self, cause: String) {
-        let (org, actor) = (self.scope.org(), format!("user:{}", self.user));
-        let refused = Refused { org: Some(org), actor, verb: "access.denied", subject: org.to_string(), cause };
-        ledger::refused(&self.app, refused);
     }
 }
 
@@ -140,9 +134,12 @@ fn denied(role: Role, org: &Slug, action: Action) -> Fault {
         .into()
 }
 
+/// The code of [`no_org`].
+pub const NO_ORG: &str = "org.not_found";
+
 /// The answer for an org that does not exist, or that one is no member of.
 pub fn no_org(wanted: &str) -> Fault {
-    Refusal::not_found("org.not_found", format!("there is no organization `{wanted}` for you"))
+    Refusal::not_found(NO_ORG, format!("there is no organization `{wanted}` for you"))
         .hint("`envforge org list` lists yours; the name is the slug, not the display name")
         .into()
 }
@@ -161,6 +158,10 @@ pub fn bearer(parts: &Parts) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
+fn known(parts: &Parts) -> Known {
+    parts.extensions.get().cloned().unwrap_or_default()
+}
+
 impl FromRequestParts<App> for Caller {
     type Rejection = Response;
 
@@ -168,13 +169,19 @@ impl FromRequestParts<App> for Caller {
         let (found, otherwise) = if let Some(key) = bearer(parts) {
             (accounts::ops::authenticate(app, key).await, "this API key is not valid")
         } else if let Some(token) = session_token(&parts.headers, app) {
-            check_page(parts, app).map_err(answer)?;
             (sessions::ops::authenticate(app, token).await, "this session has ended")
         } else {
             return Err(unauthenticated("nobody is signed in"));
         };
         match found {
-            Ok(Some(identity)) => Ok(Self(identity)),
+            Ok(Some(identity)) => {
+                known(parts).user(identity.user);
+                // Whose browser a foreign page uses is known, and noted.
+                if bearer(parts).is_none() {
+                    check_page(parts, app).map_err(answer)?;
+                }
+                Ok(Self(identity))
+            }
             Ok(None) => Err(unauthenticated(otherwise)),
             Err(fault) => Err(fault.into_response()),
         }
@@ -245,14 +252,6 @@ impl FromRequestParts<App> for Operator {
         } else {
             return Ok(Self { user: identity.user });
         };
-        let refused = Refused {
-            org: None,
-            actor: format!("user:{}", identity.user),
-            verb: "access.denied",
-            subject: "installation".to_owned(),
-            cause: refusal.code.clone(),
-        };
-        ledger::refused(app, refused);
         Err(answer(refusal))
     }
 }
@@ -269,8 +268,9 @@ impl FromRequestParts<App> for Member {
         orgs.into_iter()
             .find(|(_, slug, _)| slug.as_str() == wanted)
             .map(|(scope, org, role)| {
-                let scopes = credential.scopes().clone();
-                Self { user, name, scope, org, credential: credential.id(), role, scopes, app: app.clone() }
+                let (scopes, known) = (credential.scopes().clone(), known(parts));
+                known.org(scope.org());
+                Self { user, name, scope, org, credential: credential.id(), role, scopes, known }
             })
             .ok_or_else(|| no_org(wanted).into_response())
     }

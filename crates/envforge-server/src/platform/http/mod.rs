@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod cards;
 pub mod extract;
+pub mod noted;
 pub mod openapi;
 mod pages;
 pub mod source;
@@ -31,8 +32,9 @@ pub const BODY_MAX: usize = 256 * 1024;
 /// A refusal as an HTTP answer.
 pub fn answer(refusal: Refusal) -> Response {
     let status = StatusCode::from_u16(refusal.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let retry = refusal.retry_after;
+    let (retry, code) = (refusal.retry_after, noted::Code(refusal.code.clone()));
     let mut response = (status, axum::Json(ErrorBody { error: refusal })).into_response();
+    response.extensions_mut().insert(code);
     if let Some(seconds) = retry {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -55,6 +57,7 @@ pub fn public(app: App) -> Router {
         .fallback(pages::serve)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), check_host))
+        .layer(middleware::from_fn_with_state(app.clone(), noted::note))
         .layer(middleware::from_fn_with_state(app.clone(), measure))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(app)

@@ -12,6 +12,7 @@ mod mistakes;
 mod neighbours;
 mod ordinary;
 mod private_repository;
+mod red_team;
 mod sample;
 mod secret;
 mod smallest;
