@@ -226,7 +226,7 @@ pub async fn heartbeat(
         match runtimes::store::pulse(&mut tx, host, pulse, now).await? {
             Some(true) => unmetered.push(pulse),
             Some(false) => {}
-            None => hosts::ops::refused(app, host, scope, "host.report_refused"),
+            None => hosts::ops::refused(app, host, scope, "host.heartbeat_refused"),
         }
     }
     hosts::store::seen(&mut tx, host, host_generation, now).await?;

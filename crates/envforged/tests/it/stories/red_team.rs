@@ -155,7 +155,7 @@ async fn over_the_api(the_box: &TestBox, attacked: &Attacked) {
         (format!("GET {of_a}/secrets/{secret}/versions"), nothing.clone(), "secret.not_found"),
         (format!("POST {of_a}/secrets/{secret}/restore"), json!({ "version": 1 }), "secret.not_found"),
         (format!("DELETE {of_a}/invitations/{invitation}"), nothing.clone(), "invitation.not_found"),
-        (format!("PUT {of_a}/members/{owner}"), json!({ "role": "billing" }), "access.denied"),
+        (format!("PUT {of_a}/members/{owner}"), json!({ "role": "billing" }), "member.above_you"),
         (format!("DELETE {of_a}/members/user_{OF_NOBODY}"), nothing.clone(), "member.not_found"),
         (format!("POST {of_a}/elevations/elv_{OF_NOBODY}/approve"), nothing.clone(), "elevation.not_found"),
         (format!("GET {of_a}/workspaces/main/runs/job_{OF_NOBODY}"), nothing.clone(), "workspace.not_found"),
@@ -336,7 +336,7 @@ async fn as_a_host(the_box: &TestBox, attacked: &Attacked) {
     let spent = nobody.post::<_, Value>(REGISTER_PATH, &token).await;
     assert_eq!(code(spent), "host.token_invalid", "its token is spent");
     let actor = format!("host:{}", host.host);
-    for verb in ["secret.refused", "git.credential_refused", "host.report_refused"] {
+    for verb in ["secret.refused", "git.credential_refused", "host.report_refused", "host.heartbeat_refused"] {
         in_ledger(the_box, "orgs/globex", &[verb, &actor]).await;
     }
     for cause in ["host.key", "host.token_invalid", "gateway.key"] {
