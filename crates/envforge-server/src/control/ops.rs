@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
-use crate::platform::db::{OrgScope, Tx};
+use crate::platform::db::OrgScope;
 use crate::platform::fault::{Answer, Fault};
 use crate::runs;
 use crate::runtimes;

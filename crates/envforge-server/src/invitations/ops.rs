@@ -40,12 +40,10 @@ const GROUPS_MAX: usize = 20;
 const MEMBERS_MAX: i64 = 20_000;
 
 /// Unknown, used, revoked and expired look the same from outside.
-/// Whoever tries tokens is noted: by name, when they are signed in.
-fn not_valid(app: &App, identity: Option<&Identity>) -> Fault {
-    let actor = identity.map_or_else(|| "stranger".to_owned(), |identity| format!("user:{}", identity.user));
-    let (subject, cause) = ("installation".to_owned(), "invitation.not_valid".to_owned());
-    ledger::refused(app, Refused { org: None, actor, verb: "access.denied", subject, cause });
-    Refusal::not_found("invitation.not_valid", "this invitation is not valid, or not any more")
+const NOT_VALID: &str = "invitation.not_valid";
+
+fn not_valid() -> Fault {
+    Refusal::not_found(NOT_VALID, "this invitation is not valid, or not any more")
         .hint("ask whoever sent it for a new one")
         .into()
 }
@@ -203,9 +201,20 @@ pub async fn revoke(app: &App, permit: &Permit, id: InvitationId) -> Answer<()> 
     tx.commit().await
 }
 
-/// Accepts an invitation, as oneself or as a user who is made for it.
+/// Accepts an invitation, as oneself or as a user who is made for it; whoever tries tokens is noted.
 pub async fn accept(app: &App, identity: Option<&Identity>, request: &AcceptInvitation) -> Answer<AcceptedInvitation> {
-    let not_valid = || not_valid(app, identity);
+    let accepted = try_accept(app, identity, request).await;
+    if let Err(Fault::Refused(refusal)) = &accepted
+        && refusal.code == NOT_VALID
+    {
+        let actor = identity.map_or_else(|| "stranger".to_owned(), |identity| format!("user:{}", identity.user));
+        let (subject, cause) = ("installation".to_owned(), NOT_VALID.to_owned());
+        ledger::refused(app, Refused { org: None, actor, verb: "access.denied", subject, cause });
+    }
+    accepted
+}
+
+async fn try_accept(app: &App, identity: Option<&Identity>, request: &AcceptInvitation) -> Answer<AcceptedInvitation> {
     let token = request.token.trim();
     if !token.starts_with(TOKEN_PREFIX) || token.len() > 200 {
         return Err(not_valid());
