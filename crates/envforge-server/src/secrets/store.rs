@@ -53,9 +53,9 @@ pub(crate) enum Held {
 }
 
 fn held(row: &PgRow) -> Answer<Held> {
-    Ok(match row.try_get("sealed")? {
-        Some(sealed) => Held::Sealed(sealed),
-        None => Held::Outside { store: row.try_get("store")?, version: row.try_get("store_version")? },
+    Ok(match row.try_get("store")? {
+        None => Held::Sealed(row.try_get("sealed")?),
+        Some(store) => Held::Outside { store, version: row.try_get("store_version")? },
     })
 }
 
@@ -194,8 +194,8 @@ pub(crate) struct NewVersion<'a> {
 /// Adds a version of a locked secret and puts it in use; the oldest go.
 pub(crate) async fn add_version(tx: &mut Tx, id: SecretId, new: &NewVersion<'_>) -> Answer<()> {
     let (sealed, store, store_version) = match new.held {
-        Held::Sealed(sealed) => (Some(sealed), None, None),
-        Held::Outside { store, version } => (None, Some(store), Some(version)),
+        Held::Sealed(sealed) => (sealed.as_slice(), None, None),
+        Held::Outside { store, version } => (&[][..], Some(store), Some(version)),
     };
     sqlx::query(
         "INSERT INTO secret_versions (secret_id, org_id, version, sealed, restored_from, set_by, set_at, egress, store, store_version) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -327,7 +327,7 @@ pub(crate) async fn to_reseal(tx: &mut Tx, most: i64) -> Answer<Vec<Stored>> {
     let rows = sqlx::query(
         "SELECT s.id, s.name, v.version, v.sealed, v.store, v.store_version, v.egress FROM secret_versions v JOIN secrets s ON s.id = v.secret_id \
          JOIN data_keys k ON k.org_id = v.org_id AND k.retired_at IS NULL \
-         WHERE v.sealed IS NOT NULL AND substring(v.sealed FROM 2 FOR 16) <> uuid_send(k.id) ORDER BY v.secret_id, v.version LIMIT $1 FOR UPDATE OF v SKIP LOCKED",
+         WHERE v.store IS NULL AND substring(v.sealed FROM 2 FOR 16) <> uuid_send(k.id) ORDER BY v.secret_id, v.version LIMIT $1 FOR UPDATE OF v SKIP LOCKED",
     )
     .bind(most)
     .fetch_all(tx.conn())
