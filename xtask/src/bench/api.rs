@@ -65,7 +65,16 @@ pub(super) async fn api(world: &World) -> anyhow::Result<Vec<Record>> {
         let (client, paths, ask) = (world.client.clone(), Arc::clone(&paths), MIX[number as usize % MIX.len()]);
         asked.spawn(async move {
             let outcome = paths.ask(&client, ask).await;
-            (number, due.elapsed(), outcome.map_err(CallError::into_refusal))
+            let took = due.elapsed();
+            // Not timed; a workspace has so many open links and no more.
+            let outcome = match outcome {
+                Ok(Some(made)) => {
+                    client.delete::<Value>(&format!("{}/links/{}", paths.org, made.link.id)).await.map(drop)
+                }
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            (number, took, outcome.map_err(CallError::into_refusal))
         });
     }
     let mut samples = Vec::new();
@@ -87,7 +96,8 @@ struct Paths {
 }
 
 impl Paths {
-    async fn ask(&self, client: &Client, ask: Ask) -> Result<(), CallError> {
+    /// Asks once; answers the link made, if one was.
+    async fn ask(&self, client: &Client, ask: Ask) -> Result<Option<CreatedLink>, CallError> {
         let Self { org, workspace } = self;
         let read = match ask {
             Ask::Me => "/v1/me".to_owned(),
@@ -97,7 +107,7 @@ impl Paths {
             Ask::Links => format!("{workspace}/links"),
             Ask::Cap => {
                 let cap = json!({ "cap": { "mode": "none", "minutes": 0 } });
-                return client.put::<_, Value>(&format!("{workspace}/cap"), &cap).await.map(drop);
+                return client.put::<_, Value>(&format!("{workspace}/cap"), &cap).await.map(|_| None);
             }
             Ask::IssueLink => {
                 let body = CreateLink {
@@ -108,9 +118,9 @@ impl Paths {
                     minute_budget: None,
                     routes: Vec::new(),
                 };
-                return client.post::<_, CreatedLink>(&format!("{workspace}/links"), &body).await.map(drop);
+                return client.post::<_, CreatedLink>(&format!("{workspace}/links"), &body).await.map(Some);
             }
         };
-        client.get::<Value>(&read).await.map(drop)
+        client.get::<Value>(&read).await.map(|_| None)
     }
 }

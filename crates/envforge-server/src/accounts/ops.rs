@@ -45,6 +45,33 @@ pub async fn authenticate(app: &App, key: &str) -> Answer<Option<Identity>> {
     Ok(Some(identity))
 }
 
+/// Puts what people are called now where causes name them by reference: what is kept, in the ledger and beside it,
+/// holds the reference only.
+pub async fn say_names(tx: &mut Tx, causes: Vec<&mut String>) -> Answer<()> {
+    let mut referring = Vec::new();
+    for cause in causes {
+        if let Some(user) = user_in(cause) {
+            referring.push((user, cause));
+        }
+    }
+    if referring.is_empty() {
+        return Ok(());
+    }
+    let users: Vec<_> = referring.iter().map(|(user, _)| *user).collect();
+    let names = store::names(tx, &users).await?;
+    for (user, cause) in referring {
+        if let Some(name) = names.get(&user) {
+            *cause = cause.replace(&format!("user:{user}"), name);
+        }
+    }
+    Ok(())
+}
+
+/// Whom a cause names.
+fn user_in(cause: &str) -> Option<UserId> {
+    cause.split(' ').find_map(|word| word.strip_prefix("user:")?.parse().ok())
+}
+
 /// The caller, as shown.
 pub fn me(identity: &Identity) -> Me {
     let orgs = identity.orgs.iter().map(|(scope, slug, role)| Membership {

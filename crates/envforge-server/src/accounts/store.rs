@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// The user and memberships behind a key, and that it was used: noted at most once a minute, in the same statement.
@@ -115,6 +116,14 @@ pub(crate) async fn insert_membership(tx: &mut Tx, org: OrgId, user: UserId, rol
         .execute(tx.conn())
         .await?;
     Ok(())
+}
+
+/// What these users are called now.
+pub(crate) async fn names(tx: &mut Tx, users: &[UserId]) -> Answer<BTreeMap<UserId, String>> {
+    let ids: Vec<Uuid> = users.iter().map(|user| user.uuid()).collect();
+    let rows: Vec<(Uuid, String)> =
+        sqlx::query_as("SELECT id, name FROM users WHERE id = ANY($1)").bind(ids).fetch_all(tx.conn()).await?;
+    Ok(rows.into_iter().map(|(id, name)| (UserId::from_uuid(id), name)).collect())
 }
 
 /// One change of the org's memberships at a time, until the transaction ends.

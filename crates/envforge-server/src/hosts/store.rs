@@ -17,7 +17,6 @@ use sqlx::types::Json;
 pub(crate) struct Capacity {
     pub(crate) host: HostId,
     pub(crate) is_local: bool,
-    pub(crate) online: bool,
     pub(crate) memory: u64,
 }
 
@@ -62,7 +61,7 @@ pub(crate) async fn list(tx: &mut Tx) -> Answer<Vec<Host>> {
 
 /// A host, locked until the transaction ends, so that its memory is given to one runtime at a time.
 pub(crate) async fn lock(tx: &mut Tx, host: HostId) -> Answer<Option<Capacity>> {
-    let row = sqlx::query("SELECT id, is_local, online, memory FROM hosts WHERE id = $1 FOR NO KEY UPDATE")
+    let row = sqlx::query("SELECT id, is_local, memory FROM hosts WHERE id = $1 FOR NO KEY UPDATE")
         .bind(host.uuid())
         .fetch_optional(tx.conn())
         .await?;
@@ -73,17 +72,15 @@ fn capacity(row: &PgRow) -> Answer<Capacity> {
     Ok(Capacity {
         host: HostId::from_uuid(row.try_get("id")?),
         is_local: row.try_get("is_local")?,
-        online: row.try_get("online")?,
         memory: row.try_get::<i64, _>("memory")?.cast_unsigned(),
     })
 }
 
 /// Hosts a workspace may be placed on, in order of preference.
 pub(crate) async fn candidates(tx: &mut Tx) -> Answer<Vec<Capacity>> {
-    let rows =
-        sqlx::query("SELECT id, is_local, online, memory FROM hosts ORDER BY online DESC, is_local DESC, created_at")
-            .fetch_all(tx.conn())
-            .await?;
+    let rows = sqlx::query("SELECT id, is_local, memory FROM hosts ORDER BY online DESC, is_local DESC, created_at")
+        .fetch_all(tx.conn())
+        .await?;
     rows.iter().map(capacity).collect()
 }
 

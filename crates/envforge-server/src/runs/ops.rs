@@ -56,7 +56,7 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     }
     let (id, host, mut generation) = (row.id, row.host, row.runtime.generation);
     let waker =
-        Waker { actor: permit.actor(), cause: format!("envforge run by {}", permit.name), size: None, link: None };
+        Waker { actor: permit.actor(), cause: format!("envforge run by {}", permit.actor()), size: None, link: None };
     if let WakeOutcome::Start { .. } = runtimes::ops::wake_locked(app, &mut tx, row, &waker).await? {
         generation += 1;
     }

@@ -44,7 +44,7 @@ pub struct Waker {
 pub async fn wake(app: &App, permit: &Permit, slug: &Slug, size: Option<Size>, cause: &str) -> Answer<WorkspaceId> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
-    let waker = Waker { actor: permit.actor(), cause: format!("{cause} {}", permit.name), size, link: None };
+    let waker = Waker { actor: permit.actor(), cause: format!("{cause} {}", permit.actor()), size, link: None };
     let id = row.id;
     wake_locked(app, &mut tx, row, &waker).await?;
     tx.commit().await?;
@@ -108,7 +108,7 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<
     };
     let size = waker.size.unwrap_or(if new_session { row.size } else { row.runtime_size });
     usage::ops::check_caps(app, tx, &row, &waker.actor).await?;
-    check_capacity(tx, &row, size).await?;
+    check_capacity(app, tx, &row, size).await?;
     let session = match row.session {
         Some(session) => session,
         None => app.mint::<UsageSessionId>(),
@@ -149,12 +149,12 @@ async fn take_over(app: &App, tx: &mut Tx, row: &Row) -> Answer<()> {
 
 /// Whether the host has room for the reserved part of `size`, beside what runs. A host that is lighter than a size is
 /// not refused for that alone: the one box may be smaller than `small` and still run one.
-async fn check_capacity(tx: &mut Tx, row: &Row, size: Size) -> Answer<()> {
+async fn check_capacity(app: &App, tx: &mut Tx, row: &Row, size: Size) -> Answer<()> {
     let Some(host) = hosts::store::lock(tx, row.host).await? else {
         return Err(Refusal::unavailable("host.none", "the workspace's host is gone").into());
     };
-    if !host.online {
-        return Err(Refusal::unavailable("host.lost", "the workspace's host is not connected, nothing can wake now")
+    if workspaces::ops::is_host_lost(app, row) {
+        return Err(Refusal::unavailable("host.lost", "the workspace's host is lost, nothing can wake now")
             .hint("`envforge doctor` on the host's machine tells why")
             .retry_after(5)
             .into());
@@ -176,7 +176,7 @@ async fn check_capacity(tx: &mut Tx, row: &Row, size: Size) -> Answer<()> {
 pub async fn sleep(app: &App, permit: &Permit, slug: &Slug, tier: SleepTier) -> Answer<()> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
-    let cause = format!("asked by {}", permit.name);
+    let cause = format!("asked by {}", permit.actor());
     sleep_locked(app, &mut tx, row, tier, &permit.actor(), &cause).await?;
     tx.commit().await
 }

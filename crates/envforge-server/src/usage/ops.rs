@@ -1,6 +1,7 @@
 //! Reading usage, setting caps, and the cap check of a wake.
 
 use super::store;
+use crate::accounts;
 use crate::app::App;
 use crate::ledger::{self, Entry};
 use crate::platform::bus::Nudge;
@@ -23,7 +24,14 @@ use std::collections::BTreeMap;
 pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceUsage> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::ops::find(&mut tx, slug).await?;
-    let windows = fold(&facts(ledger::store::window_facts(&mut tx, row.id).await?)?);
+    let mut windows = fold(&facts(ledger::store::window_facts(&mut tx, row.id).await?)?);
+    let mut wake_cause = row.session.is_some().then_some(row.wake_cause).flatten();
+    let mut causes: Vec<_> = wake_cause.as_mut().into_iter().collect();
+    for window in &mut windows {
+        causes.push(&mut window.wake_cause);
+        causes.extend(window.end_cause.as_mut());
+    }
+    accounts::ops::say_names(&mut tx, causes).await?;
     drop(tx);
     let now = app.now();
     let prices = &app.config.prices;
@@ -43,7 +51,7 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
     Ok(WorkspaceUsage {
         state: row.runtime.state,
         size: row.runtime_size,
-        wake_cause: row.session.is_some().then_some(row.wake_cause).flatten(),
+        wake_cause,
         awake_since: row.window.map(|window| window.opened_at),
         awake_seconds_this_month: seconds,
         cap: row.cap,

@@ -1,6 +1,7 @@
 //! Creating, showing and deleting workspaces; taking in what the host says about them.
 
 use super::store::{self, Row};
+use crate::accounts;
 use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
@@ -144,6 +145,12 @@ pub fn without_logs(row: &mut Row) {
     }
 }
 
+/// Whether the workspace's host has been away for so long that nothing is asked of it any more. One that went a
+/// moment ago is back in a moment, and finds what was asked of it meanwhile.
+pub fn is_host_lost(app: &App, row: &Row) -> bool {
+    !row.host_online && hosts::ops::is_silent(app, row.host_seen_at.unwrap_or(row.created_at))
+}
+
 /// What nobody but its host could tell, as long as that is away. Nothing of it is stored: once the host is back, its
 /// reports are what counts.
 fn without_host(app: &App, row: &mut Row, view: &mut RuntimeView) {
@@ -151,7 +158,7 @@ fn without_host(app: &App, row: &mut Row, view: &mut RuntimeView) {
         return;
     }
     let lost = hosts::ops::lost();
-    let is_lost = hosts::ops::is_silent(app, row.host_seen_at.unwrap_or(row.created_at));
+    let is_lost = is_host_lost(app, row);
     if row.shell.state != ReadinessState::Blocked {
         let state = if is_lost { ReadinessState::Blocked } else { row.shell.state };
         row.shell = Part { state, ..Part::blocked(PartKind::Shell, "shell", &lost.code, &*lost.cause, &*lost.fix) };
@@ -174,6 +181,8 @@ async fn shown(app: &App, tx: &mut Tx, permit: &Permit, mut row: Row) -> Answer<
         .into_iter()
         .map(|(service, label)| DevHost { url: app.config.dev_url(&label), service, label })
         .collect();
+    let mut wake_cause = row.wake_cause.take().filter(|_| row.runtime.state != RuntimeState::Asleep);
+    accounts::ops::say_names(tx, wake_cause.as_mut().into_iter().collect()).await?;
     let sleeps = matches!(row.runtime.state, RuntimeState::Asleep | RuntimeState::Frozen);
     let parts = row
         .parts
@@ -188,7 +197,7 @@ async fn shown(app: &App, tx: &mut Tx, permit: &Permit, mut row: Row) -> Answer<
         state: row.runtime.state,
         generation: row.runtime.generation,
         size: row.runtime_size,
-        wake_cause: row.wake_cause.take().filter(|_| row.runtime.state != RuntimeState::Asleep),
+        wake_cause,
         awake_since: row.window.map(|window| window.opened_at),
         blocked_code: blocked.as_ref().map(|trouble| trouble.code.clone()),
         blocked_cause: blocked.as_ref().map(|trouble| trouble.cause.clone()),

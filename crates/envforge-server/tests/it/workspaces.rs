@@ -1,6 +1,6 @@
 //! Creating, waking, sleeping, deleting; one wake for many.
 
-use crate::support::{TestServer, code, report};
+use crate::support::{FakeHost, TestServer, code, report};
 use envforge_api::host::{ManifestReport, Order, Outcome, Trouble};
 use envforge_api::http::accounts::{HostState, Hosts};
 use envforge_api::http::workspaces::Workspace;
@@ -125,19 +125,27 @@ async fn a_runtime_that_cant_start_is_blocked_with_cause_and_fix() {
 
 // proves RUN-3
 #[tokio::test]
-async fn nothing_wakes_without_a_connected_host() {
+async fn a_host_that_is_away_for_a_moment_wakes_what_was_asked_meanwhile_a_lost_one_nothing() {
     let server = TestServer::start().await;
     let mut host = server.host().await;
     server.workspace(&mut host).await;
+    let registered = host.registered.clone();
     drop(host);
-    wait_until("the host is seen to be gone", async || {
+    let gone = async || {
         let hosts: Hosts = server.owner.get("/v1/orgs/acme/hosts").await.unwrap();
         hosts.hosts[0].state == HostState::Lost
-    })
-    .await;
+    };
+    wait_until("the host is seen to be gone", gone).await;
+    server.advance(21);
     let wake = server.owner.post::<_, Value>("/v1/orgs/acme/workspaces/main/wake", &json!({})).await;
     assert_eq!(code(wake), "host.lost");
     assert_eq!(server.show("main").await.runtime.state, RuntimeState::Asleep, "a refused wake changes nothing");
+
+    drop(FakeHost::connect(server.path("server.sock"), registered.clone()).await);
+    wait_until("the host is seen to be gone again", gone).await;
+    let asked: Workspace = server.owner.post("/v1/orgs/acme/workspaces/main/wake", &json!({})).await.unwrap();
+    assert_eq!(asked.runtime.state, RuntimeState::Waking);
+    FakeHost::connect(server.path("server.sock"), registered).await.command("START_RUNTIME").await;
 }
 
 // proves REPO-3
