@@ -167,7 +167,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (16, "egress", include_str!("../../migrations/0016_egress.sql")),
     (17, "invitations_by_mail", include_str!("../../migrations/0017_invitations_by_mail.sql")),
     (18, "secret_stores", include_str!("../../migrations/0018_secret_stores.sql")),
-    (19, "hidden_once", include_str!("../../migrations/0019_hidden_once.sql")),
+    (19, "rights_once", include_str!("../../migrations/0019_rights_once.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.
@@ -176,5 +176,5 @@ pub(super) const DOWNS: &[(i64, &str)] = &[
     (3, include_str!("../../migrations/0003_order_and_presence.down.sql")),
     (5, include_str!("../../migrations/0005_sleep_cause.down.sql")),
     (9, include_str!("../../migrations/0009_operating.down.sql")),
-    (19, include_str!("../../migrations/0019_hidden_once.down.sql")),
+    (19, include_str!("../../migrations/0019_rights_once.down.sql")),
 ];

@@ -4,7 +4,7 @@
 //! members who may create projects, the host reads it with the rights of the directory's owner.
 //!
 //! A project is open to all members or restricted to groups; owners and admins see all. The database decides
-//! (`hidden_projects` in the migrations): a transaction of a member does not find what they may not see, nor anything
+//! (`hidden_list` in the migrations): a transaction of a member does not find what they may not see, nor anything
 //! below it, so it answers like what does not exist.
 
 pub mod http;
