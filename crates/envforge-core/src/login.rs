@@ -13,6 +13,10 @@ use std::str::FromStr;
 pub const IDLE: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// A session ends after so long, used or not.
 pub const ABSOLUTE: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// How often a provider is asked whether it still vouches for somebody.
+pub const ASKED_EVERY: SignedDuration = SignedDuration::from_mins(15);
+/// A session whose provider did not vouch for its person for this long ends.
+pub const UNVOUCHED_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// How exactly the last use of a session is known.
 pub const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// How long somebody may take at the provider.

@@ -105,6 +105,12 @@ pub const DEFINITIONS: &[Definition] = &[
             field("client_id", Kind::Text, true, "The client registered there"),
             field("client_secret", Kind::Secret, false, "Its secret; none for a public client"),
             field("client_auth", Kind::Choice(&["basic", "post"]), false, "How the secret is shown; basic when absent"),
+            field(
+                "refresh",
+                Kind::Choice(&["yes", "no"]),
+                false,
+                "Keep asking it about who is signed in; no when absent",
+            ),
             field("sign_up", Kind::Text, true, "Who may make an account: closed, invited, domain:example.org or open"),
             field("org_claim", Kind::Text, false, "The claim that names the organization, such as org_id at Auth0"),
             field("orgs", Kind::Text, false, "Its values and the orgs they are: org_a1=acme,org_b2=globex"),

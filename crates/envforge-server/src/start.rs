@@ -124,6 +124,7 @@ impl Server {
         }
         app.spawn("settings", settings::jobs::run(app.clone()));
         app.spawn("sessions", sessions::jobs::run(app.clone()));
+        app.spawn("sessions at providers", sessions::jobs::ask_again(app.clone()));
         app.spawn("devices", devices::jobs::run(app.clone()));
         app.spawn("sign-in", signin::jobs::run(app.clone()));
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));

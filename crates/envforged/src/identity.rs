@@ -34,6 +34,8 @@ struct Entry {
     #[serde(default)]
     client_auth: Auth,
     redirect_uri: Option<String>,
+    #[serde(default)]
+    refresh: bool,
     sign_up: Option<String>,
     orgs: Option<Orgs>,
 }
@@ -96,6 +98,7 @@ fn read(text: &Secret, standard: &SignUp) -> anyhow::Result<Vec<ProviderConfig>>
                 Auth::Post => ClientAuth::Post,
             },
             redirect_uri: entry.redirect_uri,
+            refresh: entry.refresh,
             sign_up: entry.sign_up.as_deref().map_or_else(|| Ok(standard.clone()), sign_up)?,
             orgs: entry.orgs.map(|orgs| OrgMapping { claim: orgs.claim, orgs: orgs.map, role: orgs.role }),
         })
@@ -119,6 +122,7 @@ fn auth0(variable: impl Fn(&str) -> Option<String>, standard: &SignUp) -> anyhow
         client_secret: variable("AUTH0_CLIENT_SECRET").map(Secret::new),
         client_auth: ClientAuth::Post,
         redirect_uri: variable("AUTH0_REDIRECT_URI"),
+        refresh: false,
         sign_up: standard.clone(),
         orgs: None,
     }))

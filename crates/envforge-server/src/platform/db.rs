@@ -168,6 +168,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (17, "invitations_by_mail", include_str!("../../migrations/0017_invitations_by_mail.sql")),
     (18, "secret_stores", include_str!("../../migrations/0018_secret_stores.sql")),
     (19, "rights_once", include_str!("../../migrations/0019_rights_once.sql")),
+    (20, "session_standings", include_str!("../../migrations/0020_session_standings.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.

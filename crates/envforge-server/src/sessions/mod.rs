@@ -3,12 +3,17 @@
 //! A session is 256 random bits in a cookie that no script can read; only their SHA-256 is stored. It ends when it was not
 //! used for 14 days, after 90 days, when its owner revokes it, when the provider signs its person out, and with the
 //! API key it was opened by: at the next request, and within a second or two on streams that are open.
+//!
+//! Where a provider is set to be asked again, it is asked every quarter of an hour whether it still vouches for the person,
+//! with a refresh token that is sealed and deleted with the session. A no ends the session at once; a provider that
+//! is away, or says what does not hold, ends it after a day.
 
 pub mod http;
 pub mod jobs;
 pub mod ops;
 pub(crate) mod store;
 
+use crate::providers::identity::Standing;
 use envforge_core::id::ApiKeyId;
 use envforge_core::login::ABSOLUTE;
 
@@ -30,6 +35,8 @@ pub enum Method<'a> {
         subject: &'a str,
         /// The provider's own session.
         session: Option<&'a str>,
+        /// What lets it be asked again.
+        standing: Option<&'a Standing>,
     },
     /// By a link in a mail.
     Mail,

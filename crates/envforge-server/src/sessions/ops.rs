@@ -1,29 +1,38 @@
 //! Opening, using and ending sessions.
 
 use super::Method;
-use super::store::{self, Ended, NewSession};
+use super::store::{self, Due, Ended, NewSession};
 use crate::accounts::{CredentialId, Identity};
 use crate::app::App;
 use crate::ledger::{self, Entry};
 use crate::platform::bus::Nudge;
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
-use crate::providers::identity::SignedOut;
+use crate::providers::identity::{IdentityError, SignedOut, Standing};
+use crate::vault;
 use envforge_api::ambient::opaque_token;
 use envforge_api::http::sign_in::LoginSessions;
 use envforge_core::access::Scopes;
 use envforge_core::id::{Id as _, LoginSessionId, UserId};
-use envforge_core::login::{ABSOLUTE, later};
+use envforge_core::login::{ABSOLUTE, ASKED_EVERY, UNVOUCHED_MAX, later};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::secret::Secret;
 use envforge_core::token::digest;
-use jiff::Timestamp;
+use futures_util::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// Prefix of session tokens.
 const PREFIX: &str = "efs_";
 /// Longest name of a browser kept, in bytes.
 const AGENT_MAX: usize = 200;
+/// When a provider that did not answer is asked again; longer than it may take, so that nobody else asks meanwhile.
+const RETRY: SignedDuration = SignedDuration::from_mins(2);
+/// Sessions that are asked about in one round.
+const DUE_MAX: i64 = 200;
+/// Of them, at the same time.
+const AT_ONCE: usize = 8;
 
 /// Opens a session that ends at `until` at the latest. The token is the only copy.
 pub async fn open(
@@ -41,7 +50,13 @@ pub async fn open(
     let user_agent = &user_agent[..user_agent.floor_char_boundary(AGENT_MAX.min(user_agent.len()))];
     let new = NewSession { id, user, digest: digest(token.expose()), method, user_agent, now, expires_at };
     store::insert(tx, &new).await?;
-    let provider = if let Method::Provider { name, .. } = method { Some(name) } else { None };
+    let (provider, standing) = match method {
+        Method::Provider { name, standing, .. } => (Some(name), standing),
+        Method::Mail | Method::Key(_) => (None, None),
+    };
+    if let Some(standing) = standing {
+        keep_standing(app, tx, id, standing).await?;
+    }
     let actor = format!("user:{user}");
     let entry = Entry::new(&actor, "session.opened", id, method.as_str());
     ledger::record(app, tx, entry.details(json!({ "provider": provider.unwrap_or_default() }))).await?;
@@ -125,7 +140,68 @@ pub async fn end_by_provider(app: &App, provider: &str, who: &SignedOut) -> Answ
     tx.commit().await
 }
 
+/// What a provider is asked with, as it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    refresh_token: String,
+    nonce: String,
+}
+
+fn place(session: LoginSessionId) -> String {
+    format!("session/{session}/standing")
+}
+
+async fn keep_standing(app: &App, tx: &mut Tx, session: LoginSessionId, standing: &Standing) -> Answer<()> {
+    let kept =
+        Kept { refresh_token: standing.refresh_token.expose().to_owned(), nonce: standing.nonce.expose().to_owned() };
+    let sealed = vault::ops::seal(app, tx, &place(session), &Secret::new(serde_json::to_string(&kept)?)).await?;
+    store::set_standing(tx, session, &sealed, app.now(), later(app.now(), ASKED_EVERY)).await
+}
+
+/// Asks providers about sessions that are due, and ends those they do not vouch for any more. May run again, and on several
+/// servers at once.
+pub async fn ask_again(app: &App) -> Answer<()> {
+    let due = store::take_due(&app.db, app.now(), later(app.now(), RETRY), DUE_MAX).await?;
+    let asked = due.into_iter().map(async |due| {
+        if let Err(fault) = ask_about(app, &due).await {
+            tracing::warn!(session = %due.session, %fault, "a session's provider could not be asked, it will be again");
+        }
+    });
+    futures_util::stream::iter(asked).buffer_unordered(AT_ONCE).collect::<()>().await;
+    Ok(())
+}
+
+async fn ask_about(app: &App, due: &Due) -> Answer<()> {
+    let mut tx = app.db.begin_installation().await?;
+    let kept = vault::ops::open(app, &mut tx, &place(due.session), &due.sealed).await?;
+    drop(tx);
+    let Kept { refresh_token, nonce } = serde_json::from_str(kept.expose())?;
+    let standing = Standing { refresh_token: Secret::new(refresh_token), nonce: Secret::new(nonce) };
+    let answer = match app.identity.named(&due.provider).filter(|provider| provider.config().issuer == due.issuer) {
+        Some(provider) => provider.renew(app.now(), &due.subject, &standing).await,
+        None => Err(IdentityError::Unreachable("it is not configured any more".to_owned())),
+    };
+    let mut tx = app.db.begin_installation().await?;
+    let cause = match answer {
+        Ok(next) => {
+            keep_standing(app, &mut tx, due.session, &next).await?;
+            return tx.commit().await;
+        }
+        Err(IdentityError::Withdrawn) => "the provider does not vouch for them any more",
+        Err(_) if app.now().duration_since(due.answered_at) > UNVOUCHED_MAX => "the provider did not answer for a day",
+        Err(error) => {
+            tracing::warn!(provider = due.provider, session = %due.session, %error, "it will be asked again");
+            return Ok(());
+        }
+    };
+    if let Some(ended) = store::revoke(&mut tx, due.session, due.user, app.now()).await? {
+        record_end(app, &mut tx, &ended, &format!("provider:{}", due.provider), cause).await?;
+    }
+    tx.commit().await
+}
+
 async fn record_end(app: &App, tx: &mut Tx, ended: &Ended, actor: &str, cause: &str) -> Answer<()> {
+    store::forget_standing(tx, ended.id).await?;
     tx.nudge(Nudge::CredentialEnded { id: ended.id.uuid() });
     ledger::record(app, tx, Entry::new(actor, "session.ended", ended.id, cause)).await
 }

@@ -56,7 +56,9 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewSession<'_>) -> Answer<()> {
     .execute(tx.conn())
     .await?;
     let (provider, issuer, subject, session, key) = match new.method {
-        Method::Provider { name, issuer, subject, session } => (Some(name), Some(issuer), Some(subject), session, None),
+        Method::Provider { name, issuer, subject, session, .. } => {
+            (Some(name), Some(issuer), Some(subject), session, None)
+        }
         Method::Mail => (None, None, None, None, None),
         Method::Key(id) => (None, None, None, None, Some(id.uuid())),
     };
@@ -197,6 +199,72 @@ pub(crate) async fn revoke_by_identity(tx: &mut Tx, who: &SignedOut, now: Timest
     .fetch_all(tx.conn())
     .await?;
     Ok(rows.iter().map(ended).collect::<Result<_, _>>()?)
+}
+
+/// A session whose provider is to be asked again.
+pub(crate) struct Due {
+    pub(crate) session: LoginSessionId,
+    pub(crate) user: UserId,
+    pub(crate) provider: String,
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+    pub(crate) sealed: Vec<u8>,
+    /// When it last vouched for the person.
+    pub(crate) answered_at: Timestamp,
+}
+
+/// Keeps what a provider is asked with, the next time at `due_at`.
+pub(crate) async fn set_standing(
+    tx: &mut Tx,
+    session: LoginSessionId,
+    sealed: &[u8],
+    answered_at: Timestamp,
+    due_at: Timestamp,
+) -> Answer<()> {
+    sqlx::query(
+        "INSERT INTO session_standings (session_id, sealed, answered_at, due_at) \
+         SELECT id, $2, $3, $4 FROM login_sessions WHERE id = $1 AND revoked_at IS NULL \
+         ON CONFLICT (session_id) DO UPDATE SET sealed = $2, answered_at = $3, due_at = $4",
+    )
+    .bind(session.uuid())
+    .bind(sealed)
+    .bind(answered_at.to_sqlx())
+    .bind(due_at.to_sqlx())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Takes up to `most` sessions that are due; nobody else gets them before `again_at`.
+pub(crate) async fn take_due(db: &Db, now: Timestamp, again_at: Timestamp, most: i64) -> Answer<Vec<Due>> {
+    let rows = sqlx::query(
+        "UPDATE session_standings t SET due_at = $2 FROM login_sessions s WHERE s.id = t.session_id AND t.session_id IN ( \
+           SELECT session_id FROM session_standings WHERE due_at <= $1 ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) \
+         RETURNING t.session_id, t.sealed, t.answered_at, s.user_id, s.provider, s.issuer, s.subject",
+    )
+    .bind(now.to_sqlx())
+    .bind(again_at.to_sqlx())
+    .bind(most)
+    .fetch_all(db.pool())
+    .await?;
+    let read = |row: &PgRow| {
+        Ok(Due {
+            session: LoginSessionId::from_uuid(row.try_get("session_id")?),
+            user: UserId::from_uuid(row.try_get("user_id")?),
+            provider: row.try_get("provider")?,
+            issuer: row.try_get("issuer")?,
+            subject: row.try_get("subject")?,
+            sealed: row.try_get("sealed")?,
+            answered_at: time(row, "answered_at")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Deletes what a session's provider is asked with.
+pub(crate) async fn forget_standing(tx: &mut Tx, session: LoginSessionId) -> Answer<()> {
+    sqlx::query("DELETE FROM session_standings WHERE session_id = $1").bind(session.uuid()).execute(tx.conn()).await?;
+    Ok(())
 }
 
 /// Deletes sessions that ended before `before`; what they did is in the ledger.

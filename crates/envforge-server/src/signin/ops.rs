@@ -186,8 +186,13 @@ pub async fn come_back(
             return Err(refusal.into());
         }
     };
-    let method =
-        Method::Provider { name, issuer: &person.issuer, subject: &person.subject, session: person.session.as_deref() };
+    let method = Method::Provider {
+        name,
+        issuer: &person.issuer,
+        subject: &person.subject,
+        session: person.session.as_deref(),
+        standing: person.standing.as_ref(),
+    };
     let token = sessions::ops::open(app, &mut tx, user, method, user_agent, None).await?;
     if let Some(address) = person.verified_address.as_ref().filter(|_| is_new) {
         invitations::ops::welcome(app, &mut tx, user, address).await?;

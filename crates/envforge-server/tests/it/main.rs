@@ -27,6 +27,7 @@ mod secret_stores;
 mod secrets;
 mod settings;
 mod sign_in;
+mod sign_in_again;
 mod sign_in_peer;
 mod support;
 mod tenancy;

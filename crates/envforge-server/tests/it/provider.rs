@@ -21,6 +21,17 @@ use std::sync::{Arc, Mutex};
 pub(crate) const CLIENT: &str = "envforge";
 pub(crate) const SECRET: &str = "the client's secret";
 
+/// What the token endpoint says to a refresh token.
+#[derive(Clone)]
+pub(crate) enum Renewal {
+    /// To the one given last: the next one, and maybe a token about the person.
+    Fine(Option<String>),
+    /// That it is not valid.
+    Withdrawn,
+    /// Nothing useful.
+    Down,
+}
+
 struct Script {
     key: EcdsaKeyPair,
     kid: String,
@@ -28,6 +39,9 @@ struct Script {
     /// What the token endpoint answers with, once.
     token: Option<String>,
     challenge: String,
+    /// How many refresh tokens it has given; the last one is good, once.
+    refreshes: u32,
+    renewal: Renewal,
     asked: HashMap<&'static str, u32>,
 }
 
@@ -56,6 +70,8 @@ impl Provider {
             announces_iss: false,
             token: None,
             challenge: String::new(),
+            refreshes: 0,
+            renewal: Renewal::Fine(None),
             asked: HashMap::new(),
         };
         let it = Self { issuer, script: Arc::new(Mutex::new(script)) };
@@ -77,6 +93,7 @@ impl Provider {
             client_secret: Some(Secret::new(SECRET.to_owned())),
             client_auth: ClientAuth::Basic,
             redirect_uri: None,
+            refresh: false,
             sign_up,
             orgs: None,
         }
@@ -131,6 +148,11 @@ impl Provider {
         self.script().key.public_key().as_ref().to_vec()
     }
 
+    /// What becomes of refresh tokens.
+    pub(crate) fn renew(&self, renewal: Renewal) {
+        self.script().renewal = renewal;
+    }
+
     /// What the next exchange of a code gives, to whoever began with this challenge.
     pub(crate) fn answer(&self, token: String, challenge: &str) {
         let mut script = self.script();
@@ -161,12 +183,45 @@ async fn keys(State(it): State<Provider>) -> Json<Value> {
 }
 
 async fn token(State(it): State<Provider>, Form(form): Form<HashMap<String, String>>) -> Response {
+    if form["grant_type"] == "refresh_token" {
+        return renewal(&it, &form["refresh_token"]);
+    }
     it.count("token");
     let mut script = it.script();
     let shown = URL_SAFE_NO_PAD.encode(digest(&SHA256, form["code_verifier"].as_bytes()).as_ref());
     // A code works once, and for whoever began.
     match script.token.take().filter(|_| shown == script.challenge && form["code"] == "the-code") {
-        Some(token) => Json(json!({ "access_token": "a", "token_type": "Bearer", "id_token": token })).into_response(),
-        None => (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))).into_response(),
+        Some(token) => {
+            script.refreshes += 1;
+            let refresh = refresh_token(script.refreshes);
+            Json(json!({ "access_token": "a", "token_type": "Bearer", "id_token": token, "refresh_token": refresh }))
+                .into_response()
+        }
+        None => invalid_grant(),
+    }
+}
+
+fn refresh_token(number: u32) -> String {
+    format!("refresh-token-{number}")
+}
+
+fn invalid_grant() -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))).into_response()
+}
+
+fn renewal(it: &Provider, shown: &str) -> Response {
+    it.count("renewal");
+    let mut script = it.script();
+    match script.renewal.clone() {
+        Renewal::Down => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Renewal::Fine(token) if shown == refresh_token(script.refreshes) => {
+            script.refreshes += 1;
+            let mut answer = json!({ "access_token": "a", "token_type": "Bearer", "refresh_token": refresh_token(script.refreshes) });
+            if let Some(token) = token {
+                answer["id_token"] = json!(token);
+            }
+            Json(answer).into_response()
+        }
+        Renewal::Fine(_) | Renewal::Withdrawn => invalid_grant(),
     }
 }

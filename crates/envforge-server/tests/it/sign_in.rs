@@ -115,20 +115,20 @@ impl<'a> Browser<'a> {
     }
 
     /// The session as the API sees it.
-    async fn api<T: serde::de::DeserializeOwned>(&self, path: &str) -> Option<T> {
+    pub(crate) async fn api<T: serde::de::DeserializeOwned>(&self, path: &str) -> Option<T> {
         let response = self.request(Method::GET, path).send().await.unwrap();
         response.status().is_success().then_some(())?;
         Some(response.json().await.unwrap())
     }
 }
 
-struct World {
-    server: TestServer,
-    provider: Provider,
+pub(crate) struct World {
+    pub(crate) server: TestServer,
+    pub(crate) provider: Provider,
 }
 
 impl World {
-    async fn start(sign_up: SignUp, change: impl FnOnce(&mut ProviderConfig)) -> Self {
+    pub(crate) async fn start(sign_up: SignUp, change: impl FnOnce(&mut ProviderConfig)) -> Self {
         let provider = Provider::start().await;
         let mut config = provider.config(sign_up);
         change(&mut config);
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// Signs somebody in.
-    async fn sign_in(&self, subject: &str) -> (Browser<'_>, Page) {
+    pub(crate) async fn sign_in(&self, subject: &str) -> (Browser<'_>, Page) {
         let mut browser = Browser::new(&self.server);
         let url = browser.leave("/orgs/acme").await;
         let token = self.provider.sign(&self.claims(&url, subject), "JWT");

@@ -10,6 +10,7 @@ use envforge_core::clock::Clock as _;
 use envforge_core::login::SignUp;
 use envforge_core::secret::Secret;
 use envforge_server::providers::identity::{ClientAuth, ProviderConfig};
+use envforge_server::sessions;
 use envforge_testkit::{free_port, wait_for, wait_until};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -143,8 +144,27 @@ impl World {
         self.driver.find(By::Css("input[name=login]")).await.unwrap().send_keys(name).await.unwrap();
         self.driver.find(By::Css("input[name=password]")).await.unwrap().send_keys("any").await.unwrap();
         self.press("button[type=submit]").await;
+        self.agree().await;
+    }
+
+    /// Agrees to what the provider asks.
+    async fn agree(&self) {
         self.shows("Authorize").await;
         self.press("button[type=submit]").await;
+    }
+
+    /// Whether the provider is asked again, from now on.
+    fn ask_again(&self, refresh: bool) {
+        let config = ProviderConfig { refresh, ..provider(&format!("http://127.0.0.1:{}", self.port)) };
+        self.server.server.app().identity.replace(&[config]).unwrap();
+    }
+
+    /// When the provider last vouched for somebody, by our clock.
+    async fn vouched_at(&self) -> Option<i64> {
+        sqlx::query_scalar("SELECT extract(epoch FROM max(answered_at))::bigint FROM session_standings")
+            .fetch_one(&mut self.server.database_owner().await)
+            .await
+            .unwrap()
     }
 
     async fn is_signed_in(&self) -> bool {
@@ -162,6 +182,7 @@ fn provider(issuer: &str) -> ProviderConfig {
         client_secret: Some(Secret::new("a secret of the test, which is long enough".to_owned())),
         client_auth: ClientAuth::Basic,
         redirect_uri: None,
+        refresh: false,
         sign_up: SignUp::Open,
         orgs: None,
     }
@@ -232,6 +253,28 @@ async fn a_certified_provider_signs_people_in_and_out() {
     world.set_clock(-45);
     world.leave().await;
     world.shows("Peer ada").await;
+
+    // Asked again, it still vouches for her: each time with another refresh token, since one works once.
+    world.ask_again(true);
+    world.set_clock(0);
+    world.leave().await;
+    world.agree().await;
+    world.shows("Peer ada").await;
+    for minutes in [16, 32] {
+        world.set_clock(minutes * 60);
+        let asked_at = world.server.clock.now();
+        wait_until("it vouches for her", async || {
+            sessions::ops::ask_again(world.server.server.app()).await.unwrap();
+            world.vouched_at().await == Some(asked_at.as_second())
+        })
+        .await;
+        assert!(world.is_signed_in().await);
+    }
+    // It forgets her.
+    world.start_provider().await;
+    world.set_clock(48 * 60);
+    sessions::ops::ask_again(world.server.server.app()).await.unwrap();
+    wait_until("the session has ended", async || !world.is_signed_in().await).await;
 
     // It calls itself by another name than the one configured.
     world.server.server.app().identity.replace(&[provider(&format!("http://localhost:{}", world.port))]).unwrap();

@@ -36,6 +36,8 @@ pub struct ProviderConfig {
     pub client_auth: ClientAuth,
     /// Where the provider sends people back, when it is not the server's own URL.
     pub redirect_uri: Option<String>,
+    /// Whether it is asked again and again if it still vouches for whoever signed in by it.
+    pub refresh: bool,
     /// Who may make an account through it.
     pub sign_up: SignUp,
     /// Which orgs its organizations are.
@@ -94,6 +96,7 @@ impl ProviderConfig {
             client_secret: values.secret("client_secret").cloned(),
             client_auth: if values.text("client_auth") == Some("post") { ClientAuth::Post } else { ClientAuth::Basic },
             redirect_uri: None,
+            refresh: values.text("refresh") == Some("yes"),
             sign_up,
             orgs,
         })
@@ -133,6 +136,17 @@ pub struct Person {
     pub name: Option<String>,
     /// The value of the claim that names their organization there.
     pub organization: Option<String>,
+    /// What lets it be asked again, if that is wanted and it gave it.
+    pub standing: Option<Standing>,
+}
+
+/// What lets a provider be asked again about somebody it signed in (OpenID Connect Core, 12).
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Good for one question; its answer may bring the next one.
+    pub refresh_token: Secret,
+    /// Of the sign-in: a later token that names one must name this.
+    pub nonce: Secret,
 }
 
 /// Whom a provider has signed out.
@@ -155,6 +169,9 @@ pub enum IdentityError {
     /// What came is not good; why, as a stable word.
     #[error("what the identity provider sent is not good: {0}")]
     Rejected(&'static str),
+    /// It does not vouch for somebody any more.
+    #[error("the identity provider does not vouch for them any more")]
+    Withdrawn,
 }
 
 /// An identity provider.
@@ -175,6 +192,13 @@ pub trait IdentityProvider: Send + Sync {
         returned: Returned<'a>,
         proof: &'a Proof,
     ) -> BoxFuture<'a, Result<Person, IdentityError>>;
+    /// Whether it still vouches for whom it signed in; what to ask with the next time.
+    fn renew<'a>(
+        &'a self,
+        now: Timestamp,
+        subject: &'a str,
+        standing: &'a Standing,
+    ) -> BoxFuture<'a, Result<Standing, IdentityError>>;
     /// Whom a token of a back-channel logout names.
     fn signed_out<'a>(&'a self, now: Timestamp, token: &'a str) -> BoxFuture<'a, Result<SignedOut, IdentityError>>;
     /// Where to sign out of the provider too, if it offers that, coming back to `then`.

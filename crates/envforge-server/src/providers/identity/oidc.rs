@@ -2,11 +2,13 @@
 //!
 //! The library does the protocol; what it leaves open is decided here. Allowed algorithms are those the provider announces
 //! and [`ALGORITHMS`] names, so neither `none` nor a MAC under our own secret passes. Clocks may differ by [`SKEW`]. The
-//! `iss` of the answer is checked whenever it is there, and must be there when the provider announces it (RFC 9207). No
-//! refresh token is asked for: after signing in nothing is read from the provider any more, and what is not kept can't leak.
+//! `iss` of the answer is checked whenever it is there, and must be there when the provider announces it (RFC 9207). A
+//! refresh token is asked for only where the provider is to be asked again; it reads nothing but whether somebody may stay.
 
 use super::cache::Cache;
-use super::{ClientAuth, IdentityError, IdentityProvider, Person, Proof, ProviderConfig, Returned, SignedOut};
+use super::{
+    ClientAuth, IdentityError, IdentityProvider, Person, Proof, ProviderConfig, Returned, SignedOut, Standing,
+};
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use envforge_core::secret::Secret;
@@ -23,8 +25,8 @@ use openidconnect::{
     ClaimsVerificationError, Client, ClientId, ClientSecret, CsrfToken, EmptyAdditionalClaims, EmptyExtraTokenFields,
     EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdToken, IdTokenClaims, IdTokenFields,
     IdTokenVerifier, IssuerUrl, JsonWebKeySet, JsonWebTokenType, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge,
-    PkceCodeVerifier, ProviderMetadata, RedirectUrl, Scope, SignatureVerificationError, StandardErrorResponse,
-    StandardTokenResponse, TokenResponse as _, UserInfoClaims,
+    PkceCodeVerifier, ProviderMetadata, RedirectUrl, RefreshToken, RequestTokenError, Scope,
+    SignatureVerificationError, StandardErrorResponse, StandardTokenResponse, TokenResponse as _, UserInfoClaims,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -49,6 +51,27 @@ const ANSWER_MAX: usize = 1 << 20;
 const CLAIM_MAX: usize = 255;
 /// The event of a logout token (OpenID Connect Back-Channel Logout, 2.4).
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+/// The scope of a refresh token (OpenID Connect Core, 11).
+const OFFLINE: &str = "offline_access";
+
+/// Which nonce a token must name.
+#[derive(Clone, Copy)]
+enum Expected<'a> {
+    This(&'a Secret),
+    ThisOrNone(&'a Secret),
+    None,
+}
+
+impl Expected<'_> {
+    fn check(self, found: Option<&Nonce>) -> Result<(), String> {
+        let is_fine = match (self, found) {
+            (Self::This(wanted) | Self::ThisOrNone(wanted), Some(found)) => found.secret() == wanted.expose(),
+            (Self::This(_), None) | (Self::None, Some(_)) => false,
+            (Self::ThisOrNone(_) | Self::None, None) => true,
+        };
+        if is_fine { Ok(()) } else { Err("another nonce".to_owned()) }
+    }
+}
 
 /// Further fields of the discovery document.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -229,7 +252,7 @@ impl Oidc {
         &self,
         now: Timestamp,
         token: &Token,
-        nonce: Option<&Secret>,
+        nonce: Expected<'_>,
         types: &[&str],
     ) -> Result<Claims, IdentityError> {
         let mut metadata = self.metadata(now).await?;
@@ -248,7 +271,7 @@ impl Oidc {
         now: Timestamp,
         metadata: &Metadata,
         token: &Token,
-        nonce: Option<&Secret>,
+        nonce: Expected<'_>,
         types: &[&str],
     ) -> Result<Claims, ClaimsVerificationError> {
         let announced = metadata.id_token_signing_alg_values_supported();
@@ -264,13 +287,7 @@ impl Oidc {
                 .set_issue_time_verifier_fn(move |issued| {
                     if issued <= at(SKEW) { Ok(()) } else { Err("issued in the future".to_owned()) }
                 });
-        let claims = match nonce {
-            Some(nonce) => token.claims(&verifier, &Nonce::new(nonce.expose().to_owned()))?,
-            None => token.claims(&verifier, |found: Option<&Nonce>| {
-                if found.is_none() { Ok(()) } else { Err("a nonce where none belongs".to_owned()) }
-            })?,
-        };
-        Ok(claims.clone())
+        token.claims(&verifier, |found: Option<&Nonce>| nonce.check(found)).cloned()
     }
 
     /// Exchanges the code. The provider's own words of refusal are not passed on.
@@ -286,8 +303,8 @@ impl Oidc {
             .map_err(|_| IdentityError::Unreachable("it announces no token endpoint".to_owned()))?
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()));
         let tokens = request.request_async(&self.wire).await.map_err(|error| match error {
-            openidconnect::RequestTokenError::ServerResponse(_) => IdentityError::Rejected("code"),
-            openidconnect::RequestTokenError::Parse(..) => IdentityError::Rejected("token"),
+            RequestTokenError::ServerResponse(_) => IdentityError::Rejected("code"),
+            RequestTokenError::Parse(..) => IdentityError::Rejected("token"),
             other => IdentityError::Unreachable(describe(&other)),
         })?;
         Ok((client, tokens))
@@ -335,8 +352,8 @@ impl IdentityProvider for Oidc {
             let metadata = self.metadata(now).await?;
             let verifier = PkceCodeVerifier::new(proof.verifier.expose().to_owned());
             let (state, nonce) = (state.expose().to_owned(), proof.nonce.expose().to_owned());
-            let (url, _, _) = self
-                .client(&metadata)
+            let client = self.client(&metadata);
+            let mut request = client
                 .authorize_url(
                     CoreAuthenticationFlow::AuthorizationCode,
                     move || CsrfToken::new(state),
@@ -344,8 +361,13 @@ impl IdentityProvider for Oidc {
                 )
                 .add_scope(Scope::new("email".to_owned()))
                 .add_scope(Scope::new("profile".to_owned()))
-                .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-                .url();
+                .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+            let is_offered = |scopes: &Vec<Scope>| scopes.iter().any(|scope| scope.as_str() == OFFLINE);
+            if self.config.refresh && metadata.scopes_supported().is_none_or(is_offered) {
+                // Without the consent the scope is to be ignored (OpenID Connect Core, 11).
+                request = request.add_scope(Scope::new(OFFLINE.to_owned())).add_prompt(CoreAuthPrompt::Consent);
+            }
+            let (url, _, _) = request.url();
             Ok(url.to_string())
         })
     }
@@ -367,9 +389,14 @@ impl IdentityProvider for Oidc {
             }
             let (client, tokens) = self.exchange(&metadata, returned.code, &proof.verifier).await?;
             let token = tokens.id_token().ok_or(IdentityError::Rejected("token"))?;
-            let claims = self.check(now, token, Some(&proof.nonce), &["JWT"]).await?;
+            let claims = self.check(now, token, Expected::This(&proof.nonce), &["JWT"]).await?;
             let (email, is_verified, name) = self.profile(&client, &tokens, &claims).await?;
             let mapping = self.config.orgs.as_ref();
+            let refresh_token = tokens.refresh_token().filter(|_| self.config.refresh);
+            let standing = refresh_token.map(|token| Standing {
+                refresh_token: Secret::new(token.secret().to_owned()),
+                nonce: proof.nonce.clone(),
+            });
             Ok(Person {
                 issuer: self.config.issuer.clone(),
                 subject: short(claims.subject().as_str())?,
@@ -377,6 +404,42 @@ impl IdentityProvider for Oidc {
                 verified_address: email.filter(|_| is_verified).and_then(|address| address.parse().ok()),
                 name,
                 organization: mapping.and_then(|mapping| text(&claims, &mapping.claim)),
+                standing,
+            })
+        })
+    }
+
+    fn renew<'a>(
+        &'a self,
+        now: Timestamp,
+        subject: &'a str,
+        standing: &'a Standing,
+    ) -> BoxFuture<'a, Result<Standing, IdentityError>> {
+        Box::pin(async move {
+            let client = self.client(&*self.metadata(now).await?);
+            let token = RefreshToken::new(standing.refresh_token.expose().to_owned());
+            let request = client
+                .exchange_refresh_token(&token)
+                .map_err(|_| IdentityError::Unreachable("it announces no token endpoint".to_owned()))?;
+            let tokens: Tokens = request.request_async(&self.wire).await.map_err(|error| match error {
+                RequestTokenError::ServerResponse(said) if *said.error() == CoreErrorResponseType::InvalidGrant => {
+                    IdentityError::Withdrawn
+                }
+                // Our client's secret may be an old one: that is nobody's end.
+                RequestTokenError::ServerResponse(_) => IdentityError::Rejected("refresh"),
+                RequestTokenError::Parse(..) => IdentityError::Rejected("token"),
+                other => IdentityError::Unreachable(describe(&other)),
+            })?;
+            if let Some(token) = tokens.id_token() {
+                let claims = self.check(now, token, Expected::ThisOrNone(&standing.nonce), &["JWT"]).await?;
+                if claims.subject().as_str() != subject {
+                    return Err(IdentityError::Withdrawn);
+                }
+            }
+            let next = tokens.refresh_token().map(|token| Secret::new(token.secret().to_owned()));
+            Ok(Standing {
+                refresh_token: next.unwrap_or_else(|| standing.refresh_token.clone()),
+                nonce: standing.nonce.clone(),
             })
         })
     }
@@ -384,7 +447,7 @@ impl IdentityProvider for Oidc {
     fn signed_out<'a>(&'a self, now: Timestamp, token: &'a str) -> BoxFuture<'a, Result<SignedOut, IdentityError>> {
         Box::pin(async move {
             let token = Token::from_str(token).map_err(|_| IdentityError::Rejected("token"))?;
-            let claims = self.check(now, &token, None, &["JWT", "logout+jwt"]).await?;
+            let claims = self.check(now, &token, Expected::None, &["JWT", "logout+jwt"]).await?;
             let events = claims.additional_claims().all.get("events").and_then(Value::as_object);
             if !events.is_some_and(|events| events.get(LOGOUT_EVENT).is_some_and(Value::is_object)) {
                 return Err(IdentityError::Rejected("event"));

@@ -16,6 +16,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       post_logout_redirect_uris: [`${server}/sign-in`],
       backchannel_logout_uri: `${server}/sign-in/peer/logout`,
       backchannel_logout_session_required: true,
+      grant_types: ['authorization_code', 'refresh_token'],
     },
   ],
   jwks: { keys: [{ ...key, kid: randomUUID(), use: 'sig', alg: 'RS256' }] },
@@ -26,6 +27,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     accountId: id,
     claims: () => ({ sub: id, email: `${id}@example.org`, email_verified: id !== 'unverified', name: `Peer ${id}` }),
   }),
+  // A refresh token is good once; used again, it ends whatever came of it.
+  rotateRefreshToken: true,
   pkce: { required: () => true },
   // It would not speak to private addresses, and here everything is on one.
   fetch: (url, { dispatcher, ...options }) => fetch(url, options),
