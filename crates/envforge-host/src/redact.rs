@@ -13,6 +13,7 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 /// The shortest form that is looked for, in bytes.
@@ -67,6 +68,51 @@ impl Redactor {
             }
         }
         first
+    }
+}
+
+/// The secrets that are somewhere in a workspace, for whoever keeps what its programs write.
+#[derive(Default)]
+pub(crate) struct Known {
+    known: Mutex<KnownNow>,
+}
+
+#[derive(Default)]
+struct KnownNow {
+    /// Name and value.
+    secrets: Vec<(String, Zeroizing<String>)>,
+    redactor: Arc<Redactor>,
+}
+
+impl Known {
+    fn now(&self) -> MutexGuard<'_, KnownNow> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Knows these too from now on: name and value. What was known stays known: an older value may still be in use.
+    pub(crate) fn add<'a>(&self, new: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let mut known = self.now();
+        let before = known.secrets.len();
+        for (name, value) in new {
+            let secret = (name.to_owned(), Zeroizing::new(value.to_owned()));
+            if !known.secrets.contains(&secret) {
+                known.secrets.push(secret);
+            }
+        }
+        if known.secrets.len() > before {
+            let all = known.secrets.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            known.redactor = Arc::new(Redactor::new(all));
+        }
+    }
+
+    /// What looks for all that is known now.
+    pub(crate) fn redactor(&self) -> Arc<Redactor> {
+        Arc::clone(&self.now().redactor)
+    }
+
+    /// Knows nothing any more.
+    pub(crate) fn forget(&self) {
+        *self.now() = KnownNow::default();
     }
 }
 

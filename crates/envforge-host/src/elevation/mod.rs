@@ -141,9 +141,9 @@ pub(crate) async fn open(
             .hint("its operator allows them with `--allow-elevation`, as root"));
     }
     let (elevation, until) = granted(claims, ctx.now())?;
-    let (place, prepared) = {
+    let (place, prepared, secrets) = {
         let seen = view.get();
-        (seen.place.clone(), seen.prepared.clone())
+        (seen.place.clone(), seen.prepared.clone(), Arc::clone(&seen.secrets))
     };
     let prepared =
         prepared.ok_or_else(|| Refusal::unavailable("shell.not_ready", "the workspace's shell is not ready"))?;
@@ -155,7 +155,7 @@ pub(crate) async fn open(
         return Err(over());
     }
     let size = TerminalSize { cols: cols.clamp(2, 1000), rows: rows.clamp(2, 1000) };
-    let recording = Recording::begin(&place, elevation, size, ctx.config.recording_max, ctx.now())?;
+    let recording = Recording::begin(&place, elevation, size, ctx.config.recording_max, secrets, ctx.now())?;
     let plan = layers::elevated_plan(ctx, &prepared);
     let sandbox = ctx.engine.start(&place, &plan).await.map_err(|error| not_started(&error))?;
     let begun = async {

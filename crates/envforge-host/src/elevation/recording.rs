@@ -4,12 +4,17 @@
 //! daemon's user's and no sandbox sees it. What is typed is not recorded, because passwords are; what is echoed is. A
 //! recording that is full, or a disk that is, ends the terminal: there is no root that is not written down, and the last
 //! marker says where it was cut. A recording is kept for [`KEPT`], and goes with its workspace.
+//!
+//! Secrets that the workspace's services were given are marked out of it ([`crate::redact`]). What may be the beginning of one
+//! is written down with what follows it or at the end, so a few characters at most may have been seen and are lost should
+//! the daemon be killed. What an editor or a line's wrapping cuts a value into on its way to the screen is not found.
 
 use super::relay::Over;
 use crate::ctx::HostContext;
 use crate::files;
 use crate::init::protocol::TerminalSize;
 use crate::place::Place;
+use crate::redact::{Known, Redaction};
 use crate::uplink::logs::make_pipe;
 use envforge_core::id::ElevationId;
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -18,6 +23,7 @@ use serde_json::{Value, json};
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::io::AsyncWriteExt as _;
 
@@ -44,6 +50,9 @@ pub(super) struct Recording {
     max: u64,
     /// The beginning of a character whose end was not printed yet.
     partial: Vec<u8>,
+    /// What is marked out.
+    secrets: Arc<Known>,
+    redaction: Redaction,
 }
 
 fn path(place: &Place, elevation: ElevationId) -> PathBuf {
@@ -57,6 +66,7 @@ impl Recording {
         elevation: ElevationId,
         size: TerminalSize,
         max: u64,
+        secrets: Arc<Known>,
         now: Timestamp,
     ) -> Result<Self, Refusal> {
         let unwritable = |error: &dyn std::fmt::Display| {
@@ -65,7 +75,7 @@ impl Recording {
         };
         let made = files::directory(&place.recordings(), 0o700, None).and_then(|()| prune(place, now));
         made.map_err(|error| unwritable(&error))?;
-        let opened = Self::open(&path(place, elevation), max, now);
+        let opened = Self::open(&path(place, elevation), max, secrets, now);
         let mut recording = opened.map_err(|error| unwritable(&error))?;
         let begun = if recording.bytes == 0 {
             let header = json!({
@@ -86,7 +96,7 @@ impl Recording {
         }
     }
 
-    fn open(path: &Path, max: u64, now: Timestamp) -> io::Result<Self> {
+    fn open(path: &Path, max: u64, secrets: Arc<Known>, now: Timestamp) -> io::Result<Self> {
         let mut options = fs_err::OpenOptions::new();
         options.read(true).append(true).create(true);
         fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -99,16 +109,34 @@ impl Recording {
         let began = header.and_then(|header| Timestamp::from_second(header["timestamp"].as_i64()?).ok());
         // Whole seconds, as the header has them.
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        Ok(Self { file, began: began.unwrap_or(now), bytes, max, partial: Vec::new() })
+        let began = began.unwrap_or(now);
+        Ok(Self { file, began, bytes, max, partial: Vec::new(), secrets, redaction: Redaction::default() })
     }
 
     /// Writes down what was printed. Everything that is recorded passes here, before it is on a disk.
     pub(super) fn output(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), RecordingError> {
-        self.partial.extend_from_slice(bytes);
+        let mut clean = Vec::with_capacity(bytes.len());
+        self.redaction.feed(&self.secrets.redactor(), bytes, &mut clean);
+        self.printed(&clean, now)
+    }
+
+    /// Writes down what holds no secret, up to the last whole character.
+    fn printed(&mut self, clean: &[u8], now: Timestamp) -> Result<(), RecordingError> {
+        self.partial.extend_from_slice(clean);
         let whole = self.partial.len() - unfinished(&self.partial);
         let rest = self.partial.split_off(whole);
         let text = std::mem::replace(&mut self.partial, rest);
+        if text.is_empty() {
+            return Ok(());
+        }
         self.event("o", &String::from_utf8_lossy(&text), now)
+    }
+
+    /// Writes down what was held back.
+    fn finish(&mut self, now: Timestamp) -> Result<(), RecordingError> {
+        let mut clean = Vec::new();
+        self.redaction.finish(&self.secrets.redactor(), &mut clean);
+        self.printed(&clean, now)
     }
 
     /// Writes down a new size.
@@ -118,13 +146,13 @@ impl Recording {
 
     /// Writes down why it ends.
     pub(super) fn close(mut self, why: &Over, now: Timestamp) {
-        let text = match why {
-            Over::Unrecorded(_) => format!("{CUT}{why}"),
-            _ => format!("over: {why}"),
-        };
         // The last word has its place also in a full one.
         self.max = u64::MAX;
-        if let Err(error) = self.event("m", &text, now).and_then(|()| Ok(self.file.sync_all()?)) {
+        let closed = match why {
+            Over::Unrecorded(_) => self.event("m", &format!("{CUT}{why}"), now),
+            _ => self.finish(now).and_then(|()| self.event("m", &format!("over: {why}"), now)),
+        };
+        if let Err(error) = closed.and_then(|()| Ok(self.file.sync_all()?)) {
             tracing::warn!(%error, "recording: its end is not on the disk");
         }
     }
@@ -222,7 +250,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn begin(path: &Path, max: u64) -> Recording {
-        Recording::open(path, max, Timestamp::UNIX_EPOCH).expect("opened")
+        begin_with(path, max, &[])
+    }
+
+    fn begin_with(path: &Path, max: u64, secrets: &[(&str, &str)]) -> Recording {
+        let known = Known::default();
+        known.add(secrets.iter().copied());
+        Recording::open(path, max, Arc::new(known), Timestamp::UNIX_EPOCH).expect("opened")
     }
 
     /// The text of all output events, each of which must be whole.
@@ -246,6 +280,27 @@ mod tests {
                 recording.output(&text.as_bytes()[pair[0]..pair[1]], Timestamp::UNIX_EPOCH).expect("recorded");
             }
             prop_assert_eq!(printed(&path), text);
+        }
+    }
+
+    // proves ORG-4
+    #[test]
+    fn a_known_secret_is_marked_out_wherever_it_was_cut() {
+        const SECRET: &str = "pässwörd-4711€";
+        let text = format!("$ echo {SECRET}\r\n{SECRET}\r\n$ pässw");
+        for cut in 0..=text.len() {
+            let dir = tempfile::tempdir().expect("a directory");
+            let path = dir.path().join("r");
+            let mut recording = begin_with(&path, u64::MAX, &[("PASS", SECRET)]);
+            let (before, after) = text.as_bytes().split_at(cut);
+            for (second, bytes) in [before, after].into_iter().enumerate() {
+                recording.output(bytes, Timestamp::from_second(second as i64).expect("a time")).expect("recorded");
+            }
+            // Also the size in between, and what was held back when it ends.
+            recording.resized(TerminalSize { cols: 80, rows: 24 }, Timestamp::UNIX_EPOCH).expect("recorded");
+            recording.close(&Over::Shell, Timestamp::from_second(2).expect("a time"));
+            let wanted = "$ echo [secret PASS]\r\n[secret PASS]\r\n$ 80x24pässwover: its shell ended";
+            assert_eq!(printed(&path), wanted, "cut at {cut}");
         }
     }
 

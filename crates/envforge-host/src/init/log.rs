@@ -7,7 +7,7 @@
 //! ([`crate::redact`]).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
@@ -19,7 +19,7 @@ use rustix::fs::{Mode, OFlags};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
-use crate::redact::{Redaction, Redactor};
+use crate::redact::{Known, Redaction};
 
 /// A longer line is split, so that one without an end can't fill memory.
 const LINE_MAX: usize = 16 * 1024;
@@ -58,33 +58,19 @@ struct Place {
     max_bytes: u64,
     keep: u8,
     dropped: Cell<u64>,
-    /// Name and value of the secrets that are somewhere in the sandbox, and what looks for them.
-    secrets: RefCell<BTreeSet<(String, String)>>,
-    redactor: RefCell<Rc<Redactor>>,
+    /// The secrets that are somewhere in the sandbox.
+    secrets: Known,
 }
 
 impl Logs {
     pub(super) fn new(dir: Option<OwnedFd>, max_bytes: u64, keep: u8) -> Self {
-        let place = Place {
-            dir,
-            max_bytes,
-            keep,
-            dropped: Cell::new(0),
-            secrets: RefCell::default(),
-            redactor: RefCell::default(),
-        };
+        let place = Place { dir, max_bytes, keep, dropped: Cell::new(0), secrets: Known::default() };
         Self { place: Rc::new(place), open: RefCell::default() }
     }
 
-    /// Marks these secrets out from now on: name and value. What was known stays known.
-    pub(super) fn know<'a>(&self, new: impl Iterator<Item = (&'a String, &'a String)>) {
-        let mut secrets = self.place.secrets.borrow_mut();
-        let before = secrets.len();
-        secrets.extend(new.map(|(name, value)| (name.clone(), value.clone())));
-        if secrets.len() > before {
-            let all = secrets.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            *self.place.redactor.borrow_mut() = Rc::new(Redactor::new(all));
-        }
+    /// Marks these secrets out from now on: name and value.
+    pub(super) fn know<'a>(&self, new: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.place.secrets.add(new);
     }
 
     /// Whether there is a place for them.
@@ -231,7 +217,7 @@ pub(super) async fn capture(log: Rc<LogFile>, stream: Stream, mut from: pipe::Re
     let mut clean = Vec::new();
     loop {
         let count = from.read(&mut chunk).await.unwrap_or(0);
-        let redactor = Rc::clone(&log.place.redactor.borrow());
+        let redactor = log.place.secrets.redactor();
         clean.clear();
         if count == 0 {
             redaction.finish(&redactor, &mut clean);

@@ -69,7 +69,8 @@ impl Processes {
     /// Starts a process. `passed` are its streams if it asked to bring them.
     pub(super) fn spawn(&mut self, spawn: &Spawn, passed: Vec<OwnedFd>, logs: &Logs) -> Result<Started, Refusal> {
         self.check(spawn, passed.len())?;
-        logs.know(spawn.secrets.iter().filter_map(|(variable, name)| Some((name, spawn.env.get(variable)?))));
+        let value_of = |variable: &String| spawn.env.get(variable).map(String::as_str);
+        logs.know(spawn.secrets.iter().filter_map(|(variable, name)| Some((name.as_str(), value_of(variable)?))));
         let argv = match &spawn.program {
             Program::Argv(argv) => argv.clone(),
             Program::Shell(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],

@@ -518,6 +518,7 @@ impl Driver {
     pub(crate) fn runtime_is_gone(&mut self, cause: &str) {
         self.let_go(Held::Runtime);
         self.runtime = Runtime { trouble: self.runtime.trouble.take(), ..Runtime::default() };
+        self.forget_secrets();
         self.state.process_started = false;
         self.state.intent = Intent::Asleep;
         self.fail_running_jobs(cause);

@@ -18,6 +18,7 @@ use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::secret::{Secret, SecretName};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The first pause between two tries to reach the server.
@@ -129,6 +130,8 @@ impl Driver {
         match given {
             Ok(mut given) => {
                 secrets.trouble = None;
+                let known = given.iter().map(|(name, value)| (name.as_str(), value.expose()));
+                self.view.get().secrets.add(known);
                 for name in names {
                     match given.remove(&name) {
                         Some(value) => drop(secrets.given.insert(name.clone(), value)),
@@ -142,6 +145,15 @@ impl Driver {
         self.fetch_secrets();
         self.start_held_services().await;
         self.settle().await;
+    }
+
+    /// Nothing of the workspace has them any more.
+    pub(super) fn forget_secrets(&self) {
+        let seen = self.view.get();
+        // An open root terminal may have taken one with it and still print it.
+        if Arc::strong_count(&seen.secrets) == 1 {
+            seen.secrets.forget();
+        }
     }
 
     /// What keeps a service waiting for what the server says of its secrets.

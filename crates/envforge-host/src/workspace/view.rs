@@ -4,11 +4,12 @@
 
 use crate::init::client::InitClient;
 use crate::place::Place;
+use crate::redact::Known;
 use crate::sys::process::ProcessIdentity;
 use envforge_api::host::PrepareShell;
 use envforge_core::readiness::ReadinessState;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// The shared view.
@@ -43,6 +44,8 @@ pub(crate) struct Seen {
     pub(crate) frozen: bool,
     /// A service or job was started in it.
     pub(crate) process_runs: bool,
+    /// Secrets that services were given; what is recorded is looked through for them.
+    pub(crate) secrets: Arc<Known>,
 }
 
 impl View {
@@ -61,6 +64,7 @@ impl View {
             runs: false,
             frozen: false,
             process_runs: false,
+            secrets: Arc::default(),
         };
         Self { seen: Mutex::new(seen), taken_up: watch::Sender::new(false) }
     }

@@ -7,6 +7,7 @@ use crate::support::{is_root, wait_until};
 use envforge_api::host::{EndElevation, Order, Outcome};
 use envforge_api::uplink::Open;
 use envforge_core::id::ElevationId;
+use envforge_core::readiness::ReadinessState;
 use envforge_core::ticket::TicketKind;
 use envforge_host::sys::cgroup::Layer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -80,7 +81,11 @@ impl Drop for Typist {
 const TERMINAL: Open = Open::Elevation { cols: 90, rows: 30 };
 
 async fn machine(adjust: impl FnOnce(&mut envforge_host::HostConfig)) -> Machine {
-    let mut machine = Machine::new(PLAIN, &[]).await;
+    machine_with(PLAIN, adjust).await
+}
+
+async fn machine_with(manifest: &str, adjust: impl FnOnce(&mut envforge_host::HostConfig)) -> Machine {
+    let mut machine = Machine::new(manifest, &[]).await;
     machine.stop().await;
     machine.config.allow_elevation = true;
     adjust(&mut machine.config);
@@ -161,6 +166,46 @@ async fn a_root_terminal_is_recorded_where_nobody_inside_can_reach() {
         text.contains("\"m\", \"another terminal\"") && text.contains("sec0ond") && text.contains("é-root"),
         "{text}"
     );
+}
+
+const WITH_SECRET: &str = "services:
+  web:
+    command: exec python3 serve.py web
+    port: 3000
+    inputs: { api_key: required }
+    environment: { API_KEY: input.api_key }
+";
+
+// proves ORG-4, ORG-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_of_a_service_is_marked_out_of_the_recording() {
+    if !is_root() {
+        return;
+    }
+    const SECRET: &str = "planted-4711+äöü";
+    let machine = machine_with(WITH_SECRET, |_| {}).await;
+    machine.server.keep_secret("API_KEY", SECRET);
+    let ws = machine.workspace().await;
+    let elevation: ElevationId = mint();
+    let root = open(&machine, ws, elevation, 600).await;
+    // Known from the moment it is given, also to a terminal that is open then.
+    assert_eq!(machine.wake(ws, 2).await, Outcome::Done);
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    root.type_line(&format!("x='{SECRET}'; echo \"<$x>\"; echo \"u:$x\" | base64"));
+    root.sees(&format!("<{SECRET}>")).await;
+    root.type_line("echo seen-$((1+1))");
+    root.sees("seen-2").await;
+    // And after the service that had it is gone.
+    assert_eq!(machine.order(ws, 3, Order::StopRuntime).await, Outcome::Done);
+    root.type_line("echo \"again <$x>\"; exit");
+    root.ends().await;
+    wait_until("its end is recorded", async || recording(&machine, ws, elevation).await.contains("over: ")).await;
+    let text = recording(&machine, ws, elevation).await;
+    assert!(text.contains("seen-2") && text.contains("again <[secret API_KEY]>"), "{text}");
+    assert!(text.matches("[secret API_KEY]").count() >= 4 && !text.contains("planted"), "{text}");
+    for line in text.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
 }
 
 // proves ORG-4
