@@ -10,6 +10,7 @@
 //! - [`temp_dir`]: a directory whose path is short enough for Unix sockets and reachable by unprivileged roles.
 //! - [`Browser`], [`Shell`]: a reviewer and a member of a real box, as far as its stories need them.
 //! - [`python_judge`], [`node_judge`]: independent programs that judge ours.
+//! - [`Planted`]: looks for planted secrets, in whatever form, wherever it is told to; each begins with [`MARKER`].
 //! - [`end_leftovers`]: ends what is meant to outlive a box, after a test of a whole one; [`processes_of`] finds it.
 //!
 //! The kit knows nothing of the programs it tests: what migrates a database is a closure its user passes.
@@ -21,6 +22,7 @@ mod cluster;
 mod database;
 mod dirs;
 mod judges;
+mod leaks;
 mod leftovers;
 mod redact;
 mod shell;
@@ -33,6 +35,7 @@ pub use cluster::dump;
 pub use database::TestDatabase;
 pub use dirs::{Slot, free_port, temp_dir};
 pub use judges::{node_judge, python_judge};
+pub use leaks::{Leak, MARKER, Planted};
 pub use leftovers::{end_leftovers, processes_of};
 pub use redact::redact;
 pub use shell::Shell;

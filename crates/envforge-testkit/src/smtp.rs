@@ -65,11 +65,12 @@ async fn converse(stream: TcpStream, sender: mpsc::UnboundedSender<Received>) ->
             return Ok(());
         }
         let answer: &[u8] = match line.trim_end().to_ascii_uppercase() {
-            verb if verb.starts_with("EHLO") => b"250-sink\r\n250 8BITMIME\r\n",
+            verb if verb.starts_with("EHLO") => b"250-sink\r\n250-AUTH PLAIN\r\n250 8BITMIME\r\n",
             verb if verb.starts_with("RCPT TO:") => {
                 to = line.trim_end()["RCPT TO:".len()..].trim_matches(['<', '>', ' ']).to_owned();
                 if to.starts_with("refused") { b"550 no such user\r\n" } else { b"250 ok\r\n" }
             }
+            verb if verb.starts_with("AUTH") => b"235 in\r\n",
             verb if verb == "DATA" => {
                 stream.write_all(b"354 go on\r\n").await?;
                 let mut data = String::new();
