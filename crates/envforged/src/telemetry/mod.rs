@@ -12,9 +12,9 @@ mod traces;
 use envforge_api::trace;
 use std::io::IsTerminal as _;
 use tokio::runtime::Handle;
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -57,13 +57,19 @@ pub(crate) fn start_role(role: &'static str, runtime: &Handle) -> Option<Traces>
 /// The lines of the log.
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
     let filter = EnvFilter::try_from_env("ENVFORGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let quiet = format!("{}={}", envforge_aws::LOGS_BODIES, LevelFilter::DEBUG);
-    let filter = filter.add_directive(quiet.parse().expect("a target and a level"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if is_json() {
         lines.json().flatten_event(true).boxed()
     } else {
         lines.compact().with_ansi(std::io::stderr().is_terminal()).boxed()
     };
-    lines.with_filter(filter)
+    lines.with_filter(filter.and(filter_fn(says_no_content)))
+}
+
+/// Libraries that write down what passes through them at [`Level::TRACE`]: requests with their headers, what is typed at a
+/// terminal. No filter lets that into the log.
+const TALKATIVE: [&str; 2] = [envforge_aws::LOGS_BODIES, "tungstenite"];
+
+fn says_no_content(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() < Level::TRACE || !TALKATIVE.iter().any(|target| metadata.target().starts_with(target))
 }
