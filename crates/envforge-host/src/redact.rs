@@ -1,7 +1,7 @@
 //! Takes known secrets out of what programs write, before it is kept.
 //!
 //! A value is looked for as it is, and in the forms it takes on its way through programs: escaped for JSON, encoded for a
-//! URL, in base64 wherever it may lie in what was encoded, and with the line ends of a terminal. In its place stands
+//! URL, in hexadecimal, in base64 wherever it may lie in what was encoded, and with the line ends of a terminal. In its place stands
 //! `[secret NAME]`. A stream is cut anywhere, within a value too: what may be the beginning of one is held back
 //! until it is known. Values shorter than [`SHORTEST`] are let through: they would be found everywhere.
 //!
@@ -175,6 +175,7 @@ fn forms_of(value: &str) -> Vec<Vec<u8>> {
     let json = serde_json::Value::from(value).to_string();
     forms.push(json.as_bytes()[1..json.len() - 1].to_vec());
     forms.extend([url_encoded(value, true, "%20"), url_encoded(value, false, "%20"), url_encoded(value, true, "+")]);
+    forms.extend([hex::encode(value).into_bytes(), hex::encode_upper(value).into_bytes()]);
     for alphabet in [alphabet::STANDARD, alphabet::URL_SAFE] {
         let engine = GeneralPurpose::new(&alphabet, NO_PAD);
         forms.extend((0..3).map(|before| base64(value.as_bytes(), before, &engine)));
@@ -240,6 +241,8 @@ mod tests {
             "p%22ss%20w%C3%B6rd%2F1%2B2%3D3".to_owned(),
             "p%22ss+w%C3%B6rd%2F1%2B2%3D3".to_owned(),
             "p%22ss%20w%c3%b6rd%2f1%2b2%3d3".to_owned(),
+            "\\x702273732077c3b672642f312b323d33".to_owned(),
+            "702273732077C3B672642F312B323D33".to_owned(),
             format!("Authorization: Basic {basic}"),
             token,
         ];
