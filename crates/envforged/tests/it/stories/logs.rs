@@ -1,38 +1,13 @@
 //! The log at its most talkative tells an operator everything but what would let somebody in.
 
-use super::sample::{Member, repository};
+use super::sample::{Member, password_of, repository, secrets_of, stranger};
 use crate::support::TestBox;
 use envforge_api::http::accounts::CreatedApiKey;
 use envforge_testkit::Browser;
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// What is in no log, each with the name of what it is.
 type Planted = Vec<(&'static str, String)>;
-
-/// The password of a URL.
-fn password_of(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    Some(rest.split_once('@')?.0.split_once(':')?.1.to_owned())
-}
-
-/// Every secret the box made for itself.
-fn of_the_box(root: &Path) -> Planted {
-    let mut planted = Vec::new();
-    for folder in ["server", "gateway", "host", "database"] {
-        for entry in fs_err::read_dir(root.join("secrets").join(folder)).unwrap() {
-            let text = fs_err::read_to_string(entry.unwrap().path()).unwrap().trim().to_owned();
-            planted.push(("a file in secrets/", password_of(&text).unwrap_or(text)));
-        }
-    }
-    planted
-}
-
-/// A stranger's program, which is no client of the product.
-fn stranger() -> reqwest::Client {
-    #[expect(clippy::disallowed_methods, reason = "a stranger is no client of the product")]
-    reqwest::Client::builder().no_proxy().build().unwrap()
-}
 
 /// A member's key and queries, and a wrong key.
 async fn use_the_api(the_box: &TestBox) -> CreatedApiKey {
@@ -65,7 +40,8 @@ async fn visit(the_box: &TestBox, url: &str, token: &str) {
 async fn nothing_that_lets_anybody_in_is_in_the_log() {
     let mut the_box = TestBox::new().with_env("ENVFORGE_LOG", "trace").with_env("ENVFORGE_LOG_FORMAT", "json");
     the_box.start().await;
-    let mut planted = of_the_box(&the_box.path());
+    let of_the_box = secrets_of(&the_box.path()).into_iter();
+    let mut planted: Planted = of_the_box.map(|(_, value)| ("a file in secrets/", value)).collect();
     let repository = repository(&the_box.scratch("notes"));
     let member = Member { the_box: &the_box, slug: "main".to_owned() };
     member.workspace(&repository, "main").await;

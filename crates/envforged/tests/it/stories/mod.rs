@@ -10,6 +10,7 @@ mod git_server;
 mod logs;
 mod mistakes;
 mod neighbours;
+mod no_secret_leaks;
 mod ordinary;
 mod private_repository;
 mod red_team;

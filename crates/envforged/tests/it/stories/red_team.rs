@@ -3,9 +3,9 @@
 //! The org that is attacked is the box's own, `local`, with a workspace that runs. The attackers are an admin and a
 //! developer of `globex`, and a host of theirs: a program of this test that registered as one.
 
-use super::sample::{Member, PATIENCE, repository};
+use super::sample::{Member, PATIENCE, client, nobody, on_socket, repository, stranger};
 use crate::support::TestBox;
-use envforge_api::client::{Address, CallError, Client};
+use envforge_api::client::{CallError, Client};
 use envforge_api::host::{AskGitCredential, AskSecrets, FromHost, Machine, Pulse, Registered, Report};
 use envforge_api::host::{GIT_CREDENTIAL_PATH, REGISTER_PATH, SECRETS_PATH, STREAM_PATH};
 use envforge_api::http::accounts::{CreatedApiKey, CreatedHostToken, Me};
@@ -13,7 +13,6 @@ use envforge_api::http::orgs::{AcceptedInvitation, CreatedInvitation, Org};
 use envforge_api::http::secrets::SecretInfo;
 use envforge_core::id::WorkspaceId;
 use envforge_core::runtime::ObservedPhase;
-use envforge_core::secret::Secret;
 use envforge_testkit::{Browser, wait_until, wait_until_within};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -22,15 +21,6 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 const OF_NOBODY: &str = "00000000000070008000000000000000";
-
-fn client(the_box: &TestBox, key: &str) -> Client {
-    Client::new(&Address::Url(format!("http://{}", the_box.listen)), Some(Secret::new(key.to_owned()))).unwrap()
-}
-
-fn on_socket(the_box: &TestBox, key: &str) -> Client {
-    let socket = the_box.path().join("run/internal/server.sock");
-    Client::new(&Address::Socket(socket), Some(Secret::new(key.to_owned()))).unwrap()
-}
 
 fn code<T>(answer: Result<T, CallError>) -> String {
     answer.err().map_or_else(|| "it was allowed".to_owned(), |error| error.into_refusal().code)
@@ -62,9 +52,8 @@ fn attempts<const N: usize>(list: [(&str, Value); N]) -> Vec<(String, Value)> {
 async fn member(the_box: &TestBox, role: &str) -> Client {
     let owner = the_box.client();
     let made: CreatedInvitation = owner.post("/v1/orgs/globex/invitations", &json!({ "role": role })).await.unwrap();
-    let nobody = Client::new(&Address::Url(format!("http://{}", the_box.listen)), None).unwrap();
     let body = json!({ "token": made.token, "name": role });
-    let accepted: AcceptedInvitation = nobody.post("/v1/invitations/accept", &body).await.unwrap();
+    let accepted: AcceptedInvitation = nobody(the_box).post("/v1/invitations/accept", &body).await.unwrap();
     client(the_box, &accepted.api_key.unwrap().value)
 }
 
@@ -93,11 +82,6 @@ async fn in_ledger(the_box: &TestBox, chain: &str, words: &[&str]) {
         text.lines().any(|line| words.iter().all(|word| line.contains(word)))
     })
     .await;
-}
-
-fn raw() -> reqwest::Client {
-    #[expect(clippy::disallowed_methods, reason = "a stranger is no client of the product")]
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
 async fn status_and_code(request: reqwest::RequestBuilder) -> (u16, String) {
@@ -235,7 +219,7 @@ async fn from_another_page(the_box: &TestBox) {
     ));
     let cookie = format!("{}={token}", envforge_server::sessions::cookie_name("http://box"));
     let orgs = format!("http://{}/v1/orgs", the_box.listen);
-    let forged = || raw().post(&orgs).header("cookie", &cookie).json(&json!({ "slug": "forged" }));
+    let forged = || stranger().post(&orgs).header("cookie", &cookie).json(&json!({ "slug": "forged" }));
     let refused = |code: &str| (403, code.to_owned());
     assert_eq!(status_and_code(forged().header("sec-fetch-site", "cross-site")).await, refused("access.csrf"));
     assert_eq!(status_and_code(forged().header("sec-fetch-site", "same-origin")).await, refused("access.csrf"));
@@ -256,7 +240,7 @@ async fn with_a_stolen_link(the_box: &TestBox, first: &Member<'_>) {
     let elsewhere = Browser::at(&api.url).unwrap();
     assert_eq!(browser.with_host_of(&elsewhere).status("/api/notes").await.unwrap(), 401, "its session");
     let gateway = format!("http://{}/share/{}", the_box.gateway, web.token);
-    let shown = raw().post(&gateway).header("host", elsewhere.host()).send().await.unwrap();
+    let shown = stranger().post(&gateway).header("host", elsewhere.host()).send().await.unwrap();
     assert!(shown.status().is_client_error() && shown.headers().get("set-cookie").is_none(), "{shown:?}");
     let nothing = json!({});
     for token in [&web.token, browser.cookie().unwrap().split_once('=').map(|(_, value)| value).unwrap()] {

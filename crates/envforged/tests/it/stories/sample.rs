@@ -1,12 +1,13 @@
 //! A team's repository with the small application, and the steps every story takes.
 
 use crate::support::TestBox;
-use envforge_api::client::{CallError, Client};
+use envforge_api::client::{Address, CallError, Client};
 use envforge_api::http::links::CreatedLink;
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::RuntimeState;
+use envforge_core::secret::Secret;
 use envforge_testkit::{Browser, wait_until_within};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,45 @@ fn git(folder: &Path, arguments: &[&str]) {
     #[expect(clippy::disallowed_methods, reason = "a team's own Git")]
     let status = std::process::Command::new("git").arg("-C").arg(folder).args(arguments).status().unwrap();
     assert!(status.success(), "git {arguments:?}");
+}
+
+/// A client of a box's API that shows this key.
+pub(crate) fn client(the_box: &TestBox, key: &str) -> Client {
+    Client::new(&Address::Url(format!("http://{}", the_box.listen)), Some(Secret::new(key.to_owned()))).unwrap()
+}
+
+/// A client of somebody who has no key.
+pub(crate) fn nobody(the_box: &TestBox) -> Client {
+    Client::new(&Address::Url(format!("http://{}", the_box.listen)), None).unwrap()
+}
+
+/// A client on the socket that hosts and gateways speak to.
+pub(crate) fn on_socket(the_box: &TestBox, key: &str) -> Client {
+    let socket = the_box.path().join("run/internal/server.sock");
+    Client::new(&Address::Socket(socket), Some(Secret::new(key.to_owned()))).unwrap()
+}
+
+/// A program that is no client of the product, and goes where it is told.
+pub(crate) fn stranger() -> reqwest::Client {
+    #[expect(clippy::disallowed_methods, reason = "a stranger is no client of the product")]
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+/// The password of a URL.
+pub(crate) fn password_of(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    Some(rest.split_once('@')?.0.split_once(':')?.1.to_owned())
+}
+
+/// Every secret that a box made for itself, each with its file.
+pub(crate) fn secrets_of(root: &Path) -> Vec<(PathBuf, String)> {
+    let folders = ["server", "gateway", "host", "database"].into_iter();
+    let files = folders.flat_map(|folder| fs_err::read_dir(root.join("secrets").join(folder)).unwrap());
+    let read = |path: PathBuf| {
+        let text = fs_err::read_to_string(&path).unwrap().trim().to_owned();
+        (path, password_of(&text).unwrap_or(text))
+    };
+    files.map(|file| read(file.unwrap().path())).collect()
 }
 
 /// A member at a box, in the workspace of one branch.
