@@ -277,7 +277,7 @@ impl Cluster {
             let password = saved.password.expose();
             // Names and passwords are ours: lower-case hexadecimal and `ws_`.
             let sql = format!(
-                "{lock}\
+                "{UNLOGGED}{lock}\
                  SELECT 'CREATE ROLE {name} LOGIN CONNECTION LIMIT 60' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec\n\
                  ALTER ROLE {name} PASSWORD '{password}';\n\
                  SELECT 'CREATE DATABASE {name} OWNER {name}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n\
@@ -438,6 +438,10 @@ fn name_of(workspace: WorkspaceId) -> String {
 fn is_passing(cause: &str) -> bool {
     cause.contains("connection to server") || cause.contains("closed the connection")
 }
+
+/// What is said next is in no log, whatever the cluster is told to log and whether it fails: it holds a password.
+const UNLOGGED: &str =
+    "SET log_statement TO none;\nSET log_min_duration_statement TO -1;\nSET log_min_error_statement TO panic;\n";
 
 /// The statement that waits for every other change of this database; the lock ends with the session.
 fn lock(name: &str) -> String {

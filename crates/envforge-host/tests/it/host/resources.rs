@@ -34,6 +34,34 @@ async fn run(machine: &Machine, ws: Ws, generation: u64, line: &str) -> (Option<
     (report.exit_code, machine.server.log(ws.id, &job.to_string(), 50).await)
 }
 
+// proves RUN-6, ORG-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_databases_password_is_in_no_statement_that_is_logged() {
+    if !has_programs() {
+        return;
+    }
+    let machine = Machine::new(STORES, &[]).await;
+    let (one, two) = (machine.workspace().await, Ws { id: mint() });
+    machine.wake(one, 2).await;
+    machine.part(one, "postgres", ReadinessState::Ready).await;
+    // Somebody looks for a fault.
+    let cluster = machine.config.data_dir.join("resources/postgres");
+    std::fs::write(cluster.join("data/postgresql.auto.conf"), "log_statement = 'all'\n").expect("written");
+    let pid = std::fs::read_to_string(cluster.join("data/postmaster.pid")).expect("it runs");
+    let pid = pid.lines().next().and_then(|line| line.trim().parse().ok()).and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.expect("a process"), rustix::process::Signal::HUP).expect("told");
+    let log = || std::fs::read_to_string(cluster.join("postgres.log")).unwrap_or_default();
+    wait_until("it was told", async || log().contains("reloading")).await;
+    let command = machine.server.command(two.id, 1, machine.prepare_order("other"));
+    assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
+    machine.wake(two, 2).await;
+    machine.part(two, "postgres", ReadinessState::Ready).await;
+    let (code, said) = run(&machine, two, 2, "psql $DATABASE_URL -c 'select 4711'").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(log().contains("select 4711"), "statements are logged");
+    assert!(!log().contains(&machine.read(two, "postgres.password")), "{}", log());
+}
+
 // proves RUN-6
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_branch_has_a_database_and_a_cache_of_its_own() {
