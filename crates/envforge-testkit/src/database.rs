@@ -9,9 +9,11 @@
 //! database, so a migration that needs more fails here and not at a customer's. The application's role
 //! `envforge_app` is the cluster's, shared by all databases, which is why its password is a constant.
 //!
-//! A clone is dropped with its handle; those of processes that died are dropped by later ones.
+//! A clone is dropped with its handle; those of processes that died are dropped by later ones. Before that it is looked
+//! through for planted secrets ([`crate::MARKER`]): what a test plants lies in its database sealed, or not at all.
 
 use crate::cluster::Cluster;
+use crate::leaks::Planted;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -85,18 +87,32 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     /// Best effort: what is left is collected by a later process.
     fn drop(&mut self) {
-        let (cluster, name) = (self.cluster.clone(), self.name.clone());
+        let (cluster, name, is_failed) = (self.cluster.clone(), self.name.clone(), std::thread::panicking());
         // A thread of its own, because the test's runtime may be shutting down around us.
         let dropper = std::thread::spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
             runtime.block_on(async {
+                let found = if is_failed { None } else { planted_in(&cluster, &name).await };
                 if let Ok(mut admin) = cluster.connect("postgres").await {
                     let _ = try_execute(&mut admin, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
                 }
-            });
+                found
+            })
         });
-        let _ = dropper.join();
+        if let Ok(Some(found)) = dropper.join() {
+            panic!("a planted secret lies in the database: {found}");
+        }
     }
+}
+
+/// The first row of a database that holds a planted secret, with its table. What a test that ends has locked is not waited for.
+async fn planted_in(cluster: &Cluster, name: &str) -> Option<String> {
+    let look = "SELECT relname || ': ' || found FROM pg_class, LATERAL (SELECT query_to_xml(format( \
+        'SELECT t::text AS row FROM %I AS t WHERE t::text ~ %L LIMIT 1', relname, $1), false, true, '')::text AS found) AS looked \
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND found <> '' LIMIT 1";
+    let mut connection = cluster.connect(name).await.ok()?;
+    try_execute(&mut connection, "SET lock_timeout = '1s'").await.ok()?;
+    sqlx::query_scalar(look).bind(Planted::marks()).fetch_optional(&mut connection).await.ok()?
 }
 
 fn url(sockets: &Path, role: &str, database: &str) -> String {
@@ -202,6 +218,20 @@ mod tests {
         let mut connection = PgConnection::connect(&other.app_url()).await.unwrap();
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM note").fetch_one(&mut connection).await.unwrap();
         assert_eq!(count, 0);
+    }
+
+    #[tokio::test]
+    async fn a_planted_secret_in_a_database_is_told_when_it_goes() {
+        let value = format!("{}4711", crate::MARKER);
+        for stored in [value, "\\x706c616e7465642d7365637265742d34373131".to_owned()] {
+            let database = migrated().await;
+            let mut connection = PgConnection::connect(&database.app_url()).await.unwrap();
+            sqlx::query("INSERT INTO note VALUES ($1)").bind(&stored).execute(&mut connection).await.unwrap();
+            drop(connection);
+            let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(database))).unwrap_err();
+            let told = told.downcast_ref::<String>().unwrap();
+            assert!(told.contains("note: ") && told.contains(&stored), "{told}");
+        }
     }
 
     #[tokio::test]

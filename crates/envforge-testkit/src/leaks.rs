@@ -78,21 +78,42 @@ impl Planted {
         }
         let json = serde_json::Value::from(value).to_string().into_bytes();
         add("escaped for JSON", json[1..json.len() - 1].to_vec());
-        for last in [b"+/", b"-_"] {
+        for last in [*b"+/", *b"-_"] {
             for before in 0..3 {
                 add("in base64", base64(value.as_bytes(), before, last));
             }
         }
     }
 
+    /// The forms of [`MARKER`], as a regular expression of PostgreSQL's.
+    pub(crate) fn marks() -> String {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric();
+        let escape = |form: &Vec<u8>| -> String {
+            form.iter()
+                .flat_map(|byte| [if plain(*byte) { "" } else { "\\" }.to_owned(), char::from(*byte).to_string()])
+                .collect()
+        };
+        Self::marked().forms.keys().map(escape).collect::<Vec<_>>().join("|")
+    }
+
+    /// Every place in files of these names below a folder that holds one of them. A name may have `*`.
+    pub fn find_in_files_named(&self, names: &[&str], folder: &Path) -> Vec<Leak> {
+        let options: Vec<String> = names.iter().map(|name| format!("--include={name}")).collect();
+        self.grep(&options, &[folder])
+    }
+
     /// Every place in these files, and in all files below these folders, that holds one of them.
     pub fn find_in<P: AsRef<Path>>(&self, places: &[P]) -> Vec<Leak> {
+        self.grep(&[], places)
+    }
+
+    fn grep<P: AsRef<Path>>(&self, options: &[String], places: &[P]) -> Vec<Leak> {
         if places.is_empty() {
             return Vec::new();
         }
         #[expect(clippy::disallowed_methods, reason = "an independent program looks")]
         let mut command = Command::new("grep");
-        command.args(["-r", "-s", "-a", "-b", "-o", "-H", "-Z", "-F", "-D", "skip", "-f", "-", "--"]);
+        command.args(["-r", "-s", "-a", "-b", "-o", "-H", "-Z", "-F", "-D", "skip", "-f", "-"]).args(options).arg("--");
         command.args(places.iter().map(AsRef::as_ref)).env("LC_ALL", "C");
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut grep = spawned.expect("grep is installed");
@@ -126,7 +147,7 @@ fn around(place: &Path, at: u64, length: u64) -> std::io::Result<String> {
 
 /// The digits of base64 that are the same whatever stands behind the value, and before it after `before` bytes of a group of
 /// three (RFC 4648, section 4).
-fn base64(value: &[u8], before: usize, last: &[u8; 2]) -> Vec<u8> {
+fn base64(value: &[u8], before: usize, last: [u8; 2]) -> Vec<u8> {
     let digit = |six: u8| match six {
         0..26 => b'A' + six,
         26..52 => b'a' + six - 26,
@@ -179,5 +200,7 @@ mod tests {
         std::fs::write(folder.path().join("two"), "{\"k\":\"c28gaXQgaXM6IHBsYW50ZWQtc2VjcmV0LTE=\"}").unwrap();
         let found = Planted::marked().find_in(&[folder.path()]);
         assert_eq!(found.iter().map(|leak| leak.form).collect::<Vec<_>>(), ["in base64"]);
+        assert_eq!(Planted::marked().find_in_files_named(&["t*"], folder.path()), found);
+        assert_eq!(Planted::marked().find_in_files_named(&["*.log"], folder.path()), []);
     }
 }

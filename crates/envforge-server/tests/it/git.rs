@@ -12,7 +12,7 @@ use envforge_core::secret::Secret;
 use serde_json::{Value, json};
 
 const PATH: &str = "/v1/git-credentials";
-const TOKEN: &str = "planted-git-token";
+const TOKEN: &str = "planted-secret-git-token";
 const URL: &str = "https://example.org/planner.git";
 
 fn line(server: &TestServer, host: &FakeHost) -> Client {

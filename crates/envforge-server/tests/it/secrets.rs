@@ -79,8 +79,8 @@ async fn each_use_is_in_the_ledger_with_who_and_for_what() {
     let server = TestServer::start().await;
     let (host, command) = waking(&server).await;
     let client = as_host(&server, &host);
-    let key = set(&server.owner, SECRETS, "KEY", "a planted value").await;
-    set(&server.owner, SECRETS, "OTHER", "another planted value").await;
+    let key = set(&server.owner, SECRETS, "KEY", "planted-secret-value").await;
+    set(&server.owner, SECRETS, "OTHER", "planted-secret-other-value").await;
     let services: &[(&str, &[&str])] = &[("web", &["KEY"]), ("api", &["KEY", "NOT_SET"])];
     ask(&client, command.workspace, command.generation, services).await.unwrap();
     let used: LedgerEvents = server.owner.get("/v1/orgs/acme/ledger?verb=secret.used&order=oldest").await.unwrap();
@@ -102,7 +102,7 @@ async fn a_host_gets_secrets_of_its_own_awake_workspaces_only() {
     let server = TestServer::start().await;
     let (host, command) = waking(&server).await;
     let client = as_host(&server, &host);
-    set(&server.owner, SECRETS, "KEY", "a planted value").await;
+    set(&server.owner, SECRETS, "KEY", "planted-secret-value").await;
     let wanted: &[(&str, &[&str])] = &[("web", &["KEY"])];
     let nobody = Client::new(&Address::Socket(server.path("server.sock")), None).unwrap();
     assert_eq!(code(ask(&nobody, command.workspace, command.generation, wanted).await), "host.key");
@@ -239,7 +239,7 @@ async fn a_workspaces_secrets_go_with_it() {
 // proves ORG-8
 #[tokio::test]
 async fn a_planted_value_lies_nowhere() {
-    const PLANTED: &str = "a-planted-value-4711";
+    const PLANTED: &str = "planted-secret-4711";
     let server = TestServer::start().await;
     let (host, command) = waking(&server).await;
     let secret = set(&server.owner, SECRETS, "KEY", PLANTED).await;
@@ -339,14 +339,14 @@ async fn what_is_lent_to_a_destination_is_given_to_no_service() {
     let (client, workspace, generation) = (as_host(&server, &host), command.workspace, command.generation);
     let set = async |body: Value| server.owner.post::<_, SecretInfo>(SECRETS, &body).await;
     let rule = json!({ "host": "api.example.org", "header": "x-api-key" });
-    let first = set(json!({ "name": "MODEL_KEY", "value": "planted-lent", "egress": rule })).await.unwrap();
+    let first = set(json!({ "name": "MODEL_KEY", "value": "planted-secret-lent", "egress": rule })).await.unwrap();
     assert_eq!(first.egress.as_ref().unwrap().host, "api.example.org");
     let lent = async |host: &str| {
         let asked = AskEgress { workspace, host: host.to_owned() };
         let given: GivenEgress = client.post(EGRESS_PATH, &asked).await.unwrap();
         given.lent.into_iter().map(|lent| (lent.rule.header, lent.value.0.expose().to_owned())).collect::<Vec<_>>()
     };
-    assert_eq!(lent("api.example.org").await, [("x-api-key".to_owned(), "planted-lent".to_owned())]);
+    assert_eq!(lent("api.example.org").await, [("x-api-key".to_owned(), "planted-secret-lent".to_owned())]);
     assert_eq!(lent("api.elsewhere.org").await, []);
     let given = async || ask(&client, workspace, generation, &[("web", &["MODEL_KEY"])]).await.unwrap();
     assert_eq!(given().await, BTreeMap::new(), "a service that declares it gets nothing");

@@ -8,7 +8,7 @@ use envforge_core::setting::Setting as Name;
 use envforge_server::settings::ops;
 use serde_json::{Value, json};
 
-const PLANTED: &str = "planted-settings-password";
+const PLANTED: &str = "planted-secret-password";
 
 fn mail() -> Value {
     json!({ "host": "mx.example.org", "port": 465, "encryption": "tls", "username": "me", "password": PLANTED,

@@ -6,7 +6,7 @@ use envforge_server::platform::db::Tx;
 use envforge_server::vault::ops::{open, seal};
 
 fn planted() -> Secret {
-    Secret::new("a planted value".to_owned())
+    Secret::new("planted-secret-value".to_owned())
 }
 
 // proves ORG-8

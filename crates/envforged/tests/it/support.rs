@@ -1,14 +1,14 @@
 //! A box for a test: the real programs, on free ports, in a directory that is gone afterwards.
 //!
 //! [`TestBox`] starts `envforged all` as an operator would and waits as the CLI does: for `run/server.url`, `owner.key`
-//! and a healthy answer. Dropping it kills the supervisor and whatever belongs to its directory, the sandboxes that are
+//! and a healthy answer. Dropping it looks through its logs and recordings for planted secrets, kills the supervisor and whatever belongs to its directory, the sandboxes that are
 //! meant to outlive it included, so a failed test leaves nothing either.
 #![allow(dead_code, reason = "a test kit: not every method has a test at every moment")]
 
 use envforge_api::client::{Address, Client};
 use envforge_api::http::Ready;
 use envforge_core::secret::Secret;
-use envforge_testkit::{Slot, end_leftovers, free_port, processes_of, temp_dir, wait_until_within};
+use envforge_testkit::{Planted, Slot, end_leftovers, free_port, processes_of, temp_dir, wait_until_within};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -20,6 +20,9 @@ use tokio::process::Child;
 /// The first start makes a database cluster.
 const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(40);
+
+/// Where a box, its services and its terminals write down what happens.
+const WRITTEN: [&str; 4] = ["words", "*.log", "*.log.*", "*.cast"];
 
 /// A box for a test; see the module.
 pub(crate) struct TestBox {
@@ -345,6 +348,10 @@ impl Drop for TestBox {
                 &mut std::io::stderr(),
                 format!("the box said:\n{}\n", self.words()).as_bytes(),
             );
+        } else {
+            let leaks = Planted::marked().find_in_files_named(&WRITTEN, self.dir.path());
+            let leaks: Vec<String> = leaks.iter().map(ToString::to_string).collect();
+            assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
         }
     }
 }
@@ -371,4 +378,13 @@ pub(crate) fn is_alive(pid: i32) -> bool {
 pub(crate) async fn gone(what: &str, pid: i32) {
     wait_until_within(&format!("{what} (process {pid}) is gone"), Duration::from_secs(15), async || !is_alive(pid))
         .await;
+}
+
+#[test]
+fn a_planted_secret_in_the_log_of_a_box_is_told_when_it_ends() {
+    let it = TestBox::new();
+    fs_err::write(it.scratch("logs").join("web.log"), format!("with {}4711\n", envforge_testkit::MARKER)).unwrap();
+    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(it))).unwrap_err();
+    let told = told.downcast_ref::<String>().unwrap();
+    assert!(told.contains("1 leaks:\n") && told.contains("logs/web.log at byte 5: …with planted-secret-"), "{told}");
 }

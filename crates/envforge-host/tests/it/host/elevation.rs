@@ -168,6 +168,7 @@ async fn a_root_terminal_is_recorded_where_nobody_inside_can_reach() {
     );
 }
 
+const SECRET: &str = "planted-4711+äöü";
 const WITH_SECRET: &str = "services:
   web:
     command: exec python3 serve.py web
@@ -182,7 +183,6 @@ async fn a_secret_of_a_service_is_marked_out_of_the_recording() {
     if !is_root() {
         return;
     }
-    const SECRET: &str = "planted-4711+äöü";
     let machine = machine_with(WITH_SECRET, |_| {}).await;
     machine.server.keep_secret("API_KEY", SECRET);
     let ws = machine.workspace().await;

@@ -12,9 +12,9 @@ type Planted = Vec<(&'static str, String)>;
 /// A member's key and queries, and a wrong key.
 async fn use_the_api(the_box: &TestBox) -> CreatedApiKey {
     let made: CreatedApiKey = the_box.client().post("/v1/api-keys", &json!({ "name": "laptop" })).await.unwrap();
-    for key in [made.value.as_str(), "efk_planted-wrong-key"] {
-        let url = format!("http://{}/v1/me?code=planted-query-of-the-api", the_box.listen);
-        let asked = stranger().get(url).header("cookie", "a=planted-cookie-of-the-api");
+    for key in [made.value.as_str(), "efk_planted-secret-wrong-key"] {
+        let url = format!("http://{}/v1/me?code=planted-secret-query-of-the-api", the_box.listen);
+        let asked = stranger().get(url).header("cookie", "a=planted-secret-cookie-of-the-api");
         asked.header("authorization", format!("Bearer {key}")).send().await.unwrap();
     }
     made
@@ -24,13 +24,13 @@ async fn use_the_api(the_box: &TestBox) -> CreatedApiKey {
 async fn visit(the_box: &TestBox, url: &str, token: &str) {
     let mut browser = Browser::at(url).unwrap();
     browser.open(url).await.unwrap();
-    browser.get("/?state=planted-query-of-a-visitor").await.unwrap();
-    browser.post("/api/notes", &json!({ "text": "planted-body-of-a-visitor" })).await.unwrap();
-    let mut socket = browser.websocket("/api/live?ticket=planted-query-of-a-socket").await.unwrap();
-    Browser::echo(&mut socket, "planted-words-of-a-socket", "planted-words-of-a-socket").await.unwrap();
+    browser.get("/?state=planted-secret-query-of-a-visitor").await.unwrap();
+    browser.post("/api/notes", &json!({ "text": "planted-secret-body-of-a-visitor" })).await.unwrap();
+    let mut socket = browser.websocket("/api/live?ticket=planted-secret-query-of-a-socket").await.unwrap();
+    Browser::echo(&mut socket, "planted-secret-words-of-a-socket", "planted-secret-words-of-a-socket").await.unwrap();
     let host = url.split("://").nth(1).unwrap().split('/').next().unwrap();
-    for (name, value) in [("envforge-link", token), ("cookie", "envforge-session=planted-forged-session")] {
-        let asked = stranger().get(format!("http://{}/?x=planted-query-of-a-stranger", the_box.gateway));
+    for (name, value) in [("envforge-link", token), ("cookie", "envforge-session=planted-secret-forged-session")] {
+        let asked = stranger().get(format!("http://{}/?x=planted-secret-query-of-a-stranger", the_box.gateway));
         asked.header("host", host).header(name, value).send().await.unwrap();
     }
 }
@@ -55,7 +55,7 @@ async fn nothing_that_lets_anybody_in_is_in_the_log() {
         ("a member's key", use_the_api(&the_box).await.value),
         ("a workspace's database password", password_of(said.trim()).unwrap()),
         ("a link's token", link.token.clone()),
-        ("what was planted", "planted-".to_owned()),
+        ("what was planted", "planted-secret-".to_owned()),
         ("a session's cookie", "envforge-session=".to_owned()),
     ]);
     visit(&the_box, &link.url, &link.token).await;

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// The ordinary user that every machine has.
 const NOBODY: u32 = 65_534;
-const TOKEN: &str = "planted-token-of-the-story";
+const TOKEN: &str = "planted-secret-token-of-the-story";
 
 fn is_blocked(workspace: &Workspace, cause: &str) -> bool {
     let said = |text: &Option<String>, what: &str| text.as_ref().is_some_and(|text| text.contains(what));

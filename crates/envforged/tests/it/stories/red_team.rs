@@ -406,7 +406,7 @@ async fn each_attack_is_refused_and_in_the_ledger() {
     first.wake().await;
     let owner = the_box.client();
     let _: Org = owner.post("/v1/orgs", &json!({ "slug": "globex" })).await.unwrap();
-    let secret = json!({ "name": "STRIPE_KEY", "value": "worth-stealing" });
+    let secret = json!({ "name": "STRIPE_KEY", "value": "planted-secret-worth-stealing" });
     let secret: SecretInfo = owner.post("/v1/orgs/local/secrets", &secret).await.unwrap();
     let invited: CreatedInvitation =
         owner.post("/v1/orgs/local/invitations", &json!({ "role": "reviewer" })).await.unwrap();

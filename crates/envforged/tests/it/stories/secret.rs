@@ -8,7 +8,7 @@ use envforge_testkit::Browser;
 use serde_json::{Value, json};
 use std::path::Path;
 
-const PLANTED: &str = "sk_live_planted_4711_nowhere_else";
+const PLANTED: &str = "planted-secret-4711_nowhere_else";
 
 const FILE: &str = "\
 services:

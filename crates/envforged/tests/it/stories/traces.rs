@@ -123,8 +123,8 @@ fn program() -> reqwest::Client {
 }
 
 async fn ask(the_box: &TestBox) -> StatusCode {
-    let url = format!("http://{}/v1/me?code=planted-query", the_box.listen);
-    let asked = program().get(url).bearer_auth(the_box.key().expose()).header("cookie", "a=planted-cookie");
+    let url = format!("http://{}/v1/me?code=planted-secret-query", the_box.listen);
+    let asked = program().get(url).bearer_auth(the_box.key().expose()).header("cookie", "a=planted-secret-cookie");
     asked.header("traceparent", traceparent(ASKER)).send().await.unwrap().status()
 }
 
@@ -145,8 +145,8 @@ async fn a_request_is_followed_through_the_box() {
     let link = member.link("web").await;
     member.sleep("frozen").await;
     let host = link.url.split("://").nth(1).unwrap().split('/').next().unwrap();
-    let visit = program().get(format!("http://{}/?state=planted-query", the_box.gateway)).header("host", host);
-    let visit = visit.header("envforge-link", &link.token).header("cookie", "a=planted-cookie");
+    let visit = program().get(format!("http://{}/?state=planted-secret-query", the_box.gateway)).header("host", host);
+    let visit = visit.header("envforge-link", &link.token).header("cookie", "a=planted-secret-cookie");
     assert_eq!(visit.header("traceparent", traceparent(VISITOR)).send().await.unwrap().status(), 200);
     assert_eq!(ask(&the_box).await, 200);
 

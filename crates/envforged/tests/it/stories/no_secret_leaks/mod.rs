@@ -59,8 +59,8 @@ async fn planted_secrets_are_where_they_were_declared_and_nowhere_else() {
     let story = Story { the_box: &the_box, planted: Mutex::default(), kept: AtomicUsize::new(0) };
     let world = plant::everything(&story, &app_key).await;
     work::services(&story).await;
-    let mut made = work::people(&story, world).await;
-    work::root(&story, &mut made).await;
+    let elevation = work::root(&story).await;
+    let made = work::people(&story, world, elevation).await;
     work::egress(&story).await;
     work::wrong_uses(&story).await;
 

@@ -66,7 +66,7 @@ async fn sign_in(story: &Story<'_>, path: &str, form: &str) -> String {
 }
 
 /// Invitations, keys, machines, browsers, hosts; and a job that reads what a service has.
-pub(super) async fn people(story: &Story<'_>, mut world: World) -> Made {
+pub(super) async fn people(story: &Story<'_>, mut world: World, elevation: String) -> Made {
     let (the_box, owner) = (story.the_box, story.the_box.client());
     let body = json!({ "role": "developer", "address": "ada@example.org" });
     let invited: CreatedInvitation = owner.post("/v1/orgs/local/invitations", &body).await.unwrap();
@@ -113,31 +113,32 @@ pub(super) async fn people(story: &Story<'_>, mut world: World) -> Made {
     let begun = run(story, line).await;
     let secret: Value = owner.get("/v1/orgs/local/secrets").await.unwrap();
     let secret = secret["secrets"][0]["id"].as_str().unwrap().to_owned();
-    Made { run: begun.id.to_string(), elevation: String::new(), secret, session: cookie }
+    Made { run: begun.id.to_string(), elevation, secret, session: cookie }
 }
 
-/// A root terminal that shows what a service has.
-pub(super) async fn root(story: &Story<'_>, made: &mut Made) {
+/// A root terminal that shows what a service has; its elevation.
+pub(super) async fn root(story: &Story<'_>) -> String {
     let (the_box, owner) = (story.the_box, story.the_box.client());
     let policy = json!({ "policy": { "mode": "workspace", "max_minutes": 60 } });
     let _: Value = owner.put("/v1/orgs/local/root-policy", &policy).await.unwrap();
     let body = json!({ "reason": "a story" });
     let elevation: Value = owner.post("/v1/orgs/local/workspaces/main/elevations", &body).await.unwrap();
-    made.elevation = elevation["id"].as_str().unwrap().to_owned();
+    let elevation = elevation["id"].as_str().unwrap();
     let (server, key) = (format!("http://{}", the_box.listen), the_box.key());
-    let mut root = Shell::elevated(&server, key.expose(), "local", &made.elevation).await.unwrap();
+    let mut root = Shell::elevated(&server, key.expose(), "local", elevation).await.unwrap();
     for (_, value) in DECLARED {
         root.send(&format!("printf '<%s>' '{value}'; printf '{value}' | base64\r")).await.unwrap();
         root.expect(&format!("<{value}>")).await.unwrap();
     }
     root.send("exit\r").await.unwrap();
-    let path = format!("/v1/orgs/local/elevations/{}/recording", made.elevation);
+    let path = format!("/v1/orgs/local/elevations/{elevation}/recording");
     wait_until_within("the recording's end", PATIENCE, async || {
         let Ok(answer) = owner.stream(&path).await else { return false };
         let text = answer.text().await.unwrap_or_default();
         text.contains("over: ") && text.contains("[secret STRIPE_KEY]")
     })
     .await;
+    elevation.to_owned()
 }
 
 /// Requests that a credential is lent to; no name leads where they go.
