@@ -131,8 +131,10 @@ async fn a_root_terminal_is_recorded_where_nobody_inside_can_reach() {
     let ws = machine.workspace().await;
     let elevation: ElevationId = mint();
     let root = open(&machine, ws, elevation, 600).await;
-    root.type_line("id -u; tput cols; echo pass$((40+2)) > made; stty -echo; read -r secret; stty echo");
-    root.sees("0\r\n90").await;
+    root.type_line(
+        "id -u; tput cols; echo pass$((40+2)) > made; stty -echo; echo hid-$((1+1)); read -r secret; stty echo",
+    );
+    root.sees("0\r\n90\r\nhid-2").await;
     root.type_line("hunter2");
     root.type_line("echo é-$(stat -c %U made)");
     root.sees("é-root").await;
