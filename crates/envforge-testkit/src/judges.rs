@@ -15,6 +15,18 @@ pub fn node_judge(package: &str) -> Option<PathBuf> {
     judge(&format!("node_modules/{package}"))
 }
 
+/// A file of Wycheproof's that no package has, from the checkout that `ENVFORGE_WYCHEPROOF` names.
+pub fn wycheproof_file(file: &str) -> Option<String> {
+    let Some(checkout) = std::env::var_os("ENVFORGE_WYCHEPROOF").map(PathBuf::from) else {
+        #[expect(clippy::print_stderr, reason = "a test that is not run must be seen")]
+        {
+            eprintln!("NOT RUN: ENVFORGE_WYCHEPROOF names no checkout of https://github.com/C2SP/wycheproof");
+        }
+        return None;
+    };
+    Some(fs_err::read_to_string(checkout.join("testvectors_v1").join(file)).expect("a checkout of Wycheproof"))
+}
+
 fn judge(path: &str) -> Option<PathBuf> {
     let found = std::env::var_os("ENVFORGE_JUDGES").map(|folder| PathBuf::from(folder).join(path));
     if let Some(found) = found.filter(|found| found.exists()) {

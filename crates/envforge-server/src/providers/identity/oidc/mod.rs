@@ -5,6 +5,9 @@
 //! `iss` of the answer is checked whenever it is there, and must be there when the provider announces it (RFC 9207). A
 //! refresh token is asked for only where the provider is to be asked again; it reads nothing but whether somebody may stay.
 
+#[cfg(test)]
+mod tests;
+
 use super::cache::Cache;
 use super::{
     ClientAuth, IdentityError, IdentityProvider, Person, Proof, ProviderConfig, Returned, SignedOut, Standing,
@@ -47,6 +50,8 @@ const SKEW: i64 = 60;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest answer read, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
+/// Longest token that is looked at, in bytes.
+const TOKEN_MAX: usize = 32 << 10;
 /// Longest subject, session or claim kept, in bytes.
 const CLAIM_MAX: usize = 255;
 /// The event of a logout token (OpenID Connect Back-Channel Logout, 2.4).
@@ -274,6 +279,9 @@ impl Oidc {
         nonce: Expected<'_>,
         types: &[&str],
     ) -> Result<Claims, ClaimsVerificationError> {
+        if token.to_string().len() > TOKEN_MAX {
+            return Err(ClaimsVerificationError::Unsupported("the token is too long".to_owned()));
+        }
         let announced = metadata.id_token_signing_alg_values_supported();
         let at = |seconds: i64| DateTime::<Utc>::from_timestamp(now.as_second() + seconds, 0).unwrap_or_default();
         let types = types.iter().filter_map(|name| JsonWebTokenType::new((*name).to_owned()).normalize().ok());
