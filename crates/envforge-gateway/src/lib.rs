@@ -237,7 +237,9 @@ async fn serve_uplink(shared: &Arc<Shared>) -> Result<(), StartError> {
     let (keys, clock) = (Arc::clone(shared), Arc::clone(&shared.clock));
     let (uplinks, path) = (Arc::clone(&shared.uplinks), shared.config.uplink_path.clone());
     let work = async move {
-        uplinks.serve(&path, move || keys.sessions.keyring().as_ref().clone(), move || clock.now()).await
+        let keys = move || keys.sessions.keyring().as_ref().clone();
+        // Not told on: until the first feed no key is known, and every host's pass is refused.
+        uplinks.serve(&path, keys, move || clock.now(), drop).await
     };
     let mut work = Box::pin(work);
     if let Some(Err(source)) = poll_immediate(&mut work).await {

@@ -32,7 +32,7 @@ use envforge_api::ambient::{SystemClock, SystemEntropy};
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::{Clock, Entropy};
 use envforge_core::schedule::Schedule;
-use envforge_core::token::{Keyring, Signer};
+use envforge_core::token::{Keyring, Signer, TokenError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -180,9 +180,15 @@ async fn announce_end(app: App) {
 }
 
 async fn serve_uplinks(app: App) {
-    let (keyring, clock) = (app.keyring.clone(), app.clone());
-    let served =
-        Arc::clone(&app.uplinks).serve(&app.config.uplink_path, move || keyring.clone(), move || clock.now()).await;
+    let (keyring, clock, ledger) = (app.keyring.clone(), app.clone(), app.clone());
+    // A host that was away for long comes with an old pass, and asks for another.
+    let refused = move |error| {
+        if error != TokenError::Expired {
+            hosts::ops::refused_stranger(&ledger, "host.pass");
+        }
+    };
+    let uplinks = Arc::clone(&app.uplinks);
+    let served = uplinks.serve(&app.config.uplink_path, move || keyring.clone(), move || clock.now(), refused).await;
     if let Err(error) = served {
         tracing::error!(%error, path = %app.config.uplink_path.display(), "the terminal relay can't listen");
     }

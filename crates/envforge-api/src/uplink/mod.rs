@@ -11,7 +11,7 @@
 use crate::host::HostPass;
 use envforge_core::id::HostId;
 use envforge_core::refusal::Refusal;
-use envforge_core::token::Keyring;
+use envforge_core::token::{Keyring, TokenError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::future::Future;
@@ -142,19 +142,21 @@ impl std::fmt::Debug for Uplinks {
 
 impl Uplinks {
     /// Listens on `path`, replacing a socket file left behind, and serves hosts until dropped. `keys` is asked at
-    /// each hello, so that rotated keys count at once.
+    /// each hello, so that rotated keys count at once; `refused` hears of each pass that does not hold.
     pub async fn serve(
         self: Arc<Self>,
         path: &Path,
         keys: impl Fn() -> Keyring + Send + Sync + 'static,
         now: impl Fn() -> jiff::Timestamp + Send + Sync + 'static,
+        refused: impl Fn(TokenError) + Send + Sync + 'static,
     ) -> io::Result<()> {
         let mut listener = listen(path)?;
         let check = Arc::new(move |pass: &str| keys().verify::<HostPass>(pass, now()));
+        let refused = Arc::new(refused);
         let mut tasks = tokio::task::JoinSet::new();
         loop {
             let socket = listener.accept().await?;
-            let (uplinks, check) = (Arc::clone(&self), Arc::clone(&check));
+            let (uplinks, check, refused) = (Arc::clone(&self), Arc::clone(&check), Arc::clone(&refused));
             while tasks.try_join_next().is_some() {}
             tasks.spawn(async move {
                 let hello = tokio::time::timeout(OPEN_TIMEOUT, receive(&socket)).await;
@@ -163,7 +165,10 @@ impl Uplinks {
                 };
                 match check(&pass) {
                     Ok(pass) => uplinks.run(pass.host, socket).await,
-                    Err(error) => tracing::warn!(%error, "uplink: a host's pass was refused"),
+                    Err(error) => {
+                        tracing::warn!(%error, "uplink: a host's pass was refused");
+                        refused(error);
+                    }
                 }
             });
         }

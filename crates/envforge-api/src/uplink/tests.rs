@@ -19,7 +19,7 @@ async fn a_stream_is_handed_over_by_descriptor() {
     let uplinks = Arc::new(Uplinks::default());
     let server = tokio::spawn({
         let (uplinks, path) = (Arc::clone(&uplinks), path.clone());
-        async move { uplinks.serve(&path, move || keys.clone(), || jiff::Timestamp::UNIX_EPOCH).await }
+        async move { uplinks.serve(&path, move || keys.clone(), || jiff::Timestamp::UNIX_EPOCH, drop).await }
     });
     while !path.exists() {
         tokio::task::yield_now().await;
@@ -55,9 +55,11 @@ async fn a_forged_pass_gets_nothing() {
     let path = folder.path().join("uplink.sock");
     let keys = Keyring::new(&[Signer::from_seed(&[1; 32]).public_key()]);
     let uplinks = Arc::new(Uplinks::default());
+    let (heard, mut told) = tokio::sync::mpsc::unbounded_channel();
     let server = tokio::spawn({
         let (uplinks, path) = (Arc::clone(&uplinks), path.clone());
-        async move { uplinks.serve(&path, move || keys.clone(), || jiff::Timestamp::UNIX_EPOCH).await }
+        let refused = move |error| heard.send(error).expect("heard");
+        async move { uplinks.serve(&path, move || keys.clone(), || jiff::Timestamp::UNIX_EPOCH, refused).await }
     });
     while !path.exists() {
         tokio::task::yield_now().await;
@@ -66,6 +68,7 @@ async fn a_forged_pass_gets_nothing() {
     let forged = pass(&Signer::from_seed(&[2; 32]), host);
     let ended = dial(&path, &forged, |_, _| async { Err(Refusal::not_found("x", "x")) }).await;
     assert!(ended.is_err(), "the other end hangs up");
+    assert_eq!(told.recv().await, Some(TokenError::UnknownKey));
     assert!(!uplinks.is_connected(host));
     server.abort();
 }

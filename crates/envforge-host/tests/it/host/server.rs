@@ -87,7 +87,7 @@ impl Server {
         let keys = Keyring::new(&[signer.public_key()]);
         let (serving, at) = (Arc::clone(&uplinks), uplink.clone());
         let serve_uplinks = tokio::spawn(async move {
-            drop(serving.serve(&at, move || keys.clone(), || SystemClock.now()).await);
+            drop(serving.serve(&at, move || keys.clone(), || SystemClock.now(), drop).await);
         });
         let pass = HostPass { host, org, expires: SystemClock.now().as_second() + 3600 };
         let welcome = ToHost::Welcome {
