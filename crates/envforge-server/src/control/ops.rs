@@ -1,7 +1,7 @@
 //! Taking in what a host says.
 
 use crate::app::App;
-use crate::hosts;
+use crate::hosts::{self, ops::NOT_ON_HOST};
 use crate::ledger::{self, Entry};
 use crate::platform::db::OrgScope;
 use crate::platform::fault::{Answer, Fault};
@@ -131,8 +131,7 @@ pub async fn reported(app: &App, host: HostId, scope: OrgScope, report: &Report)
 pub async fn claimed(app: &App, host: HostId, scope: OrgScope, workspace: WorkspaceId) -> Answer<()> {
     let mut tx = app.db.begin(scope).await?;
     let actor = format!("host:{host}");
-    let entry = Entry::new(&actor, "host.report_refused", host, "the workspace is not on this host")
-        .details(json!({ "workspace": workspace }));
+    let entry = Entry::new(&actor, "host.report_refused", host, NOT_ON_HOST).details(json!({ "workspace": workspace }));
     ledger::record(app, &mut tx, entry).await?;
     tx.commit().await
 }
@@ -166,7 +165,7 @@ fn changing() -> Fault {
 
 /// Tells of a host that asks for another's.
 fn not_on_host(app: &App, host: HostId, scope: OrgScope, workspace: WorkspaceId) -> Fault {
-    hosts::ops::refused(app, host, scope, "secret.refused");
+    hosts::ops::refused(app, host, scope, "secret.refused", NOT_ON_HOST);
     tracing::warn!(%host, %workspace, "a host asked for secrets of a workspace that is not its own");
     Refusal::new(RefusalKind::Forbidden, "secret.not_on_host", "this workspace is not on this host").into()
 }
@@ -226,7 +225,7 @@ pub async fn heartbeat(
         match runtimes::store::pulse(&mut tx, host, pulse, now).await? {
             Some(true) => unmetered.push(pulse),
             Some(false) => {}
-            None => hosts::ops::refused(app, host, scope, "host.heartbeat_refused"),
+            None => hosts::ops::refused(app, host, scope, "host.heartbeat_refused", NOT_ON_HOST),
         }
     }
     hosts::store::seen(&mut tx, host, host_generation, now).await?;

@@ -30,6 +30,8 @@ const TOKEN_MAX: usize = 4096;
 const URL_MAX: usize = 2048;
 /// The user name hosts take with any token, unless one's own is given.
 const ANY_USER: &str = "x-access-token";
+/// The code for an address elsewhere.
+const OTHER_HOST: &str = "git.other_host";
 /// That one's credential was given to a workspace is in the ledger once in this time.
 const NOTED_ONCE_IN: SignedDuration = SignedDuration::from_mins(1);
 
@@ -185,13 +187,19 @@ pub async fn rejected(app: &App, host: HostId, scope: OrgScope, ask: &host::AskG
 async fn asked(app: &App, host: HostId, scope: OrgScope, ask: &host::AskGitCredential) -> Answer<(Asking, Repository)> {
     let mut tx = app.db.begin(scope).await?;
     let Some(asking) = store::asking(&mut tx, host, ask.workspace).await? else {
-        hosts::ops::refused(app, host, scope, "git.credential_refused");
+        hosts::ops::refused(app, host, scope, "git.credential_refused", hosts::ops::NOT_ON_HOST);
         return Err(Refusal::not_found("workspace.not_found", "this host has no such workspace").into());
     };
     if asking.host_generation != ask.host_generation {
         return Err(Refusal::conflict("host.stale", "another daemon of this host has come since").into());
     }
-    let wanted = wanted(&asking, &ask.url)?;
+    let wanted = wanted(&asking, &ask.url).inspect_err(|fault| {
+        if let Fault::Refused(refusal) = fault
+            && refusal.code == OTHER_HOST
+        {
+            hosts::ops::refused(app, host, scope, "git.credential_refused", OTHER_HOST);
+        }
+    })?;
     Ok((asking, wanted))
 }
 
@@ -264,7 +272,7 @@ fn wanted(asking: &Asking, url: &str) -> Answer<Repository> {
     let asked = Some(url).filter(|url| url.len() <= URL_MAX).and_then(Repository::parse);
     let Some(wanted) = asked.filter(|wanted| home.shares_host(wanted)) else {
         return Err(refused(
-            "git.other_host",
+            OTHER_HOST,
             format!("a credential is given for {} only, the host of the workspace's repository", home.origin()),
         ));
     };

@@ -129,11 +129,14 @@ pub async fn may_elevate(tx: &mut Tx, host: HostId) -> Answer<()> {
     }
 }
 
-/// Notes that a host was refused something of a workspace that is not on it. Which one it asked for is its own word, so
-/// however many it names, they are one event a minute.
-pub fn refused(app: &App, host: HostId, scope: OrgScope, verb: &'static str) {
-    let (actor, cause) = (format!("host:{host}"), "the workspace is not on this host".to_owned());
-    ledger::refused(app, Refused { org: Some(scope.org()), actor, verb, subject: host.to_string(), cause });
+/// Why a host is refused what it asks of a workspace that is not on it.
+pub const NOT_ON_HOST: &str = "the workspace is not on this host";
+
+/// Notes that a host was refused something. What exactly it asked for is its own word, so however much it names, that is
+/// one event a minute.
+pub fn refused(app: &App, host: HostId, scope: OrgScope, verb: &'static str, cause: &str) {
+    let (actor, subject) = (format!("host:{host}"), host.to_string());
+    ledger::refused(app, Refused { org: Some(scope.org()), actor, verb, subject, cause: cause.to_owned() });
 }
 
 /// Notes that a program on the internal socket showed what lets it in nowhere.
