@@ -138,7 +138,9 @@ async fn follow(request: Request, next: Next) -> Response {
 
 /// Refuses names that are not ours (DNS rebinding) and pages of other origins.
 async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // A request that names two hosts means neither (RFC 9112, 3.2).
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let public = app.config.public_url.split("://").nth(1).unwrap_or_default();
     let public_name = public.rsplit_once(':').map_or(public, |(name, _)| name);
