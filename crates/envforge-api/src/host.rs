@@ -15,6 +15,7 @@ use envforge_core::readiness::Part;
 use envforge_core::runtime::ObservedPhase;
 use envforge_core::secret::SecretName;
 use envforge_core::size::Size;
+use envforge_core::ticket::TicketFault;
 use envforge_core::token::{Claims, PublicKey};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -310,6 +311,9 @@ pub enum FromHost {
         at: Timestamp,
         /// What each workspace with a running process is doing.
         workspaces: Vec<Pulse>,
+        /// What was wrong with tickets shown since the last one, for the ledger.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        tickets: BTreeSet<TicketFault>,
     },
 }
 

@@ -66,6 +66,35 @@ pub struct Person {
     pub email: String,
 }
 
+/// What is wrong with a ticket that no delay and no restart explains: whoever showed it is not what it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TicketFault {
+    /// No ticket at all, or a changed one.
+    Invalid,
+    /// Signed by a key of somebody else.
+    UnknownKey,
+    /// For another host or org.
+    OtherHost,
+    /// For another kind of stream.
+    OtherKind,
+    /// Used before.
+    Spent,
+}
+
+impl TicketFault {
+    /// The stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Invalid => "ticket.invalid",
+            Self::UnknownKey => "ticket.unknown_key",
+            Self::OtherHost => "ticket.other_host",
+            Self::OtherKind => "ticket.other_kind",
+            Self::Spent => "ticket.spent",
+        }
+    }
+}
+
 impl Claims for TicketClaims {
     const PREFIX: &'static str = "eft1";
     fn expires_at(&self) -> Timestamp {

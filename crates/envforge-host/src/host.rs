@@ -108,13 +108,17 @@ impl Host {
         let workspaces = Workspaces::new(Arc::clone(&ctx), reserved);
         workspaces.take_up(found.states);
         let uplinks = Uplinks::new(Arc::clone(&ctx), Arc::clone(&workspaces))?;
-        let stream =
-            Stream { machine: machine(&ctx), ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces), uplinks };
+        let stream = Stream {
+            machine: machine(&ctx),
+            ctx: Arc::clone(&ctx),
+            workspaces: Arc::clone(&workspaces),
+            uplinks: Arc::clone(&uplinks),
+        };
         tasks.spawn("stream", stream.hold());
         let cluster = Arc::clone(&ctx);
         tasks.spawn_loose("postgres-watch", async move { cluster.postgres.watch(cluster.entropy.as_ref()).await });
         let operated = Operated { ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces) };
-        tasks.spawn("heartbeats", heartbeats(ctx, workspaces));
+        tasks.spawn("heartbeats", heartbeats(ctx, workspaces, uplinks));
         Ok(RunningHost { host, org, tasks, operated, _lock: lock })
     }
 }

@@ -201,7 +201,7 @@ where
 }
 
 /// Tells the server every other second that the host lives, and what each running workspace does.
-pub(crate) async fn heartbeats(ctx: Arc<HostContext>, workspaces: Arc<Workspaces>) {
+pub(crate) async fn heartbeats(ctx: Arc<HostContext>, workspaces: Arc<Workspaces>, uplinks: Arc<Uplinks>) {
     let mut beat = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -210,7 +210,9 @@ pub(crate) async fn heartbeats(ctx: Arc<HostContext>, workspaces: Arc<Workspaces
             () = ctx.tasks.cancelled() => return,
         }
         let at = ctx.now();
-        let pulses = workspaces.pulses(at);
-        ctx.outbox.send(FromHost::Heartbeat { at, workspaces: pulses });
+        let workspaces = workspaces.pulses(at);
+        // Kept for as long as nobody listens.
+        let tickets = ctx.outbox.connection().map(|_| uplinks.take_faults()).unwrap_or_default();
+        ctx.outbox.send(FromHost::Heartbeat { at, workspaces, tickets });
     }
 }

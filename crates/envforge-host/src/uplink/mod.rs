@@ -6,7 +6,8 @@
 //!
 //! The other end asks for streams; the ticket decides. It is checked before anything else happens and before anything is
 //! looked up. What goes back is a connected descriptor, which then needs neither this connection nor the daemon.
-//! All but service tickets are good once; a spent one is remembered until it would have expired, across restarts.
+//! All but service tickets are good once; a spent one is remembered until it would have expired, across restarts. What is
+//! wrong with a ticket and can't be a delay goes to the ledger, with the next heartbeat.
 
 pub(crate) mod logs;
 mod nonces;
@@ -19,10 +20,10 @@ use crate::workspace::registry::Workspaces;
 use envforge_api::host::UplinkAddress;
 use envforge_api::uplink::{self, Open};
 use envforge_core::refusal::{Refusal, RefusalKind};
-use envforge_core::ticket::{TicketClaims, TicketKind};
+use envforge_core::ticket::{TicketClaims, TicketFault, TicketKind};
 use envforge_core::token::{Keyring, PublicKey, TokenError};
 use nonces::Nonces;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -41,6 +42,8 @@ pub(crate) struct Uplinks {
     workspaces: Arc<Workspaces>,
     trust: Mutex<Trust>,
     nonces: Nonces,
+    /// For the next heartbeat.
+    faults: Mutex<BTreeSet<TicketFault>>,
     dialled: Mutex<BTreeMap<String, watch::Sender<Option<String>>>>,
     pass_needed: Notify,
 }
@@ -60,6 +63,7 @@ impl Uplinks {
             workspaces,
             trust: Mutex::default(),
             nonces,
+            faults: Mutex::default(),
             dialled: Mutex::default(),
             pass_needed: Notify::new(),
         }))
@@ -149,10 +153,23 @@ impl Uplinks {
         let now = self.ctx.now();
         let claims: TicketClaims = {
             let trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
-            let claims: TicketClaims = trust.keys.verify(ticket, now).map_err(refused)?;
-            let wanted = (self.ctx.identity.org, self.ctx.identity.host, trust.generation);
-            if (claims.org, claims.host, Some(claims.generation)) != wanted {
-                return Err(forbidden("ticket.other_host", "the ticket is for another host, org or registration"));
+            let claims: TicketClaims = trust.keys.verify(ticket, now).map_err(|error| match error {
+                TokenError::Expired => forbidden("ticket.expired", "the ticket has expired"),
+                TokenError::UnknownKey if trust.generation.is_none() => {
+                    forbidden("ticket.unknown_key", "this host has not heard yet whose tickets are good")
+                }
+                TokenError::UnknownKey => {
+                    self.suspect(TicketFault::UnknownKey, "the ticket was signed by a key this host does not know")
+                }
+                TokenError::Malformed | TokenError::Forged => {
+                    self.suspect(TicketFault::Invalid, "this is no ticket for a host")
+                }
+            })?;
+            if (claims.org, claims.host) != (self.ctx.identity.org, self.ctx.identity.host) {
+                return Err(self.suspect(TicketFault::OtherHost, "the ticket is for another host or org"));
+            }
+            if Some(claims.generation) != trust.generation {
+                return Err(forbidden("ticket.other_host", "the ticket is for another registration of this host"));
             }
             claims
         };
@@ -164,28 +181,29 @@ impl Uplinks {
             Open::Logs { .. } => TicketKind::Logs,
         };
         if claims.kind != kind {
-            return Err(forbidden("ticket.other_kind", "the ticket is for another kind of stream"));
+            return Err(self.suspect(TicketFault::OtherKind, "the ticket is for another kind of stream"));
         }
         if kind != TicketKind::Service && !self.nonces.spend(claims.nonce, claims.expires, now) {
-            return Err(forbidden("ticket.spent", "the ticket was used already"));
+            return Err(self.suspect(TicketFault::Spent, "the ticket was used already"));
         }
         Ok(claims)
+    }
+
+    /// A refusal that the server is told of.
+    fn suspect(&self, fault: TicketFault, message: &str) -> Refusal {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).insert(fault);
+        forbidden(fault.code(), message)
+    }
+
+    /// What was wrong with tickets since the last call.
+    pub(crate) fn take_faults(&self) -> BTreeSet<TicketFault> {
+        std::mem::take(&mut *self.faults.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Resolves when the address is no longer wanted; a new pass for it is taken at the next dial.
 async fn dropped(pass: &mut watch::Receiver<Option<String>>) {
     while pass.changed().await.is_ok() {}
-}
-
-fn refused(error: TokenError) -> Refusal {
-    match error {
-        TokenError::Expired => forbidden("ticket.expired", "the ticket has expired"),
-        TokenError::UnknownKey => {
-            forbidden("ticket.unknown_key", "the ticket was signed by a key this host does not know")
-        }
-        TokenError::Malformed | TokenError::Forged => forbidden("ticket.invalid", "this is no ticket for a host"),
-    }
 }
 
 fn forbidden(code: &str, message: &str) -> Refusal {

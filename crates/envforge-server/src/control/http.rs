@@ -254,7 +254,10 @@ impl Held {
                 given_up(self.host, "report", stored)?;
                 send(sender, &ToHost::Acknowledge { workspace: report.workspace, sequence: report.sequence }).await
             }
-            FromHost::Heartbeat { workspaces, .. } => {
+            FromHost::Heartbeat { workspaces, tickets, .. } => {
+                for fault in tickets {
+                    hosts::ops::refused(&self.app, self.host, self.scope, "host.ticket_refused", fault.code());
+                }
                 let stored = ops::heartbeat(&self.app, self.host, self.scope, self.generation, workspaces).await;
                 given_up(self.host, "heartbeat", stored)
             }

@@ -132,7 +132,7 @@ pub async fn may_elevate(tx: &mut Tx, host: HostId) -> Answer<()> {
 /// Why a host is refused what it asks of a workspace that is not on it.
 pub const NOT_ON_HOST: &str = "the workspace is not on this host";
 
-/// Notes that a host was refused something. What exactly it asked for is its own word, so however much it names, that is
+/// Notes that a host was refused something, or refused it. What exactly it asked for is its own word, so however much it names, that is
 /// one event a minute.
 pub fn refused(app: &App, host: HostId, scope: OrgScope, verb: &'static str, cause: &str) {
     let (actor, subject) = (format!("host:{host}"), host.to_string());

@@ -27,7 +27,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -455,7 +455,7 @@ impl FakeHost {
 
     pub(crate) async fn pulse(&mut self, pulse: Pulse) {
         let at = Timestamp::UNIX_EPOCH;
-        self.send(&FromHost::Heartbeat { at, workspaces: vec![pulse] }).await;
+        self.send(&FromHost::Heartbeat { at, workspaces: vec![pulse], tickets: BTreeSet::new() }).await;
     }
 }
 
