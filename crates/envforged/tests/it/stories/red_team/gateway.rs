@@ -4,8 +4,7 @@
 //! terminal, are what somebody recorded on its way elsewhere: signed as the server signs.
 
 use super::super::sample::PATIENCE;
-use super::World;
-use super::hosts::on_socket;
+use super::{World, on_socket};
 use crate::support::kill;
 use envforge_api::gateway::{ROUTES_PATH, Route};
 use envforge_api::uplink::{Open, OpenError, Uplinks};

@@ -1,7 +1,7 @@
 //! A host of `globex` that speaks of what is not its own, and what is replayed to a host.
 
 use super::super::sample::PATIENCE;
-use super::{OF_NOBODY, World, code};
+use super::{OF_NOBODY, World, code, on_socket};
 use crate::support::TestBox;
 use envforge_api::client::{Address, Client};
 use envforge_api::gateway::EXCHANGE_PATH;
@@ -44,11 +44,6 @@ pub(super) struct TheirHost {
     hears: mpsc::UnboundedReceiver<ToHost>,
     /// Tickets that were shown to it over the server's uplink.
     tickets: Arc<Mutex<Vec<String>>>,
-}
-
-pub(super) fn on_socket(the_box: &TestBox, key: &str) -> Client {
-    let socket = the_box.path().join("run/internal/server.sock");
-    Client::new(&Address::Socket(socket), Some(Secret::new(key.to_owned()))).unwrap()
 }
 
 /// A report that nothing runs, with a shell as given.

@@ -1,6 +1,6 @@
 //! Whoever holds a link: another dev host, the API, again, after it was revoked, and more wakes than it has.
 
-use super::{World, ask, client, raw, status_and_code};
+use super::{World, ask, client, status_and_code, stranger};
 use crate::support::signal;
 use envforge_api::http::links::CreatedLink;
 use envforge_core::runtime::RuntimeState;
@@ -13,7 +13,7 @@ const LINKS: &str = "/v1/orgs/local/workspaces/main/links";
 
 /// A request of a program to a dev host.
 fn to(world: &World, host: &str, path: &str) -> reqwest::RequestBuilder {
-    raw().get(format!("http://{}{path}", world.the_box.gateway)).header("host", host)
+    stranger().get(format!("http://{}{path}", world.the_box.gateway)).header("host", host)
 }
 
 /// A link in the wrong hands.
@@ -36,7 +36,7 @@ pub(super) async fn with_a_stolen_link(world: &World) {
     }
     assert_eq!(status_and_code(to(world, "web--main--local.evil.example", "/")).await.0, 404);
     let gateway = format!("http://{}/share/{}", world.the_box.gateway, web.token);
-    let shown = raw().post(&gateway).header("host", elsewhere.host()).send().await.unwrap();
+    let shown = stranger().post(&gateway).header("host", elsewhere.host()).send().await.unwrap();
     assert!(shown.status().is_client_error() && shown.headers().get("set-cookie").is_none(), "{shown:?}");
     // A session is no link, a link is no session, and neither is a key.
     let session = cookie.split_once('=').unwrap().1;

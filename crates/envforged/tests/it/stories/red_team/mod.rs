@@ -12,16 +12,15 @@ mod limits;
 mod links;
 mod people;
 
-use super::sample::{Member, PATIENCE, repository};
+use super::sample::{Member, PATIENCE, client, nobody, on_socket, repository, stranger};
 use crate::support::TestBox;
-use envforge_api::client::{Address, CallError, Client};
+use envforge_api::client::{CallError, Client};
 use envforge_api::http::accounts::Me;
 use envforge_api::http::elevations::Elevation;
 use envforge_api::http::orgs::{AcceptedInvitation, CreatedInvitation, Org};
 use envforge_api::http::runs::Run;
 use envforge_api::http::secrets::SecretInfo;
 use envforge_core::id::WorkspaceId;
-use envforge_core::secret::Secret;
 use hosts::TheirHost;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -58,7 +57,7 @@ impl World {
         first.wake().await;
         let owner = the_box.client();
         let _: Org = owner.post("/v1/orgs", &json!({ "slug": "globex" })).await.unwrap();
-        let secret = json!({ "name": "STRIPE_KEY", "value": "worth-stealing" });
+        let secret = json!({ "name": "STRIPE_KEY", "value": "planted-secret-worth-stealing" });
         let secret: SecretInfo = owner.post("/v1/orgs/local/secrets", &secret).await.unwrap();
         let invited = json!({ "role": "reviewer" });
         let invited: CreatedInvitation = owner.post("/v1/orgs/local/invitations", &invited).await.unwrap();
@@ -91,9 +90,8 @@ impl World {
     async fn member(&self, role: &str) -> Attacker {
         let made: CreatedInvitation =
             self.owner().post("/v1/orgs/globex/invitations", &json!({ "role": role })).await.unwrap();
-        let nobody = Client::new(&Address::Url(format!("http://{}", self.the_box.listen)), None).unwrap();
         let body = json!({ "token": made.token, "name": role });
-        let accepted: AcceptedInvitation = nobody.post("/v1/invitations/accept", &body).await.unwrap();
+        let accepted: AcceptedInvitation = nobody(&self.the_box).post("/v1/invitations/accept", &body).await.unwrap();
         let key = accepted.api_key.unwrap().value;
         let client = client(&self.the_box, &key);
         let me: Me = client.get("/v1/me").await.unwrap();
@@ -166,10 +164,6 @@ async fn asked_for_root(the_box: &TestBox) -> Elevation {
     asked
 }
 
-fn client(the_box: &TestBox, key: &str) -> Client {
-    Client::new(&Address::Url(format!("http://{}", the_box.listen)), Some(Secret::new(key.to_owned()))).unwrap()
-}
-
 fn code<T>(answer: Result<T, CallError>) -> String {
     answer.err().map_or_else(|| "it was allowed".to_owned(), |error| error.into_refusal().code)
 }
@@ -191,11 +185,6 @@ async fn each_refused<const N: usize>(client: &Client, below: &str, wanted: &str
         let what = what.replacen(' ', &format!(" {below}"), 1);
         assert_eq!(ask(client, &what, &body).await, wanted, "{what}");
     }
-}
-
-fn raw() -> reqwest::Client {
-    #[expect(clippy::disallowed_methods, reason = "a stranger is no client of the product")]
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
 async fn status_and_code(request: reqwest::RequestBuilder) -> (u16, String) {

@@ -1,6 +1,6 @@
 //! People: of another org, with less than it takes, with a key that is over, on a page from elsewhere, after they left.
 
-use super::{Attacked, Attacker, OF_NOBODY, World, ask, client, code, each_refused, raw, status_and_code};
+use super::{Attacked, Attacker, OF_NOBODY, World, ask, client, code, each_refused, status_and_code, stranger};
 use envforge_api::http::accounts::CreatedApiKey;
 use envforge_api::http::elevations::Elevation;
 use envforge_testkit::{Shell, wait_until};
@@ -203,7 +203,7 @@ pub(super) async fn from_another_page(world: &World) {
     ));
     let cookie = format!("{}={token}", envforge_server::sessions::cookie_name("http://box"));
     let at = |path: &str| format!("http://{}{path}", world.the_box.listen);
-    let forged = || raw().post(at("/v1/orgs")).header("cookie", &cookie).json(&json!({ "slug": "forged" }));
+    let forged = || stranger().post(at("/v1/orgs")).header("cookie", &cookie).json(&json!({ "slug": "forged" }));
     let refused = |code: &str| (403, code.to_owned());
     assert_eq!(status_and_code(forged().header("sec-fetch-site", "cross-site")).await, refused("access.csrf"));
     assert_eq!(status_and_code(forged().header("sec-fetch-site", "same-origin")).await, refused("access.csrf"));
@@ -214,7 +214,7 @@ pub(super) async fn from_another_page(world: &World) {
         world.noted("installation", &["access.denied", "stranger", cause]);
     }
     assert_eq!(code(world.owner().get::<Value>("/v1/orgs/forged").await), "org.not_found", "nothing was made");
-    let me = || status_and_code(raw().get(at("/v1/me")).header("cookie", &cookie));
+    let me = || status_and_code(stranger().get(at("/v1/me")).header("cookie", &cookie));
     assert_eq!(me().await.0, 200, "reading is nothing that a page from elsewhere sees");
     world.the_box.psql("UPDATE login_sessions SET revoked_at = now()");
     assert_eq!(me().await, (401, "access.unauthenticated".to_owned()));
