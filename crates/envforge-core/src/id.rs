@@ -133,6 +133,8 @@ ids! {
     JobId = "job";
     /// One server's hold on a background job it runs.
     LeaseId = "lease";
+    /// A link in a mail to sign in with.
+    MagicLinkId = "ml";
     /// A signed link.
     LinkId = "link";
     /// A device that was signed in, or waits to be.

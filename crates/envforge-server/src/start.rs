@@ -169,6 +169,7 @@ fn registry() -> Registry {
         .recurring(every(60), &links::jobs::ForgetSessions {})
         .recurring(every(60), &queues::jobs::ForgetFinished {})
         .with::<invitations::jobs::SendInvitation>()
+        .with::<signin::jobs::SendLink>()
         .with::<secrets::jobs::ForgetValues>()
 }
 

@@ -169,6 +169,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (18, "secret_stores", include_str!("../../migrations/0018_secret_stores.sql")),
     (19, "rights_once", include_str!("../../migrations/0019_rights_once.sql")),
     (20, "session_standings", include_str!("../../migrations/0020_session_standings.sql")),
+    (21, "sign_in_mail", include_str!("../../migrations/0021_sign_in_mail.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.
@@ -178,4 +179,5 @@ pub(super) const DOWNS: &[(i64, &str)] = &[
     (5, include_str!("../../migrations/0005_sleep_cause.down.sql")),
     (9, include_str!("../../migrations/0009_operating.down.sql")),
     (19, include_str!("../../migrations/0019_rights_once.down.sql")),
+    (21, include_str!("../../migrations/0021_sign_in_mail.down.sql")),
 ];

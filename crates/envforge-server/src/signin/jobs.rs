@@ -1,9 +1,13 @@
-//! What was not finished in time is forgotten, and refused sign-ins are told to the ledger, summed up.
+//! Links are handed to the mail server; what was not finished in time is forgotten, and refused sign-ins are told to the
+//! ledger, summed up.
 
-use super::store;
+use super::{ops, store};
 use crate::app::App;
 use crate::ledger::{self, Entry};
 use crate::platform::fault::Answer;
+use crate::platform::jobs::{Job, JobContext, JobError};
+use envforge_core::id::MagicLinkId;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -32,6 +36,24 @@ impl Refusals {
         for (key, count) in taken {
             *counts.entry(key).or_default() += count;
         }
+    }
+}
+
+/// Sends a link to its address. Twice, if the server dies between the mail server's answer and the note of it: whichever
+/// is opened first, it works once.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SendLink {
+    /// Which.
+    pub link: MagicLinkId,
+}
+
+impl Job for SendLink {
+    const KIND: &'static str = "sign_in_link.send";
+    const IS_KEPT: bool = false;
+    const TIME_LIMIT: Duration = Duration::from_mins(2);
+
+    async fn run(self, app: App, _ctx: JobContext) -> Result<(), JobError> {
+        Ok(ops::send_link(&app, self.link).await?)
     }
 }
 

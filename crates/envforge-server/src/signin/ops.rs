@@ -1,5 +1,6 @@
 //! Leaving for a provider and coming back, links in mails, and signing out.
 
+use super::jobs::SendLink;
 use super::store::{self, Attempt, MagicLink};
 use crate::accounts::{self, Credential, Identity};
 use crate::app::App;
@@ -7,6 +8,7 @@ use crate::invitations;
 use crate::ledger::{self, Entry};
 use crate::platform::db::Tx;
 use crate::platform::fault::{Answer, Fault};
+use crate::platform::jobs::{self, Options};
 use crate::providers::identity::{IdentityError, IdentityProvider, Person, Proof, Returned, unreachable};
 use crate::providers::mail::{Mail, Mailer as _};
 use crate::sessions::{self, Method};
@@ -15,7 +17,7 @@ use envforge_api::ambient::opaque_token;
 use envforge_api::http::sign_in::{SignInProvider, SignInProviders};
 use envforge_core::access::Scopes;
 use envforge_core::email::EmailAddress;
-use envforge_core::id::UserId;
+use envforge_core::id::{MagicLinkId, UserId};
 use envforge_core::login::{ATTEMPT, MAGIC_LINK, SignUp, later, return_path};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::secret::Secret;
@@ -328,7 +330,8 @@ async fn join(app: &App, tx: &mut Tx, provider: &dyn IdentityProvider, person: &
     Ok(())
 }
 
-/// Sends a link by mail, if the address may sign in. Nobody can tell from the answer.
+/// Has a link sent by mail, if the address may sign in. Nobody can tell from the answer, nor from how long it takes:
+/// whose address it is, is looked up by the job.
 pub async fn ask_for_link(app: &App, address: &EmailAddress, return_to: Option<&str>, source: &str) -> Answer<()> {
     if !app.mailer.is_configured() {
         return Err(Refusal::conflict("mail.not_configured", "this installation sends no mail")
@@ -342,33 +345,51 @@ pub async fn ask_for_link(app: &App, address: &EmailAddress, return_to: Option<&
     let is_one_too_many = store::links_to(&mut tx, address).await? >= LINKS_TO_ONE_MAX;
     let token = Secret::new(opaque_token("", &*app.entropy));
     let link = MagicLink {
+        id: app.mint(),
         digest: digest(token.expose()),
         address: address.clone(),
         return_to: return_path(return_to).to_owned(),
         expires_at: later(app.now(), MAGIC_LINK),
     };
-    store::insert_link(&mut tx, &link, source).await?;
+    let sealed = vault::ops::seal(app, &mut tx, &place(link.id), &token).await?;
+    store::insert_link(&mut tx, &link, Some(&sealed).filter(|_| !is_one_too_many).map(Vec::as_slice), source).await?;
+    jobs::enqueue(app, &mut tx, &SendLink { link: link.id }, Options::default()).await?;
     tx.commit().await?;
-    let (task, address) = (app.clone(), link.address);
-    app.spawn("sign-in mail", async move {
-        if let Err(fault) = send_link(&task, &address, &token, is_one_too_many).await {
-            tracing::warn!(%fault, "a sign-in mail was not sent");
-        }
-    });
+    if is_one_too_many {
+        app.refusals.count("mail", "too_many");
+    }
     Ok(())
 }
 
-async fn send_link(app: &App, address: &EmailAddress, token: &Secret, is_one_too_many: bool) -> Answer<()> {
+/// What a link's token is sealed for.
+fn place(id: MagicLinkId) -> String {
+    format!("magic-link/{id}")
+}
+
+/// Mails a link if its address may sign in, unless that was done or it works no more.
+pub(super) async fn send_link(app: &App, id: MagicLinkId) -> Answer<()> {
     let mut tx = app.db.begin_installation().await?;
-    let may = store::user_of_address(&mut tx, address).await?.is_some()
-        || is_admitted(app, &mut tx, &app.config.sign_up, Some(address)).await?;
-    drop(tx);
-    if !may || is_one_too_many {
-        app.refusals.count("mail", if may { "too_many" } else { "not_admitted" });
+    let Some(link) = store::unsent(&mut tx, id, app.now()).await? else { return Ok(()) };
+    let may = store::user_of_address(&mut tx, &link.address).await?.is_some()
+        || is_admitted(app, &mut tx, &app.config.sign_up, Some(&link.address)).await?;
+    if !may {
+        store::forget_token(&mut tx, id).await?;
+        tx.commit().await?;
+        app.refusals.count("mail", "not_admitted");
         return Ok(());
     }
+    let token = vault::ops::open(app, &mut tx, &place(id), &link.sealed_token).await?;
+    // A mail server takes its time, and nobody waits for a connection meanwhile.
+    tx.commit().await?;
+    let minutes = (link.expires_at.duration_since(app.now()).as_secs() / 60).max(1);
+    app.mailer.send(link_mail(app, link.address, &token, minutes)).await?;
+    let mut tx = app.db.begin_installation().await?;
+    store::forget_token(&mut tx, id).await?;
+    tx.commit().await
+}
+
+fn link_mail(app: &App, to: EmailAddress, token: &Secret, minutes: i64) -> Mail {
     let url = format!("{}/sign-in/mail?token={}", app.config.public_url, token.expose());
-    let minutes = MAGIC_LINK.as_mins();
     let text = format!(
         "Somebody, probably you, wants to sign in to EnvForge with this address.\n\n{url}\n\n\
          The link works once, for {minutes} minutes. If it was not you, do nothing.\n"
@@ -379,7 +400,7 @@ async fn send_link(app: &App, address: &EmailAddress, token: &Secret, is_one_too
         p { "The link works once, for " (minutes) " minutes. If it was not you, do nothing." }
     };
     let subject = "Sign in to EnvForge".to_owned();
-    app.mailer.send(Mail { to: address.clone(), subject, text, html: Some(html.into_string()) }).await
+    Mail { to, subject, text, html: Some(html.into_string()) }
 }
 
 /// Signs in with the link of a mail.

@@ -4,7 +4,7 @@ use crate::platform::db::{Db, Tx};
 use crate::platform::fault::Answer;
 use envforge_core::access::Role;
 use envforge_core::email::EmailAddress;
-use envforge_core::id::{Id as _, OrgId, UserId};
+use envforge_core::id::{Id as _, MagicLinkId, OrgId, UserId};
 use envforge_core::name::Slug;
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
@@ -70,6 +70,7 @@ pub(crate) async fn take_attempt(tx: &mut Tx, state_digest: &str) -> Answer<Opti
 
 /// A link in a mail.
 pub(crate) struct MagicLink {
+    pub(crate) id: MagicLinkId,
     pub(crate) digest: String,
     pub(crate) address: EmailAddress,
     pub(crate) return_to: String,
@@ -85,15 +86,51 @@ pub(crate) async fn links_of(tx: &mut Tx, source: &str) -> Answer<i64> {
         .await?)
 }
 
-pub(crate) async fn insert_link(tx: &mut Tx, link: &MagicLink, source: &str) -> Answer<()> {
-    sqlx::query("INSERT INTO magic_links (digest, address, return_to, source, expires_at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(&link.digest)
-        .bind(link.address.as_str())
-        .bind(&link.return_to)
-        .bind(source)
-        .bind(link.expires_at.to_sqlx())
-        .execute(tx.conn())
-        .await?;
+/// Notes a link; one without a sealed token is sent to nobody.
+pub(crate) async fn insert_link(tx: &mut Tx, link: &MagicLink, sealed: Option<&[u8]>, source: &str) -> Answer<()> {
+    sqlx::query(
+        "INSERT INTO magic_links (id, digest, address, return_to, source, expires_at, sealed_token) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(link.id.uuid())
+    .bind(&link.digest)
+    .bind(link.address.as_str())
+    .bind(&link.return_to)
+    .bind(source)
+    .bind(link.expires_at.to_sqlx())
+    .bind(sealed)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// What a mail with a link needs.
+pub(crate) struct Unsent {
+    pub(crate) address: EmailAddress,
+    pub(crate) sealed_token: Vec<u8>,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// A link that was not sent yet, was not used and still works.
+pub(crate) async fn unsent(tx: &mut Tx, id: MagicLinkId, now: Timestamp) -> Answer<Option<Unsent>> {
+    let row = sqlx::query(
+        "SELECT address, sealed_token, expires_at FROM magic_links WHERE id = $1 AND sealed_token IS NOT NULL AND expires_at > $2",
+    )
+    .bind(id.uuid())
+    .bind(now.to_sqlx())
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let address = row.try_get::<String, _>("address")?;
+    Ok(Some(Unsent {
+        address: address.parse().map_err(|_| anyhow::anyhow!("a stored address is none"))?,
+        sealed_token: row.try_get("sealed_token")?,
+        expires_at: row.try_get::<SqlTimestamp, _>("expires_at")?.to_jiff(),
+    }))
+}
+
+/// Forgets a link's token: it was sent, or never will be.
+pub(crate) async fn forget_token(tx: &mut Tx, id: MagicLinkId) -> Answer<()> {
+    sqlx::query("UPDATE magic_links SET sealed_token = NULL WHERE id = $1").bind(id.uuid()).execute(tx.conn()).await?;
     Ok(())
 }
 
@@ -106,8 +143,15 @@ pub(crate) async fn links_to(tx: &mut Tx, address: &EmailAddress) -> Answer<i64>
         .await?)
 }
 
+/// A link that somebody opened.
+pub(crate) struct Taken {
+    pub(crate) address: EmailAddress,
+    pub(crate) return_to: String,
+    pub(crate) expires_at: Timestamp,
+}
+
 /// Takes a link out, and the others to its address: who used one needs no other.
-pub(crate) async fn take_link(tx: &mut Tx, digest: &str) -> Answer<Option<MagicLink>> {
+pub(crate) async fn take_link(tx: &mut Tx, digest: &str) -> Answer<Option<Taken>> {
     let row = sqlx::query("DELETE FROM magic_links WHERE digest = $1 RETURNING address, return_to, expires_at")
         .bind(digest)
         .fetch_optional(tx.conn())
@@ -115,8 +159,7 @@ pub(crate) async fn take_link(tx: &mut Tx, digest: &str) -> Answer<Option<MagicL
     let Some(row) = row else { return Ok(None) };
     let address: String = row.try_get("address")?;
     sqlx::query("DELETE FROM magic_links WHERE address = $1").bind(&address).execute(tx.conn()).await?;
-    Ok(Some(MagicLink {
-        digest: digest.to_owned(),
+    Ok(Some(Taken {
         address: address.parse().map_err(|_| anyhow::anyhow!("a stored address is none"))?,
         return_to: row.try_get("return_to")?,
         expires_at: row.try_get::<SqlTimestamp, _>("expires_at")?.to_jiff(),

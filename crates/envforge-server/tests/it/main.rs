@@ -15,6 +15,7 @@ mod ledger;
 mod jobs;
 mod links;
 mod mail;
+mod mail_by_queue;
 mod meter;
 mod orgs;
 mod operating;

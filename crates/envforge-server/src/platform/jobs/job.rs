@@ -25,6 +25,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     const QUEUE: Queue = Queue::Default;
     /// Most attempts before it is a dead letter.
     const MAX_ATTEMPTS: u32 = 10;
+    /// Whether it stays on the board when it succeeded. Not where strangers cause it: their rows end with their cause.
+    const IS_KEPT: bool = true;
     /// How long one attempt may take.
     const TIME_LIMIT: Duration = Duration::from_hours(1);
 
@@ -92,6 +94,7 @@ type Run = fn(App, JobContext, Value) -> BoxFuture<'static, Result<(), JobError>
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Handler {
     pub(super) run: Run,
+    pub(super) is_kept: bool,
     pub(super) time_limit: Duration,
 }
 
@@ -113,7 +116,7 @@ impl Registry {
     /// Adds a kind.
     #[must_use]
     pub fn with<J: Job>(mut self) -> Self {
-        let handler = Handler { run: erased::<J>, time_limit: J::TIME_LIMIT };
+        let handler = Handler { run: erased::<J>, is_kept: J::IS_KEPT, time_limit: J::TIME_LIMIT };
         assert!(self.handlers.insert(J::KIND, handler).is_none(), "two jobs are called `{}`", J::KIND);
         self
     }

@@ -178,6 +178,16 @@ pub(crate) async fn done(tx: &mut Tx, id: BackgroundJobId, lease: LeaseId, now: 
     Ok(done.rows_affected() == 1)
 }
 
+/// The job succeeded and nobody wants to look at it; `false` when the lease is another's by now.
+pub(crate) async fn delete(tx: &mut Tx, id: BackgroundJobId, lease: LeaseId) -> Answer<bool> {
+    let done = sqlx::query("DELETE FROM jobs WHERE id = $1 AND lease = $2")
+        .bind(id.uuid())
+        .bind(lease.uuid())
+        .execute(tx.conn())
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 fn underway(row: &sqlx::postgres::PgRow) -> Result<Underway, sqlx::Error> {
     Ok(Underway {
         id: BackgroundJobId::from_uuid(row.try_get("id")?),

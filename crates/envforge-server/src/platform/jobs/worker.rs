@@ -223,7 +223,12 @@ impl Worker {
     async fn try_write(&self, job: &Claimed, ended: Ended, error: Option<&str>) -> Answer<bool> {
         let mut tx = self.app.db.begin_jobs().await?;
         if ended == Ended::Done {
-            if !store::done(&mut tx, job.id, job.lease, self.app.now()).await? {
+            let is_kept = self.registry.handlers.get(job.kind.as_str()).is_none_or(|handler| handler.is_kept);
+            let is_ours = match is_kept {
+                true => store::done(&mut tx, job.id, job.lease, self.app.now()).await?,
+                false => store::delete(&mut tx, job.id, job.lease).await?,
+            };
+            if !is_ours {
                 return Ok(false);
             }
             tracing::debug!(job = %job.id, kind = job.kind, attempt = job.attempt, "a job is done");

@@ -55,7 +55,7 @@ async fn somebody_signed_in_adds_an_identity() {
 
 const INVITATIONS: &str = "/v1/orgs/acme/invitations";
 
-async fn invite(server: &TestServer, address: &str) -> CreatedInvitation {
+pub(crate) async fn invite(server: &TestServer, address: &str) -> CreatedInvitation {
     server.owner.post(INVITATIONS, &json!({ "role": "reviewer", "address": address })).await.unwrap()
 }
 

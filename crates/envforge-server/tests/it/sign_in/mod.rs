@@ -174,7 +174,7 @@ impl World {
 }
 
 /// Gives the local owner an address.
-async fn give_owner(server: &TestServer, address: &str) -> Me {
+pub(crate) async fn give_owner(server: &TestServer, address: &str) -> Me {
     let me: Me = server.owner.get("/v1/me").await.unwrap();
     sqlx::query("INSERT INTO user_emails (address, user_id, verified_at) VALUES ($1, $2, now())")
         .bind(address)
@@ -203,7 +203,7 @@ async fn with_mail(sign_up: SignUp) -> (TestServer, MailSink) {
 }
 
 /// The token in a mail.
-fn token_of(mail: &envforge_testkit::Received) -> String {
+pub(crate) fn token_of(mail: &envforge_testkit::Received) -> String {
     let text = mail.decoded();
     let (_, rest) = text.split_once("/sign-in/mail?token=").expect("a link");
     rest.chars().take_while(char::is_ascii_hexdigit).collect()
