@@ -294,6 +294,9 @@ pub(crate) struct ServerArguments {
     /// Socket on which hosts dial the gateway; told to them
     #[arg(long, value_name = "SOCKET")]
     pub(crate) gateway_uplink: PathBuf,
+    /// A folder whose disk must not get full, such as the database's if it is on this machine; may be given again
+    #[arg(long = "disk-folder", value_name = "DIR")]
+    pub(crate) disk_folders: Vec<PathBuf>,
     /// The domain whose direct subdomains are dev hosts
     #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
     pub(crate) dev_domain: String,

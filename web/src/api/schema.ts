@@ -751,6 +751,52 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/health-report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the installation is: hosts, ledgers, jobs, disks, clocks, keys, and who it depends on. Each is looked at now, and for
+         *     some seconds at most.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["HealthReport"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/jobs": {
         parameters: {
             query?: never;
@@ -4600,6 +4646,19 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        /** @description One thing looked at. */
+        Check: {
+            /** @description Stable, dotted code of what is not fine. */
+            code?: string | null;
+            /** @description What helps. */
+            fix?: string | null;
+            /** @description What was found, in a sentence. */
+            found: string;
+            /** @description What. */
+            name: string;
+            /** @description How it ended. */
+            verdict: components["schemas"]["Verdict"];
+        };
         /** @description A signed statement about the head of a chain. */
         Checkpoint: {
             /** @description When it was signed, in whole milliseconds. */
@@ -4918,6 +4977,11 @@ export interface components {
             /** @description The server's version. */
             version: string;
         };
+        /** @description How an installation is. */
+        HealthReport: {
+            /** @description Everything that was looked at. */
+            checks: components["schemas"]["Check"][];
+        };
         /** @description A host. */
         Host: {
             /** @description The host. */
@@ -5046,6 +5110,8 @@ export interface components {
             head: components["schemas"]["Seal"];
             /** @description The server's public key: note it down, exports are verified against it. */
             key: components["schemas"]["PublicKey"];
+            /** @description When the oldest event was written that has no seal yet; a second is usual. */
+            oldest_unsealed_at?: string | null;
             /** @description When it last did. */
             verified_at?: string | null;
             /**
@@ -5792,6 +5858,11 @@ export interface components {
         UsageSessionId: string;
         /** @description A person or agent with an account. */
         UserId: string;
+        /**
+         * @description How a check ended.
+         * @enum {string}
+         */
+        Verdict: "fine" | "note" | "wrong";
         /** @description Wakes a runtime. */
         Wake: {
             size?: components["schemas"]["Size"] | null;

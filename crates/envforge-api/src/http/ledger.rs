@@ -97,6 +97,10 @@ pub struct LedgerState {
     pub whole_at: Option<Timestamp>,
     /// What does not hold, if something does not.
     pub broken: Option<LedgerBreak>,
+    /// When the oldest event was written that has no seal yet; a second is usual.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub oldest_unsealed_at: Option<Timestamp>,
 }
 
 /// What does not hold in a chain.

@@ -15,6 +15,7 @@ pub mod runs;
 pub mod secrets;
 pub mod settings;
 pub mod sign_in;
+pub mod system;
 pub mod terminal;
 pub mod usage;
 pub mod vault;

@@ -109,6 +109,8 @@ pub enum AdminVerb {
 pub enum JobsVerb {
     /// List background jobs, newest first
     List(JobsList),
+    /// Show what each queue holds, and since when its oldest due job waits
+    Queues,
     /// Run a job again that did not succeed, or one that waits at once
     Retry {
         /// The job's id, `bgjob_…`

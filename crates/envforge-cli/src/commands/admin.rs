@@ -4,7 +4,7 @@ use crate::args::{AdminVerb, JobsList, JobsVerb};
 use crate::context::{Context, segment};
 use crate::exit::ExitCode;
 use crate::render;
-use envforge_api::http::jobs::{BackgroundJob, BackgroundJobs};
+use envforge_api::http::jobs::{BackgroundJob, BackgroundJobs, QueueStatus, Queues};
 use envforge_core::job::JobState;
 use envforge_core::refusal::Refusal;
 use serde_json::json;
@@ -14,7 +14,7 @@ const JOBS: &str = "/v1/operator/jobs";
 /// Longest error in a table, in characters; `--json` has it whole.
 const ERROR_SHOWN: usize = 60;
 
-/// Lists, retries and cancels background jobs.
+/// Shows, retries and cancels background jobs.
 pub(crate) async fn admin(ctx: &mut Context<'_>, verb: AdminVerb) -> Result<ExitCode, Refusal> {
     let AdminVerb::Jobs(verb) = verb;
     match verb {
@@ -24,6 +24,10 @@ pub(crate) async fn admin(ctx: &mut Context<'_>, verb: AdminVerb) -> Result<Exit
             if let Some(next) = page.next {
                 ctx.printer.note(&format!("there are more: `--before {next}`"));
             }
+        }
+        JobsVerb::Queues => {
+            let all: Queues = ctx.get("/v1/operator/queues").await?;
+            ctx.printer.answer(&all, || queues(&all.queues));
         }
         JobsVerb::Retry { job } => {
             let path = format!("{JOBS}/{}/retry", segment(&job));
@@ -77,4 +81,22 @@ fn list(jobs: &[BackgroundJob]) -> String {
         })
         .collect();
     render::table(&["JOB", "QUEUE", "KIND", "STATE", "ATTEMPT", "AT", "ERROR"], &rows)
+}
+
+fn queues(queues: &[QueueStatus]) -> String {
+    let rows: Vec<_> = queues
+        .iter()
+        .map(|queue| {
+            vec![
+                queue.queue.to_string(),
+                queue.concurrency.to_string(),
+                queue.waiting.to_string(),
+                queue.running.to_string(),
+                queue.failed.to_string(),
+                queue.dead.to_string(),
+                queue.oldest_due_at.map_or_else(String::new, render::time),
+            ]
+        })
+        .collect();
+    render::table(&["QUEUE", "PLACES", "WAITING", "RUNNING", "FAILED", "DEAD", "OLDEST DUE"], &rows)
 }

@@ -1,54 +1,25 @@
 //! `envforge doctor`: looks for what is wrong, and says what helps.
 //!
 //! Each check has one of three ends: fine, worth knowing, wrong. Only what is wrong makes it fail. What can't be
-//! looked at because something before it is wrong is left out, not guessed.
+//! looked at because something before it is wrong is left out, not guessed. What only the server sees, it says itself:
+//! of the installation to its operator, of their org to its members.
 
 use crate::context::{Context, DEFAULT_SERVER, ServerSource, is_loopback};
 use crate::exit::ExitCode;
 use crate::onebox;
 use crate::printer::printable;
+use crate::render;
+use envforge_api::ambient::SystemClock;
 use envforge_api::http::Health;
 use envforge_api::http::accounts::{Host, HostState, Hosts, Me};
-use envforge_core::refusal::Refusal;
+use envforge_api::http::ledger::LedgerState;
+use envforge_api::http::system::{Check, HealthReport, Verdict};
+use envforge_core::clock::Clock as _;
+use envforge_core::refusal::{Refusal, RefusalKind};
+use jiff::Timestamp;
 use serde::Serialize;
 use std::net::{TcpListener, ToSocketAddrs as _};
 use std::process::{Command, Stdio};
-
-/// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    /// As it should be.
-    Fine,
-    /// It works; this is worth knowing.
-    Note,
-    /// It does not work.
-    Wrong,
-}
-
-/// One thing looked at.
-#[derive(Debug, Serialize)]
-struct Check {
-    name: String,
-    verdict: Verdict,
-    found: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fix: Option<String>,
-}
-
-impl Check {
-    fn fine(name: &str, found: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), verdict: Verdict::Fine, found: found.into(), fix: None }
-    }
-
-    fn note(name: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), verdict: Verdict::Note, found: found.into(), fix: Some(fix.into()) }
-    }
-
-    fn wrong(name: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Wrong, ..Self::note(name, found, fix) }
-    }
-}
 
 #[derive(Serialize)]
 struct Report {
@@ -88,8 +59,12 @@ async fn look(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<(), Refusal>
     if server_runs && let Some(me) = account(ctx, checks).await? {
         if let Ok(org) = ctx.choose_org(&me) {
             hosts(ctx, checks, org.as_str()).await?;
+            ledger(ctx, checks, org.as_str()).await;
         } else {
-            checks.push(Check::note("org", "several orgs, none chosen", "`--org`, or ENVFORGE_ORG"));
+            checks.push(Check::note("org", "org.ambiguous", "several orgs, none chosen", "`--org`, or ENVFORGE_ORG"));
+        }
+        if me.is_operator {
+            installation(ctx, checks).await;
         }
     }
     // What the one box needs of this machine; a server elsewhere needs nothing here but Git.
@@ -112,6 +87,7 @@ async fn server(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<bool, Refu
             } else {
                 Check::wrong(
                     "server",
+                    "server.unhealthy",
                     format!("{} says `{}`", ctx.server, health.status),
                     "its log says why; on the one box it is envforged.log in the data folder",
                 )
@@ -122,6 +98,7 @@ async fn server(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<bool, Refu
             } else {
                 Check::note(
                     "versions",
+                    "version.differs",
                     format!("this program is {ours}, the server {}", health.version),
                     "install the same version of both",
                 )
@@ -132,6 +109,7 @@ async fn server(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<bool, Refu
             let refusal = ctx.refusal(error);
             checks.push(Check::wrong(
                 "server",
+                &refusal.code,
                 refusal.message,
                 refusal.hint.unwrap_or_else(|| "look at its log".to_owned()),
             ));
@@ -142,7 +120,12 @@ async fn server(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<bool, Refu
 
 async fn account(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<Option<Me>, Refusal> {
     if ctx.key().is_none() {
-        checks.push(Check::wrong("key", format!("none for {}", ctx.server), "`envforge login`, or ENVFORGE_KEY"));
+        checks.push(Check::wrong(
+            "key",
+            "auth.no_key",
+            format!("none for {}", ctx.server),
+            "`envforge login`, or ENVFORGE_KEY",
+        ));
         return Ok(None);
     }
     match ctx.get::<Me>("/v1/me").await {
@@ -159,6 +142,7 @@ async fn account(ctx: &Context<'_>, checks: &mut Vec<Check>) -> Result<Option<Me
         Err(refusal) => {
             checks.push(Check::wrong(
                 "key",
+                &refusal.code,
                 refusal.message,
                 refusal.hint.unwrap_or_else(|| "`envforge login` stores another".to_owned()),
             ));
@@ -172,6 +156,7 @@ async fn hosts(ctx: &Context<'_>, checks: &mut Vec<Check>, org: &str) -> Result<
         Ok(hosts) if hosts.hosts.is_empty() => {
             checks.push(Check::wrong(
                 "hosts",
+                "host.none",
                 format!("{org} has none: no workspace can run"),
                 "start the host daemon: `envforged host`",
             ));
@@ -180,6 +165,7 @@ async fn hosts(ctx: &Context<'_>, checks: &mut Vec<Check>, org: &str) -> Result<
         Err(refusal) => {
             checks.push(Check::note(
                 "hosts",
+                &refusal.code,
                 refusal.message,
                 refusal.hint.unwrap_or_else(|| "ask an admin of the org".to_owned()),
             ));
@@ -188,23 +174,73 @@ async fn hosts(ctx: &Context<'_>, checks: &mut Vec<Check>, org: &str) -> Result<
     Ok(())
 }
 
+/// How long an event may wait for its seal, in seconds: one is usual.
+const SEAL_LATE: i64 = 5;
+
+/// The org's ledger, for those who may read it.
+async fn ledger(ctx: &Context<'_>, checks: &mut Vec<Check>, org: &str) {
+    match ctx.get::<LedgerState>(&format!("/v1/orgs/{org}/ledger/state")).await {
+        Ok(state) => checks.push(chain(&state, org, SystemClock.now())),
+        Err(refusal) if refusal.kind == RefusalKind::Forbidden => {}
+        Err(refusal) => checks.push(unknown("ledger", refusal)),
+    }
+}
+
+fn chain(state: &LedgerState, org: &str, now: Timestamp) -> Check {
+    let name = format!("ledger {org}");
+    if let Some(broken) = &state.broken {
+        let (position, since) = (broken.position, render::time(broken.at));
+        let found = format!("broken at position {position}, found {since}: {}", broken.reason);
+        let fix = "keep the database as it is, and compare with earlier exports: `envforge ledger verify`";
+        return Check::wrong(name, "ledger.broken", found, fix);
+    }
+    if let Some(since) = state.oldest_unsealed_at.filter(|at| now.duration_since(*at).as_secs() > SEAL_LATE) {
+        let found = format!("events wait for their seal since {}", render::time(since));
+        return Check::note(name, "ledger.seal_late", found, "the server's log says why");
+    }
+    let verified = state.verified_at.map_or_else(
+        || "not verified yet".to_owned(),
+        |at| format!("verified up to {} of {}, {}", state.verified_position, state.head.position, render::time(at)),
+    );
+    Check::fine(name, verified)
+}
+
+/// What the server says of the whole installation.
+async fn installation(ctx: &Context<'_>, checks: &mut Vec<Check>) {
+    match ctx.get::<HealthReport>("/v1/operator/health-report").await {
+        Ok(report) => checks.extend(report.checks),
+        Err(refusal) => checks.push(unknown("installation", refusal)),
+    }
+}
+
+/// Something that could not be looked at.
+fn unknown(name: &str, refusal: Refusal) -> Check {
+    Check::note(name, &refusal.code, refusal.message, refusal.hint.unwrap_or_else(|| "ask its operator".to_owned()))
+}
+
 fn host(host: &Host) -> Check {
     let name = format!("host {}", host.name);
     match host.state {
-        HostState::Online if host.reductions.is_empty() => Check::fine(&name, "online, full isolation"),
+        HostState::Online if host.reductions.is_empty() => Check::fine(name, "online, full isolation"),
         HostState::Online => Check::note(
-            &name,
+            name,
+            "host.reduced",
             format!("online, with reduced isolation: {}", host.reductions.join("; ")),
             "run the box as root on a kernel with cgroup v2 and namespaces to get what is missing",
         ),
         HostState::Registering => Check::wrong(
-            &name,
+            name,
+            "host.registering",
             "a token was issued, the host has not come yet",
             "start it with that token: `envforged host`",
         ),
         HostState::Lost => Check::wrong(
-            &name,
-            "its connection is gone",
+            name,
+            "host.lost",
+            host.last_seen_at.map_or_else(
+                || "its connection is gone".to_owned(),
+                |at| format!("its connection is gone, it was last heard of {}", render::time(at)),
+            ),
             "look at the daemon on that machine; it dials out to the server by itself",
         ),
     }
@@ -221,18 +257,18 @@ const TOOLS: [(&str, &str, &str); 5] = [
 
 fn tools(is_here: bool, checks: &mut Vec<Check>) {
     for (program, flag, package) in TOOLS.iter().take(if is_here { TOOLS.len() } else { 1 }) {
-        checks.push(match version(program, flag) {
-            Some(version) => Check::fine(program, version),
-            None => {
-                Check::wrong(program, "not found on this machine", format!("install it: `apt-get install {package}`"))
-            }
-        });
+        let fix = format!("install it: `apt-get install {package}`");
+        checks.push(version(program, flag).map_or_else(
+            || Check::wrong(*program, "tool.missing", "not found on this machine", fix),
+            |version| Check::fine(*program, version),
+        ));
     }
     if is_here {
         checks.push(match onebox::program() {
             Some(path) => Check::fine("envforged", path.display().to_string()),
             None => Check::note(
                 "envforged",
+                "box.no_program",
                 "neither beside `envforge` nor on PATH",
                 "install it to start the one box from here",
             ),
@@ -268,6 +304,7 @@ fn name_resolution(checks: &mut Vec<Check>) {
     } else {
         Check::note(
             "*.localhost",
+            "name.unresolved",
             "does not resolve here; browsers do it by themselves, other programs may not",
             "connect to 127.0.0.1 with the dev host as `Host` header (`curl --resolve HOST:PORT:127.0.0.1`), or install libnss-myhostname",
         )
@@ -281,6 +318,7 @@ fn ports(checks: &mut Vec<Check>) {
         Ok(_) => Check::fine("port", format!("{address} is free")),
         Err(error) => Check::wrong(
             "port",
+            "port.in_use",
             format!("{address} can't be used: {error}"),
             "end the program that holds it (`ss -ltnp`), or start the box on another port",
         ),

@@ -37,6 +37,30 @@ fn background_jobs_are_listed() {
 
 // proves OPS-3
 #[test]
+fn queues_are_shown_with_what_waits() {
+    let server = Server::acme();
+    let queue = |queue: &str, dead: u64, due: Value| {
+        json!({ "queue": queue, "concurrency": 10, "waiting": 4, "running": 1, "done": 70, "failed": 0, "cancelled": 0,
+            "dead": dead, "oldest_due_at": due })
+    };
+    let all = json!({ "queues": [queue("default", 2, json!("2026-11-21T06:00:00Z")), queue("ai", 0, Value::Null)] });
+    server.route("GET /v1/operator/queues", ok(&all));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        QUEUE    PLACES  WAITING  RUNNING  FAILED  DEAD  OLDEST DUE
+        default  10      4        1        0       2     2026-11-21 06:00:00 UTC
+        ai       10      4        1        0       0
+        --- stderr
+    "#]].assert_eq(&run(&server, &["admin", "jobs", "queues"]));
+    assert!(run(&server, &["admin", "jobs", "queues", "--json"]).contains("\"dead\":2"));
+    let no = refused(403, "forbidden", "access.operator_only", "this is for the installation's operator", None);
+    server.replace("GET /v1/operator/queues", no);
+    assert!(run(&server, &["admin", "jobs", "queues"]).starts_with("exit: 3"));
+}
+
+// proves OPS-3
+#[test]
 fn a_background_job_is_retried_and_cancelled() {
     let server = Server::acme();
     server.route(&format!("POST /v1/operator/jobs/{JOB}/retry"), ok(&job("waiting")));

@@ -1,6 +1,6 @@
 //! `envforge up` where nobody can be asked, and the one box.
 
-use crate::support::{End, Server, envforge, events, finish, ok, run, workspace};
+use crate::support::{End, Server, envforge, events, finish, ok, refused, run, workspace};
 use expect_test::expect;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -277,6 +277,23 @@ fn a_box_that_does_not_start_shows_its_last_words() {
     .assert_eq(&text);
 }
 
+/// What `doctor --json` answers, and its checks by name.
+fn doctor(server: &Server) -> (String, impl Fn(&str) -> Option<Value>) {
+    let text = run(server, &["doctor", "--json"]);
+    let report: Value = serde_json::from_str(text.lines().nth(2).expect("a line")).expect("one document");
+    let checks = report["checks"].as_array().expect("a list").clone();
+    (text, move |name: &str| checks.iter().find(|check| check["name"] == name).cloned())
+}
+
+/// How a ledger stands that is verified and whole.
+fn ledger_state(broken: &Value) -> Value {
+    let hash = "0".repeat(64);
+    json!({ "head": { "position": 42, "hash": hash }, "checkpoint": null, "anchor": null,
+        "key": { "id": "k", "key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }, "verified_position": 41,
+        "verified_at": "2026-11-21T06:00:00Z", "whole_at": null, "broken": broken, "oldest_unsealed_at": null })
+}
+
+// proves OPS-4
 #[test]
 fn doctor_names_what_is_wrong_and_what_helps() {
     let server = Server::acme();
@@ -284,17 +301,46 @@ fn doctor_names_what_is_wrong_and_what_helps() {
         "GET /v1/orgs/acme/hosts",
         ok(&json!({ "hosts": [
             { "id": "host_00000000000000000000000000000001", "name": "box", "state": "online", "reductions": ["no cgroup v2"], "last_seen_at": null },
-            { "id": "host_00000000000000000000000000000002", "name": "far", "state": "lost", "reductions": [], "last_seen_at": null }] })),
+            { "id": "host_00000000000000000000000000000002", "name": "far", "state": "lost", "reductions": [], "last_seen_at": "2026-11-21T06:00:00Z" }] })),
     );
-    let text = run(&server, &["doctor", "--json"]);
-    let report: Value = serde_json::from_str(text.lines().nth(2).expect("a line")).expect("one document");
+    server.route("GET /v1/orgs/acme/ledger/state", ok(&ledger_state(&Value::Null)));
+    let dead =
+        json!({ "name": "dead letters", "verdict": "note", "code": "job.dead", "found": "3 jobs", "fix": "look" });
+    let mail =
+        json!({ "name": "mail", "verdict": "wrong", "code": "mail.unavailable", "found": "refused", "fix": "wait" });
+    server.route("GET /v1/operator/health-report", ok(&json!({ "checks": [dead, mail] })));
+    let (text, check) = doctor(&server);
     assert!(text.starts_with("exit: 1\n"), "{text}");
-    let check = |name: &str| {
-        report["checks"].as_array().expect("a list").iter().find(|check| check["name"] == name).expect(name).clone()
-    };
+    let check = |name: &str| check(name).expect(name);
     assert_eq!(check("server")["verdict"], "fine");
     assert_eq!(check("key")["found"], "Ada, acme (owner)");
     assert_eq!(check("host box")["verdict"], "note");
-    assert_eq!(check("host far")["verdict"], "wrong");
+    assert_eq!((&check("host far")["verdict"], &check("host far")["code"]), (&json!("wrong"), &json!("host.lost")));
     assert!(check("host far")["fix"].is_string());
+    assert!(check("host far")["found"].as_str().expect("text").contains("2026-11-21 06:00:00"));
+    assert_eq!(check("ledger acme")["found"], "verified up to 41 of 42, 2026-11-21 06:00:00 UTC");
+    assert_eq!((check("dead letters"), check("mail")), (dead, mail), "as the server says it");
+    let shown = run(&server, &["doctor"]);
+    assert!(shown.contains("note   dead letters") && shown.contains("fix: wait"), "{shown}");
+}
+
+// proves OPS-4
+#[test]
+fn doctor_tells_members_what_is_theirs() {
+    let server = Server::acme();
+    let me = json!({ "user": "user_00000000000000000000000000000001", "name": "Ada", "is_operator": false, "scopes": [],
+        "credential": "key_00000000000000000000000000000007",
+        "orgs": [{ "org": crate::support::ORG_ID, "slug": "acme", "role": "developer" }] });
+    server.replace("GET /v1/me", ok(&me));
+    server.route("GET /v1/orgs/acme/hosts", ok(&json!({ "hosts": [] })));
+    server.route("GET /v1/orgs/acme/ledger/state", refused(403, "forbidden", "access.denied", "no", None));
+    let (_, check) = doctor(&server);
+    assert_eq!(check("hosts").expect("one")["code"], "host.none");
+    assert!(check("ledger acme").is_none() && check("ledger").is_none(), "it is not theirs to read");
+    assert!(!server.asked().iter().any(|asked| asked.contains("/v1/operator/")), "{:?}", server.asked());
+    let broken = json!({ "position": 7, "reason": "it does not fit", "at": "2026-11-21T06:00:00Z" });
+    server.replace("GET /v1/orgs/acme/ledger/state", ok(&ledger_state(&broken)));
+    let (text, check) = doctor(&server);
+    assert!(text.starts_with("exit: 1\n"), "{text}");
+    assert_eq!(check("ledger acme").expect("one")["code"], "ledger.broken");
 }

@@ -249,6 +249,7 @@ pub async fn state(app: &App, chain: Option<OrgId>) -> Answer<LedgerState> {
         verified_at: state.as_ref().map(|state| state.verified_at),
         whole_at: state.as_ref().and_then(|state| state.whole_at),
         broken: state.and_then(|state| state.broken),
+        oldest_unsealed_at: store::oldest_unsealed(&mut tx).await?,
     })
 }
 

@@ -112,6 +112,16 @@ pub(crate) async fn system_unsealed_chains(db: &Db) -> Answer<Vec<Option<OrgId>>
     Ok(orgs.into_iter().map(|org| org.map(OrgId::from_uuid)).collect())
 }
 
+/// When the oldest event of this transaction's chain was written that has no seal.
+pub(crate) async fn oldest_unsealed(tx: &mut Tx) -> Answer<Option<Timestamp>> {
+    let oldest: Option<SqlTimestamp> = sqlx::query_scalar(
+        "SELECT min(e.at) FROM ledger_unsealed u JOIN ledger_events e ON e.seq = u.seq WHERE u.chain = current_chain()",
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(oldest.map(SqlTimestamp::to_jiff))
+}
+
 /// Every chain: the orgs', and the installation's.
 pub(crate) async fn system_chains(db: &Db) -> Answer<Vec<Option<OrgId>>> {
     let orgs: Vec<Uuid> = sqlx::query_scalar("SELECT system_org_ids()").fetch_all(db.pool()).await?;

@@ -52,6 +52,8 @@ pub struct ServerConfig {
     pub queue_concurrency: BTreeMap<Queue, usize>,
     /// The GitHub App that mints tokens for repositories, if there is one.
     pub github_app: Option<GithubApp>,
+    /// Folders on this machine whose disks must not get full: the box's data, and its database's.
+    pub disk_folders: Vec<PathBuf>,
     /// How long a server that is told to end says so before it stops to accept: as long as whoever balances load takes to
     /// notice.
     pub drain_notice: Duration,

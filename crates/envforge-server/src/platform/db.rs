@@ -170,6 +170,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (19, "rights_once", include_str!("../../migrations/0019_rights_once.sql")),
     (20, "session_standings", include_str!("../../migrations/0020_session_standings.sql")),
     (21, "sign_in_mail", include_str!("../../migrations/0021_sign_in_mail.sql")),
+    (22, "health_report", include_str!("../../migrations/0022_health_report.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.
@@ -180,4 +181,5 @@ pub(super) const DOWNS: &[(i64, &str)] = &[
     (9, include_str!("../../migrations/0009_operating.down.sql")),
     (19, include_str!("../../migrations/0019_rights_once.down.sql")),
     (21, include_str!("../../migrations/0021_sign_in_mail.down.sql")),
+    (22, include_str!("../../migrations/0022_health_report.down.sql")),
 ];

@@ -11,7 +11,7 @@ use envforge_testkit::{MailSink, wait_until};
 use serde_json::json;
 
 /// A mail server at this port of loopback.
-fn at(port: u16) -> MailConfig {
+pub(crate) fn at(port: u16) -> MailConfig {
     MailConfig {
         host: "127.0.0.1".to_owned(),
         port,
@@ -51,11 +51,13 @@ async fn ask(server: &TestServer, address: &str) -> (u16, String) {
 async fn was_tried(server: &TestServer, kind: &str) {
     let mut owner = server.database_owner().await;
     wait_until("it was tried", async || {
-        sqlx::query_scalar("SELECT coalesce(bool_or(state = 'waiting' AND error IS NOT NULL), false) FROM jobs WHERE kind = $1")
-            .bind(kind)
-            .fetch_one(&mut owner)
-            .await
-            .unwrap()
+        sqlx::query_scalar(
+            "SELECT coalesce(bool_or(state = 'waiting' AND error IS NOT NULL), false) FROM jobs WHERE kind = $1",
+        )
+        .bind(kind)
+        .fetch_one(&mut owner)
+        .await
+        .unwrap()
     })
     .await;
 }

@@ -10,6 +10,7 @@ mod fuzz;
 mod git;
 mod github;
 mod elevations;
+mod health_report;
 mod host_stream;
 mod ledger;
 mod jobs;

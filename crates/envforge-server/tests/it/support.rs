@@ -100,6 +100,7 @@ impl TestServer {
             ledger_retention_days: None,
             open_orgs: false,
             github_app: None,
+            disk_folders: vec![folder.path().to_owned()],
             drain_notice: Duration::ZERO,
             prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
             queue_concurrency: BTreeMap::new(),

@@ -70,6 +70,7 @@ fn configuration(
         gateway_key: private::read(&arguments.gateway_key_file)?,
         ledger_retention_days: arguments.ledger.ledger_retention_days,
         open_orgs: arguments.open_orgs,
+        disk_folders: arguments.disk_folders.clone(),
         drain_notice: Duration::from_secs(arguments.drain.drain_notice),
         prices: Prices::default(),
         queue_concurrency: arguments.queue_concurrency.iter().copied().collect(),

@@ -224,9 +224,10 @@ impl Worker {
         let mut tx = self.app.db.begin_jobs().await?;
         if ended == Ended::Done {
             let is_kept = self.registry.handlers.get(job.kind.as_str()).is_none_or(|handler| handler.is_kept);
-            let is_ours = match is_kept {
-                true => store::done(&mut tx, job.id, job.lease, self.app.now()).await?,
-                false => store::delete(&mut tx, job.id, job.lease).await?,
+            let is_ours = if is_kept {
+                store::done(&mut tx, job.id, job.lease, self.app.now()).await?
+            } else {
+                store::delete(&mut tx, job.id, job.lease).await?
             };
             if !is_ours {
                 return Ok(false);

@@ -201,6 +201,8 @@ pub trait IdentityProvider: Send + Sync {
     ) -> BoxFuture<'a, Result<Standing, IdentityError>>;
     /// Whom a token of a back-channel logout names.
     fn signed_out<'a>(&'a self, now: Timestamp, token: &'a str) -> BoxFuture<'a, Result<SignedOut, IdentityError>>;
+    /// Whether its discovery document and its keys can be fetched now, whatever was fetched before.
+    fn check(&self) -> BoxFuture<'_, Result<(), IdentityError>>;
     /// Where to sign out of the provider too, if it offers that, coming back to `then`.
     fn end_session<'a>(&'a self, now: Timestamp, then: &'a str) -> BoxFuture<'a, Option<String>>;
 }

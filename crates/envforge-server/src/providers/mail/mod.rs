@@ -5,7 +5,7 @@
 
 mod smtp;
 
-use crate::platform::fault::Answer;
+use crate::platform::fault::{Answer, Fault};
 use envforge_core::email::EmailAddress;
 use envforge_core::refusal::Refusal;
 use envforge_core::secret::Secret;
@@ -34,6 +34,8 @@ pub trait Mailer: Send + Sync {
     /// Hands a message to the mail server. Refusals: `mail.not_configured`, `mail.refused` (trying again can't help),
     /// `mail.unavailable` (it can).
     fn send(&self, mail: Mail) -> BoxFuture<'_, Answer<()>>;
+    /// Whether the mail server would be spoken to: connection, TLS and sign-in, and no message. Refusals as of `send`.
+    fn check(&self) -> BoxFuture<'_, Answer<()>>;
 }
 
 /// How a mail server is spoken to.
@@ -151,6 +153,11 @@ impl Mailer for ActiveMailer {
         let current = self.current();
         Box::pin(async move { current.send(mail).await })
     }
+
+    fn check(&self) -> BoxFuture<'_, Answer<()>> {
+        let current = self.current();
+        Box::pin(async move { current.check().await })
+    }
 }
 
 /// The mailer for a configuration.
@@ -170,10 +177,18 @@ impl Mailer for NoMail {
     }
 
     fn send(&self, _: Mail) -> BoxFuture<'_, Answer<()>> {
-        let refusal = Refusal::conflict("mail.not_configured", "this installation sends no mail")
-            .hint("its operator gives a mail server by the setting `mail`, or with `--mail-server` and `--mail-from`");
-        Box::pin(std::future::ready(Err(refusal.into())))
+        Box::pin(std::future::ready(Err(not_configured())))
     }
+
+    fn check(&self) -> BoxFuture<'_, Answer<()>> {
+        Box::pin(std::future::ready(Err(not_configured())))
+    }
+}
+
+fn not_configured() -> Fault {
+    Refusal::conflict("mail.not_configured", "this installation sends no mail")
+        .hint("its operator gives a mail server by the setting `mail`, or with `--mail-server` and `--mail-from`")
+        .into()
 }
 
 #[cfg(test)]

@@ -64,19 +64,34 @@ impl Mailer for Smtp {
             self.transport.send(message).await.map(drop).map_err(|error| refused(&error))
         })
     }
+
+    fn check(&self) -> BoxFuture<'_, Answer<()>> {
+        Box::pin(async move {
+            match self.transport.test_connection().await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(unavailable("does not answer as it should", "")),
+                Err(error) => Err(unavailable("can't be used", &cause(&error))),
+            }
+        })
+    }
 }
 
 /// What a mail server says quotes the address, so only its code is passed on.
 fn refused(error: &lettre::transport::smtp::Error) -> Fault {
-    let code = error.status().map_or_else(String::new, |code| format!(" ({code})"));
+    let cause = cause(error);
     if error.is_permanent() {
-        return Refusal::conflict("mail.refused", format!("the mail server refused the message{code}"))
+        return Refusal::conflict("mail.refused", format!("the mail server refused the message{cause}"))
             .hint("is the address right, and may this installation send mail from its own?")
             .into();
     }
-    // Of an error of the connection the kind is safe to show, and says what is wrong.
-    let what = if error.status().is_some() { code } else { format!(": {error}") };
-    Refusal::unavailable("mail.unavailable", format!("the mail server did not take the message{what}"))
-        .retry_after(60)
-        .into()
+    unavailable("did not take the message", &cause)
+}
+
+/// Of an error of the connection the kind is safe to show, and says what is wrong.
+fn cause(error: &lettre::transport::smtp::Error) -> String {
+    error.status().map_or_else(|| format!(": {error}"), |code| format!(" ({code})"))
+}
+
+fn unavailable(what: &str, cause: &str) -> Fault {
+    Refusal::unavailable("mail.unavailable", format!("the mail server {what}{cause}")).retry_after(60).into()
 }

@@ -87,6 +87,10 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
         .with("--bootstrap-org", &arguments.org)
         .with("--owner-key-file", layout.server_secret("owner.key"))
         .with("--host-token-file", layout.server_secret("host.token"));
+    flags = flags.with("--disk-folder", layout.root());
+    if arguments.database_url.is_none() {
+        flags = flags.with("--disk-folder", layout.database_home());
+    }
     if let Some(port) = gateway_port(arguments) {
         flags = flags.with("--gateway-port", port.to_string());
     }

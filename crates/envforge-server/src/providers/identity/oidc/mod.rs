@@ -465,6 +465,10 @@ impl IdentityProvider for Oidc {
         })
     }
 
+    fn check(&self) -> BoxFuture<'_, Result<(), IdentityError>> {
+        Box::pin(async move { self.discover().await.map(drop) })
+    }
+
     fn end_session<'a>(&'a self, now: Timestamp, then: &'a str) -> BoxFuture<'a, Option<String>> {
         Box::pin(async move {
             let metadata = self.metadata(now).await.ok()?;

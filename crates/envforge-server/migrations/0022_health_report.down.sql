@@ -1,0 +1,2 @@
+DROP FUNCTION system_silent_hosts(timestamptz);
+DROP FUNCTION system_ledger_health();
