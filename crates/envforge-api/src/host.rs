@@ -196,6 +196,9 @@ pub struct HostCommand {
     pub generation: u64,
     /// What to do.
     pub order: Order,
+    /// The span of the request that caused it, as a `traceparent`; none without one, or where nothing is traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// What to do.

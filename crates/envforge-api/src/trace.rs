@@ -13,6 +13,9 @@ pub const TARGET: &str = "envforge_trace";
 /// The header that names the caller's span.
 pub const TRACEPARENT: &str = "traceparent";
 
+/// The length of a `traceparent` of version 00, the only one there is, in bytes.
+pub const TRACEPARENT_LENGTH: usize = 55;
+
 /// What exports spans.
 #[derive(Debug, Clone, Copy)]
 pub struct Wiring {
@@ -31,8 +34,13 @@ pub fn wire(wiring: Wiring) {
 
 /// Makes a span that has not been entered the child of the one that the headers name.
 pub fn adopt(span: &Span, headers: &HeaderMap) {
+    adopt_parent(span, headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
+}
+
+/// The same for a `traceparent` that came another way. What is none, or longer than one is, changes nothing.
+pub fn adopt_parent(span: &Span, parent: Option<&str>) {
     if let Some(wiring) = WIRING.get()
-        && let Some(parent) = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok())
+        && let Some(parent) = parent.filter(|parent| parent.len() <= TRACEPARENT_LENGTH)
     {
         (wiring.adopt)(span, parent);
     }

@@ -17,6 +17,7 @@ fn command(id: u128, generation: u64) -> HostCommand {
         workspace: WorkspaceId::from_uuid(Uuid::from_u128(1)),
         generation,
         order: Order::FreezeRuntime,
+        traceparent: None,
     }
 }
 

@@ -52,7 +52,8 @@ fn queues_are_shown_with_what_waits() {
         default  10      4        1        0       2     2026-11-21 06:00:00 UTC
         ai       10      4        1        0       0
         --- stderr
-    "#]].assert_eq(&run(&server, &["admin", "jobs", "queues"]));
+    "#]]
+    .assert_eq(&run(&server, &["admin", "jobs", "queues"]));
     assert!(run(&server, &["admin", "jobs", "queues", "--json"]).contains("\"dead\":2"));
     let no = refused(403, "forbidden", "access.operator_only", "this is for the installation's operator", None);
     server.replace("GET /v1/operator/queues", no);

@@ -217,6 +217,7 @@ impl Driver {
             command = %command.id,
             outcome = Empty,
         );
+        trace::adopt_parent(&span, command.traceparent.as_deref());
         commands::obey(self, command).instrument(span).await;
     }
 

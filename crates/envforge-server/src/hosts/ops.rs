@@ -10,6 +10,7 @@ use crate::platform::http::auth::Permit;
 use envforge_api::ambient::opaque_token;
 use envforge_api::host::{HostCommand, Order, Registered, Trouble};
 use envforge_api::http::accounts::{CreateHostToken, CreatedHostToken, Hosts};
+use envforge_api::trace;
 use envforge_core::id::{HostId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::token::digest;
@@ -101,7 +102,7 @@ pub async fn command(
     order: Order,
 ) -> Answer<()> {
     let org = tx.org().ok_or_else(|| anyhow::anyhow!("a command belongs to an org"))?;
-    let command = HostCommand { id: app.mint(), org, workspace, generation, order };
+    let command = HostCommand { id: app.mint(), org, workspace, generation, order, traceparent: trace::current() };
     store::insert_command(tx, host, &command, app.now()).await?;
     tx.nudge(Nudge::Commands { host });
     Ok(())

@@ -185,7 +185,7 @@ impl Server {
     }
 
     pub(crate) fn command(&self, workspace: WorkspaceId, generation: u64, order: Order) -> HostCommand {
-        HostCommand { id: mint(), org: self.org, workspace, generation, order }
+        HostCommand { id: mint(), org: self.org, workspace, generation, order, traceparent: None }
     }
 
     /// Sends a command without waiting.

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -151,12 +151,12 @@ async fn a_request_is_followed_through_the_box() {
     assert_eq!(ask(&the_box).await, 200);
 
     let named = |spans: &[Value], name: &str, trace: &str| {
-        spans.iter().find(|span| span["name"] == name && (trace.is_empty() || span["trace"] == trace)).cloned()
+        spans.iter().find(|span| span["name"] == name && span["trace"] == trace).cloned()
     };
     let mut spans = Vec::new();
     wait_until_within("all spans arrive", LIMIT, async || {
         spans = receiver.spans(&python);
-        let wanted = [("wait for a wake", VISITOR.0), ("GET /v1/me", ASKER.0), ("START_RUNTIME", "")];
+        let wanted = [("wait for a wake", VISITOR.0), ("GET /v1/me", ASKER.0), ("START_RUNTIME", VISITOR.0)];
         wanted.iter().all(|(name, trace)| named(&spans, name, trace).is_some())
             && spans.iter().any(|span| span["trace"] == VISITOR.0 && span["from"]["envforge.role"] == "server")
     })
@@ -165,18 +165,21 @@ async fn a_request_is_followed_through_the_box() {
     assert_eq!(gateway["parent"], VISITOR.1);
     assert_eq!(gateway["from"]["service.name"], "envforge-gateway");
     assert_eq!(gateway["attributes"]["http.response.status_code"], 200);
-    let woken = spans.iter().filter(|span| span["trace"] == VISITOR.0 && span["parent"] == gateway["id"]);
-    let woken: Vec<_> = woken.map(|span| (&span["from"]["service.name"], &span["name"])).collect();
-    assert_eq!(woken, [(&"envforge-server".into(), &"POST /internal/gateway/wake".into())]);
+    let children = |of: &Value| -> Vec<Value> {
+        spans.iter().filter(|span| span["trace"] == VISITOR.0 && span["parent"] == of["id"]).cloned().collect()
+    };
+    let woken = children(&gateway);
+    let names = |spans: &[Value]| -> Vec<Value> {
+        spans.iter().map(|span| json!([span["from"]["service.name"], span["name"]])).collect()
+    };
+    assert_eq!(names(&woken), [json!(["envforge-server", "POST /internal/gateway/wake"])]);
+    let started = children(&woken[0]);
+    assert_eq!(names(&started), [json!(["envforge-host", "START_RUNTIME"])], "the wake by the visit, and no other");
+    assert_eq!(started[0]["attributes"]["outcome"], "done");
     let api = named(&spans, "GET /v1/me", ASKER.0).unwrap();
     assert_eq!((&api["parent"], &api["kind"]), (&ASKER.1.into(), &2.into()));
     assert_eq!(api["attributes"]["http.route"], "/v1/me");
     assert_eq!(api["attributes"]["http.response.status_code"], 200);
-    let command = named(&spans, "START_RUNTIME", "").unwrap();
-    assert_eq!(
-        (&command["from"]["service.name"], &command["attributes"]["outcome"]),
-        (&"envforge-host".into(), &"done".into())
-    );
     assert!(spans.iter().all(|span| span["events"] == 0 && span["is_over"] == true), "{spans:#?}");
     assert!(!serde_json::to_string(&spans).unwrap().contains('?'), "no query at all: {spans:#?}");
     let bytes = receiver.bytes();
