@@ -61,6 +61,7 @@ pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
         ledger_retention_days: None,
         open_orgs: false,
         github_app: None,
+        disk_folders: Vec::new(),
         drain_notice: std::time::Duration::ZERO,
         prices: envforge_core::usage::Prices::default(),
         queue_concurrency: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! A box is saved while people work in it, dies, and is made again elsewhere.
 
-use super::sample::{Member, page, repository};
+use super::sample::{Member, page, repository, retry};
 use crate::support::TestBox;
 use envforge_api::http::accounts::Me;
 use envforge_api::http::ledger::LedgerState;
@@ -94,6 +94,53 @@ async fn a_box_that_died_is_restored_with_its_workspace_its_ledger_its_keys_and_
     the_box.envforge(&repository, &["ledger", "export", path]).await;
     let text = the_box.envforge(&repository, &["ledger", "verify", path, "--key", &state.key.key]).await;
     assert!(String::from_utf8_lossy(&text.stdout).starts_with("verified: "), "{text:?}");
+}
+
+// proves OPS-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_workspaces_accounts_and_ledger_come_back_and_a_workspace_is_made_again() {
+    let mut the_box = TestBox::started().await;
+    let repository = repository(&the_box.scratch("notes"));
+    let member = Member { the_box: &the_box, slug: "main".to_owned() };
+    member.workspace(&repository, "main").await;
+    member.shell_ready().await;
+    let (code, said_there) = member.run("echo untracked > left-here").await;
+    assert_eq!(code, 0, "{said_there}");
+    let sealed = async || ledger(&the_box).await.iter().any(|line| line.contains("workspace.created"));
+    wait_until("what happened is sealed", sealed).await;
+    let (before, key, old) = (ledger(&the_box).await, the_box.key(), the_box.path());
+    let file = the_box.scratch("backups").join("accounts.backup");
+    let (file, from) = (file.to_str().unwrap(), old.to_str().unwrap());
+    let saved = the_box.envforged(&["backup", file, "--without-workspaces", "--json", "--data-dir", from]).await;
+    assert!(saved.status.success(), "{}", said(&saved));
+    let manifest = &serde_json::from_slice::<serde_json::Value>(&saved.stdout).unwrap()["manifest"];
+    let names = manifest["members"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["control-plane.dump", "secrets.tar.zst", "host.tar"]);
+    assert_eq!(manifest["with_workspaces"], false);
+
+    the_box.lose_power().await;
+    fs_err::remove_dir_all(&old).unwrap();
+    the_box.moves_to("again");
+    let target = the_box.path();
+    let restored = the_box.envforged(&["restore", file, "--data-dir", target.to_str().unwrap()]).await;
+    assert!(restored.status.success(), "{}", said(&restored));
+    the_box.start().await;
+    assert_eq!(the_box.key(), key);
+    the_box.client().get::<Me>("/v1/me").await.expect("the owner's key works");
+    let after = ledger(&the_box).await;
+    assert_eq!(before, after[..before.len()], "the chain goes on where it was");
+    let member = Member { the_box: &the_box, slug: "main".to_owned() };
+    member.show().await.expect("the workspace is known");
+    retry("its deletion", async || {
+        let path = "/v1/orgs/local/workspaces/main";
+        the_box.client().delete::<serde_json::Value>(path).await.map(drop)
+    })
+    .await;
+    wait_until("it is gone", async || member.show().await.is_err()).await;
+    member.workspace(&repository, "main").await;
+    member.shell_ready().await;
+    let (code, said_there) = member.run("test ! -e left-here && test -e envforge.yml").await;
+    assert_eq!(code, 0, "a fresh checkout: {said_there}");
 }
 
 // proves OPS-4
