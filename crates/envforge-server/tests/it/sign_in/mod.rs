@@ -7,6 +7,7 @@ mod sessions;
 
 use crate::provider::{CLIENT, Provider};
 use crate::support::TestServer;
+pub(crate) use accounts::invite;
 use envforge_api::http::accounts::Me;
 use envforge_core::clock::Clock as _;
 use envforge_core::login::SignUp;

@@ -3,7 +3,6 @@
 use super::super::sample::PATIENCE;
 use super::{OF_NOBODY, World, code, on_socket};
 use crate::support::TestBox;
-use envforge_api::client::{Address, Client};
 use envforge_api::gateway::EXCHANGE_PATH;
 use envforge_api::host::{
     AskEgress, AskGitCredential, AskSecrets, EGRESS_PATH, FromHost, GIT_CREDENTIAL_PATH, HostPass, Machine, Pulse,
@@ -16,7 +15,6 @@ use envforge_core::id::WorkspaceId;
 use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::ObservedPhase;
-use envforge_core::secret::Secret;
 use envforge_core::token::Signer;
 use envforge_testkit::{Shell, wait_until_within};
 use futures_util::{SinkExt as _, StreamExt as _};
