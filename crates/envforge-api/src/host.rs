@@ -15,6 +15,7 @@ use envforge_core::readiness::Part;
 use envforge_core::runtime::ObservedPhase;
 use envforge_core::secret::SecretName;
 use envforge_core::size::Size;
+use envforge_core::ssh::SshPublicKey;
 use envforge_core::ticket::TicketFault;
 use envforge_core::token::{Claims, PublicKey};
 use jiff::Timestamp;
@@ -30,6 +31,10 @@ pub const STREAM_PATH: &str = "/internal/host/stream";
 pub const GIT_CREDENTIAL_PATH: &str = "/internal/host/git-credential";
 /// Where a host says that what it was given for Git was rejected.
 pub const GIT_REJECTED_PATH: &str = "/internal/host/git-rejected";
+/// Where a host asks for the key that SSH in one of its workspaces may log in with.
+pub const GIT_IDENTITY_PATH: &str = "/internal/host/git-identity";
+/// Where a host asks for a signature with it.
+pub const GIT_SIGNATURE_PATH: &str = "/internal/host/git-signature";
 /// Where a host fetches what it lends to a request on its way out.
 pub const EGRESS_PATH: &str = "/internal/host/egress";
 /// Where a host fetches the secrets that services declare.
@@ -76,6 +81,47 @@ pub struct GitCredential {
     pub password: String,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
+}
+
+/// Asks for the key that SSH in a workspace may log in with at the host of the workspace's repository. The server knows
+/// whose it is: the host can't say.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskGitIdentity {
+    /// The registration generation of the host's last stream; a daemon that was replaced is refused.
+    pub host_generation: u64,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+}
+
+/// A key that SSH may log in with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GitIdentity {
+    /// Its public half, as it is registered.
+    pub public_key: SshPublicKey,
+    /// What people see of it.
+    pub comment: String,
+}
+
+/// Asks for a signature that logs in at the host of the workspace's repository.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskGitSignature {
+    /// The registration generation of the host's last stream; a daemon that was replaced is refused.
+    pub host_generation: u64,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The key, as it was given.
+    pub public_key: SshPublicKey,
+    /// What is to be signed, in base64: a request to log in (RFC 4252, section 7), or it is refused.
+    pub data: String,
+}
+
+/// A signature for one login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GitSignature {
+    /// As it stands in SSH's messages (RFC 8709, section 6), in base64.
+    pub signature: String,
 }
 
 /// Asks for the secrets of a workspace's services, just before these start. Never part of a command: commands lie in

@@ -125,6 +125,8 @@ ids! {
     GroupId = "grp";
     /// A person's credential for a Git host.
     GitCredentialId = "gitcred";
+    /// A person's SSH key for a Git host.
+    GitKeyId = "gitkey";
     /// A host: a machine that runs one org's workspaces.
     HostId = "host";
     /// An invitation into an org.

@@ -30,6 +30,7 @@ pub mod schedule;
 pub mod secret;
 pub mod setting;
 pub mod size;
+pub mod ssh;
 pub mod ticket;
 pub mod token;
 pub mod usage;

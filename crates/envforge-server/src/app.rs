@@ -1,5 +1,6 @@
 //! What every operation is given first: database, clock, random source, signer, bus, configuration.
 
+use crate::git_keys;
 use crate::ledger;
 use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub keyring: Keyring,
     /// Data keys unwrapped by them, for a while.
     pub unwrapped: Unwrapped,
+    /// Signatures given to workspaces in this minute.
+    pub signatures: git_keys::ops::Given,
     /// What this process remembers of the ledger.
     pub ledger: ledger::Memory,
     /// The app at a Git host, if there is one.

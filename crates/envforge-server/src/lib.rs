@@ -27,6 +27,7 @@ pub mod devices;
 pub mod hosts;
 pub mod projects;
 pub mod git;
+pub mod git_keys;
 pub mod secrets;
 pub mod workspaces;
 pub mod usage;

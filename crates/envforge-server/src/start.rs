@@ -96,6 +96,7 @@ impl Server {
             signer,
             keyring,
             unwrapped: Unwrapped::default(),
+            signatures: git_keys::ops::Given::default(),
             ledger: ledger::Memory::default(),
             git_app,
             mailer,

@@ -3,6 +3,7 @@
 use super::ops;
 use crate::app::App;
 use crate::git;
+use crate::git_keys;
 use crate::hosts;
 use crate::platform::bus::Nudge;
 use crate::platform::db::OrgScope;
@@ -17,8 +18,8 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use envforge_api::host::{
-    AskEgress, AskGitCredential, AskSecrets, EGRESS_PATH, FromHost, GIT_CREDENTIAL_PATH, GIT_REJECTED_PATH,
-    GitCredential, GivenEgress, GivenSecrets, REGISTER_PATH, Register, Registered, Report, SECRETS_PATH, STREAM_PATH,
+    AskEgress, AskGitCredential, AskGitIdentity, AskGitSignature, AskSecrets, EGRESS_PATH, FromHost, GIT_CREDENTIAL_PATH,
+    GIT_IDENTITY_PATH, GIT_REJECTED_PATH, GIT_SIGNATURE_PATH, GitCredential, GitIdentity, GitSignature, GivenEgress, GivenSecrets, REGISTER_PATH, Register, Registered, Report, SECRETS_PATH, STREAM_PATH,
     ToHost,
 };
 use envforge_core::id::{CommandId, HostId, WorkspaceId};
@@ -46,6 +47,8 @@ pub(crate) fn routes() -> axum::Router<App> {
         .route(STREAM_PATH, get(stream))
         .route(GIT_CREDENTIAL_PATH, post(git_credential))
         .route(GIT_REJECTED_PATH, post(git_rejected))
+        .route(GIT_IDENTITY_PATH, post(git_identity))
+        .route(GIT_SIGNATURE_PATH, post(git_signature))
 }
 
 async fn register(State(app): State<App>, Json(body): Json<Register>) -> Answer<Json<Registered>> {
@@ -85,6 +88,22 @@ async fn git_rejected(
     Json(body): Json<AskGitCredential>,
 ) -> Answer<Json<()>> {
     Ok(Json(git::ops::rejected(&app, host, scope, &body).await?))
+}
+
+async fn git_identity(
+    State(app): State<App>,
+    KnownHost(host, scope): KnownHost,
+    Json(body): Json<AskGitIdentity>,
+) -> Answer<Json<GitIdentity>> {
+    Ok(Json(git_keys::ops::identity(&app, host, scope, &body).await?))
+}
+
+async fn git_signature(
+    State(app): State<App>,
+    KnownHost(host, scope): KnownHost,
+    Json(body): Json<AskGitSignature>,
+) -> Answer<Json<GitSignature>> {
+    Ok(Json(git_keys::ops::sign(&app, host, scope, &body).await?))
 }
 
 async fn secrets(

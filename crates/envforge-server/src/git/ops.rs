@@ -106,7 +106,7 @@ pub async fn remove(app: &App, identity: &Identity, host: &str) -> Answer<()> {
 }
 
 /// A limited key must not decide with whose rights its person's workspaces reach their repositories.
-fn with_full_rights(identity: &Identity) -> Answer<()> {
+pub(crate) fn with_full_rights(identity: &Identity) -> Answer<()> {
     if *identity.credential.scopes() == Scopes::Unlimited {
         return Ok(());
     }
@@ -185,14 +185,7 @@ pub async fn rejected(app: &App, host: HostId, scope: OrgScope, ask: &host::AskG
 
 /// The workspace that asks and what for, if this daemon may ask for it.
 async fn asked(app: &App, host: HostId, scope: OrgScope, ask: &host::AskGitCredential) -> Answer<(Asking, Repository)> {
-    let mut tx = app.db.begin(scope).await?;
-    let Some(asking) = store::asking(&mut tx, host, ask.workspace).await? else {
-        hosts::ops::refused(app, host, scope, "git.credential_refused", hosts::ops::NOT_ON_HOST);
-        return Err(Refusal::not_found("workspace.not_found", "this host has no such workspace").into());
-    };
-    if asking.host_generation != ask.host_generation {
-        return Err(Refusal::conflict("host.stale", "another daemon of this host has come since").into());
-    }
+    let asking = asking(app, host, scope, ask.workspace, ask.host_generation).await?;
     let wanted = wanted(&asking, &ask.url).inspect_err(|fault| {
         if let Fault::Refused(refusal) = fault
             && refusal.code == OTHER_HOST
@@ -201,6 +194,25 @@ async fn asked(app: &App, host: HostId, scope: OrgScope, ask: &host::AskGitCrede
         }
     })?;
     Ok((asking, wanted))
+}
+
+/// The workspace that asks, if this daemon may ask for it.
+pub(crate) async fn asking(
+    app: &App,
+    host: HostId,
+    scope: OrgScope,
+    workspace: WorkspaceId,
+    host_generation: u64,
+) -> Answer<Asking> {
+    let mut tx = app.db.begin(scope).await?;
+    let Some(asking) = store::asking(&mut tx, host, workspace).await? else {
+        hosts::ops::refused(app, host, scope, "git.credential_refused", hosts::ops::NOT_ON_HOST);
+        return Err(Refusal::not_found("workspace.not_found", "this host has no such workspace").into());
+    };
+    if asking.host_generation != host_generation {
+        return Err(Refusal::conflict("host.stale", "another daemon of this host has come since").into());
+    }
+    Ok(asking)
 }
 
 /// The app, and where it is installed, if the address is that of the workspace's own repository.

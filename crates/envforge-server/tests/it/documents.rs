@@ -19,7 +19,15 @@ fn the_host_protocol_is_as_checked_in() {
     let up = schemars::schema_for!(envforge_api::host::FromHost);
     let ask = schemars::schema_for!(envforge_api::host::AskSecrets);
     let given = schemars::schema_for!(envforge_api::host::GivenSecrets);
-    let document = serde_json::json!({ "server to host": down, "host to server": up, "host asks for secrets": ask, "secrets given": given });
+    let ask_identity = schemars::schema_for!(envforge_api::host::AskGitIdentity);
+    let identity = schemars::schema_for!(envforge_api::host::GitIdentity);
+    let ask_signature = schemars::schema_for!(envforge_api::host::AskGitSignature);
+    let signature = schemars::schema_for!(envforge_api::host::GitSignature);
+    let document = serde_json::json!({
+        "server to host": down, "host to server": up, "host asks for secrets": ask, "secrets given": given,
+        "host asks for an SSH key": ask_identity, "SSH key given": identity,
+        "host asks for a signature": ask_signature, "signature given": signature,
+    });
     expect_file!["../../../../docs/reference/host-protocol.schema.json"].assert_eq(&pretty(&document));
 }
 

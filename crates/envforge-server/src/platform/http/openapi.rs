@@ -4,7 +4,7 @@
 
 use crate::app::App;
 use crate::{
-    accounts, devices, elevations, git, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs,
+    accounts, devices, elevations, git, git_keys, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs,
     runtimes, secrets, sessions, settings, signin, streams, system, usage, vault, workspaces,
 };
 use axum::Json;
@@ -33,6 +33,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(orgs::http::routes())
         .merge(invitations::http::routes())
         .merge(git::http::routes())
+        .merge(git_keys::http::routes())
         .merge(sessions::http::routes())
         .merge(signin::http::routes())
         .merge(devices::http::routes())
