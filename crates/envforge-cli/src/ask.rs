@@ -7,8 +7,8 @@ use std::fmt::Display;
 use std::io::Read as _;
 use std::path::Path;
 
-/// Longest file with a secret that is read: a key or a token is a line.
-const SECRET_MAX: u64 = 4096;
+/// Longest file with a secret that is read, in bytes: a token is a line, a private key a page.
+const SECRET_MAX: u64 = 16 * 1024;
 
 fn not_answered(error: &InquireError) -> Refusal {
     match error {

@@ -13,11 +13,13 @@ use crate::place::Place;
 use crate::sys::command::tokio_command;
 use crate::trouble::{Blocked, blocked};
 use envforge_core::git::Repository;
+use envforge_core::ssh::SshRepository;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
+use tokio::process::Command;
 
 /// The longest a clone may take.
 const CLONE_LIMIT: Duration = Duration::from_mins(15);
@@ -67,7 +69,11 @@ async fn from_url(place: &Place, url: &str, branch: &str) -> Result<(), Blocked>
             "give an https, ssh or git URL, or the absolute path of a repository on this host",
         ));
     }
-    let output = git(place, &["clone", "--quiet", "--no-checkout", "--", url, "."]).await?;
+    let clone = ["clone", "--quiet", "--no-checkout", "--", url, "."];
+    let output = match SshRepository::parse(url) {
+        Some(repository) => over_ssh(place, &repository, &clone).await?,
+        None => git(place, &clone).await?,
+    };
     if !output.status.success() {
         let said = said(&output);
         return Err(blocked(
@@ -81,14 +87,24 @@ async fn from_url(place: &Place, url: &str, branch: &str) -> Result<(), Blocked>
 
 fn clone_fix(url: &str, said: &str) -> String {
     let lower = said.to_lowercase();
+    if lower.contains("ssh: not found") {
+        return "install SSH on the host: apt-get install openssh-client".to_owned();
+    }
     if ["authentication", "username", "permission denied", "publickey", "403"].iter().any(|word| lower.contains(word)) {
         match Repository::parse(url) {
             Some(repository) => format!(
                 "`envforge git-credential set {}` with a token that may read and write the repository, then prepare the workspace again",
                 repository.host
             ),
-            None => "give the repository's https address, for which people have tokens".to_owned(),
+            None => match SshRepository::parse(url) {
+                Some(SshRepository { host, .. }) => format!(
+                    "register the key that `envforge git-credential generate-key {host}` makes at {host}, then prepare the workspace again"
+                ),
+                None => "give the repository's https address, for which people have tokens".to_owned(),
+            },
         }
+    } else if lower.contains("host key verification failed") {
+        "see that it is the right host; the host's operator gives its key in /etc/ssh/ssh_known_hosts".to_owned()
     } else if lower.contains("resolve host") || lower.contains("connect") || lower.contains("timed out") {
         "check the address, and that this host can reach it".to_owned()
     } else {
@@ -168,9 +184,7 @@ async fn bundle(place: &Place, path: &Path, uid: u32, gid: u32) -> Result<(), Bl
         }
         return Err(not_a_repository(path, &said));
     }
-    let (uid, gid) = place.host_user();
-    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-    rustix::fs::chown(place.bundle(), Some(uid), Some(gid)).map_err(|error| disk(&error.into()))
+    place.give(&place.bundle()).map_err(|error| disk(&error))
 }
 
 /// Checks the branch out; one that does not exist is made from the default branch.
@@ -218,8 +232,24 @@ async fn run(place: &Place, args: &[&str]) -> Result<(), Blocked> {
 
 /// Git in the unfinished checkout, as the workspace's user.
 async fn git(place: &Place, args: &[&str]) -> Result<Output, Blocked> {
+    finish(configured(as_user(place), place, args).spawn()).await
+}
+
+/// The same, as somebody whom SSH knows by name.
+async fn over_ssh(place: &Place, repository: &SshRepository, args: &[&str]) -> Result<Output, Blocked> {
+    let command = if place.is_apart() { git::ssh::git_of_named_user(place) } else { as_user(place) };
+    finish(configured(command, place, args).envs(git::ssh::cloning_here(place, repository)).spawn()).await
+}
+
+fn as_user(place: &Place) -> Command {
     let (uid, gid) = place.host_user();
     let mut command = tokio_command("git");
+    command.uid(uid).gid(gid);
+    command
+}
+
+/// With these arguments, and nothing of the machine's that Git would go by.
+fn configured(mut command: Command, place: &Place, args: &[&str]) -> Command {
     command
         .args(args)
         .current_dir(place.unfinished_checkout())
@@ -230,8 +260,6 @@ async fn git(place: &Place, args: &[&str]) -> Result<Output, Blocked> {
         .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oStrictHostKeyChecking=accept-new")
         .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
         .envs(git::asking_here(place))
-        .uid(uid)
-        .gid(gid)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -239,7 +267,7 @@ async fn git(place: &Place, args: &[&str]) -> Result<Output, Blocked> {
     if args.contains(&"protocol.file.allow=always") {
         command.env_remove("GIT_ALLOW_PROTOCOL");
     }
-    finish(command.spawn()).await
+    command
 }
 
 async fn finish(spawned: io::Result<tokio::process::Child>) -> Result<Output, Blocked> {
@@ -262,7 +290,13 @@ async fn finish(spawned: io::Result<tokio::process::Child>) -> Result<Output, Bl
 /// The last lines of what Git, and who answers it, said.
 fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // What Git adds to every failure of SSH would hide its cause.
+    let is_cause = |line: &&str| {
+        !line.is_empty()
+            && !line.starts_with("Please make sure you have the correct access")
+            && *line != "and the repository exists."
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(is_cause).collect();
     let last = lines.iter().rev().take(3).rev().copied().collect::<Vec<_>>().join("; ");
     if last.is_empty() { output.status.to_string() } else { last }
 }

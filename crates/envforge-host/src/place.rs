@@ -8,7 +8,7 @@
 //!   workspaces/<ws id>/       mode 0711: its user may pass, not look            root
 //!     state.json, proof       the journal, the last proof that the runtime ran  root
 //!     postgres.password       of the branch database                            root
-//!     git/                    Git's configuration, the socket that answers it   root
+//!     git/                    Git's configuration, the sockets that answer it  root
 //!     recordings/             of root terminals                                 root
 //!     run/                    control sockets, the pinned network namespace     root
 //!     home/  checkout/        seen by both sandboxes                            the workspace's user
@@ -105,6 +105,18 @@ impl Place {
     /// User and group that the workspace's files belong to on the host: its own, or the daemon's.
     pub(crate) fn host_user(&self) -> (u32, u32) {
         self.acts_as(self.uid, self.uid)
+    }
+
+    /// Gives a file that is there to the workspace's user.
+    pub(crate) fn give(&self, path: &Path) -> io::Result<()> {
+        let (uid, gid) = self.host_user();
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        Ok(rustix::fs::chown(path, Some(uid), Some(gid))?)
+    }
+
+    /// Whether that user exists on the host only as a number: it is not the daemon's.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.is_apart
     }
 
     /// Whom a program for this workspace is run as when it concerns this user and group: a daemon that is not root can

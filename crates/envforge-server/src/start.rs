@@ -5,6 +5,7 @@ use crate::app::{App, Parts};
 use crate::devices;
 use crate::elevations;
 use crate::gateways;
+use crate::git_keys;
 use crate::hosts;
 use crate::invitations;
 use crate::ledger;

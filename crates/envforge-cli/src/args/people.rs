@@ -145,10 +145,28 @@ pub enum ProjectVerb {
 pub enum GitCredentialVerb {
     /// Set your token for a Git host, in place of the one before; it can't be read back
     Set(GitCredentialSet),
-    /// List your tokens, without their values
+    /// Make an SSH key for a Git host and print the line to register there; the private half never leaves the server
+    GenerateKey {
+        /// The Git host, as in the repository's address: `github.com`, `git.example.org:2222`
+        host: String,
+    },
+    /// Bring an Ed25519 key for a Git host, without a passphrase; it can't be read back
+    ImportKey {
+        /// The Git host, as in the repository's address
+        host: String,
+        /// The private key's file; `-` is stdin
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List your tokens and keys, without their secret halves
     List,
     /// Remove your token for a Git host
     Remove {
+        /// The Git host
+        host: String,
+    },
+    /// Remove your SSH key for a Git host
+    RemoveKey {
         /// The Git host
         host: String,
     },

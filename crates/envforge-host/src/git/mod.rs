@@ -11,9 +11,14 @@
 //! daemon. Which workspace asks is which socket was connected to; only that workspace's user can. What comes back is
 //! passed on and kept nowhere: there is nothing to store, and what Git erases because it was rejected is told to the server.
 //!
-//! The clone of a checkout, which the host does as the workspace's user, asks by the same socket.
+//! Over SSH the same is asked by SSH's own protocol for agents, at a second socket ([`agent`], [`ssh`]).
+//!
+//! The clone of a checkout, which the host does as the workspace's user, asks by the same sockets.
 
+mod agent;
 mod line;
+mod socket;
+pub(crate) mod ssh;
 
 use crate::ctx::HostContext;
 use crate::engines::inside;
@@ -23,6 +28,7 @@ use crate::script::quote;
 use crate::workspace::driver::Driver;
 use envforge_api::host::PrepareShell;
 use envforge_core::git::Repository;
+use envforge_core::ssh::SshRepository;
 use envforge_core::ticket::Person;
 use std::fmt::Write as _;
 use std::io;
@@ -30,6 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const SOCKET: &str = "ask.sock";
+const AGENT_SOCKET: &str = "ssh.sock";
 const HELPER: &str = "helper";
 const CONFIG: &str = "config";
 const IDENTITY: &str = "identity";
@@ -57,6 +64,9 @@ fn config(repository: &str) -> String {
             config_value(&repository.origin()),
             config_value(&helper)
         );
+    } else if let Some(repository) = SshRepository::parse(repository) {
+        let command = ssh::command_inside(Path::new(inside::GIT), &repository);
+        let _ = write!(text, "[core]\n\tsshCommand = {}\n[ssh]\n\tvariant = ssh\n", config_value(&command));
     }
     text
 }
@@ -97,7 +107,7 @@ impl Driver {
     /// Answers the workspace's Git, from now on if it was not answered before.
     pub(crate) fn serve_git(&mut self, prepared: &PrepareShell) {
         match serve(&self.ctx, &self.place, &prepared.repository) {
-            Ok(task) => self.git = Some(task),
+            Ok(tasks) => self.git = tasks,
             Err(error) => {
                 tracing::error!(workspace = %self.place.workspace, %error, "git: its questions can't be answered; private repositories stay out of reach");
             }
@@ -105,15 +115,23 @@ impl Driver {
     }
 }
 
-fn serve(ctx: &Arc<HostContext>, place: &Place, repository: &str) -> io::Result<crate::tasks::Owned> {
+fn serve(ctx: &Arc<HostContext>, place: &Place, repository: &str) -> io::Result<Vec<crate::tasks::Owned>> {
     let directory = place.git();
     files::directory(&directory, 0o755, None)?;
     for (name, text) in [(HELPER, HELPER_TEXT), (CONFIG, &config(repository))] {
         files::replace(&directory.join(name), text.as_bytes(), 0o644, Durability::Process)?;
     }
-    let listener = line::listen(&directory.join(SOCKET), place)?;
-    let (context, workspace) = (Arc::clone(ctx), place.workspace);
-    Ok(ctx.tasks.spawn_owned("git", line::answer_all(context, workspace, listener)))
+    let workspace = place.workspace;
+    let listener = socket::listen(&directory.join(SOCKET), place)?;
+    let line = socket::answer_all(Arc::clone(ctx), workspace, listener, line::answer);
+    let mut tasks = vec![ctx.tasks.spawn_owned("git", line)];
+    if SshRepository::parse(repository).is_some() {
+        ssh::write(place)?;
+        let listener = socket::listen(&directory.join(AGENT_SOCKET), place)?;
+        let agent = socket::answer_all(Arc::clone(ctx), workspace, listener, agent::answer);
+        tasks.push(ctx.tasks.spawn_owned("git-ssh", agent));
+    }
+    Ok(tasks)
 }
 
 #[cfg(test)]
@@ -136,5 +154,8 @@ mod tests {
             "!sh '/run/envforge/git/helper' '/run/envforge/git/ask.sock'"
         );
         assert!(!config("/srv/planner").contains("credential"));
+        fs_err::write(dir.path().join("c"), config("git@Git.example.org:a/b")).expect("written");
+        let command = "sh '/run/envforge/git/ssh' 'Git.example.org' '-oStrictHostKeyChecking=yes'";
+        assert_eq!(get("core.sshCommand").trim_end(), command);
     }
 }

@@ -68,7 +68,7 @@ pub(crate) struct Driver {
     /// The setup hook ended, and its last words are being read.
     pub(crate) setup_is_ending: bool,
     /// Answers the workspace's Git.
-    pub(crate) git: Option<Owned>,
+    pub(crate) git: Vec<Owned>,
     /// The workspace is destroyed; the driver ends.
     pub(crate) gone: bool,
 }
@@ -105,7 +105,7 @@ impl Driver {
             unsynced: false,
             manifest_stamp: None,
             setup_is_ending: false,
-            git: None,
+            git: Vec::new(),
             gone: false,
         }
     }

@@ -18,8 +18,9 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use envforge_api::host::{
-    AskEgress, AskGitCredential, AskGitIdentity, AskGitSignature, AskSecrets, EGRESS_PATH, FromHost, GIT_CREDENTIAL_PATH,
-    GIT_IDENTITY_PATH, GIT_REJECTED_PATH, GIT_SIGNATURE_PATH, GitCredential, GitIdentity, GitSignature, GivenEgress, GivenSecrets, REGISTER_PATH, Register, Registered, Report, SECRETS_PATH, STREAM_PATH,
+    AskEgress, AskGitCredential, AskGitIdentity, AskGitSignature, AskSecrets, EGRESS_PATH, FromHost,
+    GIT_CREDENTIAL_PATH, GIT_IDENTITY_PATH, GIT_REJECTED_PATH, GIT_SIGNATURE_PATH, GitCredential, GitIdentity,
+    GitSignature, GivenEgress, GivenSecrets, REGISTER_PATH, Register, Registered, Report, SECRETS_PATH, STREAM_PATH,
     ToHost,
 };
 use envforge_core::id::{CommandId, HostId, WorkspaceId};

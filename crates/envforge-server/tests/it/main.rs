@@ -8,6 +8,7 @@ mod devices;
 mod documents;
 mod fuzz;
 mod git;
+mod git_keys;
 mod github;
 mod elevations;
 mod health_report;

@@ -4,8 +4,8 @@
 
 use crate::app::App;
 use crate::{
-    accounts, devices, elevations, git, git_keys, groups, hosts, invitations, ledger, links, orgs, projects, queues, runs,
-    runtimes, secrets, sessions, settings, signin, streams, system, usage, vault, workspaces,
+    accounts, devices, elevations, git, git_keys, groups, hosts, invitations, ledger, links, orgs, projects, queues,
+    runs, runtimes, secrets, sessions, settings, signin, streams, system, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;

@@ -10,7 +10,7 @@ use envforge_testkit::{Shell, processes_of, wait_until};
 use std::path::Path;
 
 /// The ordinary user that every machine has.
-const NOBODY: u32 = 65_534;
+pub(super) const NOBODY: u32 = 65_534;
 const TOKEN: &str = "planted-secret-token-of-the-story";
 
 fn is_blocked(workspace: &Workspace, cause: &str) -> bool {
@@ -21,7 +21,7 @@ fn is_blocked(workspace: &Workspace, cause: &str) -> bool {
 }
 
 /// Files below a directory that hold this text.
-fn holding(directory: &Path, text: &str) -> Vec<std::path::PathBuf> {
+pub(super) fn holding(directory: &Path, text: &str) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let (path, kind) = (entry.path(), entry.file_type().unwrap());
