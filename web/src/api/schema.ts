@@ -499,6 +499,155 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/git-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My SSH keys for Git hosts, their public halves. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GitKeys"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Bring an SSH key for a Git host; it can't be read back. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ImportGitKey"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GitKey"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Make an SSH key for a Git host; its private half never leaves the server. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["GenerateGitKey"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GitKey"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/git-keys/{host}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove my SSH key for a Git host; nothing is signed from the next request on. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description The Git host */
+                    host: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/health": {
         parameters: {
             query?: never;
@@ -4932,6 +5081,14 @@ export interface components {
             /** @description The value to send as `Authorization: Bearer`. */
             value: string;
         };
+        /** @description Makes an SSH key for a Git host; its private half never leaves the server. */
+        GenerateGitKey: {
+            /**
+             * @description The host, as in the repository's address: `github.com`, `git.example.org:2222`.
+             * @example github.com
+             */
+            host: string;
+        };
         /** @description A credential of one's own, without its value. */
         GitCredential: {
             /** @description When it was set. */
@@ -4953,6 +5110,28 @@ export interface components {
         GitCredentials: {
             /** @description By host. */
             git_credentials: components["schemas"]["GitCredential"][];
+        };
+        /** @description An SSH key of one's own, its public half. */
+        GitKey: {
+            /** @description When it was made or brought. */
+            created_at: string;
+            /** @description As hosts show it: `SHA256:…`. */
+            fingerprint: string;
+            /** @description The host. */
+            host: string;
+            /** @description The key. */
+            id: components["schemas"]["GitKeyId"];
+            /** @description When Git in a workspace last logged in with it, to the minute. */
+            last_used_at?: string | null;
+            /** @description The line to register there: `ssh-ed25519 AAAA…`. */
+            public_key: string;
+        };
+        /** @description A person's SSH key for a Git host. */
+        GitKeyId: string;
+        /** @description One's SSH keys for Git hosts. */
+        GitKeys: {
+            /** @description By host. */
+            git_keys: components["schemas"]["GitKey"][];
         };
         /** @description A group. */
         Group: {
@@ -5023,6 +5202,16 @@ export interface components {
             reason: string;
             /** @enum {string} */
             verdict: "sleep";
+        };
+        /** @description Brings an SSH key for a Git host. It can't be read back. */
+        ImportGitKey: {
+            /**
+             * @description The host, as in the repository's address.
+             * @example github.com
+             */
+            host: string;
+            /** @description An Ed25519 key in OpenSSH's format, without a passphrase. */
+            private_key: string;
         };
         /** @description An invitation, without its token. */
         Invitation: {

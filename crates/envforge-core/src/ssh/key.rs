@@ -143,7 +143,7 @@ impl SshKey {
 
     /// What to keep of it, to be given to [`SshKey::kept`] again.
     pub fn to_keep(&self) -> Secret {
-        Secret::new(hex::encode(&*self.seed))
+        Secret::new(hex::encode(self.seed.as_slice()))
     }
 
     /// A key that was kept; `None` for anything else.
