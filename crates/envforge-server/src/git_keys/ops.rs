@@ -4,7 +4,8 @@ use super::store::{self, Stored};
 use crate::accounts::Identity;
 use crate::app::App;
 use crate::git::ops::{asking, with_full_rights};
-use crate::ledger::{self, Entry, Refused};
+use crate::hosts;
+use crate::ledger::{self, Entry};
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
 use crate::vault;
@@ -30,6 +31,8 @@ const KEYS_MAX: usize = 50;
 const PRIVATE_KEY_MAX: usize = 16 * 1024;
 /// Most signatures for one workspace in [`WINDOW`]: each is a connection to its Git host.
 const SIGNATURES_MAX: u32 = 120;
+/// The code for data that is no login at the workspace's repository.
+const NO_LOGIN: &str = "git.no_login";
 const WINDOW: SignedDuration = SignedDuration::from_mins(1);
 /// That a signature was given to a workspace is in the ledger once in this time.
 const NOTED_ONCE_IN: SignedDuration = SignedDuration::from_mins(1);
@@ -156,16 +159,9 @@ pub async fn sign(app: &App, host: HostId, scope: OrgScope, ask: &AskGitSignatur
     let login = data.as_deref().and_then(Login::parse);
     let is_expected = |login: &Login<'_>| login.user == home.user && login.key == key.public;
     let (Some(data), true) = (&data, ask.public_key == key.public && login.as_ref().is_some_and(is_expected)) else {
-        let refused = Refused {
-            org: Some(scope.org()),
-            actor: format!("host:{host}"),
-            verb: "git.signature_refused",
-            subject: ask.workspace.to_string(),
-            cause: "it is no login to the workspace's repository".to_owned(),
-        };
-        ledger::refused(app, refused);
+        hosts::ops::refused(app, host, scope, "git.signature_refused", NO_LOGIN);
         let message = format!("only a login as {} with the key for {} is signed", home.user, home.host);
-        return Err(Refusal::new(RefusalKind::Forbidden, "git.no_login", message).into());
+        return Err(Refusal::new(RefusalKind::Forbidden, NO_LOGIN, message).into());
     };
     app.signatures.take(ask.workspace, app.now())?;
     let kept = vault::ops::open(app, &mut tx, &context(key.id), &key.sealed).await?;
