@@ -148,7 +148,7 @@ fn context(id: GitKeyId) -> String {
 /// The key that SSH in a workspace may log in with.
 pub async fn identity(app: &App, host: HostId, scope: OrgScope, ask: &AskGitIdentity) -> Answer<GitIdentity> {
     let (_, lent) = lent(app, host, scope, ask.workspace, ask.host_generation).await?;
-    Ok(GitIdentity { public_key: lent.key.public, comment: format!("{} for {}", lent.name, lent.home.host) })
+    Ok(GitIdentity { public_key: lent.key.public, comment: format!("envforge {}", lent.home.host) })
 }
 
 /// What logs SSH in a workspace in at the host of its repository.
@@ -182,7 +182,6 @@ pub async fn sign(app: &App, host: HostId, scope: OrgScope, ask: &AskGitSignatur
 /// Whose key is lent, and where it logs in.
 struct Lent {
     person: UserId,
-    name: String,
     home: SshRepository,
     key: Stored,
 }
@@ -211,5 +210,5 @@ async fn lent(
             ))
             .into());
     };
-    Ok((tx, Lent { person: asking.person, name: asking.name, home, key }))
+    Ok((tx, Lent { person: asking.person, home, key }))
 }
