@@ -155,7 +155,11 @@ async fn a_request_is_followed_through_the_box() {
     };
     let mut spans = Vec::new();
     wait_until_within("all spans arrive", LIMIT, async || {
-        spans = receiver.spans(&python);
+        let more = receiver.spans(&python);
+        if more.len() > spans.len() {
+            println!("{:?}", more.iter().map(|span| (&span["trace"], &span["name"])).collect::<Vec<_>>());
+        }
+        spans = more;
         let wanted = [("wait for a wake", VISITOR.0), ("GET /v1/me", ASKER.0), ("START_RUNTIME", VISITOR.0)];
         wanted.iter().all(|(name, trace)| named(&spans, name, trace).is_some())
             && spans.iter().any(|span| span["trace"] == VISITOR.0 && span["from"]["envforge.role"] == "server")
