@@ -62,7 +62,7 @@ pub struct LedgerVerify {
     /// The export; `-` is stdin
     pub file: PathBuf,
     /// Accept only this public key, as `envforge ledger state` shows it; may be given again for older ones
-    #[arg(long, value_name = "PUBLIC KEY", required_unless_present = "trust_its_key")]
+    #[arg(long, value_name = "PUBLIC KEY", required_unless_present = "trust_its_key", allow_hyphen_values = true)]
     pub key: Vec<String>,
     /// Accept the key that came with the export: proves that the file is whole, not who made it
     #[arg(long, conflicts_with = "key")]

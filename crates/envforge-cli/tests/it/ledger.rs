@@ -163,6 +163,10 @@ fn an_export_verifies_offline_and_a_changed_one_does_not() {
     "#]]
     .assert_eq(&verify(&whole, &["--key", "AAAA"]));
     assert!(verify(&whole, &[]).starts_with("exit: 2\n"), "whose key counts is for the caller to say");
+    let dashed = (0..=255).map(|byte| Signer::from_seed(&[byte; 32])).find(|it| it.public_key().key.starts_with('-'));
+    let dashed = dashed.expect("one in 64");
+    let verified = verify(&export(&dashed, 0), &["--key", &dashed.public_key().key]);
+    assert!(verified.starts_with("exit: 0\n"), "a key may begin with a dash: {verified}");
 }
 
 fn state(broken: &Value) -> Value {
