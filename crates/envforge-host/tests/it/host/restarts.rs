@@ -235,11 +235,13 @@ async fn a_full_disk_is_named_and_nothing_is_lost_when_there_is_room_again() {
     if !is_root() {
         return;
     }
+    // Goes last: what runs is found by what is on it.
+    let _disk;
     let mut machine = Machine::new(PLAIN, &[]).await;
     machine.stop().await;
     let data = machine.config.data_dir.clone();
     let identity = std::fs::read(data.join("host.json")).expect("registered");
-    let _disk = SmallDisk::on(&data);
+    _disk = SmallDisk::on(&data);
     std::fs::write(data.join("host.json"), identity).expect("written");
     machine.start().await;
     let ws = machine.workspace().await;
