@@ -19,22 +19,22 @@ const FILL: &str = "
     INSERT INTO users (id, name, created_at) SELECT md5('bench user' || i)::uuid, 'bench authorize', now() FROM generate_series(1, 10000) i;
     INSERT INTO memberships SELECT :'org', md5('bench user' || i)::uuid, 'developer' FROM generate_series(1, 10000) i;
     INSERT INTO api_keys (id, user_id, name, prefix, digest, created_at) VALUES (md5('bench key')::uuid, md5('bench user1')::uuid, 'bench', 'efk_bench-au', :'digest', now());
-    INSERT INTO groups SELECT md5('bench group' || i)::uuid, :'org', 'bench-' || i, now() FROM generate_series(0, 49) i;
+    INSERT INTO groups SELECT md5('bench group' || i)::uuid, :'org', 'authorize-' || i, now() FROM generate_series(0, 49) i;
     INSERT INTO group_members SELECT :'org', md5('bench group' || i % 50)::uuid, md5('bench user' || i)::uuid FROM generate_series(1, 10000) i;
     INSERT INTO projects (id, org_id, slug, repository, created_at, is_restricted)
-        SELECT md5('bench project' || i)::uuid, :'org', 'bench-' || i, 'https://example.org/x.git', now(), i % 2 = 0 FROM generate_series(1, 100) i;
+        SELECT md5('bench project' || i)::uuid, :'org', 'authorize-' || i, 'https://example.org/x.git', now(), i % 2 = 0 FROM generate_series(1, 100) i;
     INSERT INTO project_groups SELECT :'org', md5('bench project' || i * 2)::uuid, md5('bench group' || (i + n) % 50)::uuid FROM generate_series(1, 50) i, generate_series(1, 2) n;
     INSERT INTO workspaces (id, org_id, project_id, host_id, slug, branch, size, shell, created_by, created_at, deleted_at)
         SELECT md5('bench workspace' || i)::uuid, :'org', md5('bench project' || 1 + i % 100)::uuid, (SELECT id FROM hosts WHERE org_id = :'org' LIMIT 1),
-        'bench-' || i, 'bench-' || i, 'small', '{}', md5('bench user1')::uuid, now(), NULL FROM generate_series(1, 498) i;
+        'authorize-' || i, 'authorize-' || i, 'small', '{}', md5('bench user1')::uuid, now(), NULL FROM generate_series(1, 498) i;
     INSERT INTO runtimes (workspace_id, org_id, size, changed_at) SELECT md5('bench workspace' || i)::uuid, :'org', 'small', now() FROM generate_series(1, 498) i;
     ANALYZE;";
 
 const EMPTY: &str = "
-    DELETE FROM runtimes WHERE workspace_id IN (SELECT id FROM workspaces WHERE slug LIKE 'bench-%');
-    DELETE FROM workspaces WHERE slug LIKE 'bench-%';
-    DELETE FROM projects WHERE slug LIKE 'bench-%';
-    DELETE FROM groups WHERE name LIKE 'bench-%';
+    DELETE FROM runtimes WHERE workspace_id IN (SELECT id FROM workspaces WHERE slug LIKE 'authorize-%');
+    DELETE FROM workspaces WHERE slug LIKE 'authorize-%';
+    DELETE FROM projects WHERE slug LIKE 'authorize-%';
+    DELETE FROM groups WHERE name LIKE 'authorize-%';
     DELETE FROM users WHERE name = 'bench authorize';";
 
 /// The same request by the only member and by one of 10,000.
