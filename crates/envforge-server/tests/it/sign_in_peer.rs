@@ -11,9 +11,10 @@ use envforge_core::login::SignUp;
 use envforge_core::secret::Secret;
 use envforge_server::providers::identity::{ClientAuth, ProviderConfig};
 use envforge_server::sessions;
-use envforge_testkit::{free_port, wait_for, wait_until};
+use envforge_testkit::{free_port, wait_for, wait_until_within};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use thirtyfour::prelude::*;
 use tokio::process::{Child, Command};
 
@@ -28,6 +29,8 @@ const FLAGS: [&str; 8] = [
     "--disable-component-update",
     "--disable-sync",
 ];
+/// For a browser on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(30);
 const DRIVER: &str = "/usr/bin/chromedriver";
 
 fn peer() -> PathBuf {
@@ -98,7 +101,7 @@ impl World {
         let port = self.port.to_string();
         let started = program("node").current_dir(peer()).args(["provider.mjs", &port, &self.url]).spawn();
         self.provider = Some(started.unwrap());
-        wait_until("the provider listens", async || {
+        wait_until_within("the provider listens", PATIENCE, async || {
             tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
         })
         .await;
@@ -118,7 +121,7 @@ impl World {
     }
 
     async fn shows(&self, wanted: &str) {
-        wait_until(wanted, async || self.body().await.contains(wanted)).await;
+        wait_until_within(wanted, PATIENCE, async || self.body().await.contains(wanted)).await;
     }
 
     async fn here(&self) -> String {
@@ -137,7 +140,7 @@ impl World {
 
     /// Types a name at the provider, and agrees to what it asks.
     async fn type_name(&self, name: &str) {
-        wait_until("the provider asks for a name", async || {
+        wait_until_within("the provider asks for a name", PATIENCE, async || {
             self.driver.find(By::Css("input[name=login]")).await.is_ok()
         })
         .await;
@@ -243,7 +246,7 @@ async fn a_certified_provider_signs_people_in_and_out() {
     // Signed out at the provider, one is signed out here (back-channel).
     world.driver.goto(format!("http://127.0.0.1:{}/session/end", world.port)).await.unwrap();
     world.press("button[name=logout][value=yes]").await;
-    wait_until("the session has ended", async || !world.is_signed_in().await).await;
+    wait_until_within("the session has ended", PATIENCE, async || !world.is_signed_in().await).await;
 
     // Our clock is a minute and more behind the provider's.
     world.set_clock(-75);
@@ -263,7 +266,7 @@ async fn a_certified_provider_signs_people_in_and_out() {
     for minutes in [16, 32] {
         world.set_clock(minutes * 60);
         let asked_at = world.server.clock.now();
-        wait_until("it vouches for her", async || {
+        wait_until_within("it vouches for her", PATIENCE, async || {
             sessions::ops::ask_again(world.server.server.app()).await.unwrap();
             world.vouched_at().await == Some(asked_at.as_second())
         })
@@ -274,7 +277,7 @@ async fn a_certified_provider_signs_people_in_and_out() {
     world.start_provider().await;
     world.set_clock(48 * 60);
     sessions::ops::ask_again(world.server.server.app()).await.unwrap();
-    wait_until("the session has ended", async || !world.is_signed_in().await).await;
+    wait_until_within("the session has ended", PATIENCE, async || !world.is_signed_in().await).await;
 
     // It calls itself by another name than the one configured.
     world.server.server.app().identity.replace(&[provider(&format!("http://localhost:{}", world.port))]).unwrap();
