@@ -39,7 +39,7 @@ async fn set(client: &Client, host: &str, token: &str) {
 }
 
 /// As attaching would.
-async fn attach(server: &TestServer, workspace: &Workspace, who: &Client) {
+pub(crate) async fn attach(server: &TestServer, workspace: &Workspace, who: &Client) {
     let key = who.key().unwrap().expose();
     let identity = envforge_server::accounts::ops::authenticate(server.server.app(), key).await.unwrap().unwrap();
     let mut tx = server.server.app().db.begin(server.scope("acme").await).await.unwrap();

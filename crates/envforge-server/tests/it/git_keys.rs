@@ -1,5 +1,6 @@
 //! SSH keys for Git hosts: whose, for which login, and that nothing else is ever signed.
 
+use crate::git::attach;
 use crate::support::{FakeHost, TestServer, code};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
@@ -82,15 +83,6 @@ fn login(user: &str, key: &SshPublicKey) -> Vec<u8> {
     let string = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
     let named = [string(user.as_bytes()), string(b"ssh-connection"), string(b"publickey")].concat();
     [string(&[7; 32]), vec![50], named, vec![1], string(b"ssh-ed25519"), string(&key.blob())].concat()
-}
-
-/// As attaching would.
-async fn attach(server: &TestServer, workspace: &Workspace, who: &Client) {
-    let key = who.key().unwrap().expose();
-    let identity = envforge_server::accounts::ops::authenticate(server.server.app(), key).await.unwrap().unwrap();
-    let mut tx = server.server.app().db.begin(server.scope("acme").await).await.unwrap();
-    envforge_server::git::ops::attached(&mut tx, workspace.id, identity.user).await.unwrap();
-    tx.commit().await.unwrap();
 }
 
 // proves UP-10
