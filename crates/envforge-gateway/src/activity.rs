@@ -225,7 +225,7 @@ mod tests {
     // proves RUN-4
     #[test]
     fn only_changes_are_told_and_nothing_is_lost_when_a_call_fails() {
-        let workspace = Arc::new(Workspace::new(id(), 8));
+        let workspace = Arc::new(Workspace::new(id(), 8, 1));
         assert_eq!(workspace.traffic.take(id()), None);
         let mut visit = Visit::begin(&workspace, &clock(5));
         let told = workspace.traffic.take(id()).expect("changed");

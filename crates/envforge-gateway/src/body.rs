@@ -1,18 +1,21 @@
 //! Bodies on their way through: streamed, never gathered.
 //!
-//! [`UpstreamBody`] is where a response lives after its head was passed on. It drives the connection it reads from,
-//! counts realtime bytes, and holds the things that must end with it: the visit, and the connection, which goes
-//! back to rest if the response was read to its end. It breaks off when its session ends; a browser then sees a
-//! truncated response, never a complete one.
+//! [`UpstreamBody`] is where a response lives after its head was passed on. It drives the connection it reads from, with
+//! what is left of the request, counts realtime bytes, and holds the things that must end with it: the visit, and the
+//! connection, which goes back to rest if the response was read to its end. It breaks off when its session ends; a
+//! browser then sees a truncated response, never a complete one.
 
 use crate::activity::Visit;
-use crate::pool::{Lane, Upstream};
+use crate::http1::body::{Decoder, Framing, Piece};
+use crate::http1::lane::Lane;
+use crate::http1::server::Upload;
+use crate::pool::Upstream;
+use crate::realtime::Joined;
 use crate::sessions::Admitted;
 use bytes::Bytes;
 use futures_util::Stream;
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body::Frame;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,148 +24,165 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 /// What goes wrong in a body.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What a poll of a body says.
+pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+/// The body of a client's request.
+pub(crate) enum ClientBody {
+    /// None.
+    Empty,
+    /// As it comes over HTTP/1.1.
+    Http1(Upload),
+    /// As it comes over HTTP/2.
+    Http2(crate::http2::Upload),
+}
+
+impl ClientBody {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// How its end is known to whoever it is passed on to.
+    pub(crate) fn framing(&self) -> Framing {
+        match self {
+            Self::Empty => Framing::Empty,
+            Self::Http1(upload) => upload.framing(),
+            Self::Http2(upload) => upload.framing(),
+        }
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Http1(upload) => upload.poll_frame(cx),
+            Self::Http2(upload) => upload.poll_frame(cx),
+        }
+    }
+
+    /// Reads it to its end if it has at most so many bytes, and tells whether it had.
+    pub(crate) async fn skip(mut self, max: usize) -> bool {
+        let mut length = 0;
+        loop {
+            match poll_fn(|cx| self.poll_frame(cx)).await {
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => length += frame.data_ref().map_or(0, Bytes::len),
+            }
+            if length > max {
+                return false;
+            }
+        }
+    }
+}
+
 /// The body of an answer to a client.
 pub(crate) enum AnswerBody {
     /// Our own words.
-    Own(Full<Bytes>),
+    Own(Bytes),
     /// A service's.
     Upstream(Box<UpstreamBody>),
     /// Our own events, as they happen.
     Events(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    /// From here on both sides speak WebSocket.
+    Tunnel(Box<Joined>),
 }
 
 impl AnswerBody {
     /// Our own words.
     pub(crate) fn own(text: impl Into<Bytes>) -> Self {
-        Self::Own(Full::new(text.into()))
+        Self::Own(text.into())
     }
-}
 
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Own(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
-            Self::Upstream(body) => body.poll(context),
-            Self::Events(events) => events.as_mut().poll_next(context).map(|event| Some(Ok(Frame::data(event?)))),
+    /// How its end is known.
+    pub(crate) fn framing(&self) -> Framing {
+        match self {
+            Self::Own(text) if text.is_empty() => Framing::Empty,
+            Self::Own(text) => Framing::Length(text.len() as u64),
+            Self::Upstream(body) => body.framing,
+            Self::Events(_) => Framing::UntilEnd,
+            Self::Tunnel(_) => Framing::Empty,
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         match self {
-            Self::Own(body) => body.is_end_stream(),
-            Self::Upstream(body) => body.incoming.is_end_stream(),
-            Self::Events(_) => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Own(body) => body.size_hint(),
-            Self::Upstream(body) => body.incoming.size_hint(),
-            Self::Events(_) => SizeHint::default(),
+            Self::Own(text) if text.is_empty() => Poll::Ready(None),
+            Self::Own(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Self::Upstream(body) => body.poll(cx),
+            Self::Events(events) => events.as_mut().poll_next(cx).map(|event| Some(Ok(Frame::data(event?)))),
+            Self::Tunnel(_) => Poll::Ready(None),
         }
     }
 }
 
 /// A service's response body.
 pub(crate) struct UpstreamBody {
-    incoming: Incoming,
-    /// The connection it comes from, and where that rests; `None` when a task of its own drives it.
-    lane: Option<(Lane, Arc<Upstream>, usize)>,
+    framing: Framing,
+    decoder: Decoder,
+    /// The connection it comes from, until it is over.
+    lane: Option<Lane>,
+    /// Where that rests afterwards.
+    rest: Option<Rest>,
     visit: Visit,
     admitted: Arc<Admitted>,
     /// Made at the first wait: most bodies are there at once.
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    at_end: bool,
+}
+
+/// Where a connection rests, and beside how many others.
+pub(crate) struct Rest {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) worker: usize,
+    pub(crate) room: usize,
 }
 
 impl UpstreamBody {
-    pub(crate) fn new(
-        incoming: Incoming,
-        lane: Option<(Lane, Arc<Upstream>, usize)>,
-        visit: Visit,
-        admitted: Arc<Admitted>,
-    ) -> Self {
-        Self { incoming, lane, visit, admitted, cut: None, at_end: false }
+    pub(crate) fn new(framing: Framing, lane: Lane, rest: Option<Rest>, visit: Visit, admitted: Arc<Admitted>) -> Self {
+        let mut body =
+            Self { framing, decoder: Decoder::new(framing), lane: Some(lane), rest, visit, admitted, cut: None };
+        if body.decoder.is_over() {
+            body.end();
+        }
+        body
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.admitted.ends().is_cancelled() {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.admitted.has_ended() {
             return Poll::Ready(Some(Err("the session ended".into())));
         }
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(context);
-        if polled.is_pending()
-            && let Some((lane, _, _)) = &mut self.lane
-        {
-            lane.drive(context);
-            polled = Pin::new(&mut self.incoming).poll_frame(context);
-        }
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.visit.moved(frame.data_ref().map_or(0, Bytes::len));
-                Poll::Ready(Some(Ok(frame)))
+        let Some(lane) = &mut self.lane else { return Poll::Ready(None) };
+        match lane.poll_piece(cx, &mut self.decoder) {
+            Poll::Ready(Ok(Piece::Data(data))) => {
+                self.visit.moved(data.len());
+                if self.decoder.is_over() {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
-            Poll::Ready(None) => {
-                self.at_end = true;
+            Poll::Ready(Ok(Piece::Trailers(trailers))) => {
+                self.end();
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            Poll::Ready(Ok(Piece::End | Piece::More)) => {
+                self.end();
                 Poll::Ready(None)
             }
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
             Poll::Pending => {
                 let ends = self.admitted.ends();
                 let cut = self.cut.get_or_insert_with(|| Box::pin(ends.clone().cancelled_owned()));
-                match cut.as_mut().poll(context) {
+                match cut.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(Some(Err("the session ended".into()))),
                     Poll::Pending => Poll::Pending,
                 }
             }
         }
     }
-}
 
-impl Drop for UpstreamBody {
-    fn drop(&mut self) {
-        if !self.at_end && !self.incoming.is_end_stream() {
-            return;
-        }
-        if let Some((lane, upstream, room)) = self.lane.take() {
-            upstream.rest(lane, room);
-        }
-    }
-}
-
-/// The body of a request to a service.
-pub(crate) enum RequestBody {
-    /// None.
-    Empty,
-    /// As it comes from the client.
-    Stream(Incoming),
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Stream(incoming) => Pin::new(incoming).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Stream(incoming) => incoming.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Stream(incoming) => incoming.size_hint(),
+    /// Its connection may carry another request, if all of this one was taken.
+    fn end(&mut self) {
+        if let (Some(lane), Some(rest)) = (self.lane.take(), self.rest.take()) {
+            rest.upstream.rest(rest.worker, lane, rest.room);
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct GatewayConfig {
     pub key: Secret,
     /// The local socket on which hosts dial in.
     pub uplink_path: PathBuf,
+    /// Threads that serve connections; `None` is one per processor.
+    pub workers: Option<usize>,
     /// Every limit.
     pub limits: Limits,
 }
@@ -60,6 +62,7 @@ impl GatewayConfig {
             server_socket,
             key,
             uplink_path,
+            workers: None,
             limits: Limits::default(),
         }
     }
@@ -87,6 +90,8 @@ pub struct Limits {
     pub headers: usize,
     /// How long a client may take for its headers, and how long a kept connection may rest.
     pub header_time: Duration,
+    /// How long a client may let its body or our answer stall.
+    pub stall: Duration,
     /// How often the server is told of traffic.
     pub tell: Duration,
     /// How long a gateway that is told to end says so before it stops to accept: as long as whoever balances load takes
@@ -117,6 +122,7 @@ impl Default for Limits {
             header_bytes: 64 * 1024,
             headers: 128,
             header_time: Duration::from_secs(30),
+            stall: Duration::from_secs(60),
             tell: Duration::from_secs(1),
             drain_notice: Duration::ZERO,
             drain: Duration::from_secs(10),

@@ -37,6 +37,9 @@ mod body;
 mod config;
 mod feed;
 mod flights;
+mod hints;
+mod http1;
+mod http2;
 mod lease;
 mod metrics;
 mod own;
@@ -50,6 +53,7 @@ mod sessions;
 mod share;
 mod shared;
 mod stats;
+mod wire;
 
 pub use config::{GatewayConfig, Limits, Scheme};
 pub use stats::Stats;
@@ -96,6 +100,12 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The threads that serve connections can't be started.
+    #[error("the gateway can't start its workers: {source}")]
+    Workers {
+        /// What the system says.
+        source: io::Error,
+    },
     /// The server's client can't be made.
     #[error("the gateway can't prepare its calls to the server: {0}")]
     Client(#[from] CallError),
@@ -117,6 +127,7 @@ impl StartError {
                 let folder = path.parent().unwrap_or(path);
                 format!("check that {} exists and may be written to", folder.display())
             }
+            Self::Workers { .. } => "check the limits on open files and threads of its user".to_owned(),
             Self::Client(_) => "check the path of the server's socket".to_owned(),
         }
     }
@@ -191,6 +202,8 @@ impl Gateway {
         let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
         let server = Client::new(&Address::Socket(config.server_socket.clone()), Some(config.key.clone()))?;
         let limits = config.limits.clone();
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = config.workers.unwrap_or_else(processors).max(1);
         // Another token, so that the gateway may stop itself without stopping its program.
         let stop = CancellationToken::new();
         let external_port = HeaderValue::from(config.external_port.unwrap_or(local_addr.port()));
@@ -201,7 +214,7 @@ impl Gateway {
             uplinks: Arc::new(Uplinks::default()),
             lease: lease::Lease::new(limits.lease),
             sessions: sessions::Sessions::new(limits.sessions),
-            routes: routes::Routes::new(limits.routes, limits.held),
+            routes: routes::Routes::new(limits.routes, limits.held, workers),
             unverified: activity::UnverifiedCounts::default(),
             stats: stats::Counters::default(),
             route_flights: flights::Flights::default(),
@@ -209,6 +222,7 @@ impl Gateway {
             tasks: TaskTracker::new(),
             drain,
             stop: stop.clone(),
+            workers,
             config,
         });
         serve_uplink(&shared).await?;
@@ -216,9 +230,11 @@ impl Gateway {
         shared.tasks.spawn(feed::run(Arc::clone(&shared)));
         shared.tasks.spawn(feed::keep(Arc::clone(&shared)));
         shared.tasks.spawn(activity::run(Arc::clone(&shared)));
-        shared.tasks.spawn(serve::accept(Arc::clone(&shared), listener));
+        let ended = CancellationToken::new();
+        let (workers, threads) = serve::start(&shared, &ended).map_err(|source| StartError::Workers { source })?;
+        shared.tasks.spawn(serve::accept(Arc::clone(&shared), listener, workers));
         tracing::info!(%local_addr, dev_domain = %shared.config.dev_domain, "gateway: listening");
-        let join = TaskTracker::new().spawn(finish(Arc::clone(&shared), stop));
+        let join = TaskTracker::new().spawn(finish(Arc::clone(&shared), stop, ended, threads));
         Ok(RunningGateway { local_addr, join, shared })
     }
 }
@@ -262,12 +278,22 @@ async fn serve_uplink(shared: &Arc<Shared>) -> Result<(), StartError> {
 
 /// Waits for the end, then for everything under way, a little longer than each connection is given. The server is told
 /// last: a request it still counts as in flight would keep its runtime awake until another gateway says otherwise.
-async fn finish(shared: Arc<Shared>, stop: CancellationToken) {
+async fn finish(
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    ended: CancellationToken,
+    threads: Vec<std::thread::JoinHandle<()>>,
+) {
     stop.cancelled().await;
     shared.tasks.close();
     let limit = shared.config.limits.drain + Duration::from_secs(2);
     if tokio::time::timeout(limit, shared.tasks.wait()).await.is_err() {
         tracing::warn!(left = shared.tasks.len(), "gateway: stopped before everything had ended");
+    }
+    ended.cancel();
+    let joined = tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
+    if !joined.await.unwrap_or(false) {
+        tracing::error!("gateway: a worker broke down");
     }
     if tokio::time::timeout(Duration::from_secs(2), activity::tell(&shared)).await.is_err() {
         tracing::warn!("gateway: the server took no last word of the traffic");

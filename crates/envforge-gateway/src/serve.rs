@@ -1,45 +1,113 @@
-//! Connections: accepted, served over HTTP/1.1, and let go at the end.
+//! Connections: accepted, given to a worker, served, and let go at the end.
+//!
+//! A worker is a thread with a loop of its own. A connection stays on the worker it was given to, with the connections to
+//! services that its requests use, so a request wakes no other thread. Whoever has the fewest gets the next.
 //!
 //! Every connection is a task of the tracker, so the end can be waited for. When told to stop, the gateway accepts
 //! nothing more, lets each connection finish the request it is in, and after a limit hangs up.
 
-use crate::config::Limits;
-use crate::phase;
+use crate::http1;
+use crate::http1::server::Tunnelled;
+use crate::http2;
 use crate::shared::Shared;
-use http::{HeaderValue, Request};
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
+use crate::wire::{Stream, Wire};
+use http::HeaderValue;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 /// Pause after a failed accept: most often there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The other end of a connection.
-pub(crate) struct Peer {
+pub(crate) struct Client {
     /// Its address, as services are told it.
     pub(crate) address: HeaderValue,
+    /// The worker that serves it.
+    pub(crate) worker: usize,
+    /// Told to stop; the worker's own, so that looking at it disturbs no other.
+    pub(crate) stop: CancellationToken,
 }
 
-impl Peer {
-    fn new(address: SocketAddr) -> Self {
+impl Client {
+    fn new(address: SocketAddr, worker: usize, stop: CancellationToken) -> Self {
         let text = address.ip().to_canonical().to_string();
         let address = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address }
+        Self { address, worker, stop }
     }
 }
 
+/// A connection on its way to a worker.
+struct Accepted {
+    stream: std::net::TcpStream,
+    address: SocketAddr,
+    permit: OwnedSemaphorePermit,
+    open: Counted,
+}
+
+/// One more of a worker's connections, until it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A worker, as whoever accepts sees it.
+pub(crate) struct Worker {
+    next: mpsc::UnboundedSender<Accepted>,
+    open: Arc<AtomicUsize>,
+}
+
+/// Starts the workers; their threads end when `ended` is cancelled.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    ended: &CancellationToken,
+) -> std::io::Result<(Vec<Worker>, Vec<thread::JoinHandle<()>>)> {
+    let (mut workers, mut threads) = (Vec::new(), Vec::new());
+    for number in 0..shared.workers {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (next, arriving) = mpsc::unbounded_channel();
+        let (shared, ended) = (Arc::clone(shared), ended.clone());
+        let work = move || runtime.block_on(work(shared, number, arriving, ended));
+        threads.push(thread::Builder::new().name(format!("gateway-{number}")).spawn(work)?);
+        workers.push(Worker { next, open: Arc::default() });
+    }
+    Ok((workers, threads))
+}
+
+async fn work(
+    shared: Arc<Shared>,
+    number: usize,
+    mut arriving: mpsc::UnboundedReceiver<Accepted>,
+    ended: CancellationToken,
+) {
+    let stop = shared.stop.child_token();
+    while let Some(accepted) = arriving.recv().await {
+        let client = Client::new(accepted.address, number, stop.clone());
+        shared.tasks.spawn(serve(Arc::clone(&shared), client, accepted));
+    }
+    ended.cancelled().await;
+}
+
 /// Accepts until told to stop.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
-    let limits = &shared.config.limits;
-    let room = Arc::new(Semaphore::new(limits.connections));
-    let http = builder(limits);
+pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, workers: Vec<Worker>) {
+    let room = Arc::new(Semaphore::new(shared.config.limits.connections));
     loop {
         let accepted = tokio::select! {
             accepted = next(&listener, &room) => accepted,
@@ -47,8 +115,13 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, address, permit)) => {
-                let connection = serve(Arc::clone(&shared), http.clone(), stream, address, permit);
-                shared.tasks.spawn(connection);
+                let Some(worker) = workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed)) else {
+                    return;
+                };
+                let open = Counted::new(&worker.open);
+                if worker.next.send(Accepted { stream, address, permit, open }).is_err() {
+                    tracing::error!("serve: a worker is gone");
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "serve: a connection could not be accepted");
@@ -61,52 +134,83 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 async fn next(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> std::io::Result<(std::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, address) = listener.accept().await?;
-    Ok((stream, address, permit))
+    Ok((stream.into_std()?, address, permit))
 }
 
-fn builder(limits: &Limits) -> Builder {
-    let mut http = Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_time)
-        .max_header_size(limits.header_bytes)
-        .max_buf_size(limits.header_bytes)
-        .max_headers(limits.headers)
-        .half_close(false);
-    http
-}
-
-async fn serve(
-    shared: Arc<Shared>,
-    http: Builder,
-    stream: TcpStream,
-    address: SocketAddr,
-    permit: OwnedSemaphorePermit,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        return tracing::debug!(%error, "serve: a connection ended before it began");
-    }
-    shared.stats.connections.add();
-    let peer = Peer::new(address);
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let (shared, peer) = (&shared, &peer);
-        async move { Ok::<_, Infallible>(phase::handle(shared, peer, request).await) }
-    });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    let mut stop = pin!(shared.stop.cancelled());
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = &mut stop => {
-            connection.as_mut().graceful_shutdown();
-            let limit = shared.config.limits.drain;
-            tokio::time::timeout(limit, connection).await.unwrap_or(Ok(()))
-        }
+async fn serve(shared: Arc<Shared>, client: Client, accepted: Accepted) {
+    let Accepted { stream, permit, open, .. } = accepted;
+    let connected = Connected::new(&shared, permit, open);
+    let opened = stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream));
+    let stream = match opened {
+        Ok(stream) => Stream::Tcp(stream),
+        Err(error) => return tracing::debug!(%error, "serve: a connection ended before it began"),
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "serve: a connection ended early");
+    let client = Arc::new(client);
+    let served = tokio::select! {
+        served = speak(&shared, &client, stream) => served,
+        () = overdue(&shared, &client) => None,
+    };
+    if let Some(Tunnelled { joined, client, told }) = served {
+        // A task of its own: what served the connection so far is large, and a WebSocket stays for long.
+        shared.tasks.spawn(async move {
+            joined.run(client, told).await;
+            drop(connected);
+        });
     }
-    shared.stats.connections.sub();
-    drop(permit);
+}
+
+/// Holds what a connection takes up.
+struct Connected {
+    shared: Arc<Shared>,
+    _permit: OwnedSemaphorePermit,
+    _open: Counted,
+}
+
+impl Connected {
+    fn new(shared: &Arc<Shared>, permit: OwnedSemaphorePermit, open: Counted) -> Self {
+        shared.stats.connections.add();
+        Self { shared: Arc::clone(shared), _permit: permit, _open: open }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.shared.stats.connections.sub();
+    }
+}
+
+/// Ready once requests have had their time after the gateway was told to stop.
+async fn overdue(shared: &Shared, client: &Client) {
+    client.stop.cancelled().await;
+    tokio::time::sleep(shared.config.limits.drain).await;
+}
+
+/// Serves a connection in the protocol it begins with.
+async fn speak(shared: &Arc<Shared>, client: &Arc<Client>, stream: Stream) -> Option<Tunnelled> {
+    let mut wire = Wire::new(stream, shared.config.limits.header_time);
+    let is_http2 = poll_fn(|cx| {
+        loop {
+            if !wire.input.is_empty() && !http2::PREFACE.starts_with(&wire.input) {
+                return Poll::Ready(Some(wire.input.starts_with(http2::PREFACE)));
+            }
+            match wire.poll_fill(cx) {
+                Poll::Ready(Ok(read)) if read > 0 => {
+                    if wire.input.starts_with(http2::PREFACE) {
+                        return Poll::Ready(Some(true));
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => return wire.poll_overdue(cx).map(|()| None),
+            }
+        }
+    });
+    if is_http2.await? {
+        let (stream, _) = wire.into_parts();
+        http2::serve(shared, client, stream).await;
+        return None;
+    }
+    http1::server::serve(shared, client, wire).await
 }

@@ -79,13 +79,22 @@ pub(crate) struct Admitted {
     pub(crate) token: String,
     expires_at: Timestamp,
     ends: CancellationToken,
+    /// The same, where looking at it costs nothing.
+    ended: AtomicBool,
     used: AtomicBool,
 }
 
 impl Admitted {
     fn new(claims: SessionClaims, token: String) -> Self {
         let expires_at = claims.expires_at();
-        Self { claims, token, expires_at, ends: CancellationToken::new(), used: AtomicBool::new(true) }
+        Self {
+            claims,
+            token,
+            expires_at,
+            ends: CancellationToken::new(),
+            ended: AtomicBool::new(false),
+            used: AtomicBool::new(true),
+        }
     }
 
     /// Whether it holds at `now`.
@@ -93,10 +102,20 @@ impl Admitted {
         if self.expires_at <= now {
             return Err(Unverified::Expired);
         }
-        if self.ends.is_cancelled() {
+        if self.has_ended() {
             return Err(Unverified::Revoked);
         }
         Ok(())
+    }
+
+    /// Whether it has ended: revoked, expired, or no longer known to hold.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.ends.cancel();
     }
 
     /// Returns once the session ends: revoked, expired, or no longer known to hold. Streams end with it.
@@ -167,7 +186,7 @@ impl Sessions {
         if known.revoked.contains(&claims.link) {
             return Err(Unverified::Revoked);
         }
-        if let Some(present) = known.by_digest.get(&digest).filter(|present| !present.ends.is_cancelled()) {
+        if let Some(present) = known.by_digest.get(&digest).filter(|present| !present.has_ended()) {
             return Ok(Arc::clone(present));
         }
         if known.by_digest.len() >= self.capacity {
@@ -208,7 +227,7 @@ impl Sessions {
             let holds = !revoked.contains(&admitted.claims.link)
                 && (!rotated || keyring.verify::<SessionClaims>(&admitted.token, now).is_ok());
             if !holds {
-                admitted.ends.cancel();
+                admitted.end();
             }
             holds
         });
@@ -221,7 +240,7 @@ impl Sessions {
         known.by_digest.retain(|_, admitted| {
             let other = admitted.claims.link != link;
             if !other {
-                admitted.ends.cancel();
+                admitted.end();
             }
             other
         });
@@ -234,7 +253,7 @@ impl Sessions {
         known.by_digest.retain(|_, admitted| {
             let holds = admitted.expires_at > now;
             if !holds {
-                admitted.ends.cancel();
+                admitted.end();
             }
             holds
         });
@@ -247,7 +266,7 @@ impl Sessions {
     pub(crate) fn end_open(&self) {
         for admitted in self.known().by_digest.values_mut() {
             if Arc::strong_count(admitted) > 1 {
-                admitted.ends.cancel();
+                admitted.end();
                 *admitted = Arc::new(Admitted::new(admitted.claims.clone(), admitted.token.clone()));
             }
         }

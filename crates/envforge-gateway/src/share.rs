@@ -6,7 +6,7 @@
 //!
 //! Only what looks like a token is taken from the app; `/share/anything-else` is the app's own.
 
-use crate::body::AnswerBody;
+use crate::body::{AnswerBody, ClientBody};
 use crate::config::Scheme;
 use crate::pages;
 use crate::phase::refused::Refused;
@@ -17,8 +17,6 @@ use envforge_core::link::LinkClaims;
 use envforge_core::token::Claims as _;
 use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use std::time::Duration;
 
 const PREFIX: &str = "/share/";
@@ -38,7 +36,7 @@ pub(crate) async fn answer(
     shared: &Shared,
     label: &str,
     token: &str,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<AnswerBody>, Refused> {
     let verified = session::verify_link(shared, label, token);
     match *request.method() {
@@ -58,8 +56,8 @@ pub(crate) async fn answer(
                 return Err(Refused::CrossOrigin);
             }
             let user_agent = session::user_agent(request.headers());
-            let body = Limited::new(request.into_body(), BODY_MAX).collect();
-            if !matches!(tokio::time::timeout(BODY_TIME, body).await, Ok(Ok(_))) {
+            let body = request.into_body().skip(BODY_MAX);
+            if !tokio::time::timeout(BODY_TIME, body).await.unwrap_or(false) {
                 return Err(Refused::BodyTooLarge);
             }
             let (made, _) = session::exchange(shared, &claims, token, user_agent).await?;
@@ -76,7 +74,7 @@ fn dead(reason: Unverified) -> Refused {
 }
 
 /// Whether another site's page sent the form. With `no-referrer`, our own card's `Origin` is `null`.
-fn is_from_elsewhere(request: &Request<Incoming>) -> bool {
+fn is_from_elsewhere(request: &Request<ClientBody>) -> bool {
     let headers = request.headers();
     match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
         Some(site) => !matches!(site, b"same-origin" | b"none"),

@@ -20,6 +20,8 @@ use tokio_util::task::TaskTracker;
 /// What every phase is given.
 pub(crate) struct Shared {
     pub(crate) config: GatewayConfig,
+    /// Threads that serve connections.
+    pub(crate) workers: usize,
     /// The port browsers use, as services are told it.
     pub(crate) external_port: HeaderValue,
     pub(crate) clock: Arc<dyn Clock>,

@@ -130,16 +130,20 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
         }
         Refused::NoPath => simple(Mark::Shut, "Nothing at this path", "No service of this preview answers here."),
         Refused::Server(_) => said(refusal),
-        Refused::BadRequest(_) | Refused::Method | Refused::CrossOrigin | Refused::BodyTooLarge | Refused::Fault => {
-            card(
-                Mark::Shut,
-                "That did not work",
-                &html! {
-                    p { (sentence(&refusal.message)) }
-                    p.fine { code { (refusal.code) } }
-                },
-            )
-        }
+        Refused::BadRequest(_)
+        | Refused::HeadTooLarge
+        | Refused::Version
+        | Refused::Method
+        | Refused::CrossOrigin
+        | Refused::BodyTooLarge
+        | Refused::Fault => card(
+            Mark::Shut,
+            "That did not work",
+            &html! {
+                p { (sentence(&refusal.message)) }
+                p.fine { code { (refusal.code) } }
+            },
+        ),
     }
 }
 

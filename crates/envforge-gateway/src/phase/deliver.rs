@@ -12,6 +12,7 @@ use crate::phase::route;
 use crate::phase::span::WaitSpan;
 use crate::phase::wake::{self, Hold, Step};
 use crate::routes::{LabelRoute, Rule, Status};
+use crate::serve::Client;
 use crate::sessions::Admitted;
 use crate::shared::Shared;
 use envforge_core::runtime::RuntimeState;
@@ -24,6 +25,7 @@ use tracing::Instrument as _;
 /// A verified request on its way to a service.
 pub(crate) struct Delivery<'a> {
     pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) client: &'a Client,
     pub(crate) admitted: &'a Arc<Admitted>,
     pub(crate) label: &'a str,
     pub(crate) outgoing: Outgoing,
@@ -138,10 +140,10 @@ impl Delivery<'_> {
         rule: &Rule,
         is_early: bool,
     ) -> Result<Result<Response<AnswerBody>, Failure>, Refused> {
-        let Self { shared, admitted, outgoing, hold, wait, .. } = self;
+        let Self { shared, client, admitted, outgoing, hold, wait, .. } = self;
         let (workspace, uri) = (&route.workspace, outgoing.uri());
         let crossing = Instant::now() + shared.config.limits.crossing;
-        let mut answer = pin!(forward::send(shared, admitted, route, rule, outgoing));
+        let mut answer = pin!(forward::send(shared, client, admitted, route, rule, outgoing));
         let mut is_frozen = is_early;
         loop {
             if is_frozen {
@@ -178,6 +180,7 @@ impl From<Failure> for Refused {
         match failure {
             Failure::NoHost => Self::NoHost,
             Failure::Unreachable => Self::Unreachable,
+            Failure::ClientBody => Self::BadRequest("the body can't be read"),
         }
     }
 }

@@ -6,26 +6,31 @@
 //! out to be dead; any other is not, because the service may have seen it.
 
 use crate::activity::Visit;
-use crate::body::{AnswerBody, RequestBody, UpstreamBody};
+use crate::body::{AnswerBody, ClientBody, Rest, UpstreamBody};
+use crate::hints::Hints;
+use crate::http1::body::Framing;
+use crate::http1::head::ResponseHead;
+use crate::http1::lane::{Ask, Lane, LaneError};
 use crate::phase::headers;
-use crate::pool::{self, Lane};
-use crate::realtime;
+use crate::pool;
+use crate::realtime::Joined;
 use crate::routes::{LabelRoute, Rule};
-use crate::serve::Peer;
+use crate::serve::Client;
 use crate::sessions::Admitted;
 use crate::shared::Shared;
 use envforge_api::uplink::{Open, OpenError};
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// How long a host that is not connected is waited for; long enough for one that is just restarting.
 const HOST_PATIENCE: Duration = Duration::from_secs(3);
+/// Interim responses before the one that counts.
+const INTERIM: usize = 16;
 
 /// Why a service did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,114 +39,133 @@ pub(crate) enum Failure {
     NoHost,
     /// It accepts no connection, or broke it.
     Unreachable,
+    /// The client's body broke off, or can't be read.
+    ClientBody,
 }
 
 /// A request as it will leave.
 pub(crate) struct Outgoing {
-    request: Option<Request<RequestBody>>,
-    uri: Uri,
+    head: Parts,
+    /// Taken when it is sent; what was sent of it can't be sent again.
+    body: Option<ClientBody>,
+    framing: Framing,
     can_repeat: bool,
-    upgrade: Option<OnUpgrade>,
+    websocket: bool,
+    hints: Option<Hints>,
     /// Open for as long as the request, its response and the socket it may become.
     pub(crate) visit: Option<Visit>,
 }
 
 impl Outgoing {
     /// Prepares a client's request.
-    pub(crate) fn new(shared: &Shared, peer: &Peer, request: Request<Incoming>, websocket: bool) -> Self {
-        let (mut parts, body) = request.into_parts();
-        let upgrade = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
-        parts.extensions.clear();
-        headers::clean_request(&mut parts.headers, peer, shared.config.external_scheme, &shared.external_port);
-        if upgrade.is_some() {
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    pub(crate) fn new(shared: &Shared, client: &Client, request: Request<ClientBody>, websocket: bool) -> Self {
+        let (mut head, body) = request.into_parts();
+        let hints = head.extensions.remove::<Hints>();
+        headers::clean_request(
+            &mut head.headers,
+            &client.address,
+            shared.config.external_scheme,
+            &shared.external_port,
+        );
+        if websocket {
+            head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
-        parts.version = Version::HTTP_11;
-        let uri = parts.uri.clone();
-        let is_empty = body.is_end_stream();
-        let can_repeat = is_empty && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let body = if is_empty { RequestBody::Empty } else { RequestBody::Stream(body) };
-        Self { request: Some(Request::from_parts(parts, body)), uri, can_repeat, upgrade, visit: None }
+        head.version = Version::HTTP_11;
+        let can_repeat = body.is_empty() && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let framing = body.framing();
+        Self { head, body: Some(body), framing, can_repeat, websocket, hints, visit: None }
     }
 
     /// What is asked for.
     pub(crate) fn uri(&self) -> Uri {
-        self.uri.clone()
+        self.head.uri.clone()
     }
 
     /// The path asked for.
     pub(crate) fn path(&self) -> &str {
-        self.uri.path()
+        self.head.uri.path()
     }
 
     /// Whether it can still be sent from its start.
     pub(crate) fn is_whole(&self) -> bool {
-        self.request.is_some()
+        self.body.is_some()
     }
 
     /// Whether it may be sent before its wake is allowed: what a refused request leaves in a frozen service's socket is
     /// read when somebody else wakes it, and must have no effect then.
     pub(crate) fn may_be_early(&self) -> bool {
-        self.can_repeat && self.upgrade.is_none()
+        self.can_repeat && !self.websocket
     }
 
-    fn copy(&self) -> Option<Request<RequestBody>> {
-        let request = self.request.as_ref().filter(|_| self.can_repeat)?;
-        let mut copy = Request::new(RequestBody::Empty);
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        Some(copy)
+    fn ask(&self) -> Ask<'_> {
+        Ask { method: &self.head.method, uri: &self.head.uri, headers: &self.head.headers }
     }
 }
 
-/// Sends the request to the rule's service. After a failure the request is still there if it can be sent again.
+/// Sends the request to the rule's service. After a failure the request is still whole if it can be sent again.
 pub(crate) async fn send(
     shared: &Arc<Shared>,
+    client: &Client,
     admitted: &Arc<Admitted>,
     route: &LabelRoute,
     rule: &Rule,
     outgoing: &mut Outgoing,
 ) -> Result<Response<AnswerBody>, Failure> {
-    if outgoing.upgrade.is_some() {
-        return send_upgradable(shared, admitted, route, rule, outgoing).await;
-    }
-    let kept = rule.upstream.take();
-    let mut is_kept = kept.is_some();
-    let mut next = kept;
+    // A WebSocket keeps its connection for itself.
+    let mut kept = if outgoing.websocket { None } else { rule.upstream.take(client.worker) };
     loop {
-        let mut lane = match next.take() {
+        let is_kept = kept.is_some();
+        let mut lane = match kept.take() {
             Some(lane) => {
                 shared.stats.upstream_reused.add();
                 lane
             }
-            None => Lane::open(connect(shared, route, rule).await?).await.map_err(|error| broken(rule, &error))?,
+            None => Lane::new(connect(shared, route, rule).await?),
         };
-        let copy = outgoing.copy();
-        let Some(request) = outgoing.request.take() else { return Err(Failure::Unreachable) };
-        match lane.send(request).await {
-            Ok(response) => {
+        let Some(body) = outgoing.body.take() else { return Err(Failure::Unreachable) };
+        lane.begin(&outgoing.ask(), outgoing.framing, Some(body).filter(|body| !body.is_empty()));
+        match head(&mut lane, outgoing).await {
+            Ok(head) => {
                 shared.stats.forwarded.add();
-                let lane = Some((lane, Arc::clone(&rule.upstream), shared.config.limits.upstream_resting));
-                return respond(admitted, outgoing, response, lane);
+                return respond(shared, client, admitted, route, rule, outgoing, head, lane);
             }
-            Err(mut error) => {
-                outgoing.request = error.take_message().or(copy);
-                if is_kept && outgoing.is_whole() {
-                    shared.stats.retried.add();
-                    is_kept = false;
-                    continue;
+            Err(error) => {
+                tracing::debug!(service = %rule.service, %error, "forward: the service broke the connection");
+                if outgoing.can_repeat {
+                    outgoing.body = Some(ClientBody::Empty);
+                    if is_kept {
+                        shared.stats.retried.add();
+                        continue;
+                    }
                 }
-                return Err(broken(rule, error.error()));
+                return Err(if matches!(error, LaneError::Body(_)) {
+                    Failure::ClientBody
+                } else {
+                    Failure::Unreachable
+                });
             }
         }
     }
 }
 
-fn broken(rule: &Rule, error: &hyper::Error) -> Failure {
-    tracing::debug!(service = %rule.service, %error, "forward: the service broke the connection");
-    Failure::Unreachable
+/// The head of the answer; what comes before it is passed on if it helps.
+async fn head(lane: &mut Lane, outgoing: &Outgoing) -> Result<ResponseHead, LaneError> {
+    for _ in 0..INTERIM {
+        let mut head = poll_fn(|cx| lane.poll_head(cx, &outgoing.head.method)).await?;
+        match head.response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => return Ok(head),
+            StatusCode::EARLY_HINTS => {
+                if let Some(hints) = &outgoing.hints {
+                    headers::clean_response(head.response.headers_mut());
+                    hints.tell(head.response.headers());
+                }
+            }
+            status if status.is_informational() => {}
+            _ => return Ok(head),
+        }
+    }
+    Err(LaneError::HungUp)
 }
 
 /// Opens a connection to the service through its host.
@@ -162,73 +186,52 @@ async fn connect(shared: &Shared, route: &LabelRoute, rule: &Rule) -> Result<Tcp
     }
 }
 
-/// Passes a response on, streaming.
+/// Passes a response on, streaming, or joins the two sides that agreed to speak WebSocket.
+#[expect(clippy::too_many_arguments, reason = "all that a request met on its way")]
 fn respond(
+    shared: &Arc<Shared>,
+    client: &Client,
     admitted: &Arc<Admitted>,
+    route: &LabelRoute,
+    rule: &Rule,
     outgoing: &mut Outgoing,
-    response: Response<Incoming>,
-    lane: Option<(Lane, Arc<pool::Upstream>, usize)>,
+    head: ResponseHead,
+    lane: Lane,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let (mut parts, body) = response.into_parts();
+    let ResponseHead { response, framing, keep_alive } = head;
     let Some(mut visit) = outgoing.visit.take() else { return Err(Failure::Unreachable) };
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        tracing::debug!("forward: a service switched protocols without being asked");
-        return Err(Failure::Unreachable);
-    }
+    let (mut parts, ()) = response.into_parts();
     headers::clean_response(&mut parts.headers);
-    parts.extensions.clear();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        if !outgoing.websocket {
+            tracing::debug!("forward: a service switched protocols without being asked");
+            return Err(Failure::Unreachable);
+        }
+        visit.becomes_realtime();
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        let joined = Joined {
+            shared: Arc::clone(shared),
+            workspace: Arc::clone(&route.workspace),
+            admitted: Arc::clone(admitted),
+            visit,
+            path: outgoing.path().to_owned(),
+            service: lane.into_stream(),
+        };
+        return Ok(Response::from_parts(parts, AnswerBody::Tunnel(Box::new(joined))));
+    }
     if is_event_stream(&parts.headers) {
         visit.becomes_realtime();
     }
-    let body = UpstreamBody::new(body, lane, visit, Arc::clone(admitted));
+    let rest = keep_alive.then(|| Rest {
+        upstream: Arc::clone(&rule.upstream),
+        worker: client.worker,
+        room: shared.config.limits.upstream_resting,
+    });
+    let body = UpstreamBody::new(framing, lane, rest, visit, Arc::clone(admitted));
     Ok(Response::from_parts(parts, AnswerBody::Upstream(Box::new(body))))
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
-}
-
-/// Sends a request that wants to become a WebSocket, on a connection of its own.
-async fn send_upgradable(
-    shared: &Arc<Shared>,
-    admitted: &Arc<Admitted>,
-    route: &LabelRoute,
-    rule: &Rule,
-    outgoing: &mut Outgoing,
-) -> Result<Response<AnswerBody>, Failure> {
-    let stream = connect(shared, route, rule).await?;
-    let opened = pool::open_upgradable(stream, &shared.tasks).await;
-    let mut sender = opened.map_err(|error| broken(rule, &error))?;
-    let copy = outgoing.copy();
-    let Some(request) = outgoing.request.take() else { return Err(Failure::Unreachable) };
-    let mut response = match sender.try_send_request(request).await {
-        Ok(response) => response,
-        Err(mut error) => {
-            outgoing.request = error.take_message().or(copy);
-            return Err(broken(rule, error.error()));
-        }
-    };
-    shared.stats.forwarded.add();
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return respond(admitted, outgoing, response, None);
-    }
-    let (Some(client), Some(mut visit)) = (outgoing.upgrade.take(), outgoing.visit.take()) else {
-        return Err(Failure::Unreachable);
-    };
-    visit.becomes_realtime();
-    let service = hyper::upgrade::on(&mut response);
-    let joined = realtime::Joined {
-        shared: Arc::clone(shared),
-        workspace: Arc::clone(&route.workspace),
-        admitted: Arc::clone(admitted),
-        visit,
-        path: outgoing.path().to_owned(),
-    };
-    shared.tasks.spawn(joined.run(client, service));
-    let (mut parts, _) = response.into_parts();
-    headers::clean_response(&mut parts.headers);
-    parts.extensions.clear();
-    parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    Ok(Response::from_parts(parts, AnswerBody::own("")))
 }

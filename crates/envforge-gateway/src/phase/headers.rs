@@ -4,7 +4,6 @@
 //! `Host` stays as the client sent it: services make absolute links from it.
 
 use crate::config::Scheme;
-use crate::serve::Peer;
 use envforge_core::link::{COOKIE as OURS, COOKIE_PLAIN as OURS_PLAIN, HEADER};
 use http::header::{
     ALT_SVC, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
@@ -56,18 +55,18 @@ fn end_hop(headers: &mut HeaderMap) {
 }
 
 /// What a service gets to see of a request.
-pub(crate) fn clean_request(headers: &mut HeaderMap, peer: &Peer, scheme: Scheme, port: &HeaderValue) {
+pub(crate) fn clean_request(headers: &mut HeaderMap, address: &HeaderValue, scheme: Scheme, port: &HeaderValue) {
     end_hop(headers);
     headers.remove(LINK);
     headers.remove(FORWARDED);
     strip_cookie(headers);
     let chain = match headers.get(FORWARDED_FOR) {
-        None => peer.address.clone(),
+        None => address.clone(),
         Some(before) => {
             let mut chain = before.as_bytes().to_vec();
             chain.extend_from_slice(b", ");
-            chain.extend_from_slice(peer.address.as_bytes());
-            HeaderValue::from_bytes(&chain).unwrap_or_else(|_| peer.address.clone())
+            chain.extend_from_slice(address.as_bytes());
+            HeaderValue::from_bytes(&chain).unwrap_or_else(|_| address.clone())
         }
     };
     headers.insert(FORWARDED_FOR, chain);
@@ -166,8 +165,8 @@ mod tests {
 
     fn cleaned(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = map(pairs);
-        let peer = Peer { address: HeaderValue::from_static("10.0.0.9") };
-        clean_request(&mut headers, &peer, Scheme::Https, &HeaderValue::from_static("443"));
+        let address = HeaderValue::from_static("10.0.0.9");
+        clean_request(&mut headers, &address, Scheme::Https, &HeaderValue::from_static("443"));
         headers
     }
 

@@ -15,9 +15,9 @@ pub(crate) mod session;
 mod span;
 pub(crate) mod wake;
 
-use crate::body::AnswerBody;
-use crate::serve::Peer;
-use crate::sessions::Unverified;
+use crate::body::{AnswerBody, ClientBody};
+use crate::serve::Client;
+use crate::sessions::{Admitted, Unverified};
 use crate::shared::Shared;
 use crate::stats::Outcome;
 use crate::{own, share};
@@ -25,19 +25,22 @@ use answer::Audience;
 use deliver::Delivery;
 use forward::Outgoing;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use refused::Refused;
 use span::WaitSpan;
 use std::sync::Arc;
 use wake::Hold;
 
 /// Answers a request, whatever it is.
-pub(crate) async fn handle(shared: &Arc<Shared>, peer: &Peer, mut request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn handle(
+    shared: &Arc<Shared>,
+    client: &Client,
+    mut request: Request<ClientBody>,
+) -> Response<AnswerBody> {
     shared.stats.requests.add();
     let audience = Audience::of(&request);
     let label = label::of(&mut request, &shared.config.dev_domain);
     let outcome = match &label {
-        Ok(label) => walk(shared, peer, label, audience, request).await,
+        Ok(label) => walk(shared, client, label, audience, request).await,
         Err(refused) => match own::of_gateway(shared, &request) {
             Some(answer) => return answer,
             None => Err(refused.clone()),
@@ -61,10 +64,10 @@ pub(crate) async fn handle(shared: &Arc<Shared>, peer: &Peer, mut request: Reque
 
 async fn walk(
     shared: &Arc<Shared>,
-    peer: &Peer,
+    client: &Client,
     label: &str,
     audience: Audience,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<AnswerBody>, Refused> {
     if !shared.lease.holds() {
         return Err(Refused::LeaseOver);
@@ -86,23 +89,31 @@ async fn walk(
         return answer;
     }
     let wait = WaitSpan::new(&request, admitted.claims.workspace);
-    let outgoing = Outgoing::new(shared, peer, request, permit.websocket);
+    let outgoing = Outgoing::new(shared, client, request, permit.websocket);
     let hold = Hold::new(shared, audience == Audience::Navigation);
     let may_start = permit.may_start;
-    let delivery = Delivery { shared, admitted: &admitted, label, outgoing, hold, wait, may_start };
-    tokio::select! {
+    let delivery = Delivery { shared, client, admitted: &admitted, label, outgoing, hold, wait, may_start };
+    let outcome = tokio::select! {
         biased;
-        outcome = delivery.run() => outcome,
-        () = admitted.ends().cancelled() => {
+        outcome = delivery.run() => Some(outcome),
+        () = admitted.ends().cancelled() => None,
+    };
+    match outcome {
+        Some(outcome) if !admitted.has_ended() => outcome,
+        _ => {
             shared.stats.ended.add();
-            if shared.lease.holds() {
-                Err(Refused::Unverified(match admitted.why(shared.now()) {
-                    Unverified::Expired => Unverified::Expired,
-                    _ => Unverified::Revoked,
-                }))
-            } else {
-                Err(Refused::LeaseOver)
-            }
+            Err(ended(shared, &admitted))
         }
     }
+}
+
+/// What a request is told whose session ended while it was under way.
+fn ended(shared: &Shared, admitted: &Admitted) -> Refused {
+    if !shared.lease.holds() {
+        return Refused::LeaseOver;
+    }
+    Refused::Unverified(match admitted.why(shared.now()) {
+        Unverified::Expired => Unverified::Expired,
+        _ => Unverified::Revoked,
+    })
 }

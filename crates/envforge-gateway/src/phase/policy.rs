@@ -44,7 +44,7 @@ pub(crate) fn check<B>(request: &Request<B>, via: Via, routes: &[String]) -> Res
 /// Whether a request asks to become a WebSocket (RFC 6455, section 4.1). Other upgrades are not passed on.
 pub(crate) fn is_websocket<B>(request: &Request<B>) -> bool {
     request.method() == Method::GET
-        && request.version() == Version::HTTP_11
+        && request.version() != Version::HTTP_10
         && has_token(request.headers(), &CONNECTION, "upgrade")
         && has_token(request.headers(), &UPGRADE, "websocket")
 }

@@ -25,6 +25,10 @@ pub(crate) enum Refused {
     Method,
     /// Another site sent it, with this site's cookie.
     CrossOrigin,
+    /// More of a head than is read.
+    HeadTooLarge,
+    /// A version of HTTP that is not spoken.
+    Version,
     /// A body where none is wanted.
     BodyTooLarge,
     /// The label leads nowhere.
@@ -92,6 +96,11 @@ impl Refused {
                 "request.cross_origin",
                 "another site may not use this preview's session",
             ),
+            Self::HeadTooLarge => Refusal::invalid(
+                "request.head_too_large",
+                "the request's line and headers are larger than is read here",
+            ),
+            Self::Version => Refusal::invalid("request.version", "HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here"),
             Self::BodyTooLarge => Refusal::invalid("request.body_too_large", "the body is larger than wanted here"),
             Self::NoPreview => {
                 Refusal::not_found("preview.not_found", "there is no preview at this address (any more)")
@@ -120,7 +129,7 @@ impl Refused {
     /// As it is counted.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::BadRequest(_) => Outcome::BadRequest,
+            Self::BadRequest(_) | Self::HeadTooLarge | Self::Version => Outcome::BadRequest,
             Self::Unverified(_) => Outcome::Unverified,
             Self::DeadLink { .. } => Outcome::DeadLink,
             Self::LeaseOver | Self::Draining => Outcome::LeaseOver,
@@ -143,6 +152,8 @@ impl Refused {
             Self::DeadLink { was_good: true } => 410,
             Self::Method => 405,
             Self::BodyTooLarge => 413,
+            Self::HeadTooLarge => 431,
+            Self::Version => 505,
             Self::Unreachable => 502,
             Self::Fault => 500,
             other => other.refusal().kind.http_status(),

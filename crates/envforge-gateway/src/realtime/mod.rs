@@ -19,12 +19,12 @@ use crate::phase::wake;
 use crate::routes::{Status, Workspace};
 use crate::sessions::Admitted;
 use crate::shared::Shared;
+use crate::wire::Rewound;
+use bytes::BytesMut;
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use frames::{CLOSE_LATER, CLOSE_POLICY, Frames};
 use futures_util::future::BoxFuture;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -49,20 +49,21 @@ pub(crate) struct Joined {
     pub(crate) visit: Visit,
     /// The path it was opened at, for a wake's log.
     pub(crate) path: String,
+    pub(crate) service: Rewound,
 }
 
 impl Joined {
     /// Moves bytes until one side ends, the session does, or the gateway stops.
-    pub(crate) async fn run(self, client: OnUpgrade, service: OnUpgrade) {
-        let (client, service) = match tokio::try_join!(client, service) {
-            Ok(both) => both,
-            Err(error) => return tracing::debug!(%error, "realtime: a side left before it began"),
-        };
+    /// `told` is what the client is still to be told before anything else.
+    pub(crate) async fn run(self, client: Rewound, told: BytesMut) {
         self.shared.stats.tunnels.add();
         let ends = self.admitted.ends().clone();
         let stop = self.shared.stop.clone();
-        let (client, service) = (Side::new(client), Side::new(service));
-        let mut tunnel = Tunnel { joined: self, client, service, waking: None, held: Vec::new() };
+        let Self { shared, workspace, admitted, visit, path, service } = self;
+        let client = Side { told: told.to_vec(), ..Side::new(client) };
+        let service = Side::new(service);
+        let joined = Traits { shared, workspace, admitted, visit, path };
+        let mut tunnel = Tunnel { joined, client, service, waking: None, held: Vec::new() };
         let (mut ends, mut stop) = (pin!(ends.cancelled()), pin!(stop.cancelled()));
         let over = poll_fn(|context| {
             if ends.as_mut().poll(context).is_ready() {
@@ -102,7 +103,7 @@ enum Over {
 
 /// One side: its socket, the place in what it says, and what it is still to be told.
 struct Side {
-    io: TokioIo<Upgraded>,
+    io: Rewound,
     says: Frames,
     told: Vec<u8>,
     /// How much of that it was told.
@@ -112,8 +113,7 @@ struct Side {
 }
 
 impl Side {
-    fn new(upgraded: Upgraded) -> Self {
-        let io = TokioIo::new(upgraded);
+    fn new(io: Rewound) -> Self {
         Self { io, says: Frames::default(), told: Vec::new(), at: 0, needs_flush: false, has_ended: false }
     }
 
@@ -155,8 +155,17 @@ impl Side {
     }
 }
 
+/// On whose behalf it is open.
+struct Traits {
+    shared: Arc<Shared>,
+    workspace: Arc<Workspace>,
+    admitted: Arc<Admitted>,
+    visit: Visit,
+    path: String,
+}
+
 struct Tunnel {
-    joined: Joined,
+    joined: Traits,
     client: Side,
     service: Side,
     /// The wake under way, and what the client said that caused it. Until it is allowed nothing more is read from the
@@ -238,7 +247,7 @@ impl Tunnel {
             self.joined.visit.moved(sifted.pass.len());
         }
         if is_frozen && sifted.is_data {
-            let Joined { shared, workspace, admitted, path, .. } = &self.joined;
+            let Traits { shared, workspace, admitted, path, .. } = &self.joined;
             let (shared, workspace, admitted) = (Arc::clone(shared), Arc::clone(workspace), Arc::clone(admitted));
             let path = path.clone();
             self.waking = Some(Box::pin(async move { wake::ask(&shared, &workspace, &admitted, &path).await }));

@@ -60,10 +60,11 @@ pub(crate) struct Workspace {
     pub(crate) refused: Mutex<Option<(LinkId, Refusal, Instant)>>,
     /// Room for held requests.
     pub(crate) held: Arc<Semaphore>,
+    workers: usize,
 }
 
 impl Workspace {
-    pub(crate) fn new(id: WorkspaceId, held: usize) -> Self {
+    pub(crate) fn new(id: WorkspaceId, held: usize, workers: usize) -> Self {
         Self {
             id,
             status: watch::Sender::new(Status::Unknown),
@@ -73,6 +74,7 @@ impl Workspace {
             wakes: Flights::default(),
             refused: Mutex::default(),
             held: Arc::new(Semaphore::new(held)),
+            workers,
         }
     }
 
@@ -89,7 +91,8 @@ impl Workspace {
     /// The connections to one of its services.
     fn upstream(&self, service: &str) -> Arc<Upstream> {
         let mut upstreams = self.upstreams.lock().expect("no panic while held");
-        Arc::clone(upstreams.entry(service.to_owned()).or_default())
+        let made = || Arc::new(Upstream::new(self.workers));
+        Arc::clone(upstreams.entry(service.to_owned()).or_insert_with(made))
     }
 
     fn sweep(&self, rest: Duration) {
@@ -185,11 +188,12 @@ pub(crate) struct Routes {
     heard: Mutex<Heard>,
     capacity: usize,
     held: usize,
+    workers: usize,
 }
 
 impl Routes {
-    pub(crate) fn new(capacity: usize, held: usize) -> Self {
-        Self { labels: RwLock::default(), missing: Mutex::default(), heard: Mutex::default(), capacity, held }
+    pub(crate) fn new(capacity: usize, held: usize, workers: usize) -> Self {
+        Self { labels: RwLock::default(), missing: Mutex::default(), heard: Mutex::default(), capacity, held, workers }
     }
 
     fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
@@ -244,9 +248,9 @@ impl Routes {
         let (workspace, runtime) = (route.workspace, route.runtime.clone());
         let entry = {
             let mut heard = self.heard();
-            let held = self.held;
+            let (held, workers) = (self.held, self.workers);
             let made = Arc::clone(
-                heard.workspaces.entry(workspace).or_insert_with(|| Arc::new(Workspace::new(workspace, held))),
+                heard.workspaces.entry(workspace).or_insert_with(|| Arc::new(Workspace::new(workspace, held, workers))),
             );
             if let Some(item) = heard.items.get(&workspace) {
                 made.changed_at.fetch_max(item.epoch, Ordering::AcqRel);

@@ -48,7 +48,7 @@ fn at(second: i64) -> Timestamp {
 // proves LINK-3
 #[tokio::test]
 async fn the_longest_prefix_of_whole_segments_wins() {
-    let routes = Routes::new(8, 8);
+    let routes = Routes::new(8, 8, 1);
     let rules = [("/", "web"), ("/api", "api"), ("/api/files/", "files")];
     let found = routes.learn_route(route(&rules, runtime(RuntimeState::Awake, 1)), 0);
     let service = |path: &str| found.rule(path).map(|rule| rule.service.as_str());
@@ -71,7 +71,7 @@ async fn the_longest_prefix_of_whole_segments_wins() {
 
 #[tokio::test]
 async fn an_item_that_came_in_since_the_question_wins_over_the_answer() {
-    let routes = Routes::new(8, 8);
+    let routes = Routes::new(8, 8, 1);
     let asked_at = routes.epoch();
     routes.apply(id(1), Some(runtime(RuntimeState::Awake, 5)));
     let found = routes.learn_route(route(&[("/", "web")], runtime(RuntimeState::Waking, 5)), asked_at);
@@ -85,7 +85,7 @@ async fn an_item_that_came_in_since_the_question_wins_over_the_answer() {
 
 #[tokio::test]
 async fn items_make_labels_stale_and_a_lost_feed_makes_everything_unknown() {
-    let routes = Routes::new(8, 8);
+    let routes = Routes::new(8, 8, 1);
     let ask = || routes.learn_route(route(&[("/", "web")], runtime(RuntimeState::Awake, 5)), routes.epoch());
     let first = ask();
     assert!(routes.find("web--a--b", at(1)).is_some());
@@ -105,7 +105,7 @@ async fn items_make_labels_stale_and_a_lost_feed_makes_everything_unknown() {
 #[tokio::test]
 async fn missing_labels_are_remembered_for_a_moment() {
     tokio::time::pause();
-    let routes = Routes::new(8, 8);
+    let routes = Routes::new(8, 8, 1);
     routes.set_missing("web--a--b");
     assert!(routes.is_missing("web--a--b"));
     tokio::time::advance(NEGATIVE).await;
@@ -114,7 +114,7 @@ async fn missing_labels_are_remembered_for_a_moment() {
 
 #[tokio::test]
 async fn what_nobody_uses_goes() {
-    let routes = Routes::new(8, 8);
+    let routes = Routes::new(8, 8, 1);
     drop(routes.learn_route(route(&[("/", "web")], runtime(RuntimeState::Awake, 5)), 0));
     routes.sweep(at(1), Duration::from_secs(1));
     assert_eq!(routes.workspaces().len(), 1);
