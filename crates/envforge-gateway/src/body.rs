@@ -6,7 +6,9 @@
 //! browser then sees a truncated response, never a complete one.
 
 use crate::activity::Visit;
+use crate::alarm::Alarm;
 use crate::http1::body::{Decoder, Framing, Piece};
+use crate::http1::head::Speaker;
 use crate::http1::lane::Lane;
 use crate::http1::server::Upload;
 use crate::pool::Upstream;
@@ -19,7 +21,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// What goes wrong in a body.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -104,6 +105,14 @@ impl AnswerBody {
         }
     }
 
+    /// Whose words it is.
+    pub(crate) fn speaker(&self) -> Speaker {
+        match self {
+            Self::Own(_) | Self::Events(_) => Speaker::Gateway,
+            Self::Upstream(_) | Self::Tunnel(_) => Speaker::Service,
+        }
+    }
+
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         match self {
             Self::Own(text) if text.is_empty() => Poll::Ready(None),
@@ -125,8 +134,7 @@ pub(crate) struct UpstreamBody {
     rest: Option<Rest>,
     visit: Visit,
     admitted: Arc<Admitted>,
-    /// Made at the first wait: most bodies are there at once.
-    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    alarm: Arc<Alarm>,
 }
 
 /// Where a connection rests, and beside how many others.
@@ -137,9 +145,15 @@ pub(crate) struct Rest {
 }
 
 impl UpstreamBody {
-    pub(crate) fn new(framing: Framing, lane: Lane, rest: Option<Rest>, visit: Visit, admitted: Arc<Admitted>) -> Self {
-        let mut body =
-            Self { framing, decoder: Decoder::new(framing), lane: Some(lane), rest, visit, admitted, cut: None };
+    pub(crate) fn new(
+        framing: Framing,
+        lane: Lane,
+        rest: Option<Rest>,
+        visit: Visit,
+        admitted: Arc<Admitted>,
+        alarm: Arc<Alarm>,
+    ) -> Self {
+        let mut body = Self { framing, decoder: Decoder::new(framing), lane: Some(lane), rest, visit, admitted, alarm };
         if body.decoder.is_over() {
             body.end();
         }
@@ -169,12 +183,11 @@ impl UpstreamBody {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
             Poll::Pending => {
-                let ends = self.admitted.ends();
-                let cut = self.cut.get_or_insert_with(|| Box::pin(ends.clone().cancelled_owned()));
-                match cut.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err("the session ended".into()))),
-                    Poll::Pending => Poll::Pending,
+                self.alarm.set(cx);
+                if self.admitted.has_ended() {
+                    return Poll::Ready(Some(Err("the session ended".into())));
                 }
+                Poll::Pending
             }
         }
     }

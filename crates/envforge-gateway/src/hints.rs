@@ -1,6 +1,7 @@
 //! Early hints: a service's 103 responses, passed on before its answer (RFC 8297).
 
-use crate::http1::head::{Announced, put_response};
+use crate::http1::head::{Announced, Speaker, put_response};
+use crate::phase::headers::clean_response;
 use crate::wire::{SharedWire, lock};
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -23,7 +24,14 @@ impl Hints {
         match self {
             Self::Http1(wire) => {
                 let mut wire = lock(wire);
-                put_response(&mut wire.out.small, StatusCode::EARLY_HINTS, headers, Announced::None, None);
+                put_response(
+                    &mut wire.out.small,
+                    Speaker::Service,
+                    StatusCode::EARLY_HINTS,
+                    headers,
+                    Announced::None,
+                    None,
+                );
                 // What is not taken now goes with the answer.
                 let _ = wire.poll_write(&mut Context::from_waker(Waker::noop()));
             }
@@ -31,6 +39,7 @@ impl Hints {
                 let mut response = Response::new(());
                 *response.status_mut() = StatusCode::EARLY_HINTS;
                 *response.headers_mut() = headers.clone();
+                clean_response(response.headers_mut());
                 if let Err(error) = respond.lock().expect("no panic while held").send_informational(response) {
                     tracing::debug!(%error, "hints: not told");
                 }

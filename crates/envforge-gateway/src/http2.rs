@@ -7,8 +7,9 @@
 use crate::body::{AnswerBody, BodyError, ClientBody, Polled};
 use crate::hints::Hints;
 use crate::http1::body::Framing;
+use crate::http1::head::Speaker;
 use crate::phase::answer::{self, Audience};
-use crate::phase::{self, refused::Refused};
+use crate::phase::{self, headers, refused::Refused};
 use crate::serve::Client;
 use crate::shared::Shared;
 use crate::wire::{Rewound, Stream};
@@ -41,6 +42,7 @@ const KEY: HeaderValue = HeaderValue::from_static("ZW52Zm9yZ2UtZ2F0ZXdheQ==");
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(shared: &Arc<Shared>, client: &Arc<Client>, stream: Rewound) {
+    client.memo.is_shared();
     let limits = &shared.config.limits;
     let mut builder = Builder::new();
     builder
@@ -91,17 +93,20 @@ pub(crate) async fn serve(shared: &Arc<Shared>, client: &Arc<Client>, stream: Re
     }
 }
 
-async fn answer(shared: &Arc<Shared>, client: &Client, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+async fn answer(
+    shared: &Arc<Shared>,
+    client: &Arc<Client>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
     let respond = Arc::new(Mutex::new(respond));
     let is_head = *request.method() == Method::HEAD;
     let mut tunnel = None;
     let mut given = None;
     let response = match understood(request, &mut tunnel) {
-        Ok(mut request) => {
-            if tunnel.is_none() {
-                request.extensions_mut().insert(Hints::Http2(Arc::clone(&respond)));
-            }
-            let mut handling = pin!(phase::handle(shared, client, request));
+        Ok(request) => {
+            let hints = Some(Hints::Http2(Arc::clone(&respond)));
+            let mut handling = pin!(phase::handle(shared, client, hints, request));
             let answered = poll_fn(|cx| match handling.as_mut().poll(cx) {
                 Poll::Ready(response) => Poll::Ready(Some(response)),
                 Poll::Pending => respond.lock().expect("no panic while held").poll_reset(cx).map(|_| None),
@@ -118,13 +123,14 @@ async fn answer(shared: &Arc<Shared>, client: &Client, request: Request<RecvStre
         }
     };
     let (mut head, body) = response.into_parts();
+    if body.speaker() == Speaker::Service {
+        headers::clean_response(&mut head.headers);
+    }
     head.version = Version::HTTP_2;
     if let AnswerBody::Tunnel(joined) = body {
         let Some(recv) = tunnel else { return };
         head.status = StatusCode::OK;
-        for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
-            head.headers.remove(name);
-        }
+        head.headers.remove(SEC_WEBSOCKET_ACCEPT);
         if let Some(send) = send_head(&respond, head, false) {
             let stream = Stream::H2(Box::new(Tunnel { send, recv, begun: Bytes::new() }));
             joined.run(Rewound { begin: Bytes::new(), stream }, BytesMut::new()).await;

@@ -33,6 +33,7 @@
 //! - Tokens and cookies are in no log line; paths aren't either, because a share path is a token.
 
 mod activity;
+mod alarm;
 mod body;
 mod config;
 mod feed;
@@ -41,6 +42,7 @@ mod hints;
 mod http1;
 mod http2;
 mod lease;
+mod memo;
 mod metrics;
 mod own;
 mod pages;
@@ -69,6 +71,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -222,6 +225,7 @@ impl Gateway {
             tasks: TaskTracker::new(),
             drain,
             stop: stop.clone(),
+            stopping: AtomicBool::new(false),
             workers,
             config,
         });
@@ -245,6 +249,7 @@ async fn announce_end(shared: Arc<Shared>) {
         () = shared.drain.cancelled() => tokio::time::sleep(shared.config.limits.drain_notice).await,
         () = shared.stop.cancelled() => {}
     }
+    shared.stopping.store(true, Ordering::Release);
     shared.stop.cancel();
 }
 

@@ -14,6 +14,7 @@ use crate::phase::refused::Refused;
 use crate::phase::route;
 use crate::phase::wake::{self, Step};
 use crate::routes::{LabelRoute, Status};
+use crate::serve::Client;
 use crate::sessions::Admitted;
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -74,6 +75,7 @@ pub(crate) fn ready(shared: &Shared) -> Result<(), Refused> {
 /// Answers one of the gateway's own paths on a dev host.
 pub(crate) async fn answer<B>(
     shared: &Arc<Shared>,
+    client: &Arc<Client>,
     label: &str,
     admitted: &Arc<Admitted>,
     request: &Request<B>,
@@ -84,11 +86,14 @@ pub(crate) async fn answer<B>(
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Refused::Method);
     }
-    let route = route::find(shared, label, admitted).await?;
+    let route = route::find(shared, client, label, admitted).await?;
     let path = asked_path(request.uri().query().unwrap_or_default());
     let wants_events = request.headers().get(ACCEPT).is_some_and(|accept| accept == "text/event-stream");
     let (kind, body) = if wants_events && request.method() == Method::GET {
-        ("text/event-stream", events(Arc::clone(shared), label.to_owned(), route, Arc::clone(admitted), path))
+        (
+            "text/event-stream",
+            events(Arc::clone(shared), Arc::clone(client), label.to_owned(), route, Arc::clone(admitted), path),
+        )
     } else {
         ("application/json", AnswerBody::own(readiness(&route, &route.workspace.status(), &path)))
     };
@@ -134,6 +139,7 @@ fn readiness(route: &LabelRoute, status: &Status, path: &str) -> String {
 
 struct Telling {
     shared: Arc<Shared>,
+    client: Arc<Client>,
     label: String,
     route: Arc<LabelRoute>,
     admitted: Arc<Admitted>,
@@ -144,13 +150,14 @@ struct Telling {
 
 fn events(
     shared: Arc<Shared>,
+    client: Arc<Client>,
     label: String,
     route: Arc<LabelRoute>,
     admitted: Arc<Admitted>,
     path: String,
 ) -> AnswerBody {
     let changes = route.workspace.watch();
-    let telling = Telling { shared, label, route, admitted, path, changes, told: String::new() };
+    let telling = Telling { shared, client, label, route, admitted, path, changes, told: String::new() };
     AnswerBody::Events(Box::pin(stream::unfold(telling, |mut telling| async move {
         let event = telling.next().await?;
         Some((event, telling))
@@ -171,7 +178,7 @@ impl Telling {
         loop {
             // What happened while the feed was lost is told by nobody: it is asked for.
             if matches!(*self.changes.borrow(), Status::Unknown)
-                && let Ok(route) = route::find(&self.shared, &self.label, &self.admitted).await
+                && let Ok(route) = route::find(&self.shared, &self.client, &self.label, &self.admitted).await
             {
                 self.changes = route.workspace.watch();
                 self.route = route;

@@ -9,6 +9,7 @@
 use crate::http1;
 use crate::http1::server::Tunnelled;
 use crate::http2;
+use crate::memo::Memo;
 use crate::shared::Shared;
 use crate::wire::{Stream, Wire};
 use http::HeaderValue;
@@ -32,6 +33,7 @@ pub(crate) struct Client {
     pub(crate) address: HeaderValue,
     /// The worker that serves it.
     pub(crate) worker: usize,
+    pub(crate) memo: Memo,
     /// Told to stop; the worker's own, so that looking at it disturbs no other.
     pub(crate) stop: CancellationToken,
 }
@@ -40,7 +42,7 @@ impl Client {
     fn new(address: SocketAddr, worker: usize, stop: CancellationToken) -> Self {
         let text = address.ip().to_canonical().to_string();
         let address = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, worker, stop }
+        Self { address, worker, memo: Memo::default(), stop }
     }
 }
 

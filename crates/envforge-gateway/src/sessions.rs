@@ -5,6 +5,7 @@
 //! [`Admitted`] and ends with it, and with the lease. Two rules make that safe: an admission and the revocation of its link are decided
 //! under one lock, so neither can miss the other; and a session that something holds open is never evicted.
 
+use crate::alarm::Alarms;
 use envforge_core::id::LinkId;
 use envforge_core::link::SessionClaims;
 use envforge_core::refusal::Refusal;
@@ -81,6 +82,8 @@ pub(crate) struct Admitted {
     ends: CancellationToken,
     /// The same, where looking at it costs nothing.
     ended: AtomicBool,
+    /// Of the requests under way on its behalf.
+    pub(crate) alarms: Alarms,
     used: AtomicBool,
 }
 
@@ -93,6 +96,7 @@ impl Admitted {
             expires_at,
             ends: CancellationToken::new(),
             ended: AtomicBool::new(false),
+            alarms: Alarms::default(),
             used: AtomicBool::new(true),
         }
     }
@@ -116,6 +120,7 @@ impl Admitted {
     fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.ends.cancel();
+        self.alarms.ring();
     }
 
     /// Returns once the session ends: revoked, expired, or no longer known to hold. Streams end with it.

@@ -14,6 +14,7 @@ use envforge_core::clock::Clock;
 use http::HeaderValue;
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Told that the end is near: not ready any more, and still answering for a while.
     pub(crate) drain: CancellationToken,
+    /// The same as `stop`, where looking at it costs nothing.
+    pub(crate) stopping: AtomicBool,
     /// Told to stop.
     pub(crate) stop: CancellationToken,
 }

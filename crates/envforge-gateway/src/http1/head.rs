@@ -5,6 +5,7 @@
 //! what would let them is refused rather than repaired.
 
 use crate::http1::body::Framing;
+use crate::phase::headers::{self, ForService};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -238,14 +239,15 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> 
 }
 
 /// Writes a request's head. How long the body is, is told by `framing` alone.
-pub(crate) fn put_request(out: &mut BytesMut, method: &Method, uri: &Uri, headers: &HeaderMap, framing: Framing) {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+pub(crate) fn put_request(out: &mut BytesMut, request: &ForService<'_>, framing: Framing) {
+    let (method, target) = (&request.head.method, request.head.uri.path_and_query());
+    let target = target.map_or("/", |target| target.as_str());
     out.reserve(256 + target.len());
     out.put_slice(method.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(target.as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
-    put_headers(out, headers);
+    request.put(out);
     match framing {
         // Some servers wait for a body unless told that there is none.
         Framing::Empty if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => put_length(out, 0),
@@ -269,9 +271,19 @@ pub(crate) enum Announced {
     None,
 }
 
+/// Whose words a response is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    /// Ours.
+    Gateway,
+    /// A service's, who may not say everything to our clients.
+    Service,
+}
+
 /// Writes a response's head.
 pub(crate) fn put_response(
     out: &mut BytesMut,
+    speaker: Speaker,
     status: StatusCode,
     headers: &HeaderMap,
     announced: Announced,
@@ -283,14 +295,21 @@ pub(crate) fn put_response(
     out.put_u8(b' ');
     out.put_slice(status.canonical_reason().unwrap_or("-").as_bytes());
     out.put_slice(b"\r\n");
-    put_headers(out, headers);
+    match speaker {
+        Speaker::Service => headers::put_for_client(out, headers),
+        Speaker::Gateway => {
+            for (name, value) in headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH) {
+                put_header(out, name.as_str(), value.as_bytes());
+            }
+        }
+    }
     match announced {
         Announced::Length(length) => put_length(out, length),
         Announced::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
         Announced::UntilEnd => {}
         Announced::None => {
             if let Some(length) = headers.get(CONTENT_LENGTH) {
-                put_header(out, "content-length", length);
+                put_header(out, "content-length", length.as_bytes());
             }
         }
     }
@@ -302,19 +321,12 @@ pub(crate) fn put_response(
     out.put_slice(b"\r\n");
 }
 
-fn put_headers(out: &mut BytesMut, headers: &HeaderMap) {
-    for (name, value) in headers {
-        if *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
-            put_header(out, name.as_str(), value);
-        }
-    }
-}
-
-fn put_header(out: &mut BytesMut, name: &str, value: &HeaderValue) {
+/// Writes one header.
+pub(crate) fn put_header(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.put_slice(name.as_bytes());
     out.put_slice(b": ");
-    out.put_slice(value.as_bytes());
+    out.put_slice(value);
     out.put_slice(b"\r\n");
 }
 

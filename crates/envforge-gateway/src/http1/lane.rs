@@ -7,9 +7,10 @@
 use crate::body::{BodyError, ClientBody};
 use crate::http1::body::{Decoder, Framing, Piece, put_chunk, put_last_chunk};
 use crate::http1::head::{HeadEnd, HeadError, ResponseHead, put_request, take_response};
+use crate::phase::headers::ForService;
 use crate::wire::{Outbox, Rewound, Stream};
 use bytes::BytesMut;
-use http::{HeaderMap, Method, Uri};
+use http::Method;
 use http_body::Frame;
 use std::io;
 use std::pin::Pin;
@@ -39,13 +40,6 @@ pub(crate) enum LaneError {
     /// The client's body broke off.
     #[error("the client's body broke off: {0}")]
     Body(BodyError),
-}
-
-/// What a lane is asked.
-pub(crate) struct Ask<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) uri: &'a Uri,
-    pub(crate) headers: &'a HeaderMap,
 }
 
 /// One HTTP/1.1 connection to a service.
@@ -85,8 +79,8 @@ impl Lane {
     }
 
     /// Puts a request on its way.
-    pub(crate) fn begin(&mut self, ask: &Ask<'_>, framing: Framing, body: Option<ClientBody>) {
-        put_request(&mut self.out.small, ask.method, ask.uri, ask.headers, framing);
+    pub(crate) fn begin(&mut self, request: &ForService<'_>, framing: Framing, body: Option<ClientBody>) {
+        put_request(&mut self.out.small, request, framing);
         self.upload = body.map(|body| (body, framing == Framing::Chunked));
     }
 
@@ -183,7 +177,6 @@ impl Lane {
 
     /// It rests from now on.
     pub(crate) fn rests(&mut self) {
-        self.input = BytesMut::new();
         self.rests_since = Instant::now();
     }
 

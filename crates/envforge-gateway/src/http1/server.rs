@@ -13,7 +13,7 @@
 use crate::body::{AnswerBody, BodyError, ClientBody, Polled};
 use crate::hints::Hints;
 use crate::http1::body::{Decoder, Framing, Piece, put_chunk, put_last_chunk};
-use crate::http1::head::{Announced, HeadEnd, HeadError, RequestHead, put_response, take_request};
+use crate::http1::head::{Announced, HeadEnd, HeadError, RequestHead, Speaker, put_response, take_request};
 use crate::phase::answer::{self, Audience};
 use crate::phase::{self, refused::Refused};
 use crate::serve::Client;
@@ -24,6 +24,7 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Frame;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -112,7 +113,7 @@ enum End {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(shared: &Arc<Shared>, client: &Client, wire: Wire) -> Option<Tunnelled> {
+pub(crate) async fn serve(shared: &Arc<Shared>, client: &Arc<Client>, wire: Wire) -> Option<Tunnelled> {
     let mut connection = Connection { shared, client, wire: Arc::new(Mutex::new(wire)) };
     let end = loop {
         if let Err(end) = connection.turn().await {
@@ -143,7 +144,7 @@ pub(crate) struct Tunnelled {
 
 struct Connection<'a> {
     shared: &'a Arc<Shared>,
-    client: &'a Client,
+    client: &'a Arc<Client>,
     wire: SharedWire,
 }
 
@@ -179,11 +180,9 @@ impl Connection<'_> {
                 ClientBody::Http1(Upload { wire: Arc::clone(&self.wire), framing, stall: limits.stall })
             }
         };
-        let mut request = head.request.map(|()| body);
-        if asked.version == Version::HTTP_11 {
-            request.extensions_mut().insert(Hints::Http1(Arc::clone(&self.wire)));
-        }
-        let mut handling = pin!(phase::handle(self.shared, self.client, request));
+        let request = head.request.map(|()| body);
+        let hints = (asked.version == Version::HTTP_11).then(|| Hints::Http1(Arc::clone(&self.wire)));
+        let mut handling = pin!(phase::handle(self.shared, self.client, hints, request));
         let wire = &self.wire;
         let answer = poll_fn(|cx| match handling.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Ok(answer)),
@@ -245,11 +244,20 @@ impl Connection<'_> {
     async fn answer(&self, asked: &Asked, answer: Response<AnswerBody>) -> Result<(), End> {
         let (head, mut body) = answer.into_parts();
         if let AnswerBody::Tunnel(joined) = body {
-            put_response(&mut lock(&self.wire).out.small, head.status, &head.headers, Announced::None, None);
+            let upgrade = Some("Upgrade\r\nupgrade: websocket");
+            put_response(
+                &mut lock(&self.wire).out.small,
+                Speaker::Service,
+                head.status,
+                &head.headers,
+                Announced::None,
+                upgrade,
+            );
             return Err(End::Tunnel(joined));
         }
         let announced = announced(asked, head.status, body.framing());
-        let keeps = asked.keep_alive && announced != Announced::UntilEnd && !self.client.stop.is_cancelled();
+        let keeps =
+            asked.keep_alive && announced != Announced::UntilEnd && !self.shared.stopping.load(Ordering::Acquire);
         let connection = match (keeps, asked.version) {
             (true, Version::HTTP_10) => Some("keep-alive"),
             (true, _) => None,
@@ -257,7 +265,7 @@ impl Connection<'_> {
         };
         {
             let mut wire = lock(&self.wire);
-            put_response(&mut wire.out.small, head.status, &head.headers, announced, connection);
+            put_response(&mut wire.out.small, body.speaker(), head.status, &head.headers, announced, connection);
             wire.give(self.shared.config.limits.stall);
         }
         let mut is_over = announced == Announced::None;

@@ -5,6 +5,7 @@
 //! it stopped holding, when a service did not answer, and once before a waiter is finally forwarded.
 
 use crate::activity::Visit;
+use crate::alarm::Alarm;
 use crate::body::AnswerBody;
 use crate::phase::forward::{self, Failure, Outgoing};
 use crate::phase::refused::Refused;
@@ -17,8 +18,10 @@ use crate::sessions::Admitted;
 use crate::shared::Shared;
 use envforge_core::runtime::RuntimeState;
 use http::Response;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -28,6 +31,7 @@ pub(crate) struct Delivery<'a> {
     pub(crate) client: &'a Client,
     pub(crate) admitted: &'a Arc<Admitted>,
     pub(crate) label: &'a str,
+    pub(crate) alarm: &'a Arc<Alarm>,
     pub(crate) outgoing: Outgoing,
     pub(crate) hold: Hold,
     pub(crate) wait: WaitSpan,
@@ -47,13 +51,13 @@ impl Delivery<'_> {
 
     async fn deliver(&mut self) -> Result<Response<AnswerBody>, Refused> {
         self.wake_early();
-        let mut route = route::find(self.shared, self.label, self.admitted).await?;
+        let mut route = route::find(self.shared, self.client, self.label, self.admitted).await?;
         self.outgoing.visit = Some(Visit::begin(&route.workspace, &self.shared.clock));
         let (mut woken, mut may_refresh) = (None, true);
         let mut broken: Option<Failure> = None;
         loop {
             if !route.holds(self.shared.now()) {
-                route = route::find(self.shared, self.label, self.admitted).await?;
+                route = route::find(self.shared, self.client, self.label, self.admitted).await?;
             }
             let current = Arc::clone(&route);
             let rule = current.rule(self.outgoing.path()).ok_or(Refused::NoPath)?;
@@ -69,7 +73,7 @@ impl Delivery<'_> {
             match step {
                 Step::Forward if self.hold.has_waited() && may_refresh && current.is_stale() => {
                     may_refresh = false;
-                    route = route::find(self.shared, self.label, self.admitted).await?;
+                    route = route::find(self.shared, self.client, self.label, self.admitted).await?;
                     continue;
                 }
                 Step::Forward | Step::Thaw => {
@@ -89,7 +93,7 @@ impl Delivery<'_> {
                         tracing::debug!(label = %self.label, ?failure, "deliver: a service did not answer; asking again");
                         may_refresh = false;
                         self.shared.routes.drop_label(self.label);
-                        route = route::find(self.shared, self.label, self.admitted).await?;
+                        route = route::find(self.shared, self.client, self.label, self.admitted).await?;
                         continue;
                     }
                     if !is_early && runtime.state != RuntimeState::Waking {
@@ -109,7 +113,7 @@ impl Delivery<'_> {
             }
             self.wait.get();
             if self.hold.takes_place(&current)? && !self.hold.wait(&current).await? {
-                route = route::find(self.shared, self.label, self.admitted).await?;
+                route = route::find(self.shared, self.client, self.label, self.admitted).await?;
             }
         }
     }
@@ -117,7 +121,8 @@ impl Delivery<'_> {
     /// When the route must be asked for and the runtime sleeps, the wake need not wait for the route.
     fn wake_early(&mut self) {
         let (shared, claims) = (self.shared, &self.admitted.claims);
-        if shared.routes.find(self.label, shared.now()).is_some() {
+        let now = shared.now();
+        if self.client.memo.route(self.label, now).is_some() || shared.routes.find(self.label, now).is_some() {
             return;
         }
         let Some(workspace) = shared.routes.workspace(claims.workspace) else { return };
@@ -140,10 +145,11 @@ impl Delivery<'_> {
         rule: &Rule,
         is_early: bool,
     ) -> Result<Result<Response<AnswerBody>, Failure>, Refused> {
-        let Self { shared, client, admitted, outgoing, hold, wait, .. } = self;
+        let Self { shared, client, admitted, alarm, outgoing, hold, wait, .. } = self;
+        client.memo.watch(alarm, &route.workspace);
         let (workspace, uri) = (&route.workspace, outgoing.uri());
         let crossing = Instant::now() + shared.config.limits.crossing;
-        let mut answer = pin!(forward::send(shared, client, admitted, route, rule, outgoing));
+        let mut answer = pin!(forward::send(shared, client, admitted, alarm, route, rule, outgoing));
         let mut is_frozen = is_early;
         loop {
             if is_frozen {
@@ -166,10 +172,17 @@ impl Delivery<'_> {
                     is_up = hold.until_awake(route) => is_up?,
                 }
             }
-            tokio::select! {
-                biased;
-                result = &mut answer => return Ok(result),
-                () = wake::freezes(workspace, crossing) => is_frozen = true,
+            let answered = poll_fn(|cx| {
+                if let Poll::Ready(result) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(Some(result));
+                }
+                alarm.set(cx);
+                let is_crossed = workspace.is_frozen() && Instant::now() < crossing;
+                if is_crossed { Poll::Ready(None) } else { Poll::Pending }
+            });
+            match answered.await {
+                Some(result) => return Ok(result),
+                None => is_frozen = true,
             }
         }
     }

@@ -6,12 +6,13 @@
 //! out to be dead; any other is not, because the service may have seen it.
 
 use crate::activity::Visit;
+use crate::alarm::Alarm;
 use crate::body::{AnswerBody, ClientBody, Rest, UpstreamBody};
 use crate::hints::Hints;
 use crate::http1::body::Framing;
 use crate::http1::head::ResponseHead;
-use crate::http1::lane::{Ask, Lane, LaneError};
-use crate::phase::headers;
+use crate::http1::lane::{Lane, LaneError};
+use crate::phase::headers::ForService;
 use crate::pool;
 use crate::realtime::Joined;
 use crate::routes::{LabelRoute, Rule};
@@ -19,9 +20,9 @@ use crate::serve::Client;
 use crate::sessions::Admitted;
 use crate::shared::Shared;
 use envforge_api::uplink::{Open, OpenError};
-use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,20 +59,8 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// Prepares a client's request.
-    pub(crate) fn new(shared: &Shared, client: &Client, request: Request<ClientBody>, websocket: bool) -> Self {
-        let (mut head, body) = request.into_parts();
-        let hints = head.extensions.remove::<Hints>();
-        headers::clean_request(
-            &mut head.headers,
-            &client.address,
-            shared.config.external_scheme,
-            &shared.external_port,
-        );
-        if websocket {
-            head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        }
-        head.version = Version::HTTP_11;
+    pub(crate) fn new(hints: Option<Hints>, request: Request<ClientBody>, websocket: bool) -> Self {
+        let (head, body) = request.into_parts();
         let can_repeat = body.is_empty() && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let framing = body.framing();
         Self { head, body: Some(body), framing, can_repeat, websocket, hints, visit: None }
@@ -98,8 +87,15 @@ impl Outgoing {
         self.can_repeat && !self.websocket
     }
 
-    fn ask(&self) -> Ask<'_> {
-        Ask { method: &self.head.method, uri: &self.head.uri, headers: &self.head.headers }
+    /// As its service gets to see it.
+    fn for_service<'a>(&'a self, shared: &'a Shared, client: &'a Client) -> ForService<'a> {
+        ForService {
+            head: &self.head,
+            websocket: self.websocket,
+            address: &client.address,
+            scheme: shared.config.external_scheme,
+            port: &shared.external_port,
+        }
     }
 }
 
@@ -108,6 +104,7 @@ pub(crate) async fn send(
     shared: &Arc<Shared>,
     client: &Client,
     admitted: &Arc<Admitted>,
+    alarm: &Arc<Alarm>,
     route: &LabelRoute,
     rule: &Rule,
     outgoing: &mut Outgoing,
@@ -124,11 +121,12 @@ pub(crate) async fn send(
             None => Lane::new(connect(shared, route, rule).await?),
         };
         let Some(body) = outgoing.body.take() else { return Err(Failure::Unreachable) };
-        lane.begin(&outgoing.ask(), outgoing.framing, Some(body).filter(|body| !body.is_empty()));
+        let body = Some(body).filter(|body| !body.is_empty());
+        lane.begin(&outgoing.for_service(shared, client), outgoing.framing, body);
         match head(&mut lane, outgoing).await {
             Ok(head) => {
                 shared.stats.forwarded.add();
-                return respond(shared, client, admitted, route, rule, outgoing, head, lane);
+                return respond(shared, client, admitted, alarm, route, rule, outgoing, head, lane);
             }
             Err(error) => {
                 tracing::debug!(service = %rule.service, %error, "forward: the service broke the connection");
@@ -152,12 +150,11 @@ pub(crate) async fn send(
 /// The head of the answer; what comes before it is passed on if it helps.
 async fn head(lane: &mut Lane, outgoing: &Outgoing) -> Result<ResponseHead, LaneError> {
     for _ in 0..INTERIM {
-        let mut head = poll_fn(|cx| lane.poll_head(cx, &outgoing.head.method)).await?;
+        let head = poll_fn(|cx| lane.poll_head(cx, &outgoing.head.method)).await?;
         match head.response.status() {
             StatusCode::SWITCHING_PROTOCOLS => return Ok(head),
             StatusCode::EARLY_HINTS => {
                 if let Some(hints) = &outgoing.hints {
-                    headers::clean_response(head.response.headers_mut());
                     hints.tell(head.response.headers());
                 }
             }
@@ -192,6 +189,7 @@ fn respond(
     shared: &Arc<Shared>,
     client: &Client,
     admitted: &Arc<Admitted>,
+    alarm: &Arc<Alarm>,
     route: &LabelRoute,
     rule: &Rule,
     outgoing: &mut Outgoing,
@@ -200,16 +198,13 @@ fn respond(
 ) -> Result<Response<AnswerBody>, Failure> {
     let ResponseHead { response, framing, keep_alive } = head;
     let Some(mut visit) = outgoing.visit.take() else { return Err(Failure::Unreachable) };
-    let (mut parts, ()) = response.into_parts();
-    headers::clean_response(&mut parts.headers);
+    let (parts, ()) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         if !outgoing.websocket {
             tracing::debug!("forward: a service switched protocols without being asked");
             return Err(Failure::Unreachable);
         }
         visit.becomes_realtime();
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         let joined = Joined {
             shared: Arc::clone(shared),
             workspace: Arc::clone(&route.workspace),
@@ -228,7 +223,7 @@ fn respond(
         worker: client.worker,
         room: shared.config.limits.upstream_resting,
     });
-    let body = UpstreamBody::new(framing, lane, rest, visit, Arc::clone(admitted));
+    let body = UpstreamBody::new(framing, lane, rest, visit, Arc::clone(admitted), Arc::clone(alarm));
     Ok(Response::from_parts(parts, AnswerBody::Upstream(Box::new(body))))
 }
 

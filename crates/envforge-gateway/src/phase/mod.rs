@@ -6,7 +6,7 @@
 pub(crate) mod answer;
 mod deliver;
 mod forward;
-mod headers;
+pub(crate) mod headers;
 mod label;
 pub(crate) mod policy;
 pub(crate) mod refused;
@@ -16,6 +16,7 @@ mod span;
 pub(crate) mod wake;
 
 use crate::body::{AnswerBody, ClientBody};
+use crate::hints::Hints;
 use crate::serve::Client;
 use crate::sessions::{Admitted, Unverified};
 use crate::shared::Shared;
@@ -27,20 +28,24 @@ use forward::Outgoing;
 use http::{Request, Response};
 use refused::Refused;
 use span::WaitSpan;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use wake::Hold;
 
 /// Answers a request, whatever it is.
 pub(crate) async fn handle(
     shared: &Arc<Shared>,
-    client: &Client,
+    client: &Arc<Client>,
+    hints: Option<Hints>,
     mut request: Request<ClientBody>,
 ) -> Response<AnswerBody> {
     shared.stats.requests.add();
     let audience = Audience::of(&request);
-    let label = label::of(&mut request, &shared.config.dev_domain);
+    let label = label_of(shared, client, &mut request);
     let outcome = match &label {
-        Ok(label) => walk(shared, client, label, audience, request).await,
+        Ok(label) => walk(shared, client, label, audience, hints, request).await,
         Err(refused) => match own::of_gateway(shared, &request) {
             Some(answer) => return answer,
             None => Err(refused.clone()),
@@ -64,9 +69,10 @@ pub(crate) async fn handle(
 
 async fn walk(
     shared: &Arc<Shared>,
-    client: &Client,
-    label: &str,
+    client: &Arc<Client>,
+    label: &Arc<str>,
     audience: Audience,
+    hints: Option<Hints>,
     request: Request<ClientBody>,
 ) -> Result<Response<AnswerBody>, Refused> {
     if !shared.lease.holds() {
@@ -79,32 +85,47 @@ async fn walk(
         }
         return answer;
     }
-    let (admitted, via) = session::admit(shared, label, request.headers()).await?;
+    let (admitted, via) = session::admit(shared, client, label, request.headers()).await?;
     let permit = policy::check(&request, via, &admitted.claims.routes)?;
     if own::is_own(request.uri().path()) {
-        let answer = own::answer(shared, label, &admitted, &request).await;
+        let answer = own::answer(shared, client, label, &admitted, &request).await;
         if answer.is_ok() {
             shared.stats.count(Outcome::Own);
         }
         return answer;
     }
     let wait = WaitSpan::new(&request, admitted.claims.workspace);
-    let outgoing = Outgoing::new(shared, client, request, permit.websocket);
+    let outgoing = Outgoing::new(hints, request, permit.websocket);
+    let alarm = client.memo.alarm(&admitted);
     let hold = Hold::new(shared, audience == Audience::Navigation);
     let may_start = permit.may_start;
-    let delivery = Delivery { shared, client, admitted: &admitted, label, outgoing, hold, wait, may_start };
-    let outcome = tokio::select! {
-        biased;
-        outcome = delivery.run() => Some(outcome),
-        () = admitted.ends().cancelled() => None,
-    };
-    match outcome {
+    let delivery =
+        Delivery { shared, client, admitted: &admitted, label, alarm: &alarm, outgoing, hold, wait, may_start };
+    let mut running = pin!(delivery.run());
+    let outcome = poll_fn(|cx| {
+        if let Poll::Ready(outcome) = running.as_mut().poll(cx) {
+            return Poll::Ready(Some(outcome));
+        }
+        alarm.set(cx);
+        if admitted.has_ended() { Poll::Ready(None) } else { Poll::Pending }
+    });
+    match outcome.await {
         Some(outcome) if !admitted.has_ended() => outcome,
         _ => {
             shared.stats.ended.add();
             Err(ended(shared, &admitted))
         }
     }
+}
+
+/// The label of a request, which is in its one form then.
+fn label_of<B>(shared: &Shared, client: &Client, request: &mut Request<B>) -> Result<Arc<str>, Refused> {
+    if let Some(label) = client.memo.label(request) {
+        return Ok(label);
+    }
+    let label = label::of(request, &shared.config.dev_domain)?.into();
+    client.memo.keep_label(request, &label);
+    Ok(label)
 }
 
 /// What a request is told whose session ended while it was under way.

@@ -5,6 +5,7 @@
 
 use crate::phase::refused::Refused;
 use crate::routes::{LabelRoute, Status};
+use crate::serve::Client;
 use crate::sessions::{Admitted, Unverified};
 use crate::shared::Shared;
 use envforge_api::client::CallError;
@@ -13,10 +14,23 @@ use envforge_core::refusal::RefusalKind;
 use std::sync::Arc;
 
 /// The route of a label for a session.
-pub(crate) async fn find(shared: &Arc<Shared>, label: &str, admitted: &Admitted) -> Result<Arc<LabelRoute>, Refused> {
-    let route = match shared.routes.find(label, shared.now()) {
+pub(crate) async fn find(
+    shared: &Arc<Shared>,
+    client: &Client,
+    label: &str,
+    admitted: &Admitted,
+) -> Result<Arc<LabelRoute>, Refused> {
+    let now = shared.now();
+    let route = match client.memo.route(label, now) {
         Some(route) => route,
-        None => ask(shared, label).await?,
+        None => {
+            let route = match shared.routes.find(label, now) {
+                Some(route) => route,
+                None => ask(shared, label).await?,
+            };
+            client.memo.keep_route(&route);
+            route
+        }
     };
     // A label is never given to another org; should the server ever answer so, the session is not for it.
     if route.workspace.id != admitted.claims.workspace || route.org != admitted.claims.org {

@@ -8,6 +8,7 @@
 //! domain. Each is tried, so a planted one neither admits nor shuts out.
 
 use crate::phase::refused::Refused;
+use crate::serve::Client;
 use crate::sessions::{Admitted, Digest, Unverified};
 use crate::shared::Shared;
 use envforge_api::client::CallError;
@@ -38,13 +39,17 @@ pub(crate) const fn cookie_name(is_https: bool) -> &'static str {
 /// Admits a request to a label, or says why not.
 pub(crate) async fn admit(
     shared: &Arc<Shared>,
-    label: &str,
+    client: &Client,
+    label: &Arc<str>,
     headers: &HeaderMap,
 ) -> Result<(Arc<Admitted>, Via), Refused> {
     if let Some(token) = headers.get(HEADER) {
         let token = token.to_str().map_err(|_| Refused::Unverified(Unverified::Forged))?;
         let admitted = by_link(shared, label, token.trim(), headers).await?;
         return Ok((admitted, Via::Header));
+    }
+    if let Some(admitted) = client.memo.session(label, headers, shared.now()) {
+        return Ok((admitted, Via::Cookie));
     }
     let name = cookie_name(shared.config.external_scheme == crate::config::Scheme::Https);
     let mut refused = Unverified::NoSession;
@@ -55,7 +60,10 @@ pub(crate) async fn admit(
     });
     for token in ours.take(COOKIES_TRIED) {
         match by_cookie(shared, label, token) {
-            Ok(admitted) => return Ok((admitted, Via::Cookie)),
+            Ok(admitted) => {
+                client.memo.keep_session(label, headers, &admitted);
+                return Ok((admitted, Via::Cookie));
+            }
             // What was good once says more than what never was.
             Err(Unverified::Forged) if refused != Unverified::NoSession => {}
             Err(why) => refused = why,

@@ -148,21 +148,6 @@ async fn call(shared: &Shared, workspace: &Workspace, admitted: &Admitted, path:
     }
 }
 
-/// Returns when the runtime freezes before `until`; never, when it does not.
-pub(crate) async fn freezes(workspace: &Workspace, until: Instant) {
-    let mut changes = workspace.watch();
-    loop {
-        let is_frozen =
-            matches!(&*changes.borrow_and_update(), Status::Known(now) if now.state == RuntimeState::Frozen);
-        if Instant::now() >= until {
-            return std::future::pending().await;
-        }
-        if is_frozen || changes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
 /// How long one request may wait, and what it is told when that is over.
 pub(crate) struct Hold {
     deadline: Instant,

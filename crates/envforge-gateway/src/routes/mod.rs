@@ -13,14 +13,16 @@
 //! ```
 
 use crate::activity::Traffic;
+use crate::alarm::Alarms;
 use crate::flights::Flights;
 use crate::pool::Upstream;
 use envforge_api::gateway::{Route, RouteRuntime};
 use envforge_core::id::{HostId, LinkId, OrgId, WorkspaceId};
 use envforge_core::refusal::Refusal;
+use envforge_core::runtime::RuntimeState;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -51,6 +53,9 @@ pub(crate) type WakeVerdict = Result<u64, (LinkId, Refusal)>;
 pub(crate) struct Workspace {
     pub(crate) id: WorkspaceId,
     status: watch::Sender<Status>,
+    is_frozen: AtomicBool,
+    /// Of the requests under way to it.
+    pub(crate) alarms: Alarms,
     changed_at: AtomicU64,
     pub(crate) traffic: Traffic,
     upstreams: Mutex<HashMap<String, Arc<Upstream>>>,
@@ -68,6 +73,8 @@ impl Workspace {
         Self {
             id,
             status: watch::Sender::new(Status::Unknown),
+            is_frozen: AtomicBool::new(false),
+            alarms: Alarms::default(),
             changed_at: AtomicU64::new(0),
             traffic: Traffic::default(),
             upstreams: Mutex::default(),
@@ -81,6 +88,24 @@ impl Workspace {
     /// What is known of its runtime now.
     pub(crate) fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// Whether its runtime is known to be frozen.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.is_frozen.load(Ordering::Acquire)
+    }
+
+    /// Changes what is known, if `change` says that it did.
+    fn becomes(&self, change: impl FnOnce(&mut Status) -> bool) {
+        let has_changed = self.status.send_if_modified(|status| {
+            let has_changed = change(status);
+            let is_frozen = matches!(status, Status::Known(runtime) if runtime.state == RuntimeState::Frozen);
+            self.is_frozen.store(is_frozen, Ordering::Release);
+            has_changed
+        });
+        if has_changed {
+            self.alarms.ring();
+        }
     }
 
     /// Tells of changes from now on.
@@ -112,6 +137,7 @@ pub(crate) struct Rule {
 
 /// Where a label leads.
 pub(crate) struct LabelRoute {
+    pub(crate) label: String,
     pub(crate) org: OrgId,
     pub(crate) slug: String,
     pub(crate) service: String,
@@ -121,6 +147,7 @@ pub(crate) struct LabelRoute {
     pub(crate) workspace: Arc<Workspace>,
     good_until: Timestamp,
     asked_at: u64,
+    is_dropped: AtomicBool,
 }
 
 impl LabelRoute {
@@ -138,6 +165,7 @@ impl LabelRoute {
             .collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.prefix.len()));
         Self {
+            label: route.label,
             org: route.org,
             slug: route.workspace_slug,
             service: route.service,
@@ -146,7 +174,13 @@ impl LabelRoute {
             workspace,
             good_until: ends.saturating_sub(TICKET_MARGIN).unwrap_or(Timestamp::MIN),
             asked_at,
+            is_dropped: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it can be used without asking.
+    pub(crate) fn is_current(&self, now: Timestamp) -> bool {
+        !self.is_dropped.load(Ordering::Acquire) && self.holds(now) && !self.is_stale()
     }
 
     /// The rule for a path: the longest prefix of whole segments.
@@ -203,7 +237,7 @@ impl Routes {
     /// The label's route if it can be used without asking.
     pub(crate) fn find(&self, label: &str, now: Timestamp) -> Option<Arc<LabelRoute>> {
         let labels = self.labels.read().expect("no panic while held");
-        labels.get(label).filter(|route| route.holds(now) && !route.is_stale()).cloned()
+        labels.get(label).filter(|route| route.is_current(now)).cloned()
     }
 
     /// Whether the server said a moment ago that the label leads nowhere.
@@ -224,7 +258,9 @@ impl Routes {
 
     /// Forgets a label, so that it is asked about again.
     pub(crate) fn drop_label(&self, label: &str) {
-        self.labels.write().expect("no panic while held").remove(label);
+        if let Some(route) = self.labels.write().expect("no panic while held").remove(label) {
+            route.is_dropped.store(true, Ordering::Release);
+        }
     }
 
     /// A workspace, if anybody visited it.
@@ -281,7 +317,7 @@ impl Routes {
         if let Some(workspace) = heard.workspaces.get(&id) {
             workspace.changed_at.store(epoch, Ordering::Release);
             // A wake's answer may have overtaken items that were already on their way.
-            workspace.status.send_if_modified(|known| match (&*known, &runtime) {
+            workspace.becomes(|known| match (&*known, &runtime) {
                 (Status::Known(known), Some(heard)) if known.generation > heard.generation => false,
                 _ => {
                     *known = runtime.map_or(Status::Deleted, Status::Known);
@@ -300,7 +336,10 @@ impl Routes {
         heard.items.clear();
         for workspace in heard.workspaces.values() {
             workspace.changed_at.store(heard.epoch, Ordering::Release);
-            workspace.status.send_replace(Status::Unknown);
+            workspace.becomes(|known| {
+                *known = Status::Unknown;
+                true
+            });
             workspace.traffic.forget();
         }
     }
@@ -327,7 +366,7 @@ impl Heard {
             Some(Some(heard)) if heard.generation >= runtime.generation => Status::Known(Arc::clone(heard)),
             None | Some(Some(_)) => Status::Known(Arc::new(runtime)),
         };
-        workspace.status.send_if_modified(|known| {
+        workspace.becomes(|known| {
             let same = match (&*known, &runtime) {
                 (Status::Known(old), Status::Known(new)) => old == new,
                 (Status::Deleted, Status::Deleted) => true,

@@ -1,0 +1,119 @@
+//! What a connection's last request was about.
+//!
+//! A browser says the same on a connection again and again: the same host, the same cookie, to the same place. What was
+//! found out about that once is kept with the connection, so that it need not be found again in tables that all share. It
+//! is looked at afresh for every request: whether the session holds, whether the route does.
+
+use crate::alarm::Alarm;
+use crate::routes::{LabelRoute, Workspace};
+use crate::sessions::Admitted;
+use http::header::{COOKIE, HOST};
+use http::{HeaderMap, HeaderValue, Request};
+use jiff::Timestamp;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+#[derive(Default)]
+struct Known {
+    host: Option<(HeaderValue, Arc<str>)>,
+    session: Option<(HeaderValue, Arc<str>, Arc<Admitted>)>,
+    route: Option<Arc<LabelRoute>>,
+    alarm: Option<Arc<Alarm>>,
+    /// Where the alarm hangs.
+    at: (Option<Arc<Admitted>>, Option<Arc<Workspace>>),
+}
+
+/// What a connection's last request was about.
+#[derive(Default)]
+pub(crate) struct Memo {
+    known: Mutex<Known>,
+    is_shared: AtomicBool,
+}
+
+impl Memo {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no panic while held")
+    }
+
+    /// Requests of this connection run beside each other, as tasks of their own: each needs its own alarm.
+    pub(crate) fn is_shared(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
+    /// The label of a request in origin form to the same host as before.
+    pub(crate) fn label<B>(&self, request: &Request<B>) -> Option<Arc<str>> {
+        if request.uri().authority().is_some() {
+            return None;
+        }
+        let host = only(request.headers(), &HOST)?;
+        let known = self.known();
+        let (before, label) = known.host.as_ref()?;
+        (before == host).then(|| Arc::clone(label))
+    }
+
+    /// Keeps the label of a request that was put into its one form.
+    pub(crate) fn keep_label<B>(&self, request: &Request<B>, label: &Arc<str>) {
+        if let Some(host) = request.headers().get(HOST) {
+            self.known().host = Some((host.clone(), Arc::clone(label)));
+        }
+    }
+
+    /// The session of a request that shows the same cookies on the same host as before, if it still holds.
+    pub(crate) fn session(&self, label: &Arc<str>, headers: &HeaderMap, now: Timestamp) -> Option<Arc<Admitted>> {
+        let cookies = only(headers, &COOKIE)?;
+        let known = self.known();
+        let (before, on, admitted) = known.session.as_ref()?;
+        (Arc::ptr_eq(on, label) && before == cookies && admitted.check(now).is_ok()).then(|| Arc::clone(admitted))
+    }
+
+    /// Keeps the session that was found by cookie.
+    pub(crate) fn keep_session(&self, label: &Arc<str>, headers: &HeaderMap, admitted: &Arc<Admitted>) {
+        if let Some(cookies) = only(headers, &COOKIE) {
+            self.known().session = Some((cookies.clone(), Arc::clone(label), Arc::clone(admitted)));
+        }
+    }
+
+    /// The route found before, if it can be used without asking.
+    pub(crate) fn route(&self, label: &str, now: Timestamp) -> Option<Arc<LabelRoute>> {
+        self.known().route.as_ref().filter(|route| route.label == label && route.is_current(now)).cloned()
+    }
+
+    /// Keeps a route.
+    pub(crate) fn keep_route(&self, route: &Arc<LabelRoute>) {
+        self.known().route = Some(Arc::clone(route));
+    }
+
+    /// The connection's alarm, hung up at a session.
+    pub(crate) fn alarm(&self, admitted: &Arc<Admitted>) -> Arc<Alarm> {
+        if self.is_shared.load(Ordering::Relaxed) {
+            let alarm = Arc::default();
+            admitted.alarms.add(&alarm);
+            return alarm;
+        }
+        let mut known = self.known();
+        let alarm = Arc::clone(known.alarm.get_or_insert_default());
+        if !known.at.0.as_ref().is_some_and(|at| Arc::ptr_eq(at, admitted)) {
+            admitted.alarms.add(&alarm);
+            known.at.0 = Some(Arc::clone(admitted));
+        }
+        alarm
+    }
+
+    /// Hangs the connection's alarm up at a workspace too.
+    pub(crate) fn watch(&self, alarm: &Arc<Alarm>, workspace: &Arc<Workspace>) {
+        if self.is_shared.load(Ordering::Relaxed) {
+            return workspace.alarms.add(alarm);
+        }
+        let mut known = self.known();
+        if !known.at.1.as_ref().is_some_and(|at| Arc::ptr_eq(at, workspace)) {
+            workspace.alarms.add(alarm);
+            known.at.1 = Some(Arc::clone(workspace));
+        }
+    }
+}
+
+/// The one header of this name, if there is one only.
+fn only<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a HeaderValue> {
+    let mut all = headers.get_all(name).iter();
+    all.next().filter(|_| all.next().is_none())
+}
