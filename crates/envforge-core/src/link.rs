@@ -55,14 +55,16 @@ pub const ROUTE_MAX: usize = 100;
 /// Whether `path` lies below one of these prefixes; without any, every path does. `/docs` holds `/docs` and `/docs/x`,
 /// not `/docsearch`. A path that leads up again is below none: what it means is the service's to say.
 pub fn is_allowed(routes: &[String], path: &str) -> bool {
+    if routes.is_empty() {
+        return true;
+    }
     let decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
     let leads_up = decoded.split(['/', '\\']).any(|part| part == "..");
-    routes.is_empty()
-        || !leads_up
-            && routes.iter().any(|route| {
-                let route = route.trim_end_matches('/');
-                path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+    !leads_up
+        && routes.iter().any(|route| {
+            let route = route.trim_end_matches('/');
+            path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
 }
 
 impl Claims for LinkClaims {

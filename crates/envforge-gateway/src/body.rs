@@ -8,7 +8,7 @@
 use crate::activity::Visit;
 use crate::alarm::Alarm;
 use crate::http1::body::{Decoder, Framing, Piece};
-use crate::http1::head::Speaker;
+use crate::http1::head::{Fields, Said};
 use crate::http1::lane::Lane;
 use crate::http1::server::Upload;
 use crate::pool::Upstream;
@@ -16,6 +16,7 @@ use crate::realtime::Joined;
 use crate::sessions::Admitted;
 use bytes::Bytes;
 use futures_util::Stream;
+use http::HeaderMap;
 use http_body::Frame;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -105,11 +106,12 @@ impl AnswerBody {
         }
     }
 
-    /// Whose words it is.
-    pub(crate) fn speaker(&self) -> Speaker {
+    /// The headers of its answer; `ours` are those that stand if it is ours.
+    pub(crate) fn said<'a>(&'a self, ours: &'a HeaderMap) -> Said<'a> {
         match self {
-            Self::Own(_) | Self::Events(_) => Speaker::Gateway,
-            Self::Upstream(_) | Self::Tunnel(_) => Speaker::Service,
+            Self::Own(_) | Self::Events(_) => Said::Ours(ours),
+            Self::Upstream(body) => Said::Theirs(&body.fields),
+            Self::Tunnel(joined) => Said::Theirs(&joined.fields),
         }
     }
 
@@ -126,6 +128,7 @@ impl AnswerBody {
 
 /// A service's response body.
 pub(crate) struct UpstreamBody {
+    fields: Fields,
     framing: Framing,
     decoder: Decoder,
     /// The connection it comes from, until it is over.
@@ -146,6 +149,7 @@ pub(crate) struct Rest {
 
 impl UpstreamBody {
     pub(crate) fn new(
+        fields: Fields,
         framing: Framing,
         lane: Lane,
         rest: Option<Rest>,
@@ -153,7 +157,8 @@ impl UpstreamBody {
         admitted: Arc<Admitted>,
         alarm: Arc<Alarm>,
     ) -> Self {
-        let mut body = Self { framing, decoder: Decoder::new(framing), lane: Some(lane), rest, visit, admitted, alarm };
+        let mut body =
+            Self { fields, framing, decoder: Decoder::new(framing), lane: Some(lane), rest, visit, admitted, alarm };
         if body.decoder.is_over() {
             body.end();
         }

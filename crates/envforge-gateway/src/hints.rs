@@ -1,11 +1,10 @@
 //! Early hints: a service's 103 responses, passed on before its answer (RFC 8297).
 
-use crate::http1::head::{Announced, Speaker, put_response};
-use crate::phase::headers::clean_response;
+use crate::http1::head::{Announced, Fields, Said, put_response};
 use crate::wire::{SharedWire, lock};
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
@@ -20,26 +19,18 @@ pub(crate) enum Hints {
 
 impl Hints {
     /// Tells them, as well as it goes.
-    pub(crate) fn tell(&self, headers: &HeaderMap) {
+    pub(crate) fn tell(&self, fields: &Fields) {
         match self {
             Self::Http1(wire) => {
                 let mut wire = lock(wire);
-                put_response(
-                    &mut wire.out.small,
-                    Speaker::Service,
-                    StatusCode::EARLY_HINTS,
-                    headers,
-                    Announced::None,
-                    None,
-                );
+                put_response(&mut wire.out.small, Said::Theirs(fields), StatusCode::EARLY_HINTS, Announced::None, None);
                 // What is not taken now goes with the answer.
                 let _ = wire.poll_write(&mut Context::from_waker(Waker::noop()));
             }
             Self::Http2(respond) => {
                 let mut response = Response::new(());
                 *response.status_mut() = StatusCode::EARLY_HINTS;
-                *response.headers_mut() = headers.clone();
-                clean_response(response.headers_mut());
+                *response.headers_mut() = fields.to_map();
                 if let Err(error) = respond.lock().expect("no panic while held").send_informational(response) {
                     tracing::debug!(%error, "hints: not told");
                 }

@@ -7,9 +7,9 @@
 use crate::body::{AnswerBody, BodyError, ClientBody, Polled};
 use crate::hints::Hints;
 use crate::http1::body::Framing;
-use crate::http1::head::Speaker;
+use crate::http1::head::Said;
 use crate::phase::answer::{self, Audience};
-use crate::phase::{self, headers, refused::Refused};
+use crate::phase::{self, refused::Refused};
 use crate::serve::Client;
 use crate::shared::Shared;
 use crate::wire::{Rewound, Stream};
@@ -123,8 +123,11 @@ async fn answer(
         }
     };
     let (mut head, body) = response.into_parts();
-    if body.speaker() == Speaker::Service {
-        headers::clean_response(&mut head.headers);
+    if let Said::Theirs(fields) = body.said(&HeaderMap::new()) {
+        head.headers = fields.to_map();
+        if is_head && let Some(length) = fields.length {
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
     }
     head.version = Version::HTTP_2;
     if let AnswerBody::Tunnel(joined) = body {

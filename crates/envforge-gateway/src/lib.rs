@@ -65,7 +65,6 @@ use envforge_api::uplink::Uplinks;
 use envforge_core::clock::Clock;
 use envforge_core::refusal::Refusal;
 use futures_util::future::poll_immediate;
-use http::HeaderValue;
 use shared::Shared;
 use std::io;
 use std::net::SocketAddr;
@@ -209,7 +208,7 @@ impl Gateway {
         let workers = config.workers.unwrap_or_else(processors).max(1);
         // Another token, so that the gateway may stop itself without stopping its program.
         let stop = CancellationToken::new();
-        let external_port = HeaderValue::from(config.external_port.unwrap_or(local_addr.port()));
+        let external_port = config.external_port.unwrap_or(local_addr.port());
         let shared = Arc::new(Shared {
             external_port,
             clock,
@@ -291,8 +290,9 @@ async fn finish(
 ) {
     stop.cancelled().await;
     shared.tasks.close();
-    let limit = shared.config.limits.drain + Duration::from_secs(2);
+    let limit = shared.config.limits.drain;
     if tokio::time::timeout(limit, shared.tasks.wait()).await.is_err() {
+        // Whatever is left ends with its worker.
         tracing::warn!(left = shared.tasks.len(), "gateway: stopped before everything had ended");
     }
     ended.cancel();

@@ -7,6 +7,7 @@
 use crate::alarm::Alarm;
 use crate::routes::{LabelRoute, Workspace};
 use crate::sessions::Admitted;
+use bytes::Bytes;
 use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderValue, Request};
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ struct Known {
     host: Option<(HeaderValue, Arc<str>)>,
     session: Option<(HeaderValue, Arc<str>, Arc<Admitted>)>,
     route: Option<Arc<LabelRoute>>,
+    way: Option<(HeaderValue, Bytes)>,
     alarm: Option<Arc<Alarm>>,
     /// Where the alarm hangs.
     at: (Option<Arc<Admitted>>, Option<Arc<Workspace>>),
@@ -81,6 +83,19 @@ impl Memo {
     /// Keeps a route.
     pub(crate) fn keep_route(&self, route: &Arc<LabelRoute>) {
         self.known().route = Some(Arc::clone(route));
+    }
+
+    /// What services are told of the way a request to this host came, made once.
+    pub(crate) fn way(&self, host: &HeaderValue, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut known = self.known();
+        match &known.way {
+            Some((before, way)) if before == host => way.clone(),
+            _ => {
+                let way = make();
+                known.way = Some((host.clone(), way.clone()));
+                way
+            }
+        }
     }
 
     /// The connection's alarm, hung up at a session.

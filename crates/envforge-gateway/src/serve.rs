@@ -12,7 +12,6 @@ use crate::http2;
 use crate::memo::Memo;
 use crate::shared::Shared;
 use crate::wire::{Stream, Wire};
-use http::HeaderValue;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The other end of a connection.
 pub(crate) struct Client {
     /// Its address, as services are told it.
-    pub(crate) address: HeaderValue,
+    pub(crate) address: String,
     /// The worker that serves it.
     pub(crate) worker: usize,
     pub(crate) memo: Memo,
@@ -40,8 +39,7 @@ pub(crate) struct Client {
 
 impl Client {
     fn new(address: SocketAddr, worker: usize, stop: CancellationToken) -> Self {
-        let text = address.ip().to_canonical().to_string();
-        let address = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        let address = address.ip().to_canonical().to_string();
         Self { address, worker, memo: Memo::default(), stop }
     }
 }
@@ -151,10 +149,7 @@ async fn serve(shared: Arc<Shared>, client: Client, accepted: Accepted) {
         Err(error) => return tracing::debug!(%error, "serve: a connection ended before it began"),
     };
     let client = Arc::new(client);
-    let served = tokio::select! {
-        served = speak(&shared, &client, stream) => served,
-        () = overdue(&shared, &client) => None,
-    };
+    let served = speak(&shared, &client, stream).await;
     if let Some(Tunnelled { joined, client, told }) = served {
         // A task of its own: what served the connection so far is large, and a WebSocket stays for long.
         shared.tasks.spawn(async move {
@@ -182,12 +177,6 @@ impl Drop for Connected {
     fn drop(&mut self) {
         self.shared.stats.connections.sub();
     }
-}
-
-/// Ready once requests have had their time after the gateway was told to stop.
-async fn overdue(shared: &Shared, client: &Client) {
-    client.stop.cancelled().await;
-    tokio::time::sleep(shared.config.limits.drain).await;
 }
 
 /// Serves a connection in the protocol it begins with.

@@ -11,7 +11,6 @@ use crate::stats::Counters;
 use envforge_api::client::Client;
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::Clock;
-use http::HeaderValue;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -24,7 +23,7 @@ pub(crate) struct Shared {
     /// Threads that serve connections.
     pub(crate) workers: usize,
     /// The port browsers use, as services are told it.
-    pub(crate) external_port: HeaderValue,
+    pub(crate) external_port: u16,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) server: Client,
     pub(crate) uplinks: Arc<Uplinks>,

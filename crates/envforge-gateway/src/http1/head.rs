@@ -8,7 +8,7 @@ use crate::http1::body::Framing;
 use crate::phase::headers::{self, ForService};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use std::mem::MaybeUninit;
 
 /// Headers a message may have; a client's are limited further by the gateway's limits.
@@ -46,9 +46,33 @@ pub(crate) struct RequestHead {
 /// A response's head, understood.
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
-    pub(crate) response: Response<()>,
+    pub(crate) status: StatusCode,
+    pub(crate) fields: Fields,
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
+}
+
+/// The headers of a service's response that are passed on, written as they leave: most responses are looked at no further.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    lines: Bytes,
+    /// The length that is told, of this body or of the one a `HEAD` asks about.
+    pub(crate) length: Option<u64>,
+    /// It is a stream of events.
+    pub(crate) is_event_stream: bool,
+}
+
+impl Fields {
+    /// As a map, for whoever does not write lines.
+    pub(crate) fn to_map(&self) -> HeaderMap {
+        let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let text = Bytes::from([b"GET / HTTP/1.1\r\n", &self.lines[..], b"\r\n"].concat());
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(&text, &mut slots) {
+            Ok(httparse::Status::Complete(_)) => headers_of(&text, parsed.headers).unwrap_or_default(),
+            _ => HeaderMap::new(),
+        }
+    }
 }
 
 /// Looks for the end of a head in bytes that arrive piece by piece; no byte is looked at twice.
@@ -121,7 +145,7 @@ pub(crate) fn take_request(input: &mut BytesMut, length: usize, headers_max: usi
     let uri = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes()))
         .map_err(|_| HeadError::Malformed("the target can't be read"))?;
     let headers = headers_of(&bytes, parsed.headers)?;
-    let framing = match length_of(&headers, version)? {
+    let framing = match length_of_request(&headers, version)? {
         Told::Chunked => Framing::Chunked,
         Told::Length(0) | Told::Nothing => Framing::Empty,
         Told::Length(length) => Framing::Length(length),
@@ -158,9 +182,11 @@ pub(crate) fn take_response(input: &mut BytesMut, length: usize, to: &Method) ->
     let (Some(status), Some(minor)) = (status, parsed.version) else {
         return Err(HeadError::Malformed("the status line can't be read"));
     };
-    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let headers = headers_of(&bytes, parsed.headers)?;
-    let told = length_of(&headers, version)?;
+    let mut read = Reading::new(parsed.headers, bytes.len());
+    for header in &*parsed.headers {
+        read.take(header)?;
+    }
+    let told = read.told(minor == 0)?;
     let has_none = *to == Method::HEAD
         || status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -171,12 +197,69 @@ pub(crate) fn take_response(input: &mut BytesMut, length: usize, to: &Method) ->
         Told::Length(length) => Framing::Length(length),
         Told::Nothing => Framing::UntilEnd,
     };
-    let keep_alive = keeps_alive(&headers, version) && !matches!(framing, Framing::UntilEnd);
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.version_mut() = version;
-    *response.headers_mut() = headers;
-    Ok(ResponseHead { response, framing, keep_alive })
+    let keep_alive = if minor == 0 { read.says_keep_alive } else { !read.says_close };
+    let length = match told {
+        Told::Length(length) => Some(length),
+        Told::Chunked | Told::Nothing => None,
+    };
+    let fields = Fields { lines: read.lines.freeze(), length, is_event_stream: read.is_event_stream };
+    Ok(ResponseHead { status, fields, framing, keep_alive: keep_alive && framing != Framing::UntilEnd })
+}
+
+/// A response's headers while they are read.
+struct Reading<'a> {
+    lines: BytesMut,
+    length: Option<&'a [u8]>,
+    coding: Option<&'a [u8]>,
+    says_keep_alive: bool,
+    says_close: bool,
+    is_event_stream: bool,
+    /// Headers that `Connection` names.
+    named: Vec<&'a [u8]>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(headers: &[httparse::Header<'a>], room: usize) -> Self {
+        let is_connection = |header: &&httparse::Header<'a>| header.name.eq_ignore_ascii_case("connection");
+        let values = headers.iter().filter(is_connection).map(|header| header.value);
+        let mut read = Self {
+            lines: BytesMut::with_capacity(room),
+            length: None,
+            coding: None,
+            says_keep_alive: false,
+            says_close: false,
+            is_event_stream: false,
+            named: Vec::new(),
+        };
+        for token in values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
+            match token {
+                _ if token.eq_ignore_ascii_case(b"close") => read.says_close = true,
+                _ if token.eq_ignore_ascii_case(b"keep-alive") => read.says_keep_alive = true,
+                _ => read.named.push(token),
+            }
+        }
+        read
+    }
+
+    fn take(&mut self, header: &httparse::Header<'a>) -> Result<(), HeadError> {
+        const TWICE: HeadError = HeadError::Malformed("the length of the body is told twice");
+        let mut buffer = [0; headers::LONGEST];
+        let name = headers::lower_case(header.name, &mut buffer);
+        match name {
+            "content-length" if self.length.replace(header.value).is_some() => return Err(TWICE),
+            "transfer-encoding" if self.coding.replace(header.value).is_some() => return Err(TWICE),
+            "content-length" | "transfer-encoding" => return Ok(()),
+            "content-type" => self.is_event_stream = header.value.starts_with(b"text/event-stream"),
+            _ if self.named.iter().any(|named| named.eq_ignore_ascii_case(name.as_bytes())) => return Ok(()),
+            _ => {}
+        }
+        headers::put_for_client(&mut self.lines, name, header.value);
+        Ok(())
+    }
+
+    fn told(&self, is_old: bool) -> Result<Told, HeadError> {
+        length_of(self.length, self.coding, is_old)
+    }
 }
 
 fn headers_of(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
@@ -198,22 +281,30 @@ enum Told {
     Chunked,
 }
 
-/// The one length told. Told twice, even alike, it is refused: whoever stands behind may count differently.
-fn length_of(headers: &HeaderMap, version: Version) -> Result<Told, HeadError> {
+/// The one length a request tells. Told twice, even alike, it is refused: whoever stands behind may count differently.
+fn length_of_request(headers: &HeaderMap, version: Version) -> Result<Told, HeadError> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let (length, coding) = (lengths.next(), codings.next());
-    if lengths.next().is_some() || codings.next().is_some() || (length.is_some() && coding.is_some()) {
+    if lengths.next().is_some() || codings.next().is_some() {
+        return Err(HeadError::Malformed("the length of the body is told twice"));
+    }
+    let (length, coding) = (length.map(HeaderValue::as_bytes), coding.map(HeaderValue::as_bytes));
+    length_of(length, coding, version == Version::HTTP_10)
+}
+
+fn length_of(length: Option<&[u8]>, coding: Option<&[u8]>, is_old: bool) -> Result<Told, HeadError> {
+    if length.is_some() && coding.is_some() {
         return Err(HeadError::Malformed("the length of the body is told twice"));
     }
     if let Some(coding) = coding {
-        if version == Version::HTTP_10 || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        if is_old || !coding.eq_ignore_ascii_case(b"chunked") {
             return Err(HeadError::Malformed("the body is coded in a way that is not spoken here"));
         }
         return Ok(Told::Chunked);
     }
     let Some(length) = length else { return Ok(Told::Nothing) };
-    let digits = length.as_bytes();
+    let digits = length;
     if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
         return Err(HeadError::Malformed("the length of the body is no number"));
     }
@@ -272,20 +363,19 @@ pub(crate) enum Announced {
 }
 
 /// Whose words a response is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speaker {
+#[derive(Clone, Copy)]
+pub(crate) enum Said<'a> {
     /// Ours.
-    Gateway,
-    /// A service's, who may not say everything to our clients.
-    Service,
+    Ours(&'a HeaderMap),
+    /// A service's.
+    Theirs(&'a Fields),
 }
 
 /// Writes a response's head.
 pub(crate) fn put_response(
     out: &mut BytesMut,
-    speaker: Speaker,
+    said: Said<'_>,
     status: StatusCode,
-    headers: &HeaderMap,
     announced: Announced,
     connection: Option<&'static str>,
 ) {
@@ -295,9 +385,9 @@ pub(crate) fn put_response(
     out.put_u8(b' ');
     out.put_slice(status.canonical_reason().unwrap_or("-").as_bytes());
     out.put_slice(b"\r\n");
-    match speaker {
-        Speaker::Service => headers::put_for_client(out, headers),
-        Speaker::Gateway => {
+    match said {
+        Said::Theirs(fields) => out.extend_from_slice(&fields.lines),
+        Said::Ours(headers) => {
             for (name, value) in headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH) {
                 put_header(out, name.as_str(), value.as_bytes());
             }
@@ -308,8 +398,8 @@ pub(crate) fn put_response(
         Announced::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
         Announced::UntilEnd => {}
         Announced::None => {
-            if let Some(length) = headers.get(CONTENT_LENGTH) {
-                put_header(out, "content-length", length.as_bytes());
+            if let Said::Theirs(Fields { length: Some(length), .. }) = said {
+                put_length(out, *length);
             }
         }
     }

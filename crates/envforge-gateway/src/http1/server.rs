@@ -13,7 +13,7 @@
 use crate::body::{AnswerBody, BodyError, ClientBody, Polled};
 use crate::hints::Hints;
 use crate::http1::body::{Decoder, Framing, Piece, put_chunk, put_last_chunk};
-use crate::http1::head::{Announced, HeadEnd, HeadError, RequestHead, Speaker, put_response, take_request};
+use crate::http1::head::{Announced, HeadEnd, HeadError, RequestHead, Said, put_response, take_request};
 use crate::phase::answer::{self, Audience};
 use crate::phase::{self, refused::Refused};
 use crate::serve::Client;
@@ -244,15 +244,8 @@ impl Connection<'_> {
     async fn answer(&self, asked: &Asked, answer: Response<AnswerBody>) -> Result<(), End> {
         let (head, mut body) = answer.into_parts();
         if let AnswerBody::Tunnel(joined) = body {
-            let upgrade = Some("Upgrade\r\nupgrade: websocket");
-            put_response(
-                &mut lock(&self.wire).out.small,
-                Speaker::Service,
-                head.status,
-                &head.headers,
-                Announced::None,
-                upgrade,
-            );
+            let (said, upgrade) = (Said::Theirs(&joined.fields), Some("Upgrade\r\nupgrade: websocket"));
+            put_response(&mut lock(&self.wire).out.small, said, head.status, Announced::None, upgrade);
             return Err(End::Tunnel(joined));
         }
         let announced = announced(asked, head.status, body.framing());
@@ -265,7 +258,8 @@ impl Connection<'_> {
         };
         {
             let mut wire = lock(&self.wire);
-            put_response(&mut wire.out.small, body.speaker(), head.status, &head.headers, announced, connection);
+            let said = body.said(&head.headers);
+            put_response(&mut wire.out.small, said, head.status, announced, connection);
             wire.give(self.shared.config.limits.stall);
         }
         let mut is_over = announced == Announced::None;

@@ -40,7 +40,7 @@ pub(crate) struct Delivery<'a> {
 
 impl Delivery<'_> {
     /// Delivers it.
-    pub(crate) async fn run(mut self) -> Result<Response<AnswerBody>, Refused> {
+    pub(crate) async fn run(&mut self) -> Result<Response<AnswerBody>, Refused> {
         let outcome = self.deliver().await;
         if let Some(waited) = self.hold.waited() {
             self.shared.stats.wake_wait.observe(waited.as_secs_f64());

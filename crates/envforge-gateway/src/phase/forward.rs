@@ -12,17 +12,18 @@ use crate::hints::Hints;
 use crate::http1::body::Framing;
 use crate::http1::head::ResponseHead;
 use crate::http1::lane::{Lane, LaneError};
-use crate::phase::headers::ForService;
+use crate::phase::headers::{self, ForService};
 use crate::pool;
 use crate::realtime::Joined;
 use crate::routes::{LabelRoute, Rule};
 use crate::serve::Client;
 use crate::sessions::Admitted;
 use crate::shared::Shared;
+use bytes::Bytes;
 use envforge_api::uplink::{Open, OpenError};
-use http::header::CONTENT_TYPE;
+use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,15 +88,13 @@ impl Outgoing {
         self.can_repeat && !self.websocket
     }
 
-    /// As its service gets to see it.
-    fn for_service<'a>(&'a self, shared: &'a Shared, client: &'a Client) -> ForService<'a> {
-        ForService {
-            head: &self.head,
-            websocket: self.websocket,
-            address: &client.address,
-            scheme: shared.config.external_scheme,
-            port: &shared.external_port,
-        }
+    /// What its service is told of the way it came.
+    fn way(&self, shared: &Shared, client: &Client) -> Bytes {
+        // Whoever got here named one.
+        let nowhere = HeaderValue::from_static("");
+        let host = self.head.headers.get(HOST).unwrap_or(&nowhere);
+        let make = || headers::way(&client.address, host, shared.config.external_scheme, shared.external_port);
+        client.memo.way(host, make)
     }
 }
 
@@ -122,7 +121,9 @@ pub(crate) async fn send(
         };
         let Some(body) = outgoing.body.take() else { return Err(Failure::Unreachable) };
         let body = Some(body).filter(|body| !body.is_empty());
-        lane.begin(&outgoing.for_service(shared, client), outgoing.framing, body);
+        let way = outgoing.way(shared, client);
+        let request = ForService { head: &outgoing.head, websocket: outgoing.websocket, way: &way };
+        lane.begin(&request, outgoing.framing, body);
         match head(&mut lane, outgoing).await {
             Ok(head) => {
                 shared.stats.forwarded.add();
@@ -151,11 +152,11 @@ pub(crate) async fn send(
 async fn head(lane: &mut Lane, outgoing: &Outgoing) -> Result<ResponseHead, LaneError> {
     for _ in 0..INTERIM {
         let head = poll_fn(|cx| lane.poll_head(cx, &outgoing.head.method)).await?;
-        match head.response.status() {
+        match head.status {
             StatusCode::SWITCHING_PROTOCOLS => return Ok(head),
             StatusCode::EARLY_HINTS => {
                 if let Some(hints) = &outgoing.hints {
-                    hints.tell(head.response.headers());
+                    hints.tell(&head.fields);
                 }
             }
             status if status.is_informational() => {}
@@ -196,10 +197,9 @@ fn respond(
     head: ResponseHead,
     lane: Lane,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let ResponseHead { response, framing, keep_alive } = head;
+    let ResponseHead { status, fields, framing, keep_alive } = head;
     let Some(mut visit) = outgoing.visit.take() else { return Err(Failure::Unreachable) };
-    let (parts, ()) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
         if !outgoing.websocket {
             tracing::debug!("forward: a service switched protocols without being asked");
             return Err(Failure::Unreachable);
@@ -211,11 +211,12 @@ fn respond(
             admitted: Arc::clone(admitted),
             visit,
             path: outgoing.path().to_owned(),
+            fields,
             service: lane.into_stream(),
         };
-        return Ok(Response::from_parts(parts, AnswerBody::Tunnel(Box::new(joined))));
+        return Ok(answer(status, AnswerBody::Tunnel(Box::new(joined))));
     }
-    if is_event_stream(&parts.headers) {
+    if fields.is_event_stream {
         visit.becomes_realtime();
     }
     let rest = keep_alive.then(|| Rest {
@@ -223,10 +224,12 @@ fn respond(
         worker: client.worker,
         room: shared.config.limits.upstream_resting,
     });
-    let body = UpstreamBody::new(framing, lane, rest, visit, Arc::clone(admitted), Arc::clone(alarm));
-    Ok(Response::from_parts(parts, AnswerBody::Upstream(Box::new(body))))
+    let body = UpstreamBody::new(fields, framing, lane, rest, visit, Arc::clone(admitted), Arc::clone(alarm));
+    Ok(answer(status, AnswerBody::Upstream(Box::new(body))))
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+fn answer(status: StatusCode, body: AnswerBody) -> Response<AnswerBody> {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer
 }

@@ -6,11 +6,12 @@
 
 use crate::config::Scheme;
 use crate::http1::head::{has_token, put_header};
-use bytes::{BufMut as _, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use envforge_core::link::{COOKIE as OURS, COOKIE_PLAIN as OURS_PLAIN, HEADER};
-use http::header::{ALT_SVC, CONNECTION, HOST, HeaderName, SET_COOKIE, TE};
+use http::header::{CONNECTION, HeaderName, TE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use std::borrow::Cow;
 
 /// Whether a header stays on its hop, whatever `Connection` says.
 fn is_of_one_hop(name: &str) -> bool {
@@ -49,11 +50,8 @@ pub(crate) struct ForService<'a> {
     pub(crate) head: &'a Parts,
     /// It asks to become a WebSocket.
     pub(crate) websocket: bool,
-    /// Whom it comes from.
-    pub(crate) address: &'a HeaderValue,
-    /// How browsers reach the gateway.
-    pub(crate) scheme: Scheme,
-    pub(crate) port: &'a HeaderValue,
+    /// What it is told of the way, but for the addresses before ours; [`way`] makes it.
+    pub(crate) way: &'a Bytes,
 }
 
 impl ForService<'_> {
@@ -77,70 +75,52 @@ impl ForService<'_> {
         } else if has_token(headers, &TE, "trailers") {
             out.put_slice(b"te: trailers\r\n");
         }
-        let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-        self.put_way(out, before, host);
-    }
-
-    /// Tells the way it came, in both customary forms.
-    fn put_way(&self, out: &mut BytesMut, before: Option<&HeaderValue>, host: &[u8]) {
-        let (address, scheme) = (self.address.as_bytes(), self.scheme.as_str().as_bytes());
-        out.reserve(256 + 2 * host.len());
         out.put_slice(b"x-forwarded-for: ");
         if let Some(before) = before {
             out.put_slice(before.as_bytes());
             out.put_slice(b", ");
         }
-        out.put_slice(address);
-        out.put_slice(b"\r\nx-forwarded-host: ");
-        out.put_slice(host);
-        out.put_slice(b"\r\nx-forwarded-port: ");
-        out.put_slice(self.port.as_bytes());
-        out.put_slice(b"\r\nx-forwarded-proto: ");
-        out.put_slice(scheme);
-        let (open, close) = if address.contains(&b':') { ("\"[", "]\"") } else { ("", "") };
-        out.put_slice(b"\r\nforwarded: for=");
-        out.put_slice(open.as_bytes());
-        out.put_slice(address);
-        out.put_slice(close.as_bytes());
-        out.put_slice(b";host=\"");
-        out.put_slice(host);
-        out.put_slice(b"\";proto=");
-        out.put_slice(scheme);
-        out.put_slice(b"\r\n");
+        out.put_slice(self.way);
     }
 }
 
-/// Writes what a client gets to see of a response's headers, all but those that tell the body's length.
-pub(crate) fn put_for_client(out: &mut BytesMut, headers: &HeaderMap) {
-    let named = named_by_connection(headers);
-    for (name, value) in headers {
-        match name.as_str() {
-            // Alternative services would let the app lead the browser away from the gateway.
-            "content-length" | "alt-svc" => {}
-            "set-cookie" => {
-                if let Some(value) = clean_set_cookie(value) {
-                    put_header(out, "set-cookie", value.as_bytes());
-                }
+/// The way a request came, in both customary forms, after `X-Forwarded-For: `: from this address, asking for this host.
+pub(crate) fn way(address: &str, host: &HeaderValue, scheme: Scheme, port: u16) -> Bytes {
+    let (scheme, host) = (scheme.as_str(), host.as_bytes());
+    let node = if address.contains(':') { format!("\"[{address}]\"") } else { address.to_owned() };
+    let mut way = BytesMut::with_capacity(256);
+    way.put_slice(format!("{address}\r\nx-forwarded-host: ").as_bytes());
+    way.put_slice(host);
+    way.put_slice(format!("\r\nx-forwarded-port: {port}\r\nx-forwarded-proto: {scheme}\r\n").as_bytes());
+    way.put_slice(format!("forwarded: for={node};host=\"").as_bytes());
+    way.put_slice(host);
+    way.put_slice(format!("\";proto={scheme}\r\n").as_bytes());
+    way.freeze()
+}
+
+/// Longest name that anything here looks for; longer ones are nobody's business.
+pub(crate) const LONGEST: usize = 64;
+
+/// A header's name in lower case, if it is not longer than what is looked for.
+pub(crate) fn lower_case<'a>(name: &'a str, buffer: &'a mut [u8; LONGEST]) -> &'a str {
+    let Some(room) = buffer.get_mut(..name.len()) else { return name };
+    room.copy_from_slice(name.as_bytes());
+    room.make_ascii_lowercase();
+    std::str::from_utf8(room).unwrap_or(name)
+}
+
+/// Writes what a client gets to see of one header of a service's response. `name` is in lower case.
+pub(crate) fn put_for_client(out: &mut BytesMut, name: &str, value: &[u8]) {
+    match name {
+        // Alternative services would let the app lead the browser away from the gateway.
+        "alt-svc" => {}
+        "set-cookie" => {
+            if let Some(value) = clean_set_cookie(value) {
+                put_header(out, name, &value);
             }
-            one if is_of_one_hop(one) || named.contains(name) => {}
-            one => put_header(out, one, value.as_bytes()),
         }
-    }
-}
-
-/// The same for a response that leaves as a map.
-pub(crate) fn clean_response(headers: &mut HeaderMap) {
-    let named = named_by_connection(headers);
-    let hop = headers.keys().filter(|name| is_of_one_hop(name.as_str()) || **name == ALT_SVC).cloned();
-    for name in hop.chain(named).collect::<Vec<_>>() {
-        headers.remove(name);
-    }
-    if headers.contains_key(SET_COOKIE) {
-        let cookies: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().filter_map(clean_set_cookie).collect();
-        headers.remove(SET_COOKIE);
-        for cookie in cookies {
-            headers.append(SET_COOKIE, cookie);
-        }
+        _ if is_of_one_hop(name) => {}
+        _ => put_header(out, name, value),
     }
 }
 
@@ -172,8 +152,7 @@ fn put_cookie(out: &mut BytesMut, value: &HeaderValue) {
 
 /// A service's cookie for its own host only; `None` when it takes our name. A cookie without a name is sent
 /// back as its bare value, so `=name=value` takes a name too.
-fn clean_set_cookie(value: &HeaderValue) -> Option<HeaderValue> {
-    let bytes = value.as_bytes();
+fn clean_set_cookie(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut parts = bytes.split(|byte| *byte == b';');
     let pair = parts.next().unwrap_or_default().trim_ascii();
     let bare = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii();
@@ -182,22 +161,22 @@ fn clean_set_cookie(value: &HeaderValue) -> Option<HeaderValue> {
     }
     let is_domain = |part: &[u8]| name_of(part).eq_ignore_ascii_case(b"domain");
     if !parts.clone().any(is_domain) {
-        return Some(value.clone());
+        return Some(Cow::Borrowed(bytes));
     }
     let mut kept = pair.to_vec();
     for part in parts.filter(|part| !is_domain(part)) {
         kept.push(b';');
         kept.extend_from_slice(part);
     }
-    HeaderValue::from_bytes(&kept).ok()
+    Some(Cow::Owned(kept))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http1::body::Framing;
-    use crate::http1::head::{put_request, take_request};
-    use http::header::COOKIE;
+    use crate::http1::head::{put_request, take_request, take_response};
+    use http::header::{COOKIE, HOST};
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
         let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).expect("a name");
@@ -212,10 +191,10 @@ mod tests {
     fn cleaned(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut request = http::Request::new(());
         *request.headers_mut() = map(pairs);
-        let (address, port) = (HeaderValue::from_static("10.0.0.9"), HeaderValue::from_static("443"));
         let (head, ()) = request.into_parts();
-        let request =
-            ForService { head: &head, websocket: false, address: &address, scheme: Scheme::Https, port: &port };
+        let host = head.headers.get(HOST).cloned().unwrap_or(HeaderValue::from_static("a"));
+        let way = way("10.0.0.9", &host, Scheme::Https, 443);
+        let request = ForService { head: &head, websocket: false, way: &way };
         let mut out = BytesMut::new();
         put_request(&mut out, &request, Framing::Empty);
         let length = out.len();
@@ -265,17 +244,17 @@ mod tests {
     // proves LINK-10
     #[test]
     fn a_service_sets_cookies_for_its_own_host_and_never_ours() {
-        let mut headers = map(&[
-            ("set-cookie", "a=1; Domain=.localhost; Path=/"),
-            ("set-cookie", "b=2; HttpOnly; domain = localhost"),
-            ("set-cookie", "c=3; Secure"),
-            ("set-cookie", "envforge-session=stolen"),
-            ("set-cookie", " __host-envforge = stolen; Path=/"),
-            ("set-cookie", "=__Host-envforge=stolen; Path=/"),
-            ("alt-svc", "h2=\":8443\""),
-        ]);
-        clean_response(&mut headers);
+        let mut input = BytesMut::from(
+            "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Domain=.localhost; Path=/\r\n\
+             set-cookie: b=2; HttpOnly; domain = localhost\r\nset-cookie: c=3; Secure\r\n\
+             set-cookie: envforge-session=stolen\r\nset-cookie:  __host-envforge = stolen; Path=/\r\n\
+             set-cookie: =__Host-envforge=stolen; Path=/\r\nAlt-Svc: h2=\":8443\"\r\n\
+             Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nX-End: 1\r\n\r\n",
+        );
+        let length = input.len();
+        let head = take_response(&mut input, length, &http::Method::GET).expect("readable");
+        let headers = head.fields.to_map();
         assert_eq!(all(&headers, "set-cookie"), ["a=1; Path=/", "b=2; HttpOnly", "c=3; Secure"]);
-        assert!(!headers.contains_key(ALT_SVC));
+        assert_eq!((headers.keys_len(), headers["x-end"].as_bytes()), (2, &b"1"[..]));
     }
 }

@@ -99,7 +99,7 @@ async fn walk(
     let alarm = client.memo.alarm(&admitted);
     let hold = Hold::new(shared, audience == Audience::Navigation);
     let may_start = permit.may_start;
-    let delivery =
+    let mut delivery =
         Delivery { shared, client, admitted: &admitted, label, alarm: &alarm, outgoing, hold, wait, may_start };
     let mut running = pin!(delivery.run());
     let outcome = poll_fn(|cx| {

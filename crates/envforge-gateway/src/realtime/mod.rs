@@ -15,6 +15,7 @@
 mod frames;
 
 use crate::activity::Visit;
+use crate::http1::head::Fields;
 use crate::phase::wake;
 use crate::routes::{Status, Workspace};
 use crate::sessions::Admitted;
@@ -49,6 +50,8 @@ pub(crate) struct Joined {
     pub(crate) visit: Visit,
     /// The path it was opened at, for a wake's log.
     pub(crate) path: String,
+    /// The headers with which the service agreed.
+    pub(crate) fields: Fields,
     pub(crate) service: Rewound,
 }
 
@@ -59,7 +62,7 @@ impl Joined {
         self.shared.stats.tunnels.add();
         let ends = self.admitted.ends().clone();
         let stop = self.shared.stop.clone();
-        let Self { shared, workspace, admitted, visit, path, service } = self;
+        let Self { shared, workspace, admitted, visit, path, service, .. } = self;
         let client = Side { told: told.to_vec(), ..Side::new(client) };
         let service = Side::new(service);
         let joined = Traits { shared, workspace, admitted, visit, path };

@@ -53,6 +53,7 @@ pub(crate) type WakeVerdict = Result<u64, (LinkId, Refusal)>;
 pub(crate) struct Workspace {
     pub(crate) id: WorkspaceId,
     status: watch::Sender<Status>,
+    is_known: AtomicBool,
     is_frozen: AtomicBool,
     /// Of the requests under way to it.
     pub(crate) alarms: Alarms,
@@ -73,6 +74,7 @@ impl Workspace {
         Self {
             id,
             status: watch::Sender::new(Status::Unknown),
+            is_known: AtomicBool::new(false),
             is_frozen: AtomicBool::new(false),
             alarms: Alarms::default(),
             changed_at: AtomicU64::new(0),
@@ -101,6 +103,7 @@ impl Workspace {
             let has_changed = change(status);
             let is_frozen = matches!(status, Status::Known(runtime) if runtime.state == RuntimeState::Frozen);
             self.is_frozen.store(is_frozen, Ordering::Release);
+            self.is_known.store(matches!(status, Status::Known(_)), Ordering::Release);
             has_changed
         });
         if has_changed {
@@ -197,7 +200,7 @@ impl LabelRoute {
 
     /// Whether its tickets still open something.
     pub(crate) fn holds(&self, now: Timestamp) -> bool {
-        now < self.good_until && matches!(*self.workspace.status.borrow(), Status::Known(_))
+        now < self.good_until && self.workspace.is_known.load(Ordering::Acquire)
     }
 }
 
