@@ -6,6 +6,8 @@
 
 mod forwarding;
 mod frozen;
+mod http1;
+mod http2;
 mod lease;
 mod operating;
 mod realtime;

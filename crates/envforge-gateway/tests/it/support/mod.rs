@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod client;
 pub(crate) mod host;
 pub(crate) mod logs;
+pub(crate) mod scripted;
 pub(crate) mod server;
 
 use app::App;
