@@ -5,6 +5,7 @@
 //! that only rise (bytes, unverified requests) are taken out when sent and put back when the call failed, so
 //! none is lost and none counts twice unless an answer was lost on the way.
 
+use crate::local::Cells;
 use crate::routes::Workspace;
 use crate::sessions::Unverified;
 use crate::shared::Shared;
@@ -13,7 +14,7 @@ use envforge_core::clock::Clock;
 use envforge_core::id::WorkspaceId;
 use jiff::Timestamp;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Labels counted apart between two calls; a stranger can make up any number of them.
@@ -22,27 +23,26 @@ const UNVERIFIED_LABELS: usize = 1000;
 /// The live numbers of one workspace.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
-    in_flight: AtomicU32,
+    in_flight: Cells,
     realtime: AtomicU32,
     realtime_bytes: AtomicU64,
-    last: AtomicI64,
+    last: Cells,
     told: Mutex<Option<WorkspaceActivity>>,
 }
 
 impl Traffic {
     fn touch(&self, clock: &dyn Clock) {
-        self.last.store(clock.now().as_microsecond(), Ordering::Relaxed);
+        self.last.raise(clock.now().as_microsecond());
     }
 
     /// What changed since it was last told; bytes are taken out.
     fn take(&self, workspace: WorkspaceId) -> Option<WorkspaceActivity> {
         let now = WorkspaceActivity {
             workspace,
-            in_flight: self.in_flight.load(Ordering::Relaxed),
+            in_flight: u32::try_from(self.in_flight.sum()).unwrap_or(0),
             realtime: self.realtime.load(Ordering::Relaxed),
             realtime_bytes: 0,
-            last_activity: Timestamp::from_microsecond(self.last.load(Ordering::Relaxed))
-                .unwrap_or(Timestamp::UNIX_EPOCH),
+            last_activity: Timestamp::from_microsecond(self.last.max()).unwrap_or(Timestamp::UNIX_EPOCH),
         };
         let mut told = self.told.lock().expect("no panic while held");
         let bytes = self.realtime_bytes.swap(0, Ordering::Relaxed);
@@ -75,57 +75,72 @@ impl Traffic {
     /// Whether nothing is open and everything was told.
     pub(crate) fn is_quiet(&self) -> bool {
         let told = self.told.lock().expect("no panic while held");
-        let last = self.last.load(Ordering::Relaxed);
+        let last = self.last.max();
         let told_last = told.as_ref().map_or(0, |told| told.last_activity.as_microsecond());
-        self.in_flight.load(Ordering::Relaxed) == 0
+        self.in_flight.sum() == 0
             && self.realtime.load(Ordering::Relaxed) == 0
             && self.realtime_bytes.load(Ordering::Relaxed) == 0
             && last == told_last
     }
 }
 
+/// Where the requests of one connection go, and who tells when.
+pub(crate) struct Place {
+    pub(crate) workspace: Arc<Workspace>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Place {
+    pub(crate) fn new(workspace: &Arc<Workspace>, clock: &Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { workspace: Arc::clone(workspace), clock: Arc::clone(clock) })
+    }
+}
+
 /// One open request, or realtime connection once [`Visit::becomes_realtime`] was called.
 pub(crate) struct Visit {
-    workspace: Arc<Workspace>,
-    clock: Arc<dyn Clock>,
+    place: Arc<Place>,
     realtime: bool,
 }
 
 impl Visit {
     /// A request begins.
-    pub(crate) fn begin(workspace: &Arc<Workspace>, clock: &Arc<dyn Clock>) -> Self {
-        workspace.traffic.in_flight.fetch_add(1, Ordering::Relaxed);
-        workspace.traffic.touch(&**clock);
-        Self { workspace: Arc::clone(workspace), clock: Arc::clone(clock), realtime: false }
+    pub(crate) fn begin(place: &Arc<Place>) -> Self {
+        let traffic = &place.workspace.traffic;
+        traffic.in_flight.add(1);
+        traffic.touch(&*place.clock);
+        Self { place: Arc::clone(place), realtime: false }
+    }
+
+    fn traffic(&self) -> &Traffic {
+        &self.place.workspace.traffic
     }
 
     /// It turns out to be realtime: an idle one keeps nothing awake.
     pub(crate) fn becomes_realtime(&mut self) {
         if !self.realtime {
             self.realtime = true;
-            self.workspace.traffic.realtime.fetch_add(1, Ordering::Relaxed);
-            self.workspace.traffic.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.traffic().realtime.fetch_add(1, Ordering::Relaxed);
+            self.traffic().in_flight.add(-1);
         }
     }
 
     /// Bytes moved; counts for realtime only.
     pub(crate) fn moved(&self, bytes: usize) {
         if self.realtime && bytes > 0 {
-            self.workspace.traffic.realtime_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-            self.workspace.traffic.touch(&*self.clock);
+            self.traffic().realtime_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.traffic().touch(&*self.place.clock);
         }
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let traffic = &self.workspace.traffic;
         if self.realtime {
-            traffic.realtime.fetch_sub(1, Ordering::Relaxed);
+            self.traffic().realtime.fetch_sub(1, Ordering::Relaxed);
         } else {
             // The end of an idle socket is no activity; the end of a request is.
-            traffic.touch(&*self.clock);
-            traffic.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.traffic().touch(&*self.place.clock);
+            self.traffic().in_flight.add(-1);
         }
     }
 }
@@ -227,7 +242,7 @@ mod tests {
     fn only_changes_are_told_and_nothing_is_lost_when_a_call_fails() {
         let workspace = Arc::new(Workspace::new(id(), 8, 1));
         assert_eq!(workspace.traffic.take(id()), None);
-        let mut visit = Visit::begin(&workspace, &clock(5));
+        let mut visit = Visit::begin(&Place::new(&workspace, &clock(5)));
         let told = workspace.traffic.take(id()).expect("changed");
         assert_eq!((told.in_flight, told.realtime), (1, 0));
         visit.becomes_realtime();

@@ -11,8 +11,9 @@ use crate::http1::body::{Decoder, Framing, Piece};
 use crate::http1::head::{Fields, Said};
 use crate::http1::lane::Lane;
 use crate::http1::server::Upload;
-use crate::pool::Upstream;
+use crate::local::Held;
 use crate::realtime::Joined;
+use crate::routes::LabelRoute;
 use crate::sessions::Admitted;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -136,13 +137,14 @@ pub(crate) struct UpstreamBody {
     /// Where that rests afterwards.
     rest: Option<Rest>,
     visit: Visit,
-    admitted: Arc<Admitted>,
+    admitted: Held<Admitted>,
     alarm: Arc<Alarm>,
 }
 
 /// Where a connection rests, and beside how many others.
 pub(crate) struct Rest {
-    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) route: Held<LabelRoute>,
+    pub(crate) rule: usize,
     pub(crate) worker: usize,
     pub(crate) room: usize,
 }
@@ -154,7 +156,7 @@ impl UpstreamBody {
         lane: Lane,
         rest: Option<Rest>,
         visit: Visit,
-        admitted: Arc<Admitted>,
+        admitted: Held<Admitted>,
         alarm: Arc<Alarm>,
     ) -> Self {
         let mut body =
@@ -200,7 +202,7 @@ impl UpstreamBody {
     /// Its connection may carry another request, if all of this one was taken.
     fn end(&mut self) {
         if let (Some(lane), Some(rest)) = (self.lane.take(), self.rest.take()) {
-            rest.upstream.rest(rest.worker, lane, rest.room);
+            rest.route.rule_at(rest.rule).upstream.rest(rest.worker, lane, rest.room);
         }
     }
 }

@@ -42,6 +42,7 @@ mod hints;
 mod http1;
 mod http2;
 mod lease;
+mod local;
 mod memo;
 mod metrics;
 mod own;

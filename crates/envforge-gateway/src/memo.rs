@@ -4,10 +4,13 @@
 //! found out about that once is kept with the connection, so that it need not be found again in tables that all share. It
 //! is looked at afresh for every request: whether the session holds, whether the route does.
 
+use crate::activity::Place;
 use crate::alarm::Alarm;
+use crate::local::Held;
 use crate::routes::{LabelRoute, Workspace};
 use crate::sessions::Admitted;
 use bytes::Bytes;
+use envforge_core::clock::Clock;
 use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderValue, Request};
 use jiff::Timestamp;
@@ -17,8 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 #[derive(Default)]
 struct Known {
     host: Option<(HeaderValue, Arc<str>)>,
-    session: Option<(HeaderValue, Arc<str>, Arc<Admitted>)>,
-    route: Option<Arc<LabelRoute>>,
+    session: Option<(HeaderValue, Arc<str>, Held<Admitted>)>,
+    route: Option<Held<LabelRoute>>,
+    /// The rule of that route whose service was seen ready, and at which of its workspace's versions.
+    ready: Option<(usize, u64)>,
+    place: Option<Arc<Place>>,
     way: Option<(HeaderValue, Bytes)>,
     alarm: Option<Arc<Alarm>>,
     /// Where the alarm hangs.
@@ -61,28 +67,62 @@ impl Memo {
     }
 
     /// The session of a request that shows the same cookies on the same host as before, if it still holds.
-    pub(crate) fn session(&self, label: &Arc<str>, headers: &HeaderMap, now: Timestamp) -> Option<Arc<Admitted>> {
+    pub(crate) fn session(&self, label: &Arc<str>, headers: &HeaderMap, now: Timestamp) -> Option<Held<Admitted>> {
         let cookies = only(headers, &COOKIE)?;
         let known = self.known();
         let (before, on, admitted) = known.session.as_ref()?;
-        (Arc::ptr_eq(on, label) && before == cookies && admitted.check(now).is_ok()).then(|| Arc::clone(admitted))
+        (Arc::ptr_eq(on, label) && before == cookies && admitted.check(now).is_ok()).then(|| admitted.clone())
     }
 
     /// Keeps the session that was found by cookie.
-    pub(crate) fn keep_session(&self, label: &Arc<str>, headers: &HeaderMap, admitted: &Arc<Admitted>) {
+    pub(crate) fn keep_session(
+        &self,
+        label: &Arc<str>,
+        headers: &HeaderMap,
+        admitted: Arc<Admitted>,
+    ) -> Held<Admitted> {
+        let admitted = Held::new(admitted);
         if let Some(cookies) = only(headers, &COOKIE) {
-            self.known().session = Some((cookies.clone(), Arc::clone(label), Arc::clone(admitted)));
+            self.known().session = Some((cookies.clone(), Arc::clone(label), admitted.clone()));
         }
+        admitted
     }
 
     /// The route found before, if it can be used without asking.
-    pub(crate) fn route(&self, label: &str, now: Timestamp) -> Option<Arc<LabelRoute>> {
+    pub(crate) fn route(&self, label: &str, now: Timestamp) -> Option<Held<LabelRoute>> {
         self.known().route.as_ref().filter(|route| route.label == label && route.is_current(now)).cloned()
     }
 
     /// Keeps a route.
-    pub(crate) fn keep_route(&self, route: &Arc<LabelRoute>) {
-        self.known().route = Some(Arc::clone(route));
+    pub(crate) fn keep_route(&self, route: Arc<LabelRoute>) -> Held<LabelRoute> {
+        let route = Held::new(route);
+        let mut known = self.known();
+        known.route = Some(route.clone());
+        known.ready = None;
+        route
+    }
+
+    /// Whether the service of this rule was seen ready in an awake runtime, and nothing changed since.
+    pub(crate) fn is_ready(&self, route: &Held<LabelRoute>, rule: usize, version: u64) -> bool {
+        let known = self.known();
+        known.ready == Some((rule, version)) && known.route.as_ref().is_some_and(|kept| kept.is(route))
+    }
+
+    /// It was.
+    pub(crate) fn set_ready(&self, route: &Held<LabelRoute>, rule: usize, version: u64) {
+        let mut known = self.known();
+        if known.route.as_ref().is_some_and(|kept| kept.is(route)) {
+            known.ready = Some((rule, version));
+        }
+    }
+
+    /// Where the connection's requests go.
+    pub(crate) fn place(&self, workspace: &Arc<Workspace>, clock: &Arc<dyn Clock>) -> Arc<Place> {
+        let mut known = self.known();
+        match &known.place {
+            Some(place) if Arc::ptr_eq(&place.workspace, workspace) => Arc::clone(place),
+            _ => Arc::clone(known.place.insert(Place::new(workspace, clock))),
+        }
     }
 
     /// What services are told of the way a request to this host came, made once.
@@ -99,7 +139,7 @@ impl Memo {
     }
 
     /// The connection's alarm, hung up at a session.
-    pub(crate) fn alarm(&self, admitted: &Arc<Admitted>) -> Arc<Alarm> {
+    pub(crate) fn alarm(&self, admitted: &Held<Admitted>) -> Arc<Alarm> {
         if self.is_shared.load(Ordering::Relaxed) {
             let alarm = Arc::default();
             admitted.alarms.add(&alarm);
@@ -107,9 +147,9 @@ impl Memo {
         }
         let mut known = self.known();
         let alarm = Arc::clone(known.alarm.get_or_insert_default());
-        if !known.at.0.as_ref().is_some_and(|at| Arc::ptr_eq(at, admitted)) {
+        if !known.at.0.as_ref().is_some_and(|at| Arc::ptr_eq(at, admitted.shared())) {
             admitted.alarms.add(&alarm);
-            known.at.0 = Some(Arc::clone(admitted));
+            known.at.0 = Some(Arc::clone(admitted.shared()));
         }
         alarm
     }

@@ -9,6 +9,7 @@
 //! until the session ends. Looking wakes nothing and counts as no activity.
 
 use crate::body::AnswerBody;
+use crate::local::Held;
 use crate::phase::answer::{self, Audience};
 use crate::phase::refused::Refused;
 use crate::phase::route;
@@ -77,7 +78,7 @@ pub(crate) async fn answer<B>(
     shared: &Arc<Shared>,
     client: &Arc<Client>,
     label: &str,
-    admitted: &Arc<Admitted>,
+    admitted: &Held<Admitted>,
     request: &Request<B>,
 ) -> Result<Response<AnswerBody>, Refused> {
     if request.uri().path() != READINESS {
@@ -92,7 +93,7 @@ pub(crate) async fn answer<B>(
     let (kind, body) = if wants_events && request.method() == Method::GET {
         (
             "text/event-stream",
-            events(Arc::clone(shared), Arc::clone(client), label.to_owned(), route, Arc::clone(admitted), path),
+            events(Arc::clone(shared), Arc::clone(client), label.to_owned(), route, admitted.clone(), path),
         )
     } else {
         ("application/json", AnswerBody::own(readiness(&route, &route.workspace.status(), &path)))
@@ -125,7 +126,7 @@ fn readiness(route: &LabelRoute, status: &Status, path: &str) -> String {
     let Status::Known(runtime) = status else {
         return json!({"state": "unknown", "ready": false, "parts": []}).to_string();
     };
-    let step = route.rule(path).map_or(Step::Blocked, |rule| wake::decide(runtime, &rule.service));
+    let step = route.rule(path).map_or(Step::Blocked, |rule| wake::decide(runtime, &route.rule_at(rule).service));
     let state = match step {
         Step::Forward => "ready",
         Step::Wait => "waking",
@@ -141,8 +142,8 @@ struct Telling {
     shared: Arc<Shared>,
     client: Arc<Client>,
     label: String,
-    route: Arc<LabelRoute>,
-    admitted: Arc<Admitted>,
+    route: Held<LabelRoute>,
+    admitted: Held<Admitted>,
     path: String,
     changes: watch::Receiver<Status>,
     told: String,
@@ -152,8 +153,8 @@ fn events(
     shared: Arc<Shared>,
     client: Arc<Client>,
     label: String,
-    route: Arc<LabelRoute>,
-    admitted: Arc<Admitted>,
+    route: Held<LabelRoute>,
+    admitted: Held<Admitted>,
     path: String,
 ) -> AnswerBody {
     let changes = route.workspace.watch();

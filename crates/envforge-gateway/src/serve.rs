@@ -9,6 +9,7 @@
 use crate::http1;
 use crate::http1::server::Tunnelled;
 use crate::http2;
+use crate::local;
 use crate::memo::Memo;
 use crate::shared::Shared;
 use crate::wire::{Stream, Wire};
@@ -97,6 +98,7 @@ async fn work(
     mut arriving: mpsc::UnboundedReceiver<Accepted>,
     ended: CancellationToken,
 ) {
+    local::set_worker(number);
     let stop = shared.stop.child_token();
     while let Some(accepted) = arriving.recv().await {
         let client = Client::new(accepted.address, number, stop.clone());

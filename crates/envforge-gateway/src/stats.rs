@@ -3,24 +3,24 @@
 //! Each is one atomic number that only rises (except [`Stats::connections`], which is how many are open now). They
 //! are never a basis for a decision; the server's own view of traffic comes from `activity`.
 
+use crate::local::Cells;
 use prometheus_client::metrics::histogram::Histogram;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One counter.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+pub(crate) struct Counter(Cells);
 
 impl Counter {
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.add(1);
     }
 
     pub(crate) fn sub(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.add(-1);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.sum().cast_unsigned()
     }
 }
 

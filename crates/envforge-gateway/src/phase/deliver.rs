@@ -7,12 +7,13 @@
 use crate::activity::Visit;
 use crate::alarm::Alarm;
 use crate::body::AnswerBody;
+use crate::local::Held;
 use crate::phase::forward::{self, Failure, Outgoing};
 use crate::phase::refused::Refused;
 use crate::phase::route;
 use crate::phase::span::WaitSpan;
 use crate::phase::wake::{self, Hold, Step};
-use crate::routes::{LabelRoute, Rule, Status};
+use crate::routes::{LabelRoute, Status};
 use crate::serve::Client;
 use crate::sessions::Admitted;
 use crate::shared::Shared;
@@ -25,11 +26,19 @@ use std::task::Poll;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+/// What to do with a request, and why.
+struct Decided {
+    step: Step,
+    state: RuntimeState,
+    /// Of the runtime; of no use to what is forwarded.
+    generation: u64,
+}
+
 /// A verified request on its way to a service.
 pub(crate) struct Delivery<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) client: &'a Client,
-    pub(crate) admitted: &'a Arc<Admitted>,
+    pub(crate) admitted: &'a Held<Admitted>,
     pub(crate) label: &'a str,
     pub(crate) alarm: &'a Arc<Alarm>,
     pub(crate) outgoing: Outgoing,
@@ -52,20 +61,17 @@ impl Delivery<'_> {
     async fn deliver(&mut self) -> Result<Response<AnswerBody>, Refused> {
         self.wake_early();
         let mut route = route::find(self.shared, self.client, self.label, self.admitted).await?;
-        self.outgoing.visit = Some(Visit::begin(&route.workspace, &self.shared.clock));
+        let place = self.client.memo.place(&route.workspace, &self.shared.clock);
+        self.outgoing.visit = Some(Visit::begin(&place));
         let (mut woken, mut may_refresh) = (None, true);
         let mut broken: Option<Failure> = None;
         loop {
             if !route.holds(self.shared.now()) {
                 route = route::find(self.shared, self.client, self.label, self.admitted).await?;
             }
-            let current = Arc::clone(&route);
+            let current = route.clone();
             let rule = current.rule(self.outgoing.path()).ok_or(Refused::NoPath)?;
-            let Status::Known(runtime) = current.workspace.status() else { continue };
-            let step = match wake::decide(&runtime, &rule.service) {
-                Step::Thaw if !self.outgoing.may_be_early() => Step::Wake,
-                step => step,
-            };
+            let Some(Decided { step, state, generation }) = self.decide(&current, rule) else { continue };
             // What was under way when its runtime was put to sleep, and broke at its stop, does not undo that.
             if let (Some(failure), Step::Thaw | Step::Wake) = (broken, step) {
                 return Err(failure.into());
@@ -96,15 +102,16 @@ impl Delivery<'_> {
                         route = route::find(self.shared, self.client, self.label, self.admitted).await?;
                         continue;
                     }
-                    if !is_early && runtime.state != RuntimeState::Waking {
+                    if !is_early && state != RuntimeState::Waking {
                         return Err(failure.into());
                     }
                 }
-                Step::Wake if !self.may_start && runtime.state != RuntimeState::Frozen => return Err(Refused::Asleep),
-                Step::Wake if woken != Some(runtime.generation) => {
+                Step::Wake if !self.may_start && state != RuntimeState::Frozen => return Err(Refused::Asleep),
+                Step::Wake if woken != Some(generation) => {
                     // Taken before the wake, so that nothing it changes is missed.
                     self.hold.takes_place(&current)?;
-                    let asked = wake::ask(self.shared, &current.workspace, self.admitted, self.outgoing.path());
+                    let asked =
+                        wake::ask(self.shared, &current.workspace, self.admitted.shared(), self.outgoing.path());
                     woken = Some(asked.instrument(self.wait.get()).await.map_err(Refused::Server)?);
                     continue;
                 }
@@ -118,6 +125,24 @@ impl Delivery<'_> {
         }
     }
 
+    /// What to do now; `None` when nothing is known any more. What is seen again and again, a service that is ready, is
+    /// looked at once until something changes.
+    fn decide(&self, route: &Held<LabelRoute>, rule: usize) -> Option<Decided> {
+        let version = route.workspace.version();
+        if self.client.memo.is_ready(route, rule, version) {
+            return Some(Decided { step: Step::Forward, state: RuntimeState::Awake, generation: 0 });
+        }
+        let Status::Known(runtime) = route.workspace.status() else { return None };
+        let step = match wake::decide(&runtime, &route.rule_at(rule).service) {
+            Step::Thaw if !self.outgoing.may_be_early() => Step::Wake,
+            step => step,
+        };
+        if step == Step::Forward && runtime.state == RuntimeState::Awake {
+            self.client.memo.set_ready(route, rule, version);
+        }
+        Some(Decided { step, state: runtime.state, generation: runtime.generation })
+    }
+
     /// When the route must be asked for and the runtime sleeps, the wake need not wait for the route.
     fn wake_early(&mut self) {
         let (shared, claims) = (self.shared, &self.admitted.claims);
@@ -129,7 +154,7 @@ impl Delivery<'_> {
         let Status::Known(runtime) = workspace.status() else { return };
         if runtime.state == RuntimeState::Frozen || (runtime.state == RuntimeState::Asleep && self.may_start) {
             let span = self.wait.get();
-            drop(span.in_scope(|| wake::begin(shared, &workspace, self.admitted, self.outgoing.path())));
+            drop(span.in_scope(|| wake::begin(shared, &workspace, self.admitted.shared(), self.outgoing.path())));
         }
     }
 
@@ -141,8 +166,8 @@ impl Delivery<'_> {
     /// order to sleep: it is paused with the runtime and goes on with it.
     async fn send(
         &mut self,
-        route: &Arc<LabelRoute>,
-        rule: &Rule,
+        route: &Held<LabelRoute>,
+        rule: usize,
         is_early: bool,
     ) -> Result<Result<Response<AnswerBody>, Failure>, Refused> {
         let Self { shared, client, admitted, alarm, outgoing, hold, wait, .. } = self;
@@ -153,7 +178,8 @@ impl Delivery<'_> {
         let mut is_frozen = is_early;
         loop {
             if is_frozen {
-                let mut verdict = pin!(wake::ask(shared, workspace, admitted, uri.path()).instrument(wait.get()));
+                let mut verdict =
+                    pin!(wake::ask(shared, workspace, admitted.shared(), uri.path()).instrument(wait.get()));
                 let mut early = None;
                 while early.is_none() || is_early {
                     tokio::select! {

@@ -12,6 +12,7 @@ use crate::hints::Hints;
 use crate::http1::body::Framing;
 use crate::http1::head::ResponseHead;
 use crate::http1::lane::{Lane, LaneError};
+use crate::local::Held;
 use crate::phase::headers::{self, ForService};
 use crate::pool;
 use crate::realtime::Joined;
@@ -102,12 +103,13 @@ impl Outgoing {
 pub(crate) async fn send(
     shared: &Arc<Shared>,
     client: &Client,
-    admitted: &Arc<Admitted>,
+    admitted: &Held<Admitted>,
     alarm: &Arc<Alarm>,
-    route: &LabelRoute,
-    rule: &Rule,
+    route: &Held<LabelRoute>,
+    number: usize,
     outgoing: &mut Outgoing,
 ) -> Result<Response<AnswerBody>, Failure> {
+    let rule = route.rule_at(number);
     // A WebSocket keeps its connection for itself.
     let mut kept = if outgoing.websocket { None } else { rule.upstream.take(client.worker) };
     loop {
@@ -127,7 +129,7 @@ pub(crate) async fn send(
         match head(&mut lane, outgoing).await {
             Ok(head) => {
                 shared.stats.forwarded.add();
-                return respond(shared, client, admitted, alarm, route, rule, outgoing, head, lane);
+                return respond(shared, client, admitted, alarm, route, number, outgoing, head, lane);
             }
             Err(error) => {
                 tracing::debug!(service = %rule.service, %error, "forward: the service broke the connection");
@@ -189,10 +191,10 @@ async fn connect(shared: &Shared, route: &LabelRoute, rule: &Rule) -> Result<Tcp
 fn respond(
     shared: &Arc<Shared>,
     client: &Client,
-    admitted: &Arc<Admitted>,
+    admitted: &Held<Admitted>,
     alarm: &Arc<Alarm>,
-    route: &LabelRoute,
-    rule: &Rule,
+    route: &Held<LabelRoute>,
+    number: usize,
     outgoing: &mut Outgoing,
     head: ResponseHead,
     lane: Lane,
@@ -208,7 +210,7 @@ fn respond(
         let joined = Joined {
             shared: Arc::clone(shared),
             workspace: Arc::clone(&route.workspace),
-            admitted: Arc::clone(admitted),
+            admitted: Arc::clone(admitted.shared()),
             visit,
             path: outgoing.path().to_owned(),
             fields,
@@ -220,11 +222,12 @@ fn respond(
         visit.becomes_realtime();
     }
     let rest = keep_alive.then(|| Rest {
-        upstream: Arc::clone(&rule.upstream),
+        route: route.clone(),
+        rule: number,
         worker: client.worker,
         room: shared.config.limits.upstream_resting,
     });
-    let body = UpstreamBody::new(fields, framing, lane, rest, visit, Arc::clone(admitted), Arc::clone(alarm));
+    let body = UpstreamBody::new(fields, framing, lane, rest, visit, admitted.clone(), Arc::clone(alarm));
     Ok(answer(status, AnswerBody::Upstream(Box::new(body))))
 }
 

@@ -3,6 +3,7 @@
 //! Routes are remembered per label and asked for again when the feed said that something changed, when a ticket
 //! nears its end, or when a service could not be reached. However many want one label, the server is asked once.
 
+use crate::local::Held;
 use crate::phase::refused::Refused;
 use crate::routes::{LabelRoute, Status};
 use crate::serve::Client;
@@ -19,7 +20,7 @@ pub(crate) async fn find(
     client: &Client,
     label: &str,
     admitted: &Admitted,
-) -> Result<Arc<LabelRoute>, Refused> {
+) -> Result<Held<LabelRoute>, Refused> {
     let now = shared.now();
     let route = match client.memo.route(label, now) {
         Some(route) => route,
@@ -28,8 +29,7 @@ pub(crate) async fn find(
                 Some(route) => route,
                 None => ask(shared, label).await?,
             };
-            client.memo.keep_route(&route);
-            route
+            client.memo.keep_route(route)
         }
     };
     // A label is never given to another org; should the server ever answer so, the session is not for it.

@@ -7,6 +7,7 @@
 //! A browser may send several cookies of our name: without TLS another dev host's script can plant one for the whole
 //! domain. Each is tried, so a planted one neither admits nor shuts out.
 
+use crate::local::Held;
 use crate::phase::refused::Refused;
 use crate::serve::Client;
 use crate::sessions::{Admitted, Digest, Unverified};
@@ -42,11 +43,11 @@ pub(crate) async fn admit(
     client: &Client,
     label: &Arc<str>,
     headers: &HeaderMap,
-) -> Result<(Arc<Admitted>, Via), Refused> {
+) -> Result<(Held<Admitted>, Via), Refused> {
     if let Some(token) = headers.get(HEADER) {
         let token = token.to_str().map_err(|_| Refused::Unverified(Unverified::Forged))?;
         let admitted = by_link(shared, label, token.trim(), headers).await?;
-        return Ok((admitted, Via::Header));
+        return Ok((Held::new(admitted), Via::Header));
     }
     if let Some(admitted) = client.memo.session(label, headers, shared.now()) {
         return Ok((admitted, Via::Cookie));
@@ -61,8 +62,7 @@ pub(crate) async fn admit(
     for token in ours.take(COOKIES_TRIED) {
         match by_cookie(shared, label, token) {
             Ok(admitted) => {
-                client.memo.keep_session(label, headers, &admitted);
-                return Ok((admitted, Via::Cookie));
+                return Ok((client.memo.keep_session(label, headers, admitted), Via::Cookie));
             }
             // What was good once says more than what never was.
             Err(Unverified::Forged) if refused != Unverified::NoSession => {}

@@ -53,6 +53,7 @@ pub(crate) type WakeVerdict = Result<u64, (LinkId, Refusal)>;
 pub(crate) struct Workspace {
     pub(crate) id: WorkspaceId,
     status: watch::Sender<Status>,
+    version: AtomicU64,
     is_known: AtomicBool,
     is_frozen: AtomicBool,
     /// Of the requests under way to it.
@@ -74,6 +75,7 @@ impl Workspace {
         Self {
             id,
             status: watch::Sender::new(Status::Unknown),
+            version: AtomicU64::new(0),
             is_known: AtomicBool::new(false),
             is_frozen: AtomicBool::new(false),
             alarms: Alarms::default(),
@@ -92,6 +94,11 @@ impl Workspace {
         self.status.borrow().clone()
     }
 
+    /// Rises with every change of the status; what is read of the status afterwards is at least as new.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     /// Whether its runtime is known to be frozen.
     pub(crate) fn is_frozen(&self) -> bool {
         self.is_frozen.load(Ordering::Acquire)
@@ -101,6 +108,7 @@ impl Workspace {
     fn becomes(&self, change: impl FnOnce(&mut Status) -> bool) {
         let has_changed = self.status.send_if_modified(|status| {
             let has_changed = change(status);
+            self.version.fetch_add(1, Ordering::AcqRel);
             let is_frozen = matches!(status, Status::Known(runtime) if runtime.state == RuntimeState::Frozen);
             self.is_frozen.store(is_frozen, Ordering::Release);
             self.is_known.store(matches!(status, Status::Known(_)), Ordering::Release);
@@ -186,11 +194,16 @@ impl LabelRoute {
         !self.is_dropped.load(Ordering::Acquire) && self.holds(now) && !self.is_stale()
     }
 
-    /// The rule for a path: the longest prefix of whole segments.
-    pub(crate) fn rule(&self, path: &str) -> Option<&Rule> {
-        self.rules.iter().find(|rule| {
+    /// The number of the rule for a path: the longest prefix of whole segments.
+    pub(crate) fn rule(&self, path: &str) -> Option<usize> {
+        self.rules.iter().position(|rule| {
             path.strip_prefix(rule.prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
+    }
+
+    /// The rule of that number.
+    pub(crate) fn rule_at(&self, number: usize) -> &Rule {
+        &self.rules[number]
     }
 
     /// Whether something about its workspace changed since it was asked for.

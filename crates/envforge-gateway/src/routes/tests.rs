@@ -51,7 +51,7 @@ async fn the_longest_prefix_of_whole_segments_wins() {
     let routes = Routes::new(8, 8, 1);
     let rules = [("/", "web"), ("/api", "api"), ("/api/files/", "files")];
     let found = routes.learn_route(route(&rules, runtime(RuntimeState::Awake, 1)), 0);
-    let service = |path: &str| found.rule(path).map(|rule| rule.service.as_str());
+    let service = |path: &str| found.rule(path).map(|rule| found.rule_at(rule).service.as_str());
     for (path, wanted) in [
         ("/", "web"),
         ("/apiary", "web"),
