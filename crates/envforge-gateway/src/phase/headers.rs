@@ -58,21 +58,22 @@ impl ForService<'_> {
     /// Writes the headers, all but those that tell the body's length.
     pub(crate) fn put(&self, out: &mut BytesMut) {
         let headers = &self.head.headers;
-        let named = named_by_connection(headers);
-        let mut before: Option<&HeaderValue> = None;
+        let named = if headers.contains_key(CONNECTION) { named_by_connection(headers) } else { Vec::new() };
+        let (mut before, mut takes_trailers) = (None::<&HeaderValue>, false);
         for (name, value) in headers {
             match name.as_str() {
                 "content-length" | HEADER | "forwarded" | "x-forwarded-host" | "x-forwarded-port"
                 | "x-forwarded-proto" => {}
                 "x-forwarded-for" => before = before.or(Some(value)),
                 "cookie" => put_cookie(out, value),
+                "te" => takes_trailers |= has_token(headers, &TE, "trailers"),
                 one if is_of_one_hop(one) || named.contains(name) => {}
                 one => put_header(out, one, value.as_bytes()),
             }
         }
         if self.websocket {
             out.put_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n");
-        } else if has_token(headers, &TE, "trailers") {
+        } else if takes_trailers {
             out.put_slice(b"te: trailers\r\n");
         }
         out.put_slice(b"x-forwarded-for: ");

@@ -128,7 +128,7 @@ impl World {
         let config = GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             external_scheme: plan.scheme,
-            workers: Some(std::env::var("WORKERS").ok().and_then(|w| w.parse().ok()).unwrap_or(1)),
+            workers: Some(1),
             limits,
             ..GatewayConfig::one_box(
                 folder.path().join("server.sock"),
