@@ -3,6 +3,8 @@
 //! There is nothing to decide here and nothing is read from the environment: the program that starts the
 //! gateway does that. Each limit has its reason beside it; tests make some of them short.
 
+use crate::network::Network;
+use crate::rates::Rate;
 use envforge_api::gateway::LEASE_SECONDS;
 use envforge_core::secret::Secret;
 use std::net::SocketAddr;
@@ -45,6 +47,10 @@ pub struct GatewayConfig {
     pub key: Secret,
     /// The local socket on which hosts dial in.
     pub uplink_path: PathBuf,
+    /// Where a line is written for each request; `None` is nowhere.
+    pub access_log: Option<PathBuf>,
+    /// Load balancers in front: what they say of where a request came from is believed.
+    pub trusted: Vec<Network>,
     /// Threads that serve connections; `None` is one per processor.
     pub workers: Option<usize>,
     /// Every limit.
@@ -62,6 +68,8 @@ impl GatewayConfig {
             server_socket,
             key,
             uplink_path,
+            access_log: None,
+            trusted: Vec::new(),
             workers: None,
             limits: Limits::default(),
         }
@@ -82,6 +90,12 @@ pub struct Limits {
     pub lease: Duration,
     /// Connections from clients at once; more wait in the kernel's queue.
     pub connections: usize,
+    /// Connections of one address at once, unless it is trusted; more are hung up on.
+    pub address_connections: usize,
+    /// Requests without a session from one address.
+    pub stranger_rate: Rate,
+    /// Requests with the sessions of one link.
+    pub link_rate: Rate,
     /// Requests of one workspace held at once; more are told to come back.
     pub held: usize,
     /// A request's line and headers, in bytes; also the size of a connection's read buffer.
@@ -118,6 +132,11 @@ impl Default for Limits {
             crossing: Duration::from_secs(2),
             lease: Duration::from_secs(LEASE_SECONDS),
             connections: 60_000,
+            address_connections: 4_096,
+            // Crawlers and scanners come in bursts; a person who opens a page without a session asks for a dozen things.
+            stranger_rate: Rate { each_second: 50, burst: 500 },
+            // A page of unbundled modules asks for thousands at once.
+            link_rate: Rate { each_second: 2_000, burst: 20_000 },
             held: 512,
             header_bytes: 64 * 1024,
             headers: 128,

@@ -4,6 +4,7 @@
 //! says in another way is said in the one way the phases and the services know: `:authority` is `Host`, cookies are one
 //! header, and an extended CONNECT (RFC 8441) is the WebSocket handshake it stands for.
 
+use crate::access_log::Entry;
 use crate::body::{AnswerBody, BodyError, ClientBody, Polled};
 use crate::hints::Hints;
 use crate::http1::body::Framing;
@@ -130,6 +131,7 @@ async fn answer(
         }
     }
     head.version = Version::HTTP_2;
+    let entry = head.extensions.remove::<Arc<Mutex<Entry>>>();
     if let AnswerBody::Tunnel(joined) = body {
         let Some(recv) = tunnel else { return };
         head.status = StatusCode::OK;
@@ -150,7 +152,12 @@ async fn answer(
     if let Some(send) = send_head(&respond, head, is_over)
         && !is_over
     {
-        let sent = send_body(send, body, shared.config.limits.stall, &mut given).await;
+        let sent = send_body(send, body, shared.config.limits.stall, &mut given, entry.as_ref()).await;
+        if sent.is_ok()
+            && let Some(entry) = &entry
+        {
+            entry.lock().expect("no panic while held").is_whole();
+        }
         if let Err(error) = sent {
             tracing::debug!(%error, "http2: an answer broke off");
             if let Some(mut send) = given {
@@ -259,6 +266,7 @@ async fn send_body(
     mut body: AnswerBody,
     stall: Duration,
     given: &mut Option<SendStream<Bytes>>,
+    entry: Option<&Arc<Mutex<Entry>>>,
 ) -> Result<(), BodyError> {
     let send = given.insert(send);
     loop {
@@ -269,7 +277,12 @@ async fn send_body(
             body.poll_frame(cx)
         });
         match frame.await.transpose()?.map(Frame::into_data) {
-            Some(Ok(data)) => put(send, data, stall).await?,
+            Some(Ok(data)) => {
+                if let Some(entry) = entry {
+                    entry.lock().expect("no panic while held").add(data.len());
+                }
+                put(send, data, stall).await?;
+            }
             Some(Err(frame)) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
                 return Ok(send.send_trailers(trailers)?);

@@ -32,6 +32,7 @@
 //! - The gateway holds public keys and `service` tickets only. A taken gateway mints no link and is no shell.
 //! - Tokens and cookies are in no log line; paths aren't either, because a share path is a token.
 
+mod access_log;
 mod activity;
 mod alarm;
 mod body;
@@ -45,10 +46,12 @@ mod lease;
 mod local;
 mod memo;
 mod metrics;
+mod network;
 mod own;
 mod pages;
 mod phase;
 mod pool;
+mod rates;
 mod realtime;
 mod routes;
 mod serve;
@@ -59,6 +62,8 @@ mod stats;
 mod wire;
 
 pub use config::{GatewayConfig, Limits, Scheme};
+pub use network::{Network, NotANetwork};
+pub use rates::Rate;
 pub use stats::Stats;
 
 use envforge_api::client::{Address, CallError, Client};
@@ -75,6 +80,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -100,6 +106,12 @@ pub enum StartError {
     Uplink {
         /// Its path.
         path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The access log can't be written.
+    #[error("the gateway can't write its access log: {source}")]
+    AccessLog {
         /// What the system says.
         source: io::Error,
     },
@@ -129,6 +141,9 @@ impl StartError {
             Self::Uplink { path, .. } => {
                 let folder = path.parent().unwrap_or(path);
                 format!("check that {} exists and may be written to", folder.display())
+            }
+            Self::AccessLog { .. } => {
+                "check that its folder exists and that the gateway's user may write there".to_owned()
             }
             Self::Workers { .. } => "check the limits on open files and threads of its user".to_owned(),
             Self::Client(_) => "check the path of the server's socket".to_owned(),
@@ -210,7 +225,12 @@ impl Gateway {
         // Another token, so that the gateway may stop itself without stopping its program.
         let stop = CancellationToken::new();
         let external_port = config.external_port.unwrap_or(local_addr.port());
+        let access_log = config.access_log.as_deref().map(access_log::AccessLog::open).transpose();
+        let access_log = access_log.map_err(|source| StartError::AccessLog { source })?;
         let shared = Arc::new(Shared {
+            access_log,
+            strangers: rates::Addresses::new(limits.stranger_rate),
+            since: Instant::now(),
             external_port,
             clock,
             server,

@@ -4,9 +4,9 @@
 //! known when this is compiled; none names an org, a workspace, a host or a path.
 
 use crate::shared::Shared;
-use crate::stats::Outcome;
+use crate::stats::{Outcome, Phase};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -50,6 +50,14 @@ impl Collector for Numbers {
             let counter = ConstCounter::new(counter.get());
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
+        let help = "What a request's time goes into; `answer` is all of it until the head of the service's answer";
+        let mut family = encoder.encode_descriptor("phase", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for phase in Phase::ALL {
+            let (sum, buckets) = stats.times[phase as usize].snapshot();
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let labels = [("phase", phase.as_str())];
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
         for (name, help, number) in [
             ("connections", "Client connections open", stats.connections.get()),
             (
@@ -70,8 +78,6 @@ impl Collector for Numbers {
 /// Everything as `OpenMetrics` text, whose end is marked.
 pub(crate) fn text(shared: &Arc<Shared>) -> String {
     let mut registry = Registry::with_prefix("envforge_gateway");
-    let help = "Time that requests waited for a wake";
-    registry.register_with_unit("wake_wait", help, Unit::Seconds, shared.stats.wake_wait.clone());
     registry.register_collector(Box::new(Numbers(Arc::clone(shared))));
     let mut text = String::new();
     // Writing to a string does not fail.

@@ -11,10 +11,12 @@ use crate::http1::server::Tunnelled;
 use crate::http2;
 use crate::local;
 use crate::memo::Memo;
+use crate::network::Network;
 use crate::shared::Shared;
 use crate::wire::{Stream, Wire};
+use http::HeaderMap;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -31,6 +33,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Client {
     /// Its address, as services are told it.
     pub(crate) address: String,
+    ip: IpAddr,
+    /// It is a load balancer of ours.
+    pub(crate) is_trusted: bool,
     /// The worker that serves it.
     pub(crate) worker: usize,
     pub(crate) memo: Memo,
@@ -39,9 +44,27 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(address: SocketAddr, worker: usize, stop: CancellationToken) -> Self {
-        let address = address.ip().to_canonical().to_string();
-        Self { address, worker, memo: Memo::default(), stop }
+    fn new(address: SocketAddr, trusted: &[Network], worker: usize, stop: CancellationToken) -> Self {
+        let ip = address.ip().to_canonical();
+        let is_trusted = trusted.iter().any(|network| network.contains(ip));
+        Self { address: ip.to_string(), ip, is_trusted, worker, memo: Memo::default(), stop }
+    }
+
+    /// Whom a request comes from: of what load balancers of ours say, the last that is none of them.
+    pub(crate) fn address_of(&self, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+        if !self.is_trusted {
+            return self.ip;
+        }
+        let told = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let told: Vec<&str> = told.flat_map(|value| value.split(',')).map(str::trim).collect();
+        for address in told.into_iter().rev() {
+            match address.parse::<IpAddr>() {
+                Ok(address) if trusted.iter().any(|network| network.contains(address)) => {}
+                Ok(address) => return address.to_canonical(),
+                Err(_) => break,
+            }
+        }
+        self.ip
     }
 }
 
@@ -101,7 +124,7 @@ async fn work(
     local::set_worker(number);
     let stop = shared.stop.child_token();
     while let Some(accepted) = arriving.recv().await {
-        let client = Client::new(accepted.address, number, stop.clone());
+        let client = Client::new(accepted.address, &shared.config.trusted, number, stop.clone());
         shared.tasks.spawn(serve(Arc::clone(&shared), client, accepted));
     }
     ended.cancelled().await;

@@ -6,6 +6,7 @@
 //! under one lock, so neither can miss the other; and a session that something holds open is never evicted.
 
 use crate::alarm::Alarms;
+use crate::rates::Pace;
 use envforge_core::id::LinkId;
 use envforge_core::link::SessionClaims;
 use envforge_core::refusal::Refusal;
@@ -13,7 +14,7 @@ use envforge_core::token::{Claims as _, Keyring, PublicKey};
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -82,13 +83,15 @@ pub(crate) struct Admitted {
     ends: CancellationToken,
     /// The same, where looking at it costs nothing.
     ended: AtomicBool,
+    /// How often its link's sessions ask.
+    pub(crate) pace: Arc<Pace>,
     /// Of the requests under way on its behalf.
     pub(crate) alarms: Alarms,
     used: AtomicBool,
 }
 
 impl Admitted {
-    fn new(claims: SessionClaims, token: String) -> Self {
+    fn new(claims: SessionClaims, token: String, pace: Arc<Pace>) -> Self {
         let expires_at = claims.expires_at();
         Self {
             claims,
@@ -96,6 +99,7 @@ impl Admitted {
             expires_at,
             ends: CancellationToken::new(),
             ended: AtomicBool::new(false),
+            pace,
             alarms: Alarms::default(),
             used: AtomicBool::new(true),
         }
@@ -141,6 +145,22 @@ struct Known {
     revoked: HashSet<LinkId>,
     by_digest: HashMap<Digest, Arc<Admitted>>,
     refused: HashMap<Digest, (Refusal, Instant)>,
+    /// By link: all its sessions share one.
+    paces: HashMap<LinkId, Weak<Pace>>,
+}
+
+impl Known {
+    fn pace(&mut self, link: LinkId) -> Arc<Pace> {
+        if let Some(pace) = self.paces.get(&link).and_then(Weak::upgrade) {
+            return pace;
+        }
+        if self.paces.len() == self.paces.capacity() {
+            self.paces.retain(|_, pace| pace.strong_count() > 0);
+        }
+        let pace = Arc::default();
+        self.paces.insert(link, Arc::downgrade(&pace));
+        pace
+    }
 }
 
 /// The sessions admitted so far.
@@ -197,7 +217,8 @@ impl Sessions {
         if known.by_digest.len() >= self.capacity {
             make_room(&mut known.by_digest, self.capacity);
         }
-        let admitted = Arc::new(Admitted::new(claims, token));
+        let pace = known.pace(claims.link);
+        let admitted = Arc::new(Admitted::new(claims, token, pace));
         known.by_digest.insert(digest, Arc::clone(&admitted));
         Ok(admitted)
     }
@@ -272,7 +293,11 @@ impl Sessions {
         for admitted in self.known().by_digest.values_mut() {
             if Arc::strong_count(admitted) > 1 {
                 admitted.end();
-                *admitted = Arc::new(Admitted::new(admitted.claims.clone(), admitted.token.clone()));
+                *admitted = Arc::new(Admitted::new(
+                    admitted.claims.clone(),
+                    admitted.token.clone(),
+                    Arc::clone(&admitted.pace),
+                ));
             }
         }
     }

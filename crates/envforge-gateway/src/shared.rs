@@ -1,10 +1,12 @@
 //! What every phase is given: configuration, clock, the ways out, and what is known.
 
+use crate::access_log::AccessLog;
 use crate::activity::UnverifiedCounts;
 use crate::config::GatewayConfig;
 use crate::flights::Flights;
 use crate::lease::Lease;
 use crate::phase::refused::Refused;
+use crate::rates::Addresses;
 use crate::routes::{LabelRoute, Routes};
 use crate::sessions::{Admitted, Digest, Sessions};
 use crate::stats::Counters;
@@ -14,12 +16,18 @@ use envforge_core::clock::Clock;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What every phase is given.
 pub(crate) struct Shared {
     pub(crate) config: GatewayConfig,
+    pub(crate) access_log: Option<AccessLog>,
+    /// How often addresses ask without a session.
+    pub(crate) strangers: Addresses,
+    /// What paces are counted from.
+    pub(crate) since: Instant,
     /// Threads that serve connections.
     pub(crate) workers: usize,
     /// The port browsers use, as services are told it.

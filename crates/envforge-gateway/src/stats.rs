@@ -4,7 +4,7 @@
 //! are never a basis for a decision; the server's own view of traffic comes from `activity`.
 
 use crate::local::Cells;
-use prometheus_client::metrics::histogram::Histogram;
+use std::time::Duration;
 
 /// One counter.
 #[derive(Debug, Default)]
@@ -24,13 +24,69 @@ impl Counter {
     }
 }
 
+/// What a request's time goes into; each only where it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// A link shown as a header is exchanged at the server.
+    Session,
+    /// The server is asked for a route.
+    Route,
+    /// A wake is waited for.
+    Wake,
+    /// A connection to the service is opened.
+    Connect,
+    /// From the request's head to the head of the service's answer, all of the above included.
+    Answer,
+}
+
+impl Phase {
+    /// All, in the order of their numbers.
+    pub(crate) const ALL: [Self; 5] = [Self::Session, Self::Route, Self::Wake, Self::Connect, Self::Answer];
+
+    /// As in the metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Route => "route",
+            Self::Wake => "wake",
+            Self::Connect => "connect",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+/// Upper bounds of times, in seconds: an answer takes microseconds of ours, a thaw milliseconds, a start seconds.
+pub(crate) const BOUNDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 25.0];
+
+/// How long something took, by bounds.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    counts: [Cells; BOUNDS.len() + 1],
+    microseconds: Cells,
+}
+
+impl Times {
+    pub(crate) fn observe(&self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        self.counts[BOUNDS.partition_point(|bound| *bound < seconds)].add(1);
+        self.microseconds.add(time.as_micros() as i64);
+    }
+
+    /// The sum in seconds, and how many were at most each bound; the last is without one.
+    pub(crate) fn snapshot(&self) -> (f64, Vec<(f64, u64)>) {
+        let bounds = BOUNDS.into_iter().chain([f64::MAX]);
+        let counts = self.counts.iter().map(|count| count.sum().cast_unsigned());
+        (self.microseconds.sum() as f64 / 1_000_000.0, bounds.zip(counts).collect())
+    }
+}
+
 /// The live counters.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Requests that no service answered, by [`crate::phase::refused::Refused::outcome`]; and the gateway's own answers.
     pub(crate) outcomes: [Counter; Outcome::ALL.len()],
-    /// How long requests that had to wait for a wake did.
-    pub(crate) wake_wait: Histogram,
+    /// How long each phase took.
+    pub(crate) times: [Times; Phase::ALL.len()],
     pub(crate) connections: Counter,
     pub(crate) requests: Counter,
     pub(crate) unverified: Counter,
@@ -58,6 +114,7 @@ pub(crate) enum Outcome {
     DeadLink,
     LeaseOver,
     Forbidden,
+    TooMany,
     NotFound,
     WaitingPage,
     Waking,
@@ -71,7 +128,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Share,
         Self::Own,
         Self::BadRequest,
@@ -79,6 +136,7 @@ impl Outcome {
         Self::DeadLink,
         Self::LeaseOver,
         Self::Forbidden,
+        Self::TooMany,
         Self::NotFound,
         Self::WaitingPage,
         Self::Waking,
@@ -100,6 +158,7 @@ impl Outcome {
             Self::DeadLink => "dead_link",
             Self::LeaseOver => "lease_over",
             Self::Forbidden => "forbidden",
+            Self::TooMany => "too_many",
             Self::NotFound => "not_found",
             Self::WaitingPage => "waiting_page",
             Self::Waking => "waking",
@@ -109,33 +168,6 @@ impl Outcome {
             Self::NoHost => "no_host",
             Self::Unreachable => "unreachable",
             Self::Fault => "fault",
-        }
-    }
-}
-
-/// Upper bounds of a wait, in seconds: a thaw takes milliseconds, a start seconds.
-const WAIT_SECONDS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 25.0];
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            outcomes: Default::default(),
-            wake_wait: Histogram::new(WAIT_SECONDS),
-            connections: Counter::default(),
-            requests: Counter::default(),
-            unverified: Counter::default(),
-            verified: Counter::default(),
-            exchanges: Counter::default(),
-            route_calls: Counter::default(),
-            wake_calls: Counter::default(),
-            waiting_pages: Counter::default(),
-            forwarded: Counter::default(),
-            upstream_opened: Counter::default(),
-            upstream_reused: Counter::default(),
-            retried: Counter::default(),
-            tunnels: Counter::default(),
-            pongs: Counter::default(),
-            ended: Counter::default(),
         }
     }
 }
@@ -179,6 +211,11 @@ impl Counters {
     /// A request came to this end.
     pub(crate) fn count(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].add();
+    }
+
+    /// A phase took so long.
+    pub(crate) fn time(&self, phase: Phase, time: Duration) {
+        self.times[phase as usize].observe(time);
     }
 
     pub(crate) fn snapshot(&self) -> Stats {

@@ -10,6 +10,7 @@
 //!              └──► said, and closed
 //! ```
 
+use crate::access_log::Entry;
 use crate::body::{AnswerBody, BodyError, ClientBody, Polled};
 use crate::hints::Hints;
 use crate::http1::body::{Decoder, Framing, Piece, put_chunk, put_last_chunk};
@@ -19,7 +20,7 @@ use crate::phase::{self, refused::Refused};
 use crate::serve::Client;
 use crate::shared::Shared;
 use crate::wire::{Rewound, SharedWire, Wire, lock};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{Method, Response, StatusCode, Version};
 use http_body::Frame;
 use std::future::poll_fn;
@@ -248,6 +249,7 @@ impl Connection<'_> {
             put_response(&mut lock(&self.wire).out.small, said, head.status, Announced::None, upgrade);
             return Err(End::Tunnel(joined));
         }
+        let entry = head.extensions.get::<Arc<Mutex<Entry>>>().cloned();
         let announced = announced(asked, head.status, body.framing());
         let keeps =
             asked.keep_alive && announced != Announced::UntilEnd && !self.shared.stopping.load(Ordering::Acquire);
@@ -266,7 +268,8 @@ impl Connection<'_> {
         if is_over {
             drop(std::mem::replace(&mut body, AnswerBody::own("")));
         }
-        poll_fn(|cx| self.poll_answer(cx, asked, announced, &mut body, &mut is_over)).await?;
+        poll_fn(|cx| self.poll_answer(cx, asked, announced, &mut body, &mut is_over, entry.as_ref())).await?;
+        note(entry.as_ref(), Entry::is_whole);
         if keeps && lock(&self.wire).receiving.is_over() { Ok(()) } else { Err(End::Told) }
     }
 
@@ -278,11 +281,15 @@ impl Connection<'_> {
         announced: Announced,
         body: &mut AnswerBody,
         is_over: &mut bool,
+        entry: Option<&Arc<Mutex<Entry>>>,
     ) -> Poll<Result<(), End>> {
         loop {
             while !*is_over && lock(&self.wire).out.has_room() {
                 // Not under the lock: a body that is still being sent reads the same wire.
                 let Poll::Ready(frame) = body.poll_frame(cx) else { break };
+                if let (Some(_), Some(Ok(frame))) = (entry, &frame) {
+                    note(entry, |entry| entry.add(frame.data_ref().map_or(0, Bytes::len)));
+                }
                 let mut wire = lock(&self.wire);
                 let out = &mut wire.out;
                 match frame.map(|frame| frame.map(Frame::into_data)) {
@@ -343,6 +350,12 @@ impl Connection<'_> {
             }
         })
         .await;
+    }
+}
+
+fn note(entry: Option<&Arc<Mutex<Entry>>>, what: impl FnOnce(&mut Entry)) {
+    if let Some(entry) = entry {
+        what(&mut entry.lock().expect("no panic while held"));
     }
 }
 

@@ -129,6 +129,7 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
             again("Previews are paused for a moment", "EnvForge is reconnecting and lets nobody in until it has.")
         }
         Refused::NoPath => simple(Mark::Shut, "Nothing at this path", "No service of this preview answers here."),
+        Refused::TooMany(_) => again("Too many requests", "More are answered in a moment."),
         Refused::Server(_) => said(refusal),
         Refused::BadRequest(_)
         | Refused::HeadTooLarge

@@ -4,6 +4,7 @@
 //! is kept over the turns, because each change makes it stale and its tickets stay good; it is asked for again when
 //! it stopped holding, when a service did not answer, and once before a waiter is finally forwarded.
 
+use crate::access_log::Notes;
 use crate::activity::Visit;
 use crate::alarm::Alarm;
 use crate::body::AnswerBody;
@@ -17,6 +18,7 @@ use crate::routes::{LabelRoute, Status};
 use crate::serve::Client;
 use crate::sessions::Admitted;
 use crate::shared::Shared;
+use crate::stats::Phase;
 use envforge_core::runtime::RuntimeState;
 use http::Response;
 use std::future::poll_fn;
@@ -45,6 +47,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) hold: Hold,
     pub(crate) wait: WaitSpan,
     pub(crate) may_start: bool,
+    /// The generation it woke the runtime to.
+    pub(crate) woke: Option<u64>,
 }
 
 impl Delivery<'_> {
@@ -52,10 +56,16 @@ impl Delivery<'_> {
     pub(crate) async fn run(&mut self) -> Result<Response<AnswerBody>, Refused> {
         let outcome = self.deliver().await;
         if let Some(waited) = self.hold.waited() {
-            self.shared.stats.wake_wait.observe(waited.as_secs_f64());
+            self.shared.stats.time(Phase::Wake, waited);
         }
         self.wait.close(&outcome);
         outcome
+    }
+
+    /// What the access log tells of the way.
+    pub(crate) fn note(&self, notes: &mut Notes) {
+        notes.woke = self.woke;
+        notes.waited = self.hold.waited();
     }
 
     async fn deliver(&mut self) -> Result<Response<AnswerBody>, Refused> {
@@ -63,7 +73,7 @@ impl Delivery<'_> {
         let mut route = route::find(self.shared, self.client, self.label, self.admitted).await?;
         let place = self.client.memo.place(&route.workspace, &self.shared.clock);
         self.outgoing.visit = Some(Visit::begin(&place));
-        let (mut woken, mut may_refresh) = (None, true);
+        let mut may_refresh = true;
         let mut broken: Option<Failure> = None;
         loop {
             if !route.holds(self.shared.now()) {
@@ -107,12 +117,12 @@ impl Delivery<'_> {
                     }
                 }
                 Step::Wake if !self.may_start && state != RuntimeState::Frozen => return Err(Refused::Asleep),
-                Step::Wake if woken != Some(generation) => {
+                Step::Wake if self.woke != Some(generation) => {
                     // Taken before the wake, so that nothing it changes is missed.
                     self.hold.takes_place(&current)?;
                     let asked =
                         wake::ask(self.shared, &current.workspace, self.admitted.shared(), self.outgoing.path());
-                    woken = Some(asked.instrument(self.wait.get()).await.map_err(Refused::Server)?);
+                    self.woke = Some(asked.instrument(self.wait.get()).await.map_err(Refused::Server)?);
                     continue;
                 }
                 Step::Wake | Step::Wait => {}

@@ -20,6 +20,7 @@ use crate::routes::{LabelRoute, Rule};
 use crate::serve::Client;
 use crate::sessions::Admitted;
 use crate::shared::Shared;
+use crate::stats::Phase;
 use bytes::Bytes;
 use envforge_api::uplink::{Open, OpenError};
 use http::header::HOST;
@@ -29,6 +30,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// How long a host that is not connected is waited for; long enough for one that is just restarting.
 const HOST_PATIENCE: Duration = Duration::from_secs(3);
@@ -124,7 +126,12 @@ pub(crate) async fn send(
         let Some(body) = outgoing.body.take() else { return Err(Failure::Unreachable) };
         let body = Some(body).filter(|body| !body.is_empty());
         let way = outgoing.way(shared, client);
-        let request = ForService { head: &outgoing.head, websocket: outgoing.websocket, way: &way };
+        let request = ForService {
+            head: &outgoing.head,
+            websocket: outgoing.websocket,
+            is_trusted: client.is_trusted,
+            way: &way,
+        };
         lane.begin(&request, outgoing.framing, body);
         match head(&mut lane, outgoing).await {
             Ok(head) => {
@@ -172,10 +179,12 @@ async fn head(lane: &mut Lane, outgoing: &Outgoing) -> Result<ResponseHead, Lane
 async fn connect(shared: &Shared, route: &LabelRoute, rule: &Rule) -> Result<TcpStream, Failure> {
     let open = || shared.uplinks.open(route.host, &rule.ticket, Open::Service);
     shared.stats.upstream_opened.add();
+    let begun = Instant::now();
     let opened = match open().await {
         Err(OpenError::NotConnected) if shared.uplinks.connected(route.host, HOST_PATIENCE).await => open().await,
         opened => opened,
     };
+    shared.stats.time(Phase::Connect, begun.elapsed());
     match opened.and_then(|fd| Ok(pool::stream_of(fd)?)) {
         Ok(stream) => Ok(stream),
         Err(OpenError::NotConnected) => Err(Failure::NoHost),

@@ -50,6 +50,8 @@ pub(crate) struct ForService<'a> {
     pub(crate) head: &'a Parts,
     /// It asks to become a WebSocket.
     pub(crate) websocket: bool,
+    /// It comes from a load balancer of ours, whose word on the way is passed on.
+    pub(crate) is_trusted: bool,
     /// What it is told of the way, but for the addresses before ours; [`way`] makes it.
     pub(crate) way: &'a Bytes,
 }
@@ -64,7 +66,7 @@ impl ForService<'_> {
             match name.as_str() {
                 "content-length" | HEADER | "forwarded" | "x-forwarded-host" | "x-forwarded-port"
                 | "x-forwarded-proto" => {}
-                "x-forwarded-for" => before = before.or(Some(value)),
+                "x-forwarded-for" => before = before.or(Some(value).filter(|_| self.is_trusted)),
                 "cookie" => put_cookie(out, value),
                 "te" => takes_trailers |= has_token(headers, &TE, "trailers"),
                 one if is_of_one_hop(one) || named.contains(name) => {}
@@ -195,7 +197,7 @@ mod tests {
         let (head, ()) = request.into_parts();
         let host = head.headers.get(HOST).cloned().unwrap_or(HeaderValue::from_static("a"));
         let way = way("10.0.0.9", &host, Scheme::Https, 443);
-        let request = ForService { head: &head, websocket: false, way: &way };
+        let request = ForService { head: &head, websocket: false, is_trusted: true, way: &way };
         let mut out = BytesMut::new();
         put_request(&mut out, &request, Framing::Empty);
         let length = out.len();

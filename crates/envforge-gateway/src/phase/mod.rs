@@ -15,70 +15,115 @@ pub(crate) mod session;
 mod span;
 pub(crate) mod wake;
 
+use crate::access_log::{Asked, Entry, Notes};
 use crate::body::{AnswerBody, ClientBody};
 use crate::hints::Hints;
 use crate::serve::Client;
 use crate::sessions::{Admitted, Unverified};
 use crate::shared::Shared;
-use crate::stats::Outcome;
+use crate::stats::{Outcome, Phase};
 use crate::{own, share};
 use answer::Audience;
 use deliver::Delivery;
 use forward::Outgoing;
-use http::{Request, Response};
+use http::{Method, Request, Response, Version};
 use refused::Refused;
 use span::WaitSpan;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use tokio::time::Instant;
 use wake::Hold;
 
-/// Answers a request, whatever it is.
+/// Answers a request, whatever it is. The answer carries its line of the access log, if there is one.
 pub(crate) async fn handle(
     shared: &Arc<Shared>,
     client: &Arc<Client>,
     hints: Option<Hints>,
     mut request: Request<ClientBody>,
 ) -> Response<AnswerBody> {
+    let begun = Instant::now();
     shared.stats.requests.add();
+    let asked = shared.access_log.as_ref().map(|log| (log, asked(shared, client, begun, &request)));
     let audience = Audience::of(&request);
+    let address = client.address_of(request.headers(), &shared.config.trusted);
     let label = label_of(shared, client, &mut request);
+    let mut notes = Notes::default();
     let outcome = match &label {
-        Ok(label) => walk(shared, client, label, audience, hints, request).await,
-        Err(refused) => match own::of_gateway(shared, &request) {
-            Some(answer) => return answer,
-            None => Err(refused.clone()),
+        Ok(label) => walk(shared, client, address, label, audience, hints, request, &mut notes).await,
+        Err(refused) => own::of_gateway(shared, &request).ok_or_else(|| refused.clone()),
+    };
+    let mut answer =
+        outcome.unwrap_or_else(|refused| refuse(shared, label.as_deref().ok(), address, audience, refused));
+    if let AnswerBody::Upstream(_) | AnswerBody::Tunnel(_) = answer.body() {
+        shared.stats.time(Phase::Answer, begun.elapsed());
+    }
+    if let Some((log, asked)) = asked {
+        let label = label.as_deref().unwrap_or_default();
+        let entry = Entry::new(log, asked, label, notes, answer.status().as_u16());
+        answer.extensions_mut().insert(Arc::new(Mutex::new(entry)));
+    }
+    answer
+}
+
+fn asked<B>(shared: &Shared, client: &Client, begun: Instant, request: &Request<B>) -> Asked {
+    Asked {
+        at: shared.now(),
+        begun,
+        client: client.address_of(request.headers(), &shared.config.trusted).to_string(),
+        method: request.method().to_string(),
+        path: request.uri().path().to_owned(),
+        protocol: match request.version() {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            _ => "HTTP/1.1",
         },
-    };
-    let refused = match outcome {
-        Ok(response) => return response,
-        Err(refused) => refused,
-    };
+    }
+}
+
+/// Answers with a refusal, and counts it. Strangers who ask too often get less of an answer.
+fn refuse(
+    shared: &Shared,
+    label: Option<&str>,
+    address: IpAddr,
+    audience: Audience,
+    mut refused: Refused,
+) -> Response<AnswerBody> {
+    if let Refused::Unverified(reason) = refused {
+        shared.stats.unverified.add();
+        shared.unverified.count(label.unwrap_or_default(), reason);
+    }
+    let is_stranger = matches!(refused, Refused::Unverified(_) | Refused::DeadLink { .. } | Refused::BadRequest(_));
+    if is_stranger && let Err(wait) = shared.strangers.take(address) {
+        refused = Refused::TooMany(wait);
+    }
     shared.stats.count(refused.outcome());
-    match refused {
-        Refused::Unverified(reason) => {
-            shared.stats.unverified.add();
-            shared.unverified.count(label.as_deref().unwrap_or_default(), reason);
-        }
-        Refused::WaitingPage(_) => shared.stats.waiting_pages.add(),
-        _ => {}
+    if let Refused::WaitingPage(_) = refused {
+        shared.stats.waiting_pages.add();
     }
     answer::refuse(audience, &refused)
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that is known of a request when it sets out")]
 async fn walk(
     shared: &Arc<Shared>,
     client: &Arc<Client>,
+    address: IpAddr,
     label: &Arc<str>,
     audience: Audience,
     hints: Option<Hints>,
     request: Request<ClientBody>,
+    notes: &mut Notes,
 ) -> Result<Response<AnswerBody>, Refused> {
     if !shared.lease.holds() {
         return Err(Refused::LeaseOver);
     }
     if let Some(token) = share::token_of(request.uri().path()).map(str::to_owned) {
+        if *request.method() != Method::GET {
+            shared.strangers.take(address).map_err(Refused::TooMany)?;
+        }
         let answer = share::answer(shared, label, &token, request).await;
         if answer.is_ok() {
             shared.stats.count(Outcome::Share);
@@ -86,6 +131,11 @@ async fn walk(
         return answer;
     }
     let (admitted, via) = session::admit(shared, client, label, request.headers()).await?;
+    admitted.pace.take(shared.config.limits.link_rate, shared.since).map_err(Refused::TooMany)?;
+    if shared.access_log.is_some() {
+        let claims = &admitted.claims;
+        notes.whose = Some((claims.link.to_string(), claims.session, claims.workspace));
+    }
     let permit = policy::check(&request, via, &admitted.claims.routes)?;
     if own::is_own(request.uri().path()) {
         let answer = own::answer(shared, client, label, &admitted, &request).await;
@@ -99,17 +149,22 @@ async fn walk(
     let alarm = client.memo.alarm(&admitted);
     let hold = Hold::new(shared, audience == Audience::Navigation);
     let may_start = permit.may_start;
+    let woke = None;
     let mut delivery =
-        Delivery { shared, client, admitted: &admitted, label, alarm: &alarm, outgoing, hold, wait, may_start };
-    let mut running = pin!(delivery.run());
-    let outcome = poll_fn(|cx| {
-        if let Poll::Ready(outcome) = running.as_mut().poll(cx) {
-            return Poll::Ready(Some(outcome));
-        }
-        alarm.set(cx);
-        if admitted.has_ended() { Poll::Ready(None) } else { Poll::Pending }
-    });
-    match outcome.await {
+        Delivery { shared, client, admitted: &admitted, label, alarm: &alarm, outgoing, hold, wait, may_start, woke };
+    let outcome = {
+        let mut running = pin!(delivery.run());
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = running.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
+            }
+            alarm.set(cx);
+            if admitted.has_ended() { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    };
+    delivery.note(notes);
+    match outcome {
         Some(outcome) if !admitted.has_ended() => outcome,
         _ => {
             shared.stats.ended.add();

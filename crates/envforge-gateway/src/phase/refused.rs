@@ -7,6 +7,7 @@ use crate::sessions::Unverified;
 use crate::stats::Outcome;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::{Refusal, RefusalKind};
+use std::time::Duration;
 
 /// Every way in which a request does not reach a service.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(crate) enum Refused {
     LeaseOver,
     /// This gateway is about to end.
     Draining,
+    /// Too many of its kind; after so long another is answered.
+    TooMany(Duration),
     /// A method that no dev host answers.
     Method,
     /// Another site sent it, with this site's cookie.
@@ -96,6 +99,10 @@ impl Refused {
                 "request.cross_origin",
                 "another site may not use this preview's session",
             ),
+            Self::TooMany(wait) => {
+                Refusal::new(RefusalKind::Limit, "request.rate", "too many requests; more are answered in a moment")
+                    .retry_after(wait.as_secs() as u32 + 1)
+            }
             Self::HeadTooLarge => Refusal::invalid(
                 "request.head_too_large",
                 "the request's line and headers are larger than is read here",
@@ -133,6 +140,7 @@ impl Refused {
             Self::Unverified(_) => Outcome::Unverified,
             Self::DeadLink { .. } => Outcome::DeadLink,
             Self::LeaseOver | Self::Draining => Outcome::LeaseOver,
+            Self::TooMany(_) => Outcome::TooMany,
             Self::Method | Self::CrossOrigin | Self::BodyTooLarge => Outcome::Forbidden,
             Self::NoPreview | Self::NoPath => Outcome::NotFound,
             Self::WaitingPage(_) => Outcome::WaitingPage,

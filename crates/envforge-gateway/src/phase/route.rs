@@ -9,10 +9,12 @@ use crate::routes::{LabelRoute, Status};
 use crate::serve::Client;
 use crate::sessions::{Admitted, Unverified};
 use crate::shared::Shared;
+use crate::stats::Phase;
 use envforge_api::client::CallError;
 use envforge_api::gateway::{ROUTES_PATH, Route};
 use envforge_core::refusal::RefusalKind;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The route of a label for a session.
 pub(crate) async fn find(
@@ -57,7 +59,10 @@ async fn ask(shared: &Arc<Shared>, label: &str) -> Result<Arc<LabelRoute>, Refus
 async fn call(shared: &Shared, label: &str) -> Result<Arc<LabelRoute>, Refused> {
     let asked_at = shared.routes.epoch();
     shared.stats.route_calls.add();
-    match shared.server.get::<Route>(&format!("{ROUTES_PATH}/{label}")).await {
+    let begun = Instant::now();
+    let answer = shared.server.get::<Route>(&format!("{ROUTES_PATH}/{label}")).await;
+    shared.stats.time(Phase::Route, begun.elapsed());
+    match answer {
         Ok(route) if route.label == label => Ok(shared.routes.learn_route(route, asked_at)),
         Ok(route) => {
             tracing::error!(%label, answered = %route.label, "route: the server answered for another label");

@@ -12,6 +12,7 @@ use crate::phase::refused::Refused;
 use crate::serve::Client;
 use crate::sessions::{Admitted, Digest, Unverified};
 use crate::shared::Shared;
+use crate::stats::Phase;
 use envforge_api::client::CallError;
 use envforge_api::gateway::{EXCHANGE_PATH, Exchange, Exchanged};
 use envforge_core::link::{COOKIE, COOKIE_PLAIN, HEADER, LinkClaims, SessionClaims};
@@ -19,6 +20,7 @@ use envforge_core::token::TokenError;
 use http::HeaderMap;
 use http::header::{COOKIE as COOKIE_HEADER, USER_AGENT};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Cookies of our name that are tried.
 const COOKIES_TRIED: usize = 4;
@@ -165,7 +167,10 @@ pub(crate) async fn exchange(
 ) -> Result<(Exchanged, SessionClaims), Refused> {
     let ask = Exchange { label: claims.label.clone(), token: token.to_owned(), user_agent };
     shared.stats.exchanges.add();
-    let made: Exchanged = shared.server.post(EXCHANGE_PATH, &ask).await.map_err(|error| match error {
+    let begun = Instant::now();
+    let made = shared.server.post(EXCHANGE_PATH, &ask).await;
+    shared.stats.time(Phase::Session, begun.elapsed());
+    let made: Exchanged = made.map_err(|error| match error {
         CallError::Refused(refusal) => Refused::Server(refusal),
         CallError::Transport { message, .. } => {
             tracing::warn!(%message, "session: the server could not be asked to exchange a link");

@@ -1,7 +1,7 @@
 //! What an operator, and whoever balances load, asks a gateway.
 
 use crate::support::{LABEL, Plan, World, asleep, awake_again, until, waking};
-use envforge_gateway::Limits;
+use envforge_gateway::{Limits, Rate};
 use std::time::Duration;
 
 /// The value of a line, by how it begins.
@@ -63,7 +63,7 @@ async fn metrics_count_what_became_of_requests_and_name_nobody() {
     let ended =
         |outcome: &str| value(&text, &format!("envforge_gateway_requests_ended_total{{outcome=\"{outcome}\"}}"));
     assert_eq!((ended("forwarded"), ended("unverified"), ended("fault")), (Some(2.0), Some(1.0), Some(0.0)), "{text}");
-    assert_eq!(value(&text, "envforge_gateway_wake_wait_seconds_count"), Some(1.0), "{text}");
+    assert_eq!(value(&text, r#"envforge_gateway_phase_seconds_count{phase="wake"}"#), Some(1.0), "{text}");
     assert_eq!(value(&text, "envforge_gateway_realtime "), Some(1.0));
     assert_eq!(value(&text, "envforge_gateway_sessions "), Some(1.0));
     assert_eq!(value(&text, "envforge_gateway_connected "), Some(1.0));
@@ -73,4 +73,80 @@ async fn metrics_count_what_became_of_requests_and_name_nobody() {
     drop(socket);
     let realtime = || value(&world.gateway.operated().metrics(), "envforge_gateway_realtime ");
     until("the socket is counted out", || realtime() == Some(0.0)).await;
+}
+
+/// The lines of the access log that are there.
+fn lines(world: &World) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(world.folder.path().join("access.log")).expect("an access log");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+// proves OPS-4 LINK-2
+#[tokio::test]
+async fn a_line_tells_who_asked_for_what_and_what_it_woke_and_no_secret() {
+    let world = World::with(asleep()).await;
+    world.server.set_wake(waking());
+    let woken = async {
+        until("a wake is asked for", || world.gateway.stats().wake_calls == 1).await;
+        world.becomes(awake_again(2));
+    };
+    let (answer, ()) = tokio::join!(world.visit("/a?token=secret"), woken);
+    world.get("/", &[]).await;
+    world.get(&format!("/share/{}", world.link(1)), &[]).await;
+    until("three lines", || lines(&world).len() == 3).await;
+    let lines = lines(&world);
+    let visit = lines.iter().find(|line| line["path"] == "/a").expect("the visit's line");
+    assert_eq!((&visit["status"], &visit["woke"], &visit["whole"]), (&200.into(), &2.into(), &true.into()));
+    assert_eq!((visit["bytes"].as_u64(), visit["label"].as_str()), (Some(answer.body.len() as u64), Some(LABEL)));
+    assert!(visit["holder"].as_str().is_some_and(|holder| holder.starts_with("link_")), "{visit}");
+    assert!(visit["waited_ms"].as_f64().is_some_and(|waited| waited > 0.0), "{visit}");
+    let stranger = lines.iter().find(|line| line["path"] == "/").expect("the stranger's line");
+    assert_eq!((&stranger["status"], &stranger["holder"]), (&401.into(), &serde_json::Value::Null));
+    let text = format!("{lines:?}");
+    assert!(text.contains("/share/…") && !text.contains("secret") && !text.contains("efl1."), "{text}");
+}
+
+// proves LINK-4
+#[tokio::test]
+async fn strangers_who_flood_are_told_to_wait_and_nobody_else_is() {
+    let limits = Limits { stranger_rate: Rate { each_second: 1, burst: 5 }, ..Limits::default() };
+    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    for _ in 0..5 {
+        assert_eq!(world.get("/", &[]).await.status, 401);
+    }
+    let answer = world.get("/", &[]).await;
+    assert_eq!((answer.status.as_u16(), answer.headers.contains_key("retry-after")), (429, true));
+    assert_eq!(world.visit("/").await.status, 200);
+    let answer = world.ask("POST", &format!("/share/{}", world.link(1)), &[], "").await;
+    assert_eq!((answer.status.as_u16(), world.server.exchanges().len()), (429, 0));
+}
+
+// proves LINK-2
+#[tokio::test]
+async fn a_links_sessions_share_one_pace() {
+    let limits = Limits { link_rate: Rate { each_second: 1, burst: 5 }, ..Limits::default() };
+    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    for _ in 0..5 {
+        assert_eq!(world.visit("/").await.status, 200);
+    }
+    let answer = world.visit("/").await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (429, "request.rate"));
+    let other = world.cookie(2);
+    assert_eq!(world.get("/", &[("cookie", &other)]).await.status, 200);
+}
+
+// proves LINK-3
+#[tokio::test]
+async fn a_load_balancer_of_ours_is_believed_and_nobody_else() {
+    let trusted = vec!["127.0.0.0/8".parse().expect("a network"), "10.9.0.0/16".parse().expect("a network")];
+    let limits = Limits { stranger_rate: Rate { each_second: 1, burst: 1 }, ..Limits::default() };
+    let world = World::new(Plan { trusted, limits, ..Plan::default() }).await;
+    let cookie = world.cookie(1);
+    let chain = "6.6.6.6, 203.0.113.9, 10.9.1.1";
+    assert_eq!(world.get("/", &[("cookie", &cookie), ("x-forwarded-for", chain)]).await.status, 200);
+    assert_eq!(world.web.seen()[0].headers["x-forwarded-for"], format!("{chain}, 127.0.0.1"));
+    // Strangers are counted by where they come from, not by the balancer; what a stranger made up before it counts nothing.
+    assert_eq!(world.get("/", &[("x-forwarded-for", chain)]).await.status, 401);
+    assert_eq!(world.get("/", &[("x-forwarded-for", "7.7.7.7, 203.0.113.9")]).await.status, 429);
+    assert_eq!(world.get("/", &[("x-forwarded-for", "203.0.113.10")]).await.status, 401);
 }

@@ -16,7 +16,7 @@ use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::runtime::RuntimeState;
 use envforge_core::secret::Secret;
 use envforge_core::token::Signer;
-use envforge_gateway::{Gateway, GatewayConfig, Limits, RunningGateway, Scheme};
+use envforge_gateway::{Gateway, GatewayConfig, Limits, Network, RunningGateway, Scheme};
 use host::Host;
 use jiff::{SignedDuration, Timestamp};
 use server::Server;
@@ -89,7 +89,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) signer: Arc<Signer>,
     pub(crate) stop: CancellationToken,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// How a world differs from the ordinary one.
@@ -97,11 +97,12 @@ pub(crate) struct Plan {
     pub(crate) runtime: RouteRuntime,
     pub(crate) scheme: Scheme,
     pub(crate) limits: Limits,
+    pub(crate) trusted: Vec<Network>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { runtime: awake(), scheme: Scheme::Http, limits: Limits::default() }
+        Self { runtime: awake(), scheme: Scheme::Http, limits: Limits::default(), trusted: Vec::new() }
     }
 }
 
@@ -129,6 +130,8 @@ impl World {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             external_scheme: plan.scheme,
             workers: Some(1),
+            trusted: plan.trusted,
+            access_log: Some(folder.path().join("access.log")),
             limits,
             ..GatewayConfig::one_box(
                 folder.path().join("server.sock"),
@@ -139,7 +142,7 @@ impl World {
         let stop = CancellationToken::new();
         let gateway = Gateway::start(config, Arc::clone(&clock) as _, stop.clone()).await.expect("the gateway starts");
         let host = Host::dial(&folder.path().join("uplink.sock"), &signer, &[&web, &api]);
-        let world = Self { gateway, server, host, web, api, clock, signer, stop, _folder: folder };
+        let world = Self { gateway, server, host, web, api, clock, signer, stop, folder };
         world.server.set_route(world.route(plan.runtime));
         until("the gateway hears its server", || world.gateway.is_connected()).await;
         world
