@@ -1,5 +1,6 @@
 //! Networks whose word on where a request came from is taken: load balancers in front.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -29,6 +30,12 @@ impl Network {
             }
             _ => false,
         }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
     }
 }
 

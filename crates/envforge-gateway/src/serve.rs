@@ -13,12 +13,14 @@ use crate::local;
 use crate::memo::Memo;
 use crate::network::Network;
 use crate::shared::Shared;
+use crate::stats::Outcome;
 use crate::wire::{Stream, Wire};
 use http::HeaderMap;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -73,6 +75,8 @@ struct Accepted {
     stream: std::net::TcpStream,
     address: SocketAddr,
     permit: OwnedSemaphorePermit,
+    /// None for a load balancer of ours.
+    place: Option<Place>,
     open: Counted,
 }
 
@@ -89,6 +93,41 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many connections each address has open.
+#[derive(Default)]
+struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One of an address's connections, until it is dropped.
+struct Place {
+    crowd: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Crowd {
+    /// Takes one more of an address in, if it has fewer than so many.
+    fn admit(&self, address: IpAddr, most: usize) -> Option<Place> {
+        let mut open = self.0.lock().expect("no panic while held");
+        let count = open.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { crowd: Arc::clone(&self.0), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.crowd.lock().expect("no panic while held");
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -133,6 +172,7 @@ async fn work(
 /// Accepts until told to stop.
 pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, workers: Vec<Worker>) {
     let room = Arc::new(Semaphore::new(shared.config.limits.connections));
+    let crowd = Crowd::default();
     loop {
         let accepted = tokio::select! {
             accepted = next(&listener, &room) => accepted,
@@ -143,8 +183,15 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, workers: 
                 let Some(worker) = workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed)) else {
                     return;
                 };
+                let ip = address.ip().to_canonical();
+                let is_trusted = shared.config.trusted.iter().any(|network| network.contains(ip));
+                let place = crowd.admit(ip, shared.config.limits.address_connections);
+                if place.is_none() && !is_trusted {
+                    shared.stats.count(Outcome::TooMany);
+                    continue;
+                }
                 let open = Counted::new(&worker.open);
-                if worker.next.send(Accepted { stream, address, permit, open }).is_err() {
+                if worker.next.send(Accepted { stream, address, permit, place, open }).is_err() {
                     tracing::error!("serve: a worker is gone");
                 }
             }
@@ -166,8 +213,8 @@ async fn next(
 }
 
 async fn serve(shared: Arc<Shared>, client: Client, accepted: Accepted) {
-    let Accepted { stream, permit, open, .. } = accepted;
-    let connected = Connected::new(&shared, permit, open);
+    let Accepted { stream, permit, place, open, .. } = accepted;
+    let connected = Connected::new(&shared, permit, place, open);
     let opened = stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream));
     let stream = match opened {
         Ok(stream) => Stream::Tcp(stream),
@@ -188,13 +235,14 @@ async fn serve(shared: Arc<Shared>, client: Client, accepted: Accepted) {
 struct Connected {
     shared: Arc<Shared>,
     _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
     _open: Counted,
 }
 
 impl Connected {
-    fn new(shared: &Arc<Shared>, permit: OwnedSemaphorePermit, open: Counted) -> Self {
+    fn new(shared: &Arc<Shared>, permit: OwnedSemaphorePermit, place: Option<Place>, open: Counted) -> Self {
         shared.stats.connections.add();
-        Self { shared: Arc::clone(shared), _permit: permit, _open: open }
+        Self { shared: Arc::clone(shared), _permit: permit, _place: place, _open: open }
     }
 }
 

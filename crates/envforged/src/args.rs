@@ -4,6 +4,7 @@
 //! or from the environment where the product honours a name (`DATABASE_URL`).
 
 use crate::operator::ListenAt;
+use crate::traffic::TrafficArguments;
 use clap::{Args, Parser, Subcommand};
 use envforge_core::job::Queue;
 use std::net::SocketAddr;
@@ -151,6 +152,8 @@ pub(crate) struct AllArguments {
     /// As root: the user PostgreSQL runs as
     #[arg(long, value_name = "USER", default_value = "postgres")]
     pub(crate) postgres_user: String,
+    #[command(flatten)]
+    pub(crate) traffic: TrafficArguments,
     #[command(flatten)]
     pub(crate) ledger: LedgerArguments,
     #[command(flatten)]
@@ -388,6 +391,8 @@ pub(crate) struct GatewayArguments {
     /// File with the key to show to the server
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: PathBuf,
+    #[command(flatten)]
+    pub(crate) traffic: TrafficArguments,
     #[command(flatten)]
     pub(crate) operator: OperatorArguments,
     #[command(flatten)]

@@ -22,6 +22,7 @@ mod private;
 mod process;
 mod roles;
 mod telemetry;
+mod traffic;
 
 use args::{Arguments, Command};
 use clap::Parser as _;

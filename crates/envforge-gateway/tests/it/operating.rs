@@ -150,3 +150,18 @@ async fn a_load_balancer_of_ours_is_believed_and_nobody_else() {
     assert_eq!(world.get("/", &[("x-forwarded-for", "7.7.7.7, 203.0.113.9")]).await.status, 429);
     assert_eq!(world.get("/", &[("x-forwarded-for", "203.0.113.10")]).await.status, 401);
 }
+
+// proves LINK-4
+#[tokio::test]
+async fn one_address_has_so_many_connections() {
+    let limits = Limits { address_connections: 3, ..Limits::default() };
+    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    let sockets = [world.socket(1).await, world.socket(1).await];
+    assert!(sockets.iter().all(Result::is_ok));
+    let held = world.connect().await;
+    until("three are open", || world.gateway.stats().connections == 3).await;
+    assert!(world.socket(1).await.is_err(), "a fourth is hung up on");
+    drop(held);
+    until("one is free", || world.gateway.stats().connections == 2).await;
+    assert_eq!(world.visit("/").await.status, 200);
+}

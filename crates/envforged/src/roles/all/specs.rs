@@ -146,6 +146,9 @@ pub(crate) fn gateway(arguments: &AllArguments, layout: &Layout, accounts: &Acco
     if let Some(port) = arguments.gateway_port {
         flags = flags.with("--port", port.to_string());
     }
+    for (flag, value) in arguments.traffic.flags() {
+        flags = flags.with(flag, value);
+    }
     Spec { role: "gateway", arguments: flags.0, account: accounts.gateway, environment: environment(is_plain) }
 }
 

@@ -1,0 +1,50 @@
+//! What an operator decides of the gateway's traffic: whom it believes, how often it answers, and what it writes down.
+
+use clap::Args;
+use envforge_gateway::{Limits, Network, Rate};
+use std::path::PathBuf;
+
+/// Said to the gateway itself, or to a box for its gateway.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrafficArguments {
+    /// A load balancer in front, as an address or a network: what it says of where a request came from is believed
+    #[arg(long = "trust-proxy", value_name = "NETWORK")]
+    pub(crate) trusted: Vec<Network>,
+    /// Requests without a session answered each second to one address, after a burst of ten seconds' worth; 0 is no limit
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().stranger_rate.each_second)]
+    pub(crate) stranger_rate: u32,
+    /// Requests answered each second with the sessions of one link, after a burst of ten seconds' worth; 0 is no limit
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().link_rate.each_second)]
+    pub(crate) link_rate: u32,
+    /// Connections of one address at once
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().address_connections)]
+    pub(crate) address_connections: usize,
+    /// File that gets a line of JSON for each request; none when absent
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
+}
+
+impl TrafficArguments {
+    /// The limits with these in them.
+    pub(crate) fn limits(&self, limits: Limits) -> Limits {
+        let rate = |each_second: u32| Rate { each_second, burst: each_second.saturating_mul(10) };
+        Limits {
+            stranger_rate: rate(self.stranger_rate),
+            link_rate: rate(self.link_rate),
+            address_connections: self.address_connections,
+            ..limits
+        }
+    }
+
+    /// The same, said to a gateway process.
+    pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
+        let mut flags = vec![
+            ("--stranger-rate", self.stranger_rate.to_string()),
+            ("--link-rate", self.link_rate.to_string()),
+            ("--address-connections", self.address_connections.to_string()),
+        ];
+        flags.extend(self.trusted.iter().map(|network| ("--trust-proxy", network.to_string())));
+        flags.extend(self.access_log.iter().map(|file| ("--access-log", file.display().to_string())));
+        flags
+    }
+}
