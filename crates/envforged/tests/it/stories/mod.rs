@@ -6,6 +6,7 @@ mod asleep;
 mod backup;
 mod browser;
 mod chaos;
+mod closed_surfaces;
 mod git_server;
 mod logs;
 mod mistakes;
