@@ -8,8 +8,8 @@
 use crate::activity::Visit;
 use crate::alarm::Alarm;
 use crate::http1::body::{Decoder, Framing, Piece};
-use crate::http1::head::{Fields, Said};
 use crate::http1::lane::Lane;
+use crate::http1::response::{Fields, Said};
 use crate::http1::server::Upload;
 use crate::local::Held;
 use crate::realtime::Joined;

@@ -141,7 +141,7 @@ impl Default for Limits {
             header_bytes: 64 * 1024,
             headers: 128,
             header_time: Duration::from_secs(30),
-            stall: Duration::from_secs(60),
+            stall: Duration::from_mins(1),
             tell: Duration::from_secs(1),
             drain_notice: Duration::ZERO,
             drain: Duration::from_secs(10),

@@ -1,6 +1,6 @@
 //! Early hints: a service's 103 responses, passed on before its answer (RFC 8297).
 
-use crate::http1::head::{Announced, Fields, Said, put_response};
+use crate::http1::response::{Announced, Fields, Said, put_response};
 use crate::wire::{SharedWire, lock};
 use bytes::Bytes;
 use h2::server::SendResponse;

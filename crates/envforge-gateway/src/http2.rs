@@ -8,7 +8,7 @@ use crate::access_log::Entry;
 use crate::body::{AnswerBody, BodyError, ClientBody, Polled};
 use crate::hints::Hints;
 use crate::http1::body::Framing;
-use crate::http1::head::Said;
+use crate::http1::response::Said;
 use crate::phase::answer::{self, Audience};
 use crate::phase::{self, refused::Refused};
 use crate::serve::Client;

@@ -22,6 +22,7 @@ pub(crate) fn set_worker(number: usize) {
 }
 
 /// A shared thing whose references one connection counts by itself.
+#[expect(clippy::redundant_allocation, reason = "the outer count is the connection's own")]
 pub(crate) struct Held<T>(Arc<Arc<T>>);
 
 impl<T> Held<T> {

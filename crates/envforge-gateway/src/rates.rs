@@ -119,7 +119,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(100)).await;
         assert_eq!(pace.take(RATE, since), Ok(()));
         assert!(pace.take(RATE, since).is_err());
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!((0..9).filter(|_| pace.take(RATE, since).is_ok()).count(), 3, "rest is not saved up");
         assert!((0..100).all(|_| pace.take(Rate { each_second: 0, burst: 0 }, since).is_ok()));
     }

@@ -228,7 +228,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn all(framing: Framing, text: &[u8]) -> Result<(Vec<u8>, Option<HeaderMap>, Vec<u8>), BadBody> {
+    /// A body, its trailers, and what is left of the bytes.
+    type Whole = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+
+    fn all(framing: Framing, text: &[u8]) -> Result<Whole, BadBody> {
         let (mut decoder, mut input) = (Decoder::new(framing), BytesMut::from(text));
         let (mut data, mut after) = (Vec::new(), None);
         loop {

@@ -5,14 +5,14 @@
 //! what would let them is refused rather than repaired.
 
 use crate::http1::body::Framing;
-use crate::phase::headers::{self, ForService};
+use crate::phase::headers::ForService;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use std::mem::MaybeUninit;
 
 /// Headers a message may have; a client's are limited further by the gateway's limits.
-const HEADERS_MAX: usize = 256;
+pub(super) const HEADERS_MAX: usize = 256;
 /// Empty lines before a request, which some clients send after a body (RFC 9112, section 2.2).
 const EMPTY_LINES: usize = 2;
 
@@ -41,38 +41,6 @@ pub(crate) struct RequestHead {
     pub(crate) expects_continue: bool,
     /// It takes trailers.
     pub(crate) takes_trailers: bool,
-}
-
-/// A response's head, understood.
-#[derive(Debug)]
-pub(crate) struct ResponseHead {
-    pub(crate) status: StatusCode,
-    pub(crate) fields: Fields,
-    pub(crate) framing: Framing,
-    pub(crate) keep_alive: bool,
-}
-
-/// The headers of a service's response that are passed on, written as they leave: most responses are looked at no further.
-#[derive(Debug, Default)]
-pub(crate) struct Fields {
-    lines: Bytes,
-    /// The length that is told, of this body or of the one a `HEAD` asks about.
-    pub(crate) length: Option<u64>,
-    /// It is a stream of events.
-    pub(crate) is_event_stream: bool,
-}
-
-impl Fields {
-    /// As a map, for whoever does not write lines.
-    pub(crate) fn to_map(&self) -> HeaderMap {
-        let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-        let text = Bytes::from([b"GET / HTTP/1.1\r\n", &self.lines[..], b"\r\n"].concat());
-        let mut parsed = httparse::Request::new(&mut []);
-        match parsed.parse_with_uninit_headers(&text, &mut slots) {
-            Ok(httparse::Status::Complete(_)) => headers_of(&text, parsed.headers).unwrap_or_default(),
-            _ => HeaderMap::new(),
-        }
-    }
 }
 
 /// Looks for the end of a head in bytes that arrive piece by piece; no byte is looked at twice.
@@ -112,9 +80,9 @@ impl HeadEnd {
     }
 }
 
-type Slots<'a> = [MaybeUninit<httparse::Header<'a>>; HEADERS_MAX];
+pub(super) type Slots<'a> = [MaybeUninit<httparse::Header<'a>>; HEADERS_MAX];
 
-fn unreadable(error: httparse::Error) -> HeadError {
+pub(super) fn unreadable(error: httparse::Error) -> HeadError {
     match error {
         httparse::Error::TooManyHeaders => HeadError::TooLarge,
         httparse::Error::Version => HeadError::Version,
@@ -167,102 +135,7 @@ pub(crate) fn take_request(input: &mut BytesMut, length: usize, headers_max: usi
     Ok(head)
 }
 
-/// Takes a response's head, found whole, off the input. `to` is the method it answers.
-pub(crate) fn take_response(input: &mut BytesMut, length: usize, to: &Method) -> Result<ResponseHead, HeadError> {
-    let bytes = input.split_to(length).freeze();
-    let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, &bytes, &mut slots) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(HeadError::Malformed("the status line can't be read")),
-        Err(error) => return Err(unreadable(error)),
-    }
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let (Some(status), Some(minor)) = (status, parsed.version) else {
-        return Err(HeadError::Malformed("the status line can't be read"));
-    };
-    let mut read = Reading::new(parsed.headers, bytes.len());
-    for header in &*parsed.headers {
-        read.take(header)?;
-    }
-    let told = read.told(minor == 0)?;
-    let has_none = *to == Method::HEAD
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let framing = match told {
-        _ if has_none => Framing::Empty,
-        Told::Chunked => Framing::Chunked,
-        Told::Length(0) => Framing::Empty,
-        Told::Length(length) => Framing::Length(length),
-        Told::Nothing => Framing::UntilEnd,
-    };
-    let keep_alive = if minor == 0 { read.says_keep_alive } else { !read.says_close };
-    let length = match told {
-        Told::Length(length) => Some(length),
-        Told::Chunked | Told::Nothing => None,
-    };
-    let fields = Fields { lines: read.lines.freeze(), length, is_event_stream: read.is_event_stream };
-    Ok(ResponseHead { status, fields, framing, keep_alive: keep_alive && framing != Framing::UntilEnd })
-}
-
-/// A response's headers while they are read.
-struct Reading<'a> {
-    lines: BytesMut,
-    length: Option<&'a [u8]>,
-    coding: Option<&'a [u8]>,
-    says_keep_alive: bool,
-    says_close: bool,
-    is_event_stream: bool,
-    /// Headers that `Connection` names.
-    named: Vec<&'a [u8]>,
-}
-
-impl<'a> Reading<'a> {
-    fn new(headers: &[httparse::Header<'a>], room: usize) -> Self {
-        let is_connection = |header: &&httparse::Header<'a>| header.name.eq_ignore_ascii_case("connection");
-        let values = headers.iter().filter(is_connection).map(|header| header.value);
-        let mut read = Self {
-            lines: BytesMut::with_capacity(room),
-            length: None,
-            coding: None,
-            says_keep_alive: false,
-            says_close: false,
-            is_event_stream: false,
-            named: Vec::new(),
-        };
-        for token in values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
-            match token {
-                _ if token.eq_ignore_ascii_case(b"close") => read.says_close = true,
-                _ if token.eq_ignore_ascii_case(b"keep-alive") => read.says_keep_alive = true,
-                _ => read.named.push(token),
-            }
-        }
-        read
-    }
-
-    fn take(&mut self, header: &httparse::Header<'a>) -> Result<(), HeadError> {
-        const TWICE: HeadError = HeadError::Malformed("the length of the body is told twice");
-        let mut buffer = [0; headers::LONGEST];
-        let name = headers::lower_case(header.name, &mut buffer);
-        match name {
-            "content-length" if self.length.replace(header.value).is_some() => return Err(TWICE),
-            "transfer-encoding" if self.coding.replace(header.value).is_some() => return Err(TWICE),
-            "content-length" | "transfer-encoding" => return Ok(()),
-            "content-type" => self.is_event_stream = header.value.starts_with(b"text/event-stream"),
-            _ if self.named.iter().any(|named| named.eq_ignore_ascii_case(name.as_bytes())) => return Ok(()),
-            _ => {}
-        }
-        headers::put_for_client(&mut self.lines, name, header.value);
-        Ok(())
-    }
-
-    fn told(&self, is_old: bool) -> Result<Told, HeadError> {
-        length_of(self.length, self.coding, is_old)
-    }
-}
-
-fn headers_of(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
+pub(super) fn headers_of(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
     let mut headers = HeaderMap::with_capacity(parsed.len());
     for header in parsed {
         let name = HeaderName::from_bytes(header.name.as_bytes())
@@ -275,7 +148,7 @@ fn headers_of(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMa
 }
 
 /// What a head tells of its body's length.
-enum Told {
+pub(super) enum Told {
     Nothing,
     Length(u64),
     Chunked,
@@ -293,7 +166,7 @@ fn length_of_request(headers: &HeaderMap, version: Version) -> Result<Told, Head
     length_of(length, coding, version == Version::HTTP_10)
 }
 
-fn length_of(length: Option<&[u8]>, coding: Option<&[u8]>, is_old: bool) -> Result<Told, HeadError> {
+pub(super) fn length_of(length: Option<&[u8]>, coding: Option<&[u8]>, is_old: bool) -> Result<Told, HeadError> {
     if length.is_some() && coding.is_some() {
         return Err(HeadError::Malformed("the length of the body is told twice"));
     }
@@ -349,68 +222,6 @@ pub(crate) fn put_request(out: &mut BytesMut, request: &ForService<'_>, framing:
     out.put_slice(b"\r\n");
 }
 
-/// How a response's body is told to a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Announced {
-    /// By its length.
-    Length(u64),
-    /// By chunks.
-    Chunked,
-    /// By the end of the connection.
-    UntilEnd,
-    /// Not at all: there is none, and a length in the headers is another request's to come true.
-    None,
-}
-
-/// Whose words a response is.
-#[derive(Clone, Copy)]
-pub(crate) enum Said<'a> {
-    /// Ours.
-    Ours(&'a HeaderMap),
-    /// A service's.
-    Theirs(&'a Fields),
-}
-
-/// Writes a response's head.
-pub(crate) fn put_response(
-    out: &mut BytesMut,
-    said: Said<'_>,
-    status: StatusCode,
-    announced: Announced,
-    connection: Option<&'static str>,
-) {
-    out.reserve(512);
-    out.put_slice(b"HTTP/1.1 ");
-    out.put_slice(status.as_str().as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(status.canonical_reason().unwrap_or("-").as_bytes());
-    out.put_slice(b"\r\n");
-    match said {
-        Said::Theirs(fields) => out.extend_from_slice(&fields.lines),
-        Said::Ours(headers) => {
-            for (name, value) in headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH) {
-                put_header(out, name.as_str(), value.as_bytes());
-            }
-        }
-    }
-    match announced {
-        Announced::Length(length) => put_length(out, length),
-        Announced::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
-        Announced::UntilEnd => {}
-        Announced::None => {
-            if let Said::Theirs(Fields { length: Some(length), .. }) = said {
-                put_length(out, *length);
-            }
-        }
-    }
-    if let Some(connection) = connection {
-        out.put_slice(b"connection: ");
-        out.put_slice(connection.as_bytes());
-        out.put_slice(b"\r\n");
-    }
-    out.put_slice(b"\r\n");
-}
-
 /// Writes one header.
 pub(crate) fn put_header(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
@@ -420,7 +231,7 @@ pub(crate) fn put_header(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
-fn put_length(out: &mut BytesMut, length: u64) {
+pub(super) fn put_length(out: &mut BytesMut, length: u64) {
     out.put_slice(b"content-length: ");
     put_number(out, length);
     out.put_slice(b"\r\n");
@@ -518,23 +329,6 @@ mod tests {
         };
         assert!(keeps("HTTP/1.1", "") && !keeps("HTTP/1.0", ""));
         assert!(!keeps("HTTP/1.1", "connection: x, Close\r\n") && keeps("HTTP/1.0", "connection: Keep-Alive\r\n"));
-    }
-
-    #[test]
-    fn a_response_without_a_length_ends_with_its_connection() {
-        let response = |text: &str, to: Method| {
-            let mut input = BytesMut::from(text);
-            let length = HeadEnd::default().find(&mut input, 8192).expect("readable").expect("whole");
-            take_response(&mut input, length, &to).map(|head| (head.framing, head.keep_alive))
-        };
-        assert_eq!(response("HTTP/1.1 200 OK\r\na: b\r\n\r\n", Method::GET), Ok((Framing::UntilEnd, false)));
-        assert_eq!(response("HTTP/1.1 200 \r\ncontent-length: 3\r\n\r\n", Method::GET), Ok((Framing::Length(3), true)));
-        assert_eq!(response("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", Method::HEAD), Ok((Framing::Empty, true)));
-        assert_eq!(response("HTTP/1.1 304 N\r\ncontent-length: 3\r\n\r\n", Method::GET), Ok((Framing::Empty, true)));
-        assert!(
-            response("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", Method::GET)
-                .is_err()
-        );
     }
 
     proptest! {

@@ -6,7 +6,8 @@
 
 use crate::body::{BodyError, ClientBody};
 use crate::http1::body::{Decoder, Framing, Piece, put_chunk, put_last_chunk};
-use crate::http1::head::{HeadEnd, HeadError, ResponseHead, put_request, take_response};
+use crate::http1::head::{HeadEnd, HeadError, put_request};
+use crate::http1::response::{ResponseHead, take_response};
 use crate::phase::headers::ForService;
 use crate::wire::{Outbox, Rewound, Stream};
 use bytes::BytesMut;
@@ -135,11 +136,10 @@ impl Lane {
                     }
                 }
             }
-            if !self.out.is_empty() {
-                ready!(self.out.poll_write(cx, &mut self.stream))?;
-            } else {
+            if self.out.is_empty() {
                 return if self.upload.is_some() { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
+            ready!(self.out.poll_write(cx, &mut self.stream))?;
         }
     }
 

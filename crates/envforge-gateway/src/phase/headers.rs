@@ -178,7 +178,8 @@ fn clean_set_cookie(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
 mod tests {
     use super::*;
     use crate::http1::body::Framing;
-    use crate::http1::head::{put_request, take_request, take_response};
+    use crate::http1::head::{put_request, take_request};
+    use crate::http1::response::take_response;
     use http::header::{COOKIE, HOST};
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {

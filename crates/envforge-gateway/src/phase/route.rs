@@ -24,15 +24,14 @@ pub(crate) async fn find(
     admitted: &Admitted,
 ) -> Result<Held<LabelRoute>, Refused> {
     let now = shared.now();
-    let route = match client.memo.route(label, now) {
-        Some(route) => route,
-        None => {
-            let route = match shared.routes.find(label, now) {
-                Some(route) => route,
-                None => ask(shared, label).await?,
-            };
-            client.memo.keep_route(route)
-        }
+    let route = if let Some(route) = client.memo.route(label, now) {
+        route
+    } else {
+        let route = match shared.routes.find(label, now) {
+            Some(route) => route,
+            None => ask(shared, label).await?,
+        };
+        client.memo.keep_route(route)
     };
     // A label is never given to another org; should the server ever answer so, the session is not for it.
     if route.workspace.id != admitted.claims.workspace || route.org != admitted.claims.org {

@@ -15,7 +15,7 @@
 mod frames;
 
 use crate::activity::Visit;
-use crate::http1::head::Fields;
+use crate::http1::response::Fields;
 use crate::phase::wake;
 use crate::routes::{Status, Workspace};
 use crate::sessions::Admitted;
