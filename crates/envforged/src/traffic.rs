@@ -26,13 +26,13 @@ pub(crate) struct TrafficArguments {
 
 impl TrafficArguments {
     /// The limits with these in them.
-    pub(crate) fn limits(&self, limits: Limits) -> Limits {
+    pub(crate) fn limits(&self, limits: &Limits) -> Limits {
         let rate = |each_second: u32| Rate { each_second, burst: each_second.saturating_mul(10) };
         Limits {
             stranger_rate: rate(self.stranger_rate),
             link_rate: rate(self.link_rate),
             address_connections: self.address_connections,
-            ..limits
+            ..limits.clone()
         }
     }
 
