@@ -174,7 +174,7 @@ pub struct GivenEgress {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToHost {
-    /// First message of every stream.
+    /// First message of every stream, and again when the keys have changed.
     Welcome {
         /// The org the host belongs to; a host that belongs to another one hangs up.
         org: OrgId,

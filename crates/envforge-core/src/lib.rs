@@ -29,6 +29,7 @@ pub mod runtime;
 pub mod schedule;
 pub mod secret;
 pub mod setting;
+pub mod signing;
 pub mod size;
 pub mod ssh;
 pub mod ticket;

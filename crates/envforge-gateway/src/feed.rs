@@ -98,6 +98,7 @@ fn apply(shared: &Arc<Shared>, item: FeedItem, heard: &mut bool) -> Result<(), F
             *heard = true;
             shared.routes.forget();
             shared.sessions.replace(keys, revoked, shared.now());
+            shared.uplinks.end_unknown(&shared.sessions.keyring(), shared.now());
         }
         FeedItem::Beat => {}
         FeedItem::Revoked { link } => shared.sessions.revoke(link),

@@ -11,6 +11,7 @@ use crate::providers::identity::Providers;
 use crate::providers::mail::ActiveMailer;
 use crate::settings;
 use crate::signin::jobs::Refusals;
+use crate::signing_keys::ops::Ring;
 use crate::system::ops::LastLook;
 use crate::vault::ops::Unwrapped;
 use envforge_api::uplink::Uplinks;
@@ -38,10 +39,12 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The random source.
     pub entropy: Arc<dyn Entropy>,
-    /// Signs links, sessions, tickets, host passes and checkpoints.
-    pub signer: Signer,
+    /// Sign links, sessions, tickets and host passes.
+    pub signing_keys: Ring,
+    /// Signs checkpoints and anchors of the ledger, and nothing else.
+    pub ledger_signer: Arc<Signer>,
     /// The public half of it.
-    pub keyring: Keyring,
+    pub ledger_keyring: Keyring,
     /// Data keys unwrapped by them, for a while.
     pub unwrapped: Unwrapped,
     /// Signatures given to workspaces in this minute.

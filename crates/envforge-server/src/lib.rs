@@ -15,6 +15,7 @@ pub mod providers;
 // In the order in which they may call one another: each only those above it.
 pub mod ledger;
 pub mod vault;
+pub mod signing_keys;
 pub mod accounts;
 pub mod settings;
 pub mod queues;

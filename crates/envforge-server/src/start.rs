@@ -26,6 +26,7 @@ use crate::secrets;
 use crate::sessions;
 use crate::settings;
 use crate::signin;
+use crate::signing_keys;
 use crate::system::ops::LastLook;
 use crate::vault::{self, ops::Unwrapped};
 use anyhow::Context as _;
@@ -74,8 +75,8 @@ impl Server {
         let mut seed = [0_u8; 32];
         hex::decode_to_slice(config.signing_seed.expose().trim(), &mut seed)
             .context("the signing seed must be 64 hexadecimal digits")?;
-        let signer = Signer::from_seed(&seed);
-        let keyring = Keyring::new(&[signer.public_key()]);
+        let ledger_signer = Arc::new(Signer::from_seed(&seed));
+        let ledger_keyring = Keyring::new(&[ledger_signer.public_key()]);
         let git_app = config.github_app.as_ref().map(|app| anyhow::Ok(Box::new(Github::new(app)?) as Box<dyn GitApp>));
         let git_app = git_app.transpose()?;
         let identity = Providers::new(&config.public_url, &config.identity_providers)?;
@@ -94,8 +95,9 @@ impl Server {
             started_at,
             clock,
             entropy,
-            signer,
-            keyring,
+            signing_keys: signing_keys::ops::Ring::default(),
+            ledger_signer,
+            ledger_keyring,
             unwrapped: Unwrapped::default(),
             signatures: git_keys::ops::Given::default(),
             ledger: ledger::Memory::default(),
@@ -112,6 +114,7 @@ impl Server {
             cancel: CancellationToken::new(),
             tasks: tasks.clone(),
         });
+        signing_keys::ops::begin(&app).await.context("the signing keys")?;
         if let Some(wanted) = &app.config.bootstrap {
             accounts::ops::bootstrap(&app, wanted).await.context("the first start")?;
         }
@@ -131,6 +134,7 @@ impl Server {
         app.spawn("sign-in", signin::jobs::run(app.clone()));
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));
         app.spawn("elevations", elevations::jobs::run(app.clone()));
+        app.spawn("signing keys", signing_keys::jobs::run(app.clone()));
         app.spawn("rewrap", vault::jobs::run(app.clone()));
         app.spawn("reseal", secrets::jobs::run(app.clone()));
         // Not ones that are dropped at the stop: they have a last word.
@@ -138,6 +142,7 @@ impl Server {
         tasks.spawn(ledger::jobs::run_refusals(app.clone()));
         tasks.spawn(gateways::jobs::run(app.clone(), unverified.clone()));
         app.spawn("uplinks", serve_uplinks(app.clone()));
+        app.spawn("uplinks of revoked keys", end_uplinks(app.clone()));
         tasks.spawn(announce_end(app.clone()));
         let public = http::public(app.clone());
         let internal_router = http::internal(app.clone()).layer(axum::Extension(unverified));
@@ -170,6 +175,7 @@ fn registry() -> Registry {
         .recurring(every(10), &hosts::jobs::ForgetAnswered {})
         .recurring(every(60), &links::jobs::ForgetSessions {})
         .recurring(every(60), &queues::jobs::ForgetFinished {})
+        .recurring(every(60), &signing_keys::jobs::TidySigningKeys {})
         .with::<invitations::jobs::SendInvitation>()
         .with::<signin::jobs::SendLink>()
         .with::<secrets::jobs::ForgetValues>()
@@ -182,8 +188,17 @@ async fn announce_end(app: App) {
     app.cancel.cancel();
 }
 
+/// Ends what hosts hold here with passes of keys that were revoked.
+async fn end_uplinks(app: App) {
+    let mut keys = app.signing_keys.watch();
+    loop {
+        keys.next().await;
+        app.uplinks.end_unknown(&app.signing_keys.keyring(), app.now());
+    }
+}
+
 async fn serve_uplinks(app: App) {
-    let (keyring, clock, ledger) = (app.keyring.clone(), app.clone(), app.clone());
+    let (keys, clock, ledger) = (app.clone(), app.clone(), app.clone());
     // A host that was away for long comes with an old pass, and asks for another.
     let refused = move |error| {
         if error != TokenError::Expired {
@@ -191,7 +206,8 @@ async fn serve_uplinks(app: App) {
         }
     };
     let uplinks = Arc::clone(&app.uplinks);
-    let served = uplinks.serve(&app.config.uplink_path, move || keyring.clone(), move || clock.now(), refused).await;
+    let served =
+        uplinks.serve(&app.config.uplink_path, move || keys.signing_keys.keyring(), move || clock.now(), refused).await;
     if let Err(error) = served {
         tracing::error!(%error, path = %app.config.uplink_path.display(), "the terminal relay can't listen");
     }

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_seqpacket::ancillary::{AncillaryMessageReader, AncillaryMessageWriter, OwnedAncillaryMessage};
 use tokio_seqpacket::{UnixSeqpacket, UnixSeqpacketListener};
 
@@ -123,6 +123,10 @@ type Waiting = Mutex<HashMap<u64, oneshot::Sender<Result<OwnedFd, OpenError>>>>;
 
 struct Link {
     socket: UnixSeqpacket,
+    /// What the host showed.
+    pass: String,
+    /// Told once, the connection ends.
+    ended: Notify,
     waiting: Waiting,
     next: AtomicU64,
 }
@@ -131,7 +135,7 @@ struct Link {
 #[derive(Default)]
 pub struct Uplinks {
     hosts: Mutex<HashMap<HostId, Arc<Link>>>,
-    changed: tokio::sync::Notify,
+    changed: Notify,
 }
 
 impl std::fmt::Debug for Uplinks {
@@ -164,7 +168,7 @@ impl Uplinks {
                     return tracing::warn!("uplink: a connection without a hello was closed");
                 };
                 match check(&pass) {
-                    Ok(pass) => uplinks.run(pass.host, socket).await,
+                    Ok(claims) => uplinks.run(claims.host, pass, socket).await,
                     Err(error) => {
                         tracing::warn!(%error, "uplink: a host's pass was refused");
                         refused(error);
@@ -174,13 +178,18 @@ impl Uplinks {
         }
     }
 
-    async fn run(&self, host: HostId, socket: UnixSeqpacket) {
-        let link = Arc::new(Link { socket, waiting: Mutex::default(), next: AtomicU64::new(1) });
+    async fn run(&self, host: HostId, pass: String, socket: UnixSeqpacket) {
+        let link = Link { socket, pass, ended: Notify::new(), waiting: Mutex::default(), next: AtomicU64::new(1) };
+        let link = Arc::new(link);
         self.hosts.lock().expect("no panic while held").insert(host, Arc::clone(&link));
         self.changed.notify_waiters();
         tracing::debug!(%host, "uplink: connected");
         loop {
-            let (id, answer) = match receive(&link.socket).await {
+            let received = tokio::select! {
+                received = receive(&link.socket) => received,
+                () = link.ended.notified() => Err(io::Error::other("the key of its pass was revoked")),
+            };
+            let (id, answer) = match received {
                 Ok((Message::Opened { id }, Some(fd))) => (id, Ok(fd)),
                 Ok((Message::Opened { id }, None)) => {
                     (id, Err(OpenError::Broken(io::Error::other("no descriptor came along"))))
@@ -201,6 +210,16 @@ impl Uplinks {
         let mut hosts = self.hosts.lock().expect("no panic while held");
         if hosts.get(&host).is_some_and(|current| Arc::ptr_eq(current, &link)) {
             hosts.remove(&host);
+        }
+    }
+
+    /// Ends the connections whose pass was signed by none of these keys. One that has expired since it was shown is let be.
+    pub fn end_unknown(&self, keys: &Keyring, now: jiff::Timestamp) {
+        for link in self.hosts.lock().expect("no panic while held").values() {
+            match keys.verify::<HostPass>(&link.pass, now) {
+                Ok(_) | Err(TokenError::Expired) => {}
+                Err(_) => link.ended.notify_one(),
+            }
         }
     }
 

@@ -72,3 +72,36 @@ async fn a_forged_pass_gets_nothing() {
     assert!(!uplinks.is_connected(host));
     server.abort();
 }
+
+// proves LINK-2
+#[tokio::test]
+async fn a_pass_of_a_revoked_key_is_cut_off() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("uplink.sock");
+    let (old, new) = (Signer::from_seed(&[1; 32]), Signer::from_seed(&[2; 32]));
+    let keys = Keyring::new(&[old.public_key(), new.public_key()]);
+    let uplinks = Arc::new(Uplinks::default());
+    let server = tokio::spawn({
+        let (uplinks, path, keys) = (Arc::clone(&uplinks), path.clone(), keys.clone());
+        async move { uplinks.serve(&path, move || keys.clone(), || jiff::Timestamp::UNIX_EPOCH, drop).await }
+    });
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+    let hosts = [5, 6].map(|n| HostId::from_uuid(uuid::Uuid::from_u128(n)));
+    let dialled = [(&old, hosts[0]), (&new, hosts[1])].map(|(signer, host)| {
+        let (path, pass) = (path.clone(), pass(signer, host));
+        tokio::spawn(async move { dial(&path, &pass, |_, _| async { Err(Refusal::not_found("x", "x")) }).await })
+    });
+    for host in hosts {
+        assert!(uplinks.connected(host, Duration::from_secs(5)).await);
+    }
+    let later = jiff::Timestamp::MAX;
+    uplinks.end_unknown(&keys, later);
+    uplinks.end_unknown(&Keyring::new(&[new.public_key()]), later);
+    let [cut, held] = dialled;
+    assert!(cut.await.expect("it ran").is_err(), "the other end hangs up");
+    assert!(!uplinks.is_connected(hosts[0]) && uplinks.is_connected(hosts[1]), "the other one only");
+    held.abort();
+    server.abort();
+}

@@ -102,6 +102,25 @@ pub enum AdminVerb {
     /// See, retry and cancel background jobs
     #[command(subcommand)]
     Jobs(JobsVerb),
+    /// See and rotate the keys that sign links, sessions and tickets
+    #[command(subcommand)]
+    Keys(KeysVerb),
+}
+
+/// `envforge admin keys …`.
+#[derive(Debug, Subcommand)]
+pub enum KeysVerb {
+    /// List the keys, and what each is for
+    List,
+    /// Put a new key in use, while what was signed before holds
+    Rotate {
+        /// The old keys may be known to others: drop them at once, with every link, session and ticket they signed
+        #[arg(long)]
+        revoke: bool,
+        /// Revoke without asking
+        #[arg(long, short = 'y', requires = "revoke")]
+        yes: bool,
+    },
 }
 
 /// `envforge admin jobs …`.

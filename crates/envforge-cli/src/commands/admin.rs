@@ -1,12 +1,16 @@
 //! `envforge admin`: what the installation's operator does.
 
-use crate::args::{AdminVerb, JobsList, JobsVerb};
+use crate::args::{AdminVerb, JobsList, JobsVerb, KeysVerb};
+use crate::ask;
 use crate::context::{Context, segment};
 use crate::exit::ExitCode;
 use crate::render;
 use envforge_api::http::jobs::{BackgroundJob, BackgroundJobs, QueueStatus, Queues};
+use envforge_api::http::vault::{RotateSigningKey, SigningKeys};
 use envforge_core::job::JobState;
 use envforge_core::refusal::Refusal;
+use envforge_core::signing::SigningState;
+use jiff::Timestamp;
 use serde_json::json;
 
 /// The path of background jobs.
@@ -14,9 +18,59 @@ const JOBS: &str = "/v1/operator/jobs";
 /// Longest error in a table, in characters; `--json` has it whole.
 const ERROR_SHOWN: usize = 60;
 
-/// Shows, retries and cancels background jobs.
+/// The path of signing keys.
+const KEYS: &str = "/v1/operator/signing-keys";
+
+/// Operates the installation.
 pub(crate) async fn admin(ctx: &mut Context<'_>, verb: AdminVerb) -> Result<ExitCode, Refusal> {
-    let AdminVerb::Jobs(verb) = verb;
+    match verb {
+        AdminVerb::Jobs(verb) => jobs(ctx, verb).await,
+        AdminVerb::Keys(verb) => signing_keys(ctx, verb).await,
+    }
+}
+
+async fn signing_keys(ctx: &mut Context<'_>, verb: KeysVerb) -> Result<ExitCode, Refusal> {
+    let shown: SigningKeys = match verb {
+        KeysVerb::List => ctx.get(KEYS).await?,
+        KeysVerb::Rotate { revoke, yes } => {
+            if revoke && !yes {
+                confirm_revocation(ctx)?;
+            }
+            ctx.post(&format!("{KEYS}/rotate"), &RotateSigningKey { revoke }).await?
+        }
+    };
+    ctx.printer.answer(&shown, || keys(&shown));
+    Ok(ExitCode::Ok)
+}
+
+fn confirm_revocation(ctx: &Context<'_>) -> Result<(), Refusal> {
+    if !ctx.printer.is_interactive() {
+        let message = "revoking the signing keys ends every link and session, and nobody can be asked here";
+        return Err(Refusal::invalid("signing_key.revoke_unconfirmed", message).hint("`--yes` revokes without asking"));
+    }
+    if ask::confirm("Revoke all signing keys? Every link, session and ticket that they signed ends at once")? {
+        return Ok(());
+    }
+    Err(Refusal::conflict("asked.cancelled", "cancelled"))
+}
+
+fn keys(shown: &SigningKeys) -> String {
+    let since = |at: Timestamp| if at == Timestamp::UNIX_EPOCH { "ever".to_owned() } else { render::time(at) };
+    let rows = shown.keys.iter().map(|key| {
+        let state = match key.state {
+            SigningState::Announced => "announced",
+            SigningState::Signing => "signing",
+            SigningState::Verifying => "verifying",
+            SigningState::Dropped => "dropped",
+        };
+        let until = key.verifies_until.map_or_else(String::new, render::time);
+        vec![key.id.clone(), state.to_owned(), since(key.signs_from), until, key.public_key.clone()]
+    });
+    render::table(&["KEY", "STATE", "SIGNS FROM", "VERIFIES UNTIL", "PUBLIC KEY"], &rows.collect::<Vec<_>>())
+}
+
+/// Shows, retries and cancels background jobs.
+async fn jobs(ctx: &mut Context<'_>, verb: JobsVerb) -> Result<ExitCode, Refusal> {
     match verb {
         JobsVerb::List(arguments) => {
             let page: BackgroundJobs = ctx.get(&list_path(&arguments)).await?;

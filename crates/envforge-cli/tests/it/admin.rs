@@ -97,3 +97,42 @@ fn a_background_job_is_retried_and_cancelled() {
         --- stderr
     "#]].assert_eq(&run(&server, &["admin", "jobs", "list", "--state", "nothing", "--json"]));
 }
+
+// proves LINK-2
+#[test]
+fn signing_keys_are_listed_rotated_and_revoked() {
+    let server = Server::acme();
+    let key = |id: &str, state: &str, from: &str, until: Value| {
+        json!({ "id": id, "public_key": "b64", "state": state, "announced_at": "2026-11-21T05:00:00Z", "signs_from": from,
+            "verifies_until": until })
+    };
+    let first = key("0badc0de", "signing", "1970-01-01T00:00:00Z", json!("2026-12-21T07:01:00Z"));
+    let all = json!({ "keys": [first, key("5eed5eed", "announced", "2026-11-21T06:01:00Z", Value::Null)] });
+    server.route("GET /v1/operator/signing-keys", ok(&all));
+    server.route("POST /v1/operator/signing-keys/rotate", ok(&all));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        KEY       STATE      SIGNS FROM               VERIFIES UNTIL           PUBLIC KEY
+        0badc0de  signing    ever                     2026-12-21 07:01:00 UTC  b64
+        5eed5eed  announced  2026-11-21 06:01:00 UTC                           b64
+        --- stderr
+    "#]]
+    .assert_eq(&run(&server, &["admin", "keys", "list"]));
+    assert!(run(&server, &["admin", "keys", "rotate", "--json"]).contains("\"state\":\"announced\""));
+    expect![[r#"
+        exit: 2
+        --- stdout
+        --- stderr
+        error: revoking the signing keys ends every link and session, and nobody can be asked here
+          hint: `--yes` revokes without asking
+    "#]]
+    .assert_eq(&run(&server, &["admin", "keys", "rotate", "--revoke"]));
+    assert!(run(&server, &["admin", "keys", "rotate", "--revoke", "--yes"]).starts_with("exit: 0"));
+    let asked: Vec<_> = server.asked().into_iter().filter(|asked| asked.starts_with("POST")).collect();
+    let path = "POST /v1/operator/signing-keys/rotate";
+    assert_eq!(asked, [format!("{path} {{\"revoke\":false}}"), format!("{path} {{\"revoke\":true}}")]);
+    let no = refused(409, "conflict", "signing_key.under_way", "the key 5eed5eed was announced already", None);
+    server.replace(path, no);
+    assert!(run(&server, &["admin", "keys", "rotate"]).starts_with("exit: 5"));
+}

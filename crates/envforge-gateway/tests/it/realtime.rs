@@ -1,7 +1,8 @@
 //! WebSockets and event streams: through, counted, and over when their session is.
 
-use crate::support::{HOST, World, id, until};
+use crate::support::{COOKIE, HOST, World, id, until};
 use envforge_api::gateway::FeedItem;
+use envforge_core::token::Signer;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use jiff::SignedDuration;
@@ -52,6 +53,33 @@ async fn a_revoked_link_ends_its_sockets_within_a_second() {
     until("the app sees it end", || world.web.sockets() == 1).await;
     other.send(Message::text("still here")).await.expect("sent");
     assert_eq!(other.next().await.expect("a message").expect("whole"), Message::text("still here"));
+}
+
+// proves LINK-2
+#[tokio::test]
+async fn keys_rotate_under_open_sockets() {
+    let world = World::awake().await;
+    let mut before = world.socket(1).await.expect("a socket");
+    let next = Signer::from_seed(&[8; 32]);
+    let snapshot = |keys: &[&Signer]| {
+        let keys = keys.iter().map(|signer| signer.public_key()).collect();
+        world.server.feed(&FeedItem::Snapshot { keys, revoked: Vec::new() });
+    };
+    let cookie = |signer: &Signer, n: u128| format!("{COOKIE}={}", signer.sign(&world.claims(n)));
+    let unknown = world.get("/", &[("cookie", &cookie(&next, 2))]).await;
+    assert_eq!(unknown.status, 401, "nobody told of this key yet");
+    snapshot(&[&world.signer, &next]);
+    while world.get("/", &[("cookie", &cookie(&next, 2))]).await.status != 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.get("/", &[("cookie", &cookie(&world.signer, 1))]).await.status, 200);
+    before.send(Message::text("still here")).await.expect("sent");
+    assert_eq!(before.next().await.expect("a message").expect("whole"), Message::text("still here"));
+    snapshot(&[&next]);
+    let close = timeout(Duration::from_secs(1), before.next()).await.expect("within a second");
+    assert!(matches!(close, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1008));
+    assert_eq!(world.get("/", &[("cookie", &cookie(&world.signer, 1))]).await.status, 401);
+    assert_ne!(world.get("/", &[("cookie", &cookie(&next, 2))]).await.status, 401);
 }
 
 // proves LINK-2

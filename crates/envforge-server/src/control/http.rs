@@ -191,6 +191,7 @@ impl Held {
             return Err(anyhow::anyhow!("a host must begin with its hello").into());
         };
         let mut nudges = self.app.bus.listen();
+        let mut keys = self.app.signing_keys.watch();
         let (generation, welcome) = ops::begin(&self.app, self.host, self.scope, &machine).await?;
         self.generation = generation;
         tracing::info!(host = %self.host, version, generation, "a host's control stream began");
@@ -222,6 +223,10 @@ impl Held {
                             _ => {}
                         },
                         _ = tick.tick() => self.send_commands(&mut sender).await?,
+                        () = keys.next() => {
+                            let again = ops::welcome(&self.app, self.host, self.scope, self.generation)?;
+                            send(&mut sender, &again).await?;
+                        }
                     }
                 }
             };

@@ -31,14 +31,18 @@ pub async fn begin(app: &App, host: HostId, scope: OrgScope, machine: &Machine) 
     let host_generation = hosts::store::stream_began(&mut tx, host, machine, app.now()).await?;
     workspaces::ops::host_changed(&mut tx, scope, host).await?;
     tx.commit().await?;
-    let expires = app.now().saturating_add(PASS_LIFE).map_or(i64::MAX, jiff::Timestamp::as_second);
-    let pass = app.signer.sign(&HostPass { host, org: scope.org(), expires });
+    Ok((host_generation, welcome(app, host, scope, host_generation)?))
+}
+
+/// What a host is told first, and again whenever the signing keys have changed.
+pub fn welcome(app: &App, host: HostId, scope: OrgScope, host_generation: u64) -> Answer<ToHost> {
+    let now = app.now();
+    let expires = now.saturating_add(PASS_LIFE).map_or(i64::MAX, jiff::Timestamp::as_second);
+    let pass = app.signing_keys.sign(&HostPass { host, org: scope.org(), expires }, now)?;
     let uplinks = [&app.config.uplink_path, &app.config.gateway_uplink_path];
     let uplinks =
         uplinks.iter().map(|path| UplinkAddress { path: path.display().to_string(), pass: pass.clone() }).collect();
-    let welcome =
-        ToHost::Welcome { org: scope.org(), host, host_generation, keys: vec![app.signer.public_key()], uplinks };
-    Ok((host_generation, welcome))
+    Ok(ToHost::Welcome { org: scope.org(), host, host_generation, keys: app.signing_keys.trusted(), uplinks })
 }
 
 /// A stream ended.

@@ -11,6 +11,7 @@ use crate::platform::http::answer;
 use crate::platform::http::auth::bearer;
 use crate::platform::http::extract::{Json, Path};
 use crate::runtimes;
+use crate::signing_keys;
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, State};
 use axum::http::request::Parts;
@@ -92,6 +93,7 @@ async fn feed(_: Gateway, State(app): State<App>) -> Response {
 async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> Answer<()> {
     // Listen first, then look: nothing falls between.
     let mut nudges = app.bus.listen();
+    let mut keys = app.signing_keys.watch();
     let mut beat = tokio::time::interval(Duration::from_secs(BEAT_SECONDS));
     // Requests of a gateway that was killed never end. One that lives tells its own again after the first line.
     runtimes::store::system_forget_requests(&app.db).await?;
@@ -100,10 +102,13 @@ async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> An
         let item = tokio::select! {
             () = sender.closed() => return Ok(()),
             _ = beat.tick() => {
-                // A server without its database can't know of revocations: no beat, and gateways fail closed.
+                // A server without its database can't know of revocations, nor of keys: no beat, and gateways fail closed.
                 links::store::system_revoked_links(&app.db, app.now()).await?;
+                signing_keys::ops::refresh(app).await?;
+                if keys.has_changed() { continue }
                 FeedItem::Beat
             }
+            () = keys.next() => snapshot(app).await?,
             nudge = nudges.next() => match nudge {
                 Nudge::Workspace { org, workspace } => ops::feed_item(app, org, workspace).await?,
                 Nudge::Revoked { link } => FeedItem::Revoked { link },
@@ -120,7 +125,7 @@ async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> An
 
 async fn snapshot(app: &App) -> Answer<FeedItem> {
     let revoked = links::store::system_revoked_links(&app.db, app.now()).await?;
-    Ok(FeedItem::Snapshot { keys: vec![app.signer.public_key()], revoked })
+    Ok(FeedItem::Snapshot { keys: app.signing_keys.trusted(), revoked })
 }
 
 async fn send(sender: &mpsc::Sender<Result<Bytes, Infallible>>, item: &FeedItem) -> Answer<()> {

@@ -45,15 +45,15 @@ pub async fn resolve(app: &App, label: &str) -> Answer<Route> {
     drop(tx);
     let rules = rules(&row, &service).into_iter().map(|(prefix, service)| {
         let (ticket, ticket_expires_at) =
-            streams::ops::ticket(app, &row, generation, Wanted::of(TicketKind::Service, &service), TICKET_LIFE);
-        RouteRule { prefix, service, ticket, ticket_expires_at }
+            streams::ops::ticket(app, &row, generation, Wanted::of(TicketKind::Service, &service), TICKET_LIFE)?;
+        Ok(RouteRule { prefix, service, ticket, ticket_expires_at })
     });
     Ok(Route {
         label: label.to_owned(),
         org,
         workspace,
         workspace_slug: row.slug.to_string(),
-        rules: rules.collect(),
+        rules: rules.collect::<Answer<_>>()?,
         service,
         host: row.host,
         runtime: runtime(&row),
@@ -74,7 +74,7 @@ fn rules(row: &Row, service: &str) -> Vec<(String, String)> {
 
 /// Wakes for a verified session. The signature was checked by the gateway; it is checked again here, where it counts.
 pub async fn wake(app: &App, request: &WakeRequest) -> Answer<WakeAnswer> {
-    let claims: SessionClaims = app.keyring.verify(&request.session, app.now()).map_err(|error| {
+    let claims: SessionClaims = app.signing_keys.verify(&request.session, app.now()).map_err(|error| {
         Refusal::new(RefusalKind::Forbidden, "session.invalid", format!("this session does not hold: {error}"))
     })?;
     let row = runtimes::ops::wake_by_link(app, &claims, &request.path).await?;

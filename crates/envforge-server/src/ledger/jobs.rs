@@ -112,7 +112,7 @@ pub async fn seal(app: &App, chain: ChainOf) -> Answer<u64> {
             return Ok(total);
         }
         let (head, checkpoint) = store::head(&mut tx).await?;
-        match signed(head, checkpoint.as_ref(), &app.keyring) {
+        match signed(head, checkpoint.as_ref(), &app.ledger_keyring) {
             // The key was replaced: the verifier says so, and what happens from now on is signed with the new one.
             Ok(()) | Err(LedgerError::Signature { error: TokenError::UnknownKey, .. }) => {}
             Err(error) => return Err(Fault::Broken(error.into())),
@@ -120,7 +120,7 @@ pub async fn seal(app: &App, chain: ChainOf) -> Answer<u64> {
         let mut linked = Chain::after(head);
         let seals: Vec<_> = events.iter().map(|event| (event.id, linked.append(event))).collect();
         store::insert_seals(&mut tx, &seals, &numbers).await?;
-        let checkpoint = Checkpoint::sign(&app.signer, chain, linked.head, app.now());
+        let checkpoint = Checkpoint::sign(&app.ledger_signer, chain, linked.head, app.now());
         store::insert_checkpoint(&mut tx, &checkpoint).await?;
         tx.commit().await?;
         let now = app.now();
@@ -219,7 +219,7 @@ pub async fn verify(app: &App, chain: ChainOf) -> Answer<()> {
 /// The chain has not become shorter, its head is signed, and what was added follows.
 async fn verify_end(app: &App, tx: &mut Tx, state: &mut State, now: Timestamp) -> Answer<Result<(), LedgerError>> {
     let (head, checkpoint) = store::head(tx).await?;
-    if let Err(error) = signed(head, checkpoint.as_ref(), &app.keyring) {
+    if let Err(error) = signed(head, checkpoint.as_ref(), &app.ledger_keyring) {
         return Ok(Err(error));
     }
     let pruned = store::anchor(tx).await?.map_or(0, |anchor| anchor.position);
@@ -246,7 +246,7 @@ async fn verify_round(app: &App, tx: &mut Tx, state: &mut State) -> Answer<Resul
         (Some(round), _) => round,
         (None, None) => Round { position: 0, hash: start.hash, kept: None },
         (None, Some(anchor)) => {
-            if let Err(error) = anchor.check(&app.keyring) {
+            if let Err(error) = anchor.check(&app.ledger_keyring) {
                 return Ok(Err(error));
             }
             Round { position: 0, hash: Chain::genesis().head.hash, kept: Some(0) }
@@ -283,7 +283,7 @@ async fn slice(app: &App, tx: &mut Tx, after: Seal) -> Answer<Result<(Seal, bool
     let events = store::sealed(tx, after.position, u64::MAX, SLICE).await?;
     let upto = events.last().map_or(after.position, |last| last.seal.position);
     let checkpoints = store::checkpoints(tx, after.position, upto).await?;
-    let (keys, is_end) = (app.keyring.clone(), (events.len() as i64) < SLICE);
+    let (keys, is_end) = (app.ledger_keyring.clone(), (events.len() as i64) < SLICE);
     let checked = tokio::task::spawn_blocking(move || check(after, &events, &checkpoints, &keys));
     Ok(checked.await.map_err(anyhow::Error::new)?.map(|verified| (verified, is_end)))
 }
@@ -370,7 +370,7 @@ async fn prune_step(app: &App, chain: ChainOf, before: Timestamp, days: u32) -> 
     let checkpoints = store::checkpoints(&mut tx, start.position, last.seal.position).await?;
     let Some(end) = checkpoints.last().map(|checkpoint| checkpoint.position) else { return Ok(None) };
     events.retain(|sealed| sealed.seal.position <= end);
-    let verified = match check(start, &events, &checkpoints, &app.keyring) {
+    let verified = match check(start, &events, &checkpoints, &app.ledger_keyring) {
         Ok(verified) => verified,
         Err(error) => return Err(Fault::Broken(error.into())),
     };
@@ -380,7 +380,7 @@ async fn prune_step(app: &App, chain: ChainOf, before: Timestamp, days: u32) -> 
     for sealed in events.iter().filter(|sealed| sealed.event.is_meter()) {
         kept.append(&sealed.event);
     }
-    let anchor = Anchor::sign(&app.signer, chain, verified, kept.head, before);
+    let anchor = Anchor::sign(&app.ledger_signer, chain, verified, kept.head, before);
     let pruned = store::prune(&mut tx, &anchor).await?;
     state.round = None;
     store::put_state(&mut tx, &state).await?;

@@ -244,7 +244,7 @@ pub async fn state(app: &App, chain: Option<OrgId>) -> Answer<LedgerState> {
         head,
         checkpoint,
         anchor,
-        key: app.signer.public_key(),
+        key: app.ledger_signer.public_key(),
         verified_position: state.as_ref().map_or(0, |state| state.verified.position),
         verified_at: state.as_ref().map(|state| state.verified_at),
         whole_at: state.as_ref().and_then(|state| state.whole_at),
@@ -284,7 +284,7 @@ pub async fn export(app: &App, chain: Option<OrgId>) -> Answer<Export> {
         };
         return Err(refusal.into());
     };
-    let header = Header::new(chain, vec![app.signer.public_key()], store::anchor(&mut tx).await?);
+    let header = Header::new(chain, vec![app.ledger_signer.public_key()], store::anchor(&mut tx).await?);
     Ok(Export { db: app.db.clone(), chain, header, checkpoint, step: Step::Header })
 }
 

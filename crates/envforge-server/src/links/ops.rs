@@ -110,7 +110,7 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLin
         .hint("rename the service or the workspace")
         .into());
     };
-    if store::list(&mut tx, workspace.id).await?.iter().filter(|link| link.rules.holds(now).is_ok()).count()
+    if store::list(&mut tx, workspace.id).await?.iter().filter(|link| opens(app, link, now).is_ok()).count()
         >= LINKS_MAX
     {
         return Err(Refusal::conflict("link.too_many", format!("this workspace has {LINKS_MAX} open links"))
@@ -140,20 +140,34 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLin
         json!({ "service": row.service, "workspace": workspace.id, "expires_at": row.rules.expires_at.to_string() });
     ledger::record(app, &mut tx, Entry::new(&permit.actor(), "link.issued", row.id, slug.as_str()).details(details))
         .await?;
-    tx.commit().await?;
-    let token = app.signer.sign(&LinkClaims {
+    let claims = LinkClaims {
         link: row.id,
         org: permit.scope.org(),
         workspace: row.workspace,
         service: row.service.clone(),
         label: row.label.clone(),
         expires: row.rules.expires_at.as_second(),
-    });
-    Ok(CreatedLink { url: format!("{}/share/{token}", app.config.dev_url(&row.label)), token, link: shown(row, now) })
+    };
+    let token = app.signing_keys.sign(&claims, now)?;
+    tx.commit().await?;
+    Ok(CreatedLink {
+        url: format!("{}/share/{token}", app.config.dev_url(&row.label)),
+        token,
+        link: shown(app, row, now),
+    })
 }
 
-fn shown(row: Row, now: Timestamp) -> Link {
-    let state = match row.rules.holds(now) {
+/// Whether its token still opens something.
+fn opens(app: &App, row: &Row, now: Timestamp) -> Result<(), LinkRefused> {
+    // The key that signed it was revoked.
+    if row.created_at < app.signing_keys.since() {
+        return Err(LinkRefused::Revoked);
+    }
+    row.rules.holds(now)
+}
+
+fn shown(app: &App, row: Row, now: Timestamp) -> Link {
+    let state = match opens(app, &row, now) {
         Ok(()) => LinkState::Active,
         Err(LinkRefused::Revoked) => LinkState::Revoked,
         Err(_) => LinkState::Expired,
@@ -202,7 +216,7 @@ pub async fn list(app: &App, permit: &Permit, slug: &Slug) -> Answer<Links> {
     let mut tx = app.db.begin(permit.scope).await?;
     let workspace = workspaces::ops::find(&mut tx, slug).await?;
     let now = app.now();
-    Ok(Links { links: store::list(&mut tx, workspace.id).await?.into_iter().map(|row| shown(row, now)).collect() })
+    Ok(Links { links: store::list(&mut tx, workspace.id).await?.into_iter().map(|row| shown(app, row, now)).collect() })
 }
 
 /// Revokes a link; revoking twice is fine.
@@ -219,13 +233,13 @@ pub async fn revoke(app: &App, permit: &Permit, id: LinkId) -> Answer<Link> {
         tx.nudge(Nudge::Revoked { link: id });
         tx.commit().await?;
     }
-    Ok(shown(row, now))
+    Ok(shown(app, row, now))
 }
 
 /// Exchanges a link token for a browser session, counting the visit in the same transaction.
 pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
     let now = app.now();
-    let claims: LinkClaims = app.keyring.verify(&request.token, now).map_err(|error| {
+    let claims: LinkClaims = app.signing_keys.verify(&request.token, now).map_err(|error| {
         Refusal::new(RefusalKind::Forbidden, "link.invalid", format!("this link does not open: {error}"))
     })?;
     if claims.label != request.label {
@@ -251,7 +265,6 @@ pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
         Entry::new(&format!("link_session:{session}"), "link.visited", row.id, "exchange").details(details),
     )
     .await?;
-    tx.commit().await?;
     let expires = row.rules.expires_at.as_second();
     let claims = SessionClaims {
         session,
@@ -263,7 +276,9 @@ pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
         expires,
         routes: row.routes,
     };
-    Ok(Exchanged { session: app.signer.sign(&claims), expires_at: row.rules.expires_at })
+    let session = app.signing_keys.sign(&claims, now)?;
+    tx.commit().await?;
+    Ok(Exchanged { session, expires_at: row.rules.expires_at })
 }
 
 /// Checks that a session may wake, and counts the wake, in the wake's transaction.

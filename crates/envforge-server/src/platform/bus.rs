@@ -67,6 +67,8 @@ pub enum Nudge {
     },
     /// A data key was retired: what lies under it is to be sealed anew.
     DataKeys,
+    /// Signing keys were rotated, revoked or dropped.
+    SigningKeys,
     /// Anything may have been missed.
     Resync,
 }

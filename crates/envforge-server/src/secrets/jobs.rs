@@ -1,5 +1,5 @@
-//! Follows a rotation of data keys: seals anew, batch by batch, what lies under a retired one: secrets, and settings. And
-//! takes out of a store outside the database what no secret refers to.
+//! Follows a rotation of data keys: seals anew, batch by batch, what lies under a retired one: secrets, settings, and
+//! signing keys. And takes out of a store outside the database what no secret refers to.
 //!
 //! A batch is one transaction and picks what is left by looking at the values themselves, so it may be killed at any
 //! point and goes on where it was; two servers at it share the work.
@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::platform::bus::Nudge;
 use crate::platform::fault::Answer;
 use crate::platform::jobs::{Job, JobContext, JobError};
-use crate::{settings, vault};
+use crate::{settings, signing_keys, vault};
 use anyhow::Context as _;
 use envforge_api::values::ValuePlace;
 use envforge_core::id::SecretId;
@@ -74,9 +74,10 @@ pub async fn round(app: &App) -> Answer<usize> {
                 None => app.db.begin_installation().await?,
             };
             let mut done = settings::ops::reseal(app, &mut tx, BATCH).await?;
-            if scope.is_some() {
-                done += ops::reseal(app, &mut tx, BATCH).await?;
-            }
+            done += match scope {
+                Some(_) => ops::reseal(app, &mut tx, BATCH).await?,
+                None => signing_keys::ops::reseal(app, &mut tx).await?,
+            };
             tx.commit().await?;
             total += done;
             if done == 0 {

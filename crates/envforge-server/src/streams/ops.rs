@@ -51,7 +51,7 @@ pub fn ticket(
     host_generation: u64,
     wanted: Wanted<'_>,
     life: SignedDuration,
-) -> (String, Timestamp) {
+) -> Answer<(String, Timestamp)> {
     let expires_at = app.now().saturating_add(life).unwrap_or(Timestamp::MAX);
     let mut nonce = [0_u8; 8];
     app.entropy.fill(&mut nonce);
@@ -67,7 +67,7 @@ pub fn ticket(
         until: wanted.until.map(Timestamp::as_second),
         person: wanted.person,
     };
-    (app.signer.sign(&claims), expires_at)
+    Ok((app.signing_keys.sign(&claims, app.now())?, expires_at))
 }
 
 /// An open stream, and the workspace it is of.
@@ -143,7 +143,7 @@ pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, tail: 
 }
 
 async fn open(app: &App, row: &Row, generation: u64, wanted: Wanted<'_>, open: Open) -> Answer<Opened> {
-    let (ticket, _) = ticket(app, row, generation, wanted, TICKET_LIFE);
+    let (ticket, _) = ticket(app, row, generation, wanted, TICKET_LIFE)?;
     app.uplinks.connected(row.host, HOST_WAIT).await;
     match app.uplinks.open(row.host, &ticket, open).await {
         Ok(fd) => Ok(Opened { stream: FdStream::new(fd).map_err(anyhow::Error::new)?, workspace: row.id }),

@@ -235,9 +235,13 @@ type Opened = Arc<Mutex<Vec<(TicketClaims, Open)>>>;
 fn uplink(server: &TestServer, host: &FakeHost) -> (Opened, Arc<Mutex<Vec<UnixStream>>>) {
     let app = server.server.app();
     let expires = server.clock.now().as_second() + 3600;
-    let pass = app.signer.sign(&HostPass { host: host.registered.host, org: host.registered.org, expires });
+    let pass = app
+        .signing_keys
+        .sign(&HostPass { host: host.registered.host, org: host.registered.org, expires }, server.clock.now())
+        .unwrap();
     let (opened, ends): (Opened, Arc<Mutex<Vec<UnixStream>>>) = Default::default();
-    let (shown, kept, keyring, now) = (Arc::clone(&opened), Arc::clone(&ends), app.keyring.clone(), server.clock.now());
+    let (shown, kept, keyring, now) =
+        (Arc::clone(&opened), Arc::clone(&ends), app.signing_keys.keyring(), server.clock.now());
     let path = server.path("uplink.sock");
     tokio::spawn(async move {
         let dialled = uplink::dial(&path, &pass, move |ticket, open| {
@@ -326,7 +330,7 @@ async fn no_link_session_or_gateway_is_a_way_to_root() {
     let told: Route = server.gateway().get(&format!("{ROUTES_PATH}/web--main--acme")).await.unwrap();
     assert!(!told.rules.is_empty());
     for rule in told.rules {
-        let claims: TicketClaims = server.server.app().keyring.verify(&rule.ticket, server.clock.now()).unwrap();
+        let claims: TicketClaims = server.server.app().signing_keys.verify(&rule.ticket, server.clock.now()).unwrap();
         assert_eq!((claims.kind, claims.until), (TicketKind::Service, None));
     }
     assert!(opened.lock().unwrap().is_empty(), "no host was asked for anything");

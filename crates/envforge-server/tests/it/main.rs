@@ -29,6 +29,7 @@ mod runtimes;
 mod secret_stores;
 mod secrets;
 mod settings;
+mod signing_keys;
 mod sign_in;
 mod sign_in_again;
 mod sign_in_peer;

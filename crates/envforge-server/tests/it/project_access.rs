@@ -138,7 +138,9 @@ async fn memory_of_runtimes_one_does_not_see_is_reserved_too() {
 /// A shell on the host's side: what is typed comes back.
 fn echo(host: &FakeHost, server: &TestServer) {
     let (id, org) = (host.registered.host, host.registered.org);
-    let pass = server.server.app().signer.sign(&HostPass { host: id, org, expires: i64::from(u32::MAX) });
+    let now = server.server.app().now();
+    let expires = now.as_second() + 3600;
+    let pass = server.server.app().signing_keys.sign(&HostPass { host: id, org, expires }, now).unwrap();
     let path = server.path("uplink.sock");
     tokio::spawn(async move {
         let ended = dial(&path, &pass, |_, _| async {

@@ -316,10 +316,11 @@ async fn another_key_encryption_key_takes_over_while_everything_runs() {
         let known: KeyEncryptionKeys = server.owner.get("/v1/operator/keys").await.unwrap();
         known.keys.iter().map(|key| (key.configured, key.in_use, key.data_keys)).collect::<Vec<_>>()
     };
-    assert_eq!(state(&server).await, [(true, true, 1)]);
+    // The org's, and the installation's, which seals signing keys.
+    assert_eq!(state(&server).await, [(true, true, 2)]);
     server.restart_with(|config| config.key_wrappers = keys(&["33", "22"])).await;
     assert_eq!(given(&server).await.unwrap()["KEY"], "value");
-    wait_until("the data key is wrapped anew", async || state(&server).await == [(true, true, 1), (true, false, 0)])
+    wait_until("the data key is wrapped anew", async || state(&server).await == [(true, true, 2), (true, false, 0)])
         .await;
     // The old one can go.
     server.restart_with(|config| config.key_wrappers = keys(&["33"])).await;
@@ -327,8 +328,8 @@ async fn another_key_encryption_key_takes_over_while_everything_runs() {
     // With the wrong one alone nothing opens, and it is told which is missing.
     server.restart_with(|config| config.key_wrappers = keys(&["44"])).await;
     assert_eq!(code(given(&server).await), "internal");
-    assert_eq!(state(&server).await, [(true, true, 0), (false, false, 1)]);
-    assert_eq!(server.events("data_key.rewrapped").await, 1);
+    assert_eq!(state(&server).await, [(true, true, 0), (false, false, 2)]);
+    assert_eq!(server.events("data_key.rewrapped").await, 2);
 }
 
 // proves ORG-5

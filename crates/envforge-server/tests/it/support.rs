@@ -347,13 +347,16 @@ pub(crate) struct FakeHost {
     sequences: HashMap<WorkspaceId, u64>,
     acknowledged: HashMap<WorkspaceId, u64>,
     pub(crate) generation: u64,
+    /// Ids of the keys it was told to trust, and the pass it was given last.
+    pub(crate) keys: Vec<String>,
+    pub(crate) pass: String,
 }
 
 impl FakeHost {
     pub(crate) async fn connect(socket: PathBuf, registered: Registered) -> Self {
         let mut stream = open(&socket, &registered.key).await;
         let machine = Machine { milli_cpu: 2_000, memory: 24 << 30, reductions: Vec::new(), elevation: true };
-        let generation = hello(&mut stream, &machine).await;
+        let (generation, keys) = hello(&mut stream, &machine).await;
         Self {
             machine,
             socket,
@@ -363,6 +366,8 @@ impl FakeHost {
             sequences: HashMap::new(),
             acknowledged: HashMap::new(),
             generation,
+            keys,
+            pass: String::new(),
         }
     }
 
@@ -370,7 +375,7 @@ impl FakeHost {
     pub(crate) async fn reconnect(&mut self) {
         self.stream = open(&self.socket, &self.registered.key).await;
         self.waiting.clear();
-        self.generation = hello(&mut self.stream, &self.machine).await;
+        (self.generation, self.keys) = hello(&mut self.stream, &self.machine).await;
     }
 
     pub(crate) async fn send(&mut self, message: &FromHost) {
@@ -389,7 +394,11 @@ impl FakeHost {
             ToHost::Acknowledge { workspace, sequence } => {
                 self.acknowledged.insert(workspace, sequence);
             }
-            ToHost::Welcome { .. } => {}
+            ToHost::Welcome { keys, uplinks, host_generation, .. } => {
+                assert_eq!(host_generation, self.generation, "the same stream goes on");
+                self.keys = keys.into_iter().map(|key| key.id).collect();
+                self.pass = uplinks.into_iter().next().unwrap().pass;
+            }
         }
     }
 
@@ -399,6 +408,13 @@ impl FakeHost {
             if let Some(index) = self.waiting.iter().position(|command| command.order.verb() == verb) {
                 return self.waiting.remove(index);
             }
+            self.take().await;
+        }
+    }
+
+    /// Waits until it was told these keys, on the stream it holds.
+    pub(crate) async fn told_keys(&mut self, keys: &[String]) {
+        while self.keys != keys {
             self.take().await;
         }
     }
@@ -494,13 +510,16 @@ async fn open(socket: &std::path::Path, key: &str) -> WebSocketStream<UnixStream
     tokio_tungstenite::client_async(request, socket).await.unwrap().0
 }
 
-async fn hello(stream: &mut WebSocketStream<UnixStream>, machine: &Machine) -> u64 {
+/// Answers the generation, and the ids of the keys to trust.
+async fn hello(stream: &mut WebSocketStream<UnixStream>, machine: &Machine) -> (u64, Vec<String>) {
     let hello = FromHost::Hello { version: "test".to_owned(), machine: machine.clone() };
     stream.send(Message::Text(serde_json::to_string(&hello).unwrap().into())).await.unwrap();
     loop {
         if let Message::Text(text) = stream.next().await.unwrap().unwrap() {
             match serde_json::from_str(&text).unwrap() {
-                ToHost::Welcome { host_generation, .. } => return host_generation,
+                ToHost::Welcome { host_generation, keys, .. } => {
+                    return (host_generation, keys.into_iter().map(|key| key.id).collect());
+                }
                 other => panic!("the first message must be the welcome, got {other:?}"),
             }
         }

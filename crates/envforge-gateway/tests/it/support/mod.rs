@@ -194,6 +194,11 @@ impl World {
         self.signer.sign(&SessionClaims { routes, ..self.claims_for(1, LABEL, 3600) })
     }
 
+    /// What the session of link `n` says.
+    pub(crate) fn claims(&self, n: u128) -> SessionClaims {
+        self.claims_for(n, LABEL, 3600)
+    }
+
     fn claims_for(&self, n: u128, label: &str, seconds: i64) -> SessionClaims {
         SessionClaims {
             session: id::<LinkSessionId>(n),

@@ -5,7 +5,7 @@
 use crate::app::App;
 use crate::{
     accounts, devices, elevations, git, git_keys, groups, hosts, invitations, ledger, links, orgs, projects, queues,
-    runs, runtimes, secrets, sessions, settings, signin, streams, system, usage, vault, workspaces,
+    runs, runtimes, secrets, sessions, settings, signin, signing_keys, streams, system, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -50,6 +50,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(ledger::http::routes())
         .merge(queues::http::routes())
         .merge(vault::http::routes())
+        .merge(signing_keys::http::routes())
 }
 
 /// The document.
