@@ -1,9 +1,10 @@
 //! Signed links.
 
-use envforge_core::id::{LinkId, WorkspaceId};
+use envforge_core::id::{LinkId, LinkSessionId, WorkspaceId};
+use envforge_core::usage::WokenWindow;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// Asks for a signed link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -94,4 +95,47 @@ pub enum LinkState {
 pub struct Links {
     /// Newest first.
     pub links: Vec<Link>,
+}
+
+/// Which visits to list, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VisitsQuery {
+    /// Only before this one: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub before: Option<LinkSessionId>,
+    /// How many; 50 when absent, at most 200.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// One exchange of a link for a browser session, and what that session woke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Visit {
+    /// The session.
+    pub session: LinkSessionId,
+    /// When it began.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// What the browser called itself; forgotten a week after the session expired.
+    pub user_agent: Option<String>,
+    /// Awake windows that it caused, oldest first.
+    pub windows: Vec<WokenWindow>,
+    /// Metered seconds of these.
+    pub awake_seconds: u64,
+    /// Their cost in micro-units of the currency.
+    pub cost_micros: u64,
+}
+
+/// Visits through a link, as far back as the ledger goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Visits {
+    /// Newest first.
+    pub visits: Vec<Visit>,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// `before` of the next page, when there is one.
+    pub next: Option<LinkSessionId>,
 }

@@ -287,6 +287,8 @@ pub enum LinkVerb {
     Create(LinkCreate),
     /// List the links of a workspace
     List,
+    /// Show who came through a link, what each visit woke, and what that cost
+    Visits(LinkVisits),
     /// Revoke a link: it stops opening within a second
     Revoke {
         /// The link's id, `link_…`
@@ -305,6 +307,9 @@ pub struct LinkCreate {
     /// Most visits
     #[arg(long)]
     pub visits: Option<u32>,
+    /// Opens for one visit only
+    #[arg(long, conflicts_with = "visits")]
+    pub once: bool,
     /// Most wakes it may cause
     #[arg(long)]
     pub wakes: Option<u32>,
@@ -314,6 +319,19 @@ pub struct LinkCreate {
     /// Only paths below this one, such as `/docs`; may be given several times
     #[arg(long = "route", value_name = "PATH")]
     pub routes: Vec<String>,
+}
+
+/// `envforge link visits`.
+#[derive(Debug, Args)]
+pub struct LinkVisits {
+    /// The link's id, `link_…`
+    pub link: String,
+    /// Only before this visit
+    #[arg(long, value_name = "VISIT")]
+    pub before: Option<String>,
+    /// How many, at most 200
+    #[arg(long, short = 'n', default_value_t = 50)]
+    pub limit: u32,
 }
 
 /// Longest life of a link, in minutes.

@@ -4,9 +4,10 @@ use crate::args::{LinkCreate, LinkVerb};
 use crate::context::{Context, segment};
 use crate::exit::ExitCode;
 use crate::render;
-use envforge_api::http::links::{CreateLink, CreatedLink, Link, LinkState, Links};
+use envforge_api::http::links::{CreateLink, CreatedLink, Link, LinkState, Links, Visits};
 use envforge_core::name::Slug;
 use envforge_core::refusal::Refusal;
+use envforge_core::usage::format_money;
 use serde_json::{Value, json};
 
 /// Makes, lists and revokes links.
@@ -24,6 +25,17 @@ pub(crate) async fn link(ctx: &mut Context<'_>, verb: LinkVerb) -> Result<ExitCo
             let links: Links = ctx.get(&path).await?;
             ctx.printer.answer(&links, || list(&links.links));
         }
+        LinkVerb::Visits(arguments) => {
+            let mut path = format!("/links/{}/visits?limit={}", segment(&arguments.link), arguments.limit);
+            if let Some(before) = arguments.before {
+                path = format!("{path}&before={}", segment(&before));
+            }
+            let page: Visits = ctx.get(&ctx.org_path(&path).await?).await?;
+            ctx.printer.answer(&page, || visits(&page));
+            if let Some(next) = page.next {
+                ctx.printer.note(&format!("there are more: `--before {next}`"));
+            }
+        }
         LinkVerb::Revoke { link } => {
             let path = ctx.org_path(&format!("/links/{}", segment(&link))).await?;
             let _: Value = ctx.delete(&path).await?;
@@ -40,7 +52,7 @@ pub(crate) async fn create(ctx: &Context<'_>, slug: &Slug, arguments: LinkCreate
     let body = CreateLink {
         service: arguments.service,
         expires_in_minutes: Some(arguments.expires),
-        visit_budget: arguments.visits,
+        visit_budget: if arguments.once { Some(1) } else { arguments.visits },
         wake_budget: arguments.wakes,
         minute_budget: arguments.minutes,
         routes: arguments.routes,
@@ -59,6 +71,29 @@ pub(crate) fn about(link: &Link) -> String {
         link.minute_budget,
         link.id
     )
+}
+
+/// Longest user agent in a table, in characters; `--json` has it whole.
+const AGENT_SHOWN: usize = 40;
+
+fn visits(page: &Visits) -> String {
+    if page.visits.is_empty() {
+        return "nobody came through this link yet".to_owned();
+    }
+    let rows = page.visits.iter().map(|visit| {
+        let woke = match visit.windows.as_slice() {
+            [] => "nothing".to_owned(),
+            [window] => render::time(window.opened_at),
+            [first, ..] => format!("{} times from {}", visit.windows.len(), render::time(first.opened_at)),
+        };
+        let is_open = visit.windows.iter().any(|window| window.closed_at.is_none());
+        let awake = render::duration(visit.awake_seconds);
+        let agent = visit.user_agent.as_deref().unwrap_or_default().chars().take(AGENT_SHOWN).collect();
+        let cost = format_money(visit.cost_micros, &page.currency);
+        let awake = if is_open { format!("{awake} so far") } else { awake };
+        vec![visit.session.to_string(), render::time(visit.at), agent, woke, awake, cost]
+    });
+    render::table(&["VISIT", "AT", "USER AGENT", "WOKE", "AWAKE", "COST"], &rows.collect::<Vec<_>>())
 }
 
 fn list(links: &[Link]) -> String {

@@ -7,6 +7,10 @@
 //! Money is whole micro-units of the currency (1,000,000 = 1). Rounding happens once per window, half up, from
 //! seconds × price per hour; nothing is ever added up in floating point.
 
+mod visits;
+
+pub use visits::{WakeFact, WokenWindow, woken_by_visits};
+
 use crate::id::{UsageSessionId, WindowId};
 use crate::size::Size;
 use jiff::Timestamp;

@@ -3,7 +3,7 @@
 use crate::platform::db::{Db, Tx};
 use crate::platform::fault::Answer;
 use envforge_api::http::ledger::{LedgerBreak, LedgerOrder, ListedEvent};
-use envforge_core::id::{EventId, Id as _, OrgId, WorkspaceId};
+use envforge_core::id::{EventId, Id as _, LinkId, OrgId, WorkspaceId};
 use envforge_core::ledger::{Anchor, Checkpoint, Event, Hash, Seal, SealedEvent, whole_milliseconds};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
@@ -436,6 +436,49 @@ pub(crate) async fn window_facts(tx: &mut Tx, workspace: WorkspaceId) -> Answer<
     .bind(workspace.to_string())
     .fetch_all(tx.conn())
     .await?)
+}
+
+/// Visits through a link, each with its actor, the newest first; only those of actors before this one.
+pub(crate) async fn visits(
+    tx: &mut Tx,
+    link: LinkId,
+    before: Option<&str>,
+    limit: i64,
+) -> Answer<Vec<(String, Timestamp)>> {
+    let rows: Vec<(String, SqlTimestamp)> = sqlx::query_as(
+        "SELECT actor, at FROM ledger_events WHERE org_id = current_org() AND subject = $1 AND verb = 'link.visited' \
+         AND ($2::text IS NULL OR actor COLLATE \"C\" < $2) ORDER BY actor COLLATE \"C\" DESC LIMIT $3",
+    )
+    .bind(link.to_string())
+    .bind(before)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|(actor, at)| (actor, at.to_jiff())).collect())
+}
+
+/// An event about wakes and windows.
+#[derive(Debug)]
+pub(crate) struct WakeEvent {
+    pub(crate) verb: String,
+    pub(crate) actor: String,
+    pub(crate) at: Timestamp,
+    pub(crate) details: Value,
+}
+
+/// What woke a workspace since then, and its windows, in the order of the ledger.
+pub(crate) async fn wakes(tx: &mut Tx, workspace: WorkspaceId, since: Timestamp) -> Answer<Vec<WakeEvent>> {
+    let rows: Vec<(String, String, SqlTimestamp, Value)> = sqlx::query_as(
+        "SELECT verb, actor, at, details FROM ledger_events WHERE org_id = current_org() AND subject = $1 AND at >= $2 \
+         AND verb IN ('runtime.wake_asked', 'runtime.taken_over', 'window.opened', 'window.closed') ORDER BY seq",
+    )
+    .bind(workspace.to_string())
+    .bind(since.to_sqlx())
+    .fetch_all(tx.conn())
+    .await?;
+    let event =
+        |(verb, actor, at, details): (_, _, SqlTimestamp, _)| WakeEvent { verb, actor, at: at.to_jiff(), details };
+    Ok(rows.into_iter().map(event).collect())
 }
 
 /// The same for every workspace of the org, each with its id.

@@ -10,7 +10,8 @@ use crate::platform::http::auth::Permit;
 use crate::workspaces;
 use crate::workspaces::store::Row as WorkspaceRow;
 use envforge_api::gateway::{Exchange, Exchanged};
-use envforge_api::http::links::{CreateLink, CreatedLink, Link, LinkState, Links};
+use envforge_api::http::links::{CreateLink, CreatedLink, Link, LinkState, Links, Visit, Visits, VisitsQuery};
+use envforge_core::hostname;
 use envforge_core::id::{LinkId, LinkSessionId, OrgId};
 use envforge_core::link::{
     DEFAULT_EXPIRY, DEFAULT_MINUTE_BUDGET, DEFAULT_WAKE_BUDGET, LinkClaims, LinkRefused, MAX_EXPIRY, ROUTE_MAX,
@@ -20,6 +21,7 @@ use envforge_core::name::Slug;
 use envforge_core::readiness::{PartKind, ReadinessState};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::runtime::RuntimeState;
+use envforge_core::usage::{WakeFact, woken_by_visits};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -27,6 +29,12 @@ use serde_json::json;
 const LINKS_MAX: usize = 200;
 /// Most awake minutes a link may be given: those of its longest life.
 const MINUTES_MAX: u32 = 30 * 24 * 60;
+/// What comes before a session's id where it is an actor.
+const ACTOR: &str = "link_session:";
+/// Visits on a page when nothing is said.
+const VISITS_PAGE: u32 = 50;
+/// Most visits on a page.
+const VISITS_PAGE_MAX: u32 = 200;
 
 fn refused(reason: LinkRefused) -> Fault {
     let kind = match reason {
@@ -103,12 +111,7 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLin
     shareable(&workspace, &request.service)?;
     let labels = workspaces::store::labels(&mut tx, workspace.id).await?;
     let Some((_, label)) = labels.into_iter().find(|(service, _)| *service == request.service) else {
-        return Err(Refusal::conflict(
-            "link.no_label",
-            format!("`{}` has no dev host: its name is held by another workspace", request.service),
-        )
-        .hint("rename the service or the workspace")
-        .into());
+        return Err(no_label(&mut tx, &workspace, &request.service).await?.into());
     };
     if store::list(&mut tx, workspace.id).await?.iter().filter(|link| opens(app, link, now).is_ok()).count()
         >= LINKS_MAX
@@ -155,6 +158,21 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateLin
         token,
         link: shown(app, row, now),
     })
+}
+
+/// The refusal for a service whose label another one holds.
+async fn no_label(tx: &mut Tx, workspace: &WorkspaceRow, service: &str) -> Answer<Refusal> {
+    let label = service.parse().map(|name| hostname::label(&name, &workspace.slug, &workspace.org_slug));
+    let holder = match &label {
+        Ok(label) => workspaces::store::holder(tx, label).await?.map(|holder| (label, holder)),
+        Err(_) => None,
+    };
+    let message = match holder {
+        Some((label, holder)) => workspaces::ops::no_dev_host(service, label, &holder),
+        // It was free again a moment ago, and is taken with the next `envforge.yml` that is read.
+        None => format!("service `{service}` has no dev host yet"),
+    };
+    Ok(Refusal::conflict("link.no_label", message).hint(workspaces::ops::NO_DEV_HOST_HELP))
 }
 
 /// Whether its token still opens something.
@@ -219,11 +237,60 @@ pub async fn list(app: &App, permit: &Permit, slug: &Slug) -> Answer<Links> {
     Ok(Links { links: store::list(&mut tx, workspace.id).await?.into_iter().map(|row| shown(app, row, now)).collect() })
 }
 
+/// Visits through a link, newest first, with what each woke.
+pub async fn visits(app: &App, permit: &Permit, id: LinkId, query: &VisitsQuery) -> Answer<Visits> {
+    let limit = query.limit.unwrap_or(VISITS_PAGE);
+    if !(1..=VISITS_PAGE_MAX).contains(&limit) {
+        return Err(Refusal::invalid("visit.limit", format!("a page has 1 to {VISITS_PAGE_MAX} visits")).into());
+    }
+    let mut tx = app.db.begin(permit.scope).await?;
+    let Some(link) = store::find(&mut tx, id).await? else { return Err(not_found()) };
+    let before = query.before.map(|session| format!("{ACTOR}{session}"));
+    let mut found = ledger::store::visits(&mut tx, id, before.as_deref(), i64::from(limit) + 1).await?;
+    let is_last = found.len() <= limit as usize;
+    found.truncate(limit as usize);
+    let found: Vec<_> = found.iter().filter_map(|(actor, at)| Some((session_of(actor)?, *at))).collect();
+    let next = found.last().map(|(session, _)| *session).filter(|_| !is_last);
+    let sessions: Vec<_> = found.iter().map(|(session, _)| *session).collect();
+    let mut agents = store::user_agents(&mut tx, &sessions).await?;
+    let mut facts = Vec::new();
+    for event in ledger::store::wakes(&mut tx, link.workspace, link.created_at).await? {
+        facts.push(match event.verb.as_str() {
+            "runtime.wake_asked" => WakeFact::Asked(session_of(&event.actor)),
+            "runtime.taken_over" => WakeFact::TakenOver(event.at),
+            _ => WakeFact::Window(serde_json::from_value(event.details)?),
+        });
+    }
+    let prices = &app.config.prices;
+    let mut woken = woken_by_visits(&facts, prices, app.now());
+    let visits = found.into_iter().map(|(session, at)| {
+        let windows = woken.remove(&session).unwrap_or_default();
+        Visit {
+            session,
+            at,
+            user_agent: agents.remove(&session).flatten(),
+            awake_seconds: windows.iter().map(|window| window.awake_seconds).sum(),
+            cost_micros: windows.iter().map(|window| window.cost_micros).sum(),
+            windows,
+        }
+    });
+    Ok(Visits { visits: visits.collect(), currency: prices.currency.clone(), next })
+}
+
+/// The session that an actor of the ledger is, if it is one.
+fn session_of(actor: &str) -> Option<LinkSessionId> {
+    actor.strip_prefix(ACTOR)?.parse().ok()
+}
+
+fn not_found() -> Fault {
+    Refusal::not_found("link.not_found", "there is no such link").into()
+}
+
 /// Revokes a link; revoking twice is fine.
 pub async fn revoke(app: &App, permit: &Permit, id: LinkId) -> Answer<Link> {
     let mut tx = app.db.begin(permit.scope).await?;
     let Some(mut row) = store::lock(&mut tx, id).await? else {
-        return Err(Refusal::not_found("link.not_found", "there is no such link").into());
+        return Err(not_found());
     };
     let now = app.now();
     if row.rules.revoked_at.is_none() {
@@ -262,7 +329,7 @@ pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
     ledger::record(
         app,
         &mut tx,
-        Entry::new(&format!("link_session:{session}"), "link.visited", row.id, "exchange").details(details),
+        Entry::new(&format!("{ACTOR}{session}"), "link.visited", row.id, "exchange").details(details),
     )
     .await?;
     let expires = row.rules.expires_at.as_second();

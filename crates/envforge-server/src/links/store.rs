@@ -8,6 +8,7 @@ use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A link.
@@ -69,6 +70,25 @@ pub(crate) async fn list(tx: &mut Tx, workspace: WorkspaceId) -> Answer<Vec<Row>
         .fetch_all(tx.conn())
         .await?;
     rows.iter().map(read).collect()
+}
+
+pub(crate) async fn find(tx: &mut Tx, id: LinkId) -> Answer<Option<Row>> {
+    let row = sqlx::query("SELECT * FROM links WHERE id = $1").bind(id.uuid()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// What browsers called themselves, as far as their sessions are kept.
+pub(crate) async fn user_agents(
+    tx: &mut Tx,
+    sessions: &[LinkSessionId],
+) -> Answer<BTreeMap<LinkSessionId, Option<String>>> {
+    let ids: Vec<Uuid> = sessions.iter().map(|session| session.uuid()).collect();
+    let rows: Vec<(Uuid, Option<String>)> =
+        sqlx::query_as("SELECT id, user_agent FROM link_sessions WHERE id = ANY ($1)")
+            .bind(ids)
+            .fetch_all(tx.conn())
+            .await?;
+    Ok(rows.into_iter().map(|(id, agent)| (LinkSessionId::from_uuid(id), agent)).collect())
 }
 
 /// A link, locked until the transaction ends, so that budgets can't be overspent by two at once.

@@ -10,6 +10,7 @@ use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
 use envforge_api::http::orgs::{CreateOrg, Members, Org};
 use envforge_core::access::{Role, Scopes};
+use envforge_core::hostname;
 use envforge_core::id::{OrgId, UserId};
 use envforge_core::member::Actor;
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -35,6 +36,14 @@ pub async fn create(app: &App, identity: &Identity, request: &CreateOrg) -> Answ
     if !identity.is_operator && store::system_owned(&mut tx, identity.user).await? >= OWNED_MAX {
         let message = format!("you own {OWNED_MAX} organizations already");
         return Err(Refusal::new(RefusalKind::Limit, "org.too_many", message).into());
+    }
+    let short = hostname::short_org(&request.slug);
+    if store::system_is_abbreviated(&mut tx, &request.slug, &short).await? {
+        let message = format!(
+            "dev hosts of `{}` would read like another organization's: labels end in `--{short}`",
+            request.slug
+        );
+        return Err(Refusal::conflict("org.label_ambiguous", message).hint("choose another slug").into());
     }
     let org: OrgId = app.mint();
     tx.enter(org).await?;

@@ -5,7 +5,9 @@ use crate::platform::fault::Answer;
 use anyhow::Context as _;
 use envforge_api::http::orgs::{Member, Org};
 use envforge_core::access::Role;
+use envforge_core::hostname::ORG_PART_MAX;
 use envforge_core::id::{Id as _, OrgId, UserId};
+use envforge_core::name::Slug;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::Row as _;
 
@@ -75,4 +77,15 @@ pub(crate) async fn set_role(tx: &mut Tx, user: UserId, role: Role) -> Answer<()
 pub(crate) async fn remove(tx: &mut Tx, user: UserId) -> Answer<()> {
     sqlx::query("DELETE FROM memberships WHERE user_id = $1").bind(user.uuid()).execute(tx.conn()).await?;
     Ok(())
+}
+
+/// Whether another org's whole slug is this one's abbreviation in labels, or the other way round.
+pub(crate) async fn system_is_abbreviated(tx: &mut Tx, slug: &Slug, short: &str) -> Answer<bool> {
+    let width = i32::try_from(ORG_PART_MAX).expect("a label has 63 characters");
+    Ok(sqlx::query_scalar("SELECT system_org_is_abbreviated($1, $2, $3)")
+        .bind(slug.as_str())
+        .bind(short)
+        .bind(width)
+        .fetch_one(tx.conn())
+        .await?)
 }

@@ -172,7 +172,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (21, "sign_in_mail", include_str!("../../migrations/0021_sign_in_mail.sql")),
     (22, "health_report", include_str!("../../migrations/0022_health_report.sql")),
     (23, "git_keys", include_str!("../../migrations/0023_git_keys.sql")),
-    (24, "signing_keys", include_str!("../../migrations/0024_signing_keys.sql")),
+    (24, "keys_and_labels", include_str!("../../migrations/0024_keys_and_labels.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.

@@ -102,7 +102,7 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<
     let outcome = runtime.wake();
     let WakeOutcome::Start { thaw, new_session } = outcome else {
         if waker.link.is_none() {
-            take_over(app, tx, &row).await?;
+            take_over(app, tx, &row, waker).await?;
         }
         return Ok(outcome);
     };
@@ -139,12 +139,14 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<
 }
 
 /// A member wants awake what a link's visitor woke: from now on it is not the link's minutes that it costs.
-async fn take_over(app: &App, tx: &mut Tx, row: &Row) -> Answer<()> {
+async fn take_over(app: &App, tx: &mut Tx, row: &Row, waker: &Waker) -> Answer<()> {
     let Some(link) = row.woken_by else { return Ok(()) };
     if let Some(window) = row.window {
         links::ops::spend_time(tx, link, window.opened_at, app.now()).await?;
     }
-    store::set_woken_by(tx, row.id, None).await
+    store::set_woken_by(tx, row.id, None).await?;
+    let entry = Entry::new(&waker.actor, "runtime.taken_over", row.id, &waker.cause);
+    ledger::record(app, tx, entry.details(json!({ "link": link }))).await
 }
 
 /// Whether the host has room for the reserved part of `size`, beside what runs. A host that is lighter than a size is

@@ -1,6 +1,6 @@
 //! Creating, showing and deleting workspaces; taking in what the host says about them.
 
-use super::store::{self, Row};
+use super::store::{self, Holder, Row};
 use crate::accounts;
 use crate::app::App;
 use crate::hosts;
@@ -25,6 +25,7 @@ use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use jiff::SignedDuration;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Most workspaces of one org that are not deleted.
@@ -315,6 +316,7 @@ async fn add(
             .into());
     };
     let (id, slug, branch): (WorkspaceId, _, _) = (app.mint(), slug_of(request), &request.branch);
+    check_labels(tx, permit, project, &slug).await?;
     let shell = Part::new(PartKind::Shell, "shell", ReadinessState::Waking);
     let (host, now) = (host.host, app.now());
     if !store::insert(tx, id, &project.id, host, &slug, branch, request.size, &shell, permit.user, now).await? {
@@ -392,8 +394,35 @@ pub async fn shell_blocked(tx: &mut Tx, id: WorkspaceId, trouble: &Trouble) -> A
     Ok(())
 }
 
-/// Takes in the manifest a host read, and stores the labels of its services. A service whose label another workspace
-/// holds keeps its name but gets no dev host; its part says so.
+/// Why a service gets no dev host, and what helps.
+pub(crate) fn no_dev_host(service: &str, label: &str, holder: &Holder) -> String {
+    let whose = match holder {
+        Holder::Ours { workspace, service } => format!("service `{service}` of workspace `{workspace}`"),
+        Holder::Others => "another organization".to_owned(),
+    };
+    format!("service `{service}` has no dev host: its label `{label}` is held by {whose}")
+}
+
+/// What helps where a label is held.
+pub(crate) const NO_DEV_HOST_HELP: &str = "rename the service, or make the workspace under another name (`--slug`)";
+
+/// Refuses the name of a new workspace if a service that the project is known to have would get no dev host under it.
+async fn check_labels(tx: &mut Tx, permit: &Permit, project: &Project, slug: &Slug) -> Answer<()> {
+    for service in store::services_of(tx, &project.id).await? {
+        let Ok(name) = service.parse::<Slug>() else { continue };
+        let label = hostname::label(&name, slug, &permit.org);
+        if let Some(holder) = store::holder(tx, &label).await? {
+            let message = format!("under the name `{slug}` {}", no_dev_host(&service, &label, &holder));
+            return Err(Refusal::conflict("workspace.label_taken", message)
+                .hint("choose another name with `--slug`")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// Takes in the manifest a host read, and stores the labels of its services. A service whose label is held keeps its name
+/// but gets no dev host; the workspace's diagnostics say so.
 pub async fn manifest_seen(app: &App, tx: &mut Tx, row: &Row, report: &ManifestReport) -> Answer<()> {
     match report {
         ManifestReport::Broken { diagnostics } => store::set_diagnostics(tx, row.id, diagnostics).await,
@@ -403,14 +432,27 @@ pub async fn manifest_seen(app: &App, tx: &mut Tx, row: &Row, report: &ManifestR
         }
         ManifestReport::Valid { manifest } => {
             store::set_manifest(tx, row.id, manifest).await?;
+            let mut of_service: BTreeMap<String, &String> = BTreeMap::new();
+            let mut without = Vec::new();
             for service in manifest.services.keys() {
                 let Ok(slug) = service.parse::<Slug>() else { continue };
                 let label = hostname::label(&slug, &row.slug, &row.org_slug);
-                if !store::claim_label(tx, &label, row.id, service, app.now()).await? {
-                    tracing::warn!(label, service, "a host label is held by another workspace, the service gets none");
+                // Two of one workspace, if somebody looked for two that are abbreviated to the same.
+                let holder = match of_service.get(&label) {
+                    Some(first) => Some(Holder::Ours { workspace: row.slug.to_string(), service: (*first).clone() }),
+                    None => store::claim_label(tx, &label, row.id, service, app.now()).await?,
+                };
+                match holder {
+                    None => drop(of_service.insert(label, service)),
+                    Some(holder) => {
+                        without.push(format!(
+                            "envforge.yml: {}\n  help: {NO_DEV_HOST_HELP}",
+                            no_dev_host(service, &label, &holder)
+                        ));
+                    }
                 }
             }
-            Ok(())
+            if without.is_empty() { Ok(()) } else { store::set_diagnostics(tx, row.id, &without).await }
         }
     }
 }

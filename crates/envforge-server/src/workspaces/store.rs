@@ -391,15 +391,29 @@ pub(crate) async fn labels(tx: &mut Tx, id: WorkspaceId) -> Answer<Vec<(String, 
         .await?)
 }
 
-/// Takes a label for a service; `false` when another workspace, of this or another org, holds it. A label of a deleted
-/// workspace of the same org may be taken over.
+/// Who has a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A service of a workspace of this org.
+    Ours {
+        /// The workspace's slug.
+        workspace: String,
+        /// The service.
+        service: String,
+    },
+    /// Somebody in another org.
+    Others,
+}
+
+/// Takes a label for a service, or says who holds it: another workspace, of this or another org. A label of a deleted
+/// workspace of the same org is taken over; one of another org never is.
 pub(crate) async fn claim_label(
     tx: &mut Tx,
     label: &str,
     id: WorkspaceId,
     service: &str,
     now: Timestamp,
-) -> Answer<bool> {
+) -> Answer<Option<Holder>> {
     let inserted = sqlx::query(
         "INSERT INTO labels (label, org_id, workspace_id, service, created_at) VALUES ($1, current_org(), $2, $3, $4) ON CONFLICT (label) DO NOTHING",
     )
@@ -410,7 +424,7 @@ pub(crate) async fn claim_label(
     .execute(tx.conn())
     .await?;
     if inserted.rows_affected() == 1 {
-        return Ok(true);
+        return Ok(None);
     }
     let taken = sqlx::query(
         "UPDATE labels SET workspace_id = $2, service = $3 WHERE label = $1 AND (workspace_id = $2 OR workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL))",
@@ -420,7 +434,33 @@ pub(crate) async fn claim_label(
     .bind(service)
     .execute(tx.conn())
     .await?;
-    Ok(taken.rows_affected() == 1)
+    if taken.rows_affected() == 1 { Ok(None) } else { Ok(holder(tx, label).await?) }
+}
+
+/// Who holds a label that can't be taken over.
+pub(crate) async fn holder(tx: &mut Tx, label: &str) -> Answer<Option<Holder>> {
+    let row: Option<(Option<String>, Option<String>, Option<bool>)> = sqlx::query_as(
+        "SELECT w.slug, l.service, w.deleted_at IS NOT NULL FROM (SELECT system_label_org($1) AS org) held \
+         LEFT JOIN labels l ON l.label = $1 LEFT JOIN workspaces w ON w.id = l.workspace_id WHERE held.org IS NOT NULL",
+    )
+    .bind(label)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(match row {
+        None | Some((Some(_), _, Some(true))) => None,
+        Some((Some(workspace), Some(service), _)) => Some(Holder::Ours { workspace, service }),
+        Some(_) => Some(Holder::Others),
+    })
+}
+
+/// Services that workspaces of a project have had so far.
+pub(crate) async fn services_of(tx: &mut Tx, project: &ProjectId) -> Answer<Vec<String>> {
+    Ok(sqlx::query_scalar(
+        "SELECT DISTINCT jsonb_object_keys(manifest -> 'services') FROM workspaces WHERE project_id = $1 AND manifest IS NOT NULL AND deleted_at IS NULL LIMIT 200",
+    )
+    .bind(project.uuid())
+    .fetch_all(tx.conn())
+    .await?)
 }
 
 /// Where a label leads.

@@ -3,9 +3,9 @@
 use crate::support::{FakeHost, TestServer, code, report, unknown};
 use envforge_api::gateway::{ACTIVITY_PATH, ROUTES_PATH, Route, UnverifiedCount, WAKE_PATH, WakeAnswer, WakeRequest};
 use envforge_api::host::Pulse;
-use envforge_api::http::links::{CreatedLink, Links};
+use envforge_api::http::links::{CreatedLink, Links, Visits};
 use envforge_api::http::workspaces::Workspace;
-use envforge_core::id::LinkSessionId;
+use envforge_core::id::{LinkId, LinkSessionId};
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
 use envforge_server::gateways::jobs::{Unverified, summarize};
@@ -233,4 +233,71 @@ fn pulse(workspace: &Workspace) -> Pulse {
         memory: 0,
         jobs_running: 0,
     }
+}
+
+// proves LINK-8
+#[tokio::test]
+async fn the_visit_log_says_who_came_what_that_woke_and_what_it_cost() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let start = server.awake(&mut host, &workspace).await;
+    let link: CreatedLink = server.owner.post(LINKS, &json!({ "service": "web" })).await.unwrap();
+    let visits = format!("/v1/orgs/acme/links/{}/visits", link.link.id);
+    let read = async |query: &str| server.owner.get::<Visits>(&format!("{visits}{query}")).await;
+    assert_eq!(read("").await.unwrap().visits, []);
+    server.advance(1);
+    let sessions = [
+        server.exchange(LABEL, &link.token).await.unwrap().session,
+        server.exchange(LABEL, &link.token).await.unwrap().session,
+    ];
+    let sleep = async |host: &mut FakeHost, generation| {
+        let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({})).await.unwrap();
+        let freeze = host.command("FREEZE_RUNTIME").await;
+        host.done(&freeze).await;
+        host.report(report(workspace.id, generation, ObservedPhase::Frozen, true, ReadinessState::Ready)).await;
+    };
+    let wake = async |host: &mut FakeHost, session: &str| {
+        let request = WakeRequest { session: session.to_owned(), session_id: unknown(), path: "/".to_owned() };
+        let _: WakeAnswer = server.gateway().post(WAKE_PATH, &request).await.unwrap();
+        let thaw = host.command("START_RUNTIME").await;
+        host.done(&thaw).await;
+        host.up(&thaw).await;
+        thaw.generation
+    };
+    sleep(&mut host, start.generation + 1).await;
+    let generation = wake(&mut host, &sessions[1]).await;
+    server.advance(30);
+    sleep(&mut host, generation + 1).await;
+    server.advance(100);
+    let generation = wake(&mut host, &sessions[1]).await;
+    server.advance(20);
+    // From here on it is the member's.
+    let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/wake", &json!({})).await.unwrap();
+    assert_eq!(server.events("runtime.taken_over").await, 1);
+    server.advance(500);
+    sleep(&mut host, generation + 1).await;
+    server.awake(&mut host, &workspace).await;
+
+    let page = read("").await.unwrap();
+    let woken: Vec<_> = page
+        .visits
+        .iter()
+        .map(|visit| (visit.windows.iter().map(|window| window.awake_seconds).collect::<Vec<_>>(), visit.awake_seconds))
+        .collect();
+    assert_eq!((woken, page.next), (vec![(vec![30, 20], 50), (vec![], 0)], None), "the newest first");
+    // Small costs 3.6 an hour.
+    assert_eq!((page.visits[0].cost_micros, page.currency.as_str()), (50_000, "EUR"));
+    assert_eq!(page.visits[1].user_agent.as_deref(), Some("test"));
+    let shown: Links = server.owner.get(LINKS).await.unwrap();
+    assert_eq!((shown.links[0].visits, shown.links[0].minutes), (2, 1), "as its budgets say");
+
+    let first = read("?limit=1").await.unwrap();
+    assert_eq!((first.visits.len(), first.next), (1, Some(page.visits[0].session)));
+    let rest = read(&format!("?limit=1&before={}", page.visits[0].session)).await.unwrap();
+    assert_eq!((rest.visits, rest.next), (vec![page.visits[1].clone()], None));
+    assert_eq!(code(read("?limit=0").await), "visit.limit");
+    assert_eq!(code(read("?before=ls_x").await), "request.query");
+    let none = server.owner.get::<Visits>(&format!("/v1/orgs/acme/links/{}/visits", unknown::<LinkId>())).await;
+    assert_eq!(code(none), "link.not_found");
 }

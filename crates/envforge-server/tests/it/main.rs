@@ -13,6 +13,7 @@ mod github;
 mod elevations;
 mod health_report;
 mod host_stream;
+mod labels;
 mod ledger;
 mod jobs;
 mod links;

@@ -237,7 +237,8 @@ async fn private_halves_lie_sealed_and_follow_the_data_key() {
 #[tokio::test]
 async fn the_ledger_goes_on_with_its_own_key() {
     let server = TestServer::start().await;
-    let of = async || -> Value { server.owner.get::<Value>("/v1/installation/ledger/state").await.unwrap()["key"].clone() };
+    let of =
+        async || -> Value { server.owner.get::<Value>("/v1/installation/ledger/state").await.unwrap()["key"].clone() };
     let before = of().await;
     let now = rotate(&server, true).await;
     assert_eq!(of().await, before);

@@ -215,6 +215,7 @@ async fn open_services(ctx: &mut Context<'_>, up: Up, found: Workspace) -> Resul
                 service,
                 expires: DEFAULT_MINUTES,
                 visits: None,
+                once: false,
                 wakes: None,
                 minutes: None,
                 routes: Vec::new(),
