@@ -1442,6 +1442,99 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/signing-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The keys that sign links, sessions and tickets, or still verify them. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SigningKeys"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/signing-keys/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Put a new signing key in use: after a minute, while what was signed before holds; or at once, and what was signed before
+         *     ends.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RotateSigningKey"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SigningKeys"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs": {
         parameters: {
             query?: never;
@@ -2568,6 +2661,59 @@ export interface paths {
                 };
             };
         };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/links/{link}/visits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Visits through a link, newest first: who, when, what each woke and what that cost. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Only before this one: `next` of the page before. */
+                    before?: string;
+                    /** @description How many; 50 when absent, at most 200. */
+                    limit?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Link id */
+                    link: components["schemas"]["LinkId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Visits"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -5362,6 +5508,8 @@ export interface components {
         };
         /** @description A signed link. */
         LinkId: string;
+        /** @description A browser session on one dev host. */
+        LinkSessionId: string;
         /**
          * @description Whether a link still opens.
          * @enum {string}
@@ -5726,6 +5874,11 @@ export interface components {
             /** @enum {string} */
             mode: "workspace";
         };
+        /** @description Asks for a new signing key. */
+        RotateSigningKey: {
+            /** @description Drop all others at once: every link, session and ticket that they signed ends. */
+            revoke?: boolean;
+        };
         /** @description A run. */
         Run: {
             /** @description Program and arguments. */
@@ -6008,6 +6161,31 @@ export interface components {
             /** @description Identity providers, in the order configured. */
             providers: components["schemas"]["SignInProvider"][];
         };
+        /** @description A key that signs links, sessions and tickets. */
+        SigningKey: {
+            /** @description When gateways and hosts were told of it. */
+            announced_at: string;
+            /** @description Its id, as in what it signs. */
+            id: string;
+            /** @description Its public half: 32 bytes in unpadded base64url. */
+            public_key: string;
+            /** @description From when on it signs. */
+            signs_from: string;
+            /** @description What it is for now. */
+            state: components["schemas"]["SigningState"];
+            /** @description Until when what it signed may hold; absent while no other is to follow. */
+            verifies_until?: string | null;
+        };
+        /** @description The signing keys of the installation. */
+        SigningKeys: {
+            /** @description In the order in which they sign. */
+            keys: components["schemas"]["SigningKey"][];
+        };
+        /**
+         * @description What a key is for at an instant.
+         * @enum {string}
+         */
+        SigningState: "announced" | "signing" | "verifying" | "dropped";
         /**
          * @description The size of a runtime.
          * @enum {string}
@@ -6052,12 +6230,62 @@ export interface components {
          * @enum {string}
          */
         Verdict: "fine" | "note" | "wrong";
+        /** @description One exchange of a link for a browser session, and what that session woke. */
+        Visit: {
+            /** @description When it began. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Metered seconds of these.
+             */
+            awake_seconds: number;
+            /**
+             * Format: int64
+             * @description Their cost in micro-units of the currency.
+             */
+            cost_micros: number;
+            /** @description The session. */
+            session: components["schemas"]["LinkSessionId"];
+            /** @description What the browser called itself; forgotten a week after the session expired. */
+            user_agent?: string | null;
+            /** @description Awake windows that it caused, oldest first. */
+            windows: components["schemas"]["WokenWindow"][];
+        };
+        /** @description Visits through a link, as far back as the ledger goes. */
+        Visits: {
+            /** @description ISO 4217 code. */
+            currency: string;
+            next?: components["schemas"]["LinkSessionId"] | null;
+            /** @description Newest first. */
+            visits: components["schemas"]["Visit"][];
+        };
         /** @description Wakes a runtime. */
         Wake: {
             size?: components["schemas"]["Size"] | null;
         };
         /** @description An awake window. */
         WindowId: string;
+        /** @description An awake window, as far as it is a visit's. */
+        WokenWindow: {
+            /**
+             * Format: int64
+             * @description Metered seconds.
+             */
+            awake_seconds: number;
+            /** @description When it closed, or a member took it over; absent while it is open. */
+            closed_at?: string | null;
+            /**
+             * Format: int64
+             * @description Their cost in micro-units of the currency.
+             */
+            cost_micros: number;
+            /** @description When it opened. */
+            opened_at: string;
+            /** @description The size billed. */
+            size: components["schemas"]["Size"];
+            /** @description The window. */
+            window: components["schemas"]["WindowId"];
+        };
         /** @description A workspace. */
         Workspace: {
             /** @description The branch. */
