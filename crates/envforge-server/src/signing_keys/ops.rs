@@ -135,10 +135,12 @@ pub async fn refresh(app: &App) -> Answer<()> {
             signers.insert(id.clone(), Arc::clone(signer));
         } else if let Some(sealed) = &row.sealed {
             match open(app, &mut tx, id, sealed).await {
-                Ok(signer) => drop(signers.insert(id.clone(), Arc::new(signer))),
+                Ok(signer) => {
+                    signers.insert(id.clone(), Arc::new(signer));
+                }
                 // The key before goes on, for as long as it verifies.
                 Err(fault) => {
-                    tracing::error!(key = id, %fault, "a signing key can't be opened, it will be tried again")
+                    tracing::error!(key = id, %fault, "a signing key can't be opened, it will be tried again");
                 }
             }
         }
@@ -215,7 +217,7 @@ pub async fn rotate(app: &App, actor: &str, request: &RotateSigningKey) -> Answe
         }
     } else {
         keys.forget_dropped(now);
-        keys.rotate(public, now).map_err(refused)?;
+        keys.rotate(public, now).map_err(|reason| refused(&reason))?;
         for key in keys.all() {
             store::set_end(&mut tx, key).await?;
         }
@@ -229,7 +231,7 @@ pub async fn rotate(app: &App, actor: &str, request: &RotateSigningKey) -> Answe
     Ok(list(app))
 }
 
-fn refused(reason: RotationRefused) -> Fault {
+fn refused(reason: &RotationRefused) -> Fault {
     let (code, hint) = match reason {
         RotationRefused::UnderWay { .. } => ("signing_key.under_way", "wait until it signs"),
         RotationRefused::TooMany { .. } => ("signing_key.too_many", "wait, or revoke them all"),

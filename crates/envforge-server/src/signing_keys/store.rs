@@ -45,7 +45,7 @@ pub(crate) async fn insert(tx: &mut Tx, row: &Row) -> Answer<()> {
     .bind(&row.sealed)
     .bind(row.key.announced_at.to_sqlx())
     .bind(row.key.signs_from.to_sqlx())
-    .bind(row.key.verifies_until.map(|until| until.to_sqlx()))
+    .bind(row.key.verifies_until.map(jiff_sqlx::ToSqlx::to_sqlx))
     .execute(tx.conn())
     .await?;
     Ok(())
@@ -55,7 +55,7 @@ pub(crate) async fn insert(tx: &mut Tx, row: &Row) -> Answer<()> {
 pub(crate) async fn set_end(tx: &mut Tx, key: &SigningKey) -> Answer<()> {
     sqlx::query("UPDATE signing_keys SET verifies_until = $2 WHERE id = $1 AND verifies_until IS NULL")
         .bind(&key.public.id)
-        .bind(key.verifies_until.map(|until| until.to_sqlx()))
+        .bind(key.verifies_until.map(jiff_sqlx::ToSqlx::to_sqlx))
         .execute(tx.conn())
         .await?;
     Ok(())

@@ -32,11 +32,9 @@ async fn create(
 
 /// The host reports a manifest with these services, all ready.
 async fn reads(host: &mut FakeHost, workspace: WorkspaceId, services: &[&str]) {
-    let text: String = services
-        .iter()
-        .zip(3_000..)
-        .map(|(name, port)| format!("  {name}: {{ command: run, port: {port} }}\n"))
-        .collect();
+    let lines = services.iter().zip(3_000..);
+    let lines = lines.map(|(name, port)| format!("  {name}: {{ command: run, port: {port} }}\n"));
+    let text = lines.collect::<Vec<_>>().concat();
     let parsed = manifest::parse(format!("services:\n{text}").as_bytes(), "envforge.yml").unwrap();
     let mut seen = report(workspace, 0, ObservedPhase::Absent, false, ReadinessState::Asleep);
     seen.parts = vec![Part::new(PartKind::Shell, "shell", ReadinessState::Ready)];
