@@ -247,10 +247,9 @@ async fn the_visit_log_says_who_came_what_that_woke_and_what_it_cost() {
     let read = async |query: &str| server.owner.get::<Visits>(&format!("{visits}{query}")).await;
     assert_eq!(read("").await.unwrap().visits, []);
     server.advance(1);
-    let sessions = [
-        server.exchange(LABEL, &link.token).await.unwrap().session,
-        server.exchange(LABEL, &link.token).await.unwrap().session,
-    ];
+    server.exchange(LABEL, &link.token).await.unwrap();
+    server.advance(1);
+    let session = server.exchange(LABEL, &link.token).await.unwrap().session;
     let sleep = async |host: &mut FakeHost, generation| {
         let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({})).await.unwrap();
         let freeze = host.command("FREEZE_RUNTIME").await;
@@ -266,11 +265,11 @@ async fn the_visit_log_says_who_came_what_that_woke_and_what_it_cost() {
         thaw.generation
     };
     sleep(&mut host, start.generation + 1).await;
-    let generation = wake(&mut host, &sessions[1]).await;
+    let generation = wake(&mut host, &session).await;
     server.advance(30);
     sleep(&mut host, generation + 1).await;
     server.advance(100);
-    let generation = wake(&mut host, &sessions[1]).await;
+    let generation = wake(&mut host, &session).await;
     server.advance(20);
     // From here on it is the member's.
     let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/wake", &json!({})).await.unwrap();
