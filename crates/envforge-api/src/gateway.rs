@@ -17,6 +17,8 @@ pub const FEED_PATH: &str = "/internal/gateway/feed";
 pub const ROUTES_PATH: &str = "/internal/gateway/routes";
 /// `POST`: [`Exchange`] → [`Exchanged`].
 pub const EXCHANGE_PATH: &str = "/internal/gateway/exchange";
+/// `POST`: [`Enter`] → [`Exchanged`].
+pub const ENTER_PATH: &str = "/internal/gateway/enter";
 /// `POST`: [`WakeRequest`] → [`WakeAnswer`].
 pub const WAKE_PATH: &str = "/internal/gateway/wake";
 /// `POST`: [`Activity`] → nothing.
@@ -36,6 +38,9 @@ pub enum FeedItem {
         keys: Vec<PublicKey>,
         /// Links revoked and not yet expired.
         revoked: Vec<LinkId>,
+        /// Members' sessions that ended before their time.
+        #[serde(default)]
+        ended: Vec<LinkSessionId>,
     },
     /// The server lives; renews the lease.
     Beat,
@@ -43,6 +48,11 @@ pub enum FeedItem {
     Revoked {
         /// The link.
         link: LinkId,
+    },
+    /// A member's session ends now, open streams included.
+    SessionEnded {
+        /// The session.
+        session: LinkSessionId,
     },
     /// A workspace changed: drop what is cached of it. Carries the state so that waiters need not ask.
     Workspace {
@@ -113,6 +123,17 @@ pub struct Exchange {
     pub user_agent: Option<String>,
 }
 
+/// Exchanges a member's entry code for a browser session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enter {
+    /// The dev host label the code was shown on.
+    pub label: String,
+    /// The code, whose browser the gateway has checked.
+    pub code: String,
+    /// `User-Agent`, cut to 200 characters.
+    pub user_agent: Option<String>,
+}
+
 /// A fresh browser session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exchanged {
@@ -169,7 +190,7 @@ pub struct WorkspaceActivity {
 pub struct UnverifiedCount {
     /// The label, or empty for hosts that are no label.
     pub label: String,
-    /// Why: `no_session`, `forged`, `expired`, `revoked`, `wrong_host`, `unknown_label`.
+    /// Why: `no_session`, `forged`, `expired`, `revoked`, `wrong_host`, `other_browser`, `unknown_label`.
     pub reason: String,
     /// How many.
     pub count: u64,

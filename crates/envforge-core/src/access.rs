@@ -97,6 +97,8 @@ actions! {
     DeleteWorkspace = "workspace.delete", "delete a workspace": Admin Developer;
     /// Open a shell.
     Attach = "shell.attach", "open a shell": Admin Developer;
+    /// Open a dev host with one's account; waking what sleeps behind it is another right.
+    OpenDevHost = "dev_host.open", "open a dev host": Admin Developer Reviewer;
     /// Wake a runtime and run in it.
     Wake = "runtime.wake", "wake a runtime": Admin Developer;
     /// Put a runtime to sleep.

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod elevation;
 pub mod email;
 pub mod egress;
+pub mod entry;
 pub mod envelope;
 pub mod git;
 pub mod hostname;

@@ -1,11 +1,12 @@
-//! Signed links and the browser sessions they are exchanged for.
+//! Signed links, and the browser sessions that they and members' sign-ins are exchanged for.
 //!
 //! A link token names org, workspace, service, dev host label and expiry; holding it is not yet a session.
 //! `GET /share/<token>` has no effect; the POST of its card exchanges it at the server, which checks
-//! revocation and budgets in its database and mints a [`SessionClaims`] cookie bound to exactly one label. The
-//! gateway verifies both offline and learns of revocations from its feed; without a fresh feed it refuses.
+//! revocation and budgets in its database and mints a [`SessionClaims`] cookie bound to exactly one label. A member gets
+//! such a cookie by [`crate::entry`]. The gateway verifies all of it offline and learns from its feed what has ended;
+//! without a fresh feed it refuses.
 
-use crate::id::{LinkId, LinkSessionId, OrgId, WorkspaceId};
+use crate::id::{LinkId, LinkSessionId, LoginSessionId, OrgId, UserId, WorkspaceId};
 use crate::token::Claims;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -74,15 +75,49 @@ impl Claims for LinkClaims {
     }
 }
 
+/// On whose behalf a browser session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Holder {
+    /// Whoever a link was sent to.
+    #[serde(rename = "lnk")]
+    Link(LinkId),
+    /// A member of the org, signed in with their account.
+    #[serde(rename = "mbr")]
+    Member {
+        /// Who.
+        #[serde(rename = "usr")]
+        user: UserId,
+        /// Their session at the product, which this one never outlives.
+        #[serde(rename = "lgn")]
+        login: LoginSessionId,
+    },
+}
+
+impl Holder {
+    /// Whether it is a member, who may be told causes and fixes.
+    pub const fn is_member(self) -> bool {
+        matches!(self, Self::Member { .. })
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Link(link) => link.fmt(f),
+            Self::Member { user, .. } => user.fmt(f),
+        }
+    }
+}
+
 /// What a browser session's cookie says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionClaims {
     /// The session.
     #[serde(rename = "ses")]
     pub session: LinkSessionId,
-    /// The link it came from.
-    #[serde(rename = "lnk")]
-    pub link: LinkId,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub holder: Holder,
     /// The org.
     pub org: OrgId,
     /// The workspace.
@@ -94,7 +129,7 @@ pub struct SessionClaims {
     /// The dev host label it is good on; worthless on any other.
     #[serde(rename = "lbl")]
     pub label: String,
-    /// Expiry, seconds since 1970 UTC; never later than the link's.
+    /// Expiry, seconds since 1970 UTC; never later than that of the link, or of the member's login session.
     #[serde(rename = "exp")]
     pub expires: i64,
     /// Path prefixes it is limited to; none is no limit.
@@ -217,6 +252,35 @@ mod tests {
             wake_budget: 1,
             awake_seconds: 0,
             minute_budget: 2,
+        }
+    }
+
+    // proves LINK-10
+    #[test]
+    fn a_session_is_a_links_or_a_members() {
+        let session = |holder: serde_json::Value| {
+            let mut claims = serde_json::json!({
+                "ses": "ls_00000000000000000000000000000001", "org": "org_00000000000000000000000000000001",
+                "ws": "ws_00000000000000000000000000000001", "svc": "web", "lbl": "web--a--b", "exp": 7,
+            });
+            claims.as_object_mut().expect("an object").extend(holder.as_object().expect("an object").clone());
+            let read: Result<SessionClaims, _> = serde_json::from_value(claims.clone());
+            if let Ok(read) = &read {
+                assert_eq!(serde_json::to_value(read).expect("plain data"), claims, "written as it was read");
+            }
+            read.map(|claims| claims.holder)
+        };
+        let link = "link_00000000000000000000000000000002";
+        let (user, login) = ("user_00000000000000000000000000000003", "sess_00000000000000000000000000000004");
+        let of_link = session(serde_json::json!({ "lnk": link })).expect("as before there were others");
+        assert_eq!(of_link, Holder::Link(link.parse().expect("an id")));
+        let of_member = session(serde_json::json!({ "mbr": { "usr": user, "lgn": login } })).expect("a member's");
+        assert_eq!(of_member, Holder::Member { user: user.parse().expect("one"), login: login.parse().expect("one") });
+        assert!(of_member.is_member() && !of_link.is_member());
+        for bad in
+            [serde_json::json!({}), serde_json::json!({ "mbr": { "usr": user } }), serde_json::json!({ "lnk": user })]
+        {
+            assert!(session(bad.clone()).is_err(), "{bad}");
         }
     }
 

@@ -107,6 +107,20 @@ pub fn return_path(wanted: Option<&str>) -> &str {
         .unwrap_or("/")
 }
 
+/// A path as the value of a parameter in a query.
+pub fn in_query(path: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 /// Letters of user codes: no vowels, so that no words come out, and none that look alike (RFC 8628, 6.1).
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// Letters in a user code: 34 bits, of which a guesser has a few hundred tries at most while one is open.

@@ -187,7 +187,13 @@ mod tests {
         let scopes = Scopes::parse(&["member.manage", "read"]).expect("known");
         let limited = Actor { role: Role::Owner, scopes: &scopes };
         assert_eq!(limited.gives(Role::Developer), Err(MembershipRefused::Beyond(Role::Developer)));
-        assert_eq!(limited.gives(Role::Reviewer), Ok(()));
+        assert_eq!(
+            limited.gives(Role::Reviewer),
+            Err(MembershipRefused::Beyond(Role::Reviewer)),
+            "who opens dev hosts"
+        );
+        let scopes = Scopes::parse(&["member.manage", "read", "dev_host.open"]).expect("known");
+        assert_eq!(Actor { role: Role::Owner, scopes: &scopes }.gives(Role::Reviewer), Ok(()));
         let developer = Actor { role: Role::Developer, scopes: &Scopes::Unlimited };
         assert_eq!(developer.changes(Role::Developer, Role::Admin, 1), Err(MembershipRefused::NotYours));
         assert_eq!(developer.removes(Role::Developer, true, 1), Ok(()));

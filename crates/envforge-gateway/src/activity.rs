@@ -172,17 +172,9 @@ impl UnverifiedCounts {
     }
 
     fn put_back(&self, unsent: Vec<UnverifiedCount>) {
-        let reasons = [
-            Unverified::NoSession,
-            Unverified::Forged,
-            Unverified::Expired,
-            Unverified::Revoked,
-            Unverified::WrongHost,
-            Unverified::UnknownLabel,
-        ];
         let mut counts = self.0.lock().expect("no panic while held");
         for UnverifiedCount { label, reason, count } in unsent {
-            if let Some(reason) = reasons.into_iter().find(|known| known.as_str() == reason) {
+            if let Some(reason) = Unverified::ALL.into_iter().find(|known| known.as_str() == reason) {
                 *counts.entry((label, reason)).or_default() += count;
             }
         }

@@ -41,6 +41,9 @@ pub struct GatewayConfig {
     pub external_scheme: Scheme,
     /// The port browsers use, for services that make absolute links; `None` is the one it listens on.
     pub external_port: Option<u16>,
+    /// Where people reach the product, without a slash at its end: members sign in there. Without it dev hosts open by links
+    /// alone.
+    pub product_url: Option<String>,
     /// The server's local socket.
     pub server_socket: PathBuf,
     /// The key shown to the server.
@@ -65,6 +68,7 @@ impl GatewayConfig {
             dev_domain: "localhost".to_owned(),
             external_scheme: Scheme::Http,
             external_port: None,
+            product_url: None,
             server_socket,
             key,
             uplink_path,

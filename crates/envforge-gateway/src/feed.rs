@@ -16,7 +16,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Silence after which a feed is given up for dead.
 const SILENCE: Duration = Duration::from_secs(BEAT_SECONDS * 4);
-/// Longest line; a snapshot names every revoked link that has not expired.
+/// Longest line; a snapshot names every revoked link and ended session that has not expired.
 const LINE_MAX: usize = 16 * 1024 * 1024;
 
 /// Why a feed ended.
@@ -94,14 +94,15 @@ fn apply(shared: &Arc<Shared>, item: FeedItem, heard: &mut bool) -> Result<(), F
         return Err(FeedError::NoSnapshot);
     }
     match item {
-        FeedItem::Snapshot { keys, revoked } => {
+        FeedItem::Snapshot { keys, revoked, ended } => {
             *heard = true;
             shared.routes.forget();
-            shared.sessions.replace(keys, revoked, shared.now());
+            shared.sessions.replace(keys, revoked, ended, shared.now());
             shared.uplinks.end_unknown(&shared.sessions.keyring(), shared.now());
         }
         FeedItem::Beat => {}
         FeedItem::Revoked { link } => shared.sessions.revoke(link),
+        FeedItem::SessionEnded { session } => shared.sessions.end(session),
         FeedItem::Workspace { workspace, runtime } => shared.routes.apply(workspace, runtime),
     }
     shared.lease.renew();

@@ -37,6 +37,7 @@ mod activity;
 mod alarm;
 mod body;
 mod config;
+mod entry;
 mod feed;
 mod flights;
 mod hints;

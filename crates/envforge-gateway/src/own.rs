@@ -5,7 +5,7 @@
 //!
 //! The rest is on a dev host, for those who are let in.
 //! `GET /.envforge/readiness?path=/x` tells whether the service behind a path answers, and the parts on their way, by name
-//! and state; causes and fixes are for members and not in it. With `Accept: text/event-stream` it goes on telling
+//! and state; causes and fixes are in it for members only. With `Accept: text/event-stream` it goes on telling
 //! until the session ends. Looking wakes nothing and counts as no activity.
 
 use crate::body::AnswerBody;
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST};
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ pub(crate) async fn answer<B>(
         return Err(Refused::Method);
     }
     let route = route::find(shared, client, label, admitted).await?;
-    let path = asked_path(request.uri().query().unwrap_or_default());
+    let path = parameter(request.uri(), "path").unwrap_or_else(|| "/".to_owned());
     let wants_events = request.headers().get(ACCEPT).is_some_and(|accept| accept == "text/event-stream");
     let (kind, body) = if wants_events && request.method() == Method::GET {
         (
@@ -96,7 +96,8 @@ pub(crate) async fn answer<B>(
             events(Arc::clone(shared), Arc::clone(client), label.to_owned(), route, admitted.clone(), path),
         )
     } else {
-        ("application/json", AnswerBody::own(readiness(&route, &route.workspace.status(), &path)))
+        let now = readiness(&route, &route.workspace.status(), &path, admitted.is_member());
+        ("application/json", AnswerBody::own(now))
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -104,9 +105,10 @@ pub(crate) async fn answer<B>(
     Ok(response)
 }
 
-/// The `path` of a query, decoded.
-fn asked_path(query: &str) -> String {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix("path=")).unwrap_or("/");
+/// A parameter of a query, decoded.
+pub(crate) fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    let mut pairs = uri.query()?.split('&');
+    let value = pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -119,10 +121,10 @@ fn asked_path(query: &str) -> String {
         bytes.push(decoded.unwrap_or(*first));
         rest = if decoded.is_some() { &tail[2..] } else { tail };
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn readiness(route: &LabelRoute, status: &Status, path: &str) -> String {
+fn readiness(route: &LabelRoute, status: &Status, path: &str, is_member: bool) -> String {
     let Status::Known(runtime) = status else {
         return json!({"state": "unknown", "ready": false, "parts": []}).to_string();
     };
@@ -133,9 +135,17 @@ fn readiness(route: &LabelRoute, status: &Status, path: &str) -> String {
         Step::Blocked => "blocked",
         Step::Thaw | Step::Wake => "asleep",
     };
-    let parts: Vec<_> =
-        wake::visible_parts(runtime).into_iter().map(|(name, state)| json!({"name": name, "state": state})).collect();
-    json!({"state": state, "ready": step == Step::Forward, "parts": parts}).to_string()
+    let is_ready = step == Step::Forward;
+    if is_member {
+        let parts = wake::visible_parts(runtime);
+        let parts =
+            parts.map(|part| json!({"name": part.name, "state": part.state, "cause": part.cause, "fix": part.fix}));
+        let parts: Vec<_> = parts.collect();
+        let (cause, fix) = (&runtime.blocked_cause, &runtime.blocked_fix);
+        return json!({"state": state, "ready": is_ready, "cause": cause, "fix": fix, "parts": parts}).to_string();
+    }
+    let parts = wake::visible_parts(runtime).map(|part| json!({"name": part.name, "state": part.state}));
+    json!({"state": state, "ready": is_ready, "parts": parts.collect::<Vec<_>>()}).to_string()
 }
 
 struct Telling {
@@ -184,7 +194,8 @@ impl Telling {
                 self.changes = route.workspace.watch();
                 self.route = route;
             }
-            let now = readiness(&self.route, &self.changes.borrow_and_update(), &self.path);
+            let is_member = self.admitted.is_member();
+            let now = readiness(&self.route, &self.changes.borrow_and_update(), &self.path, is_member);
             if now != self.told {
                 let event = Bytes::from(format!("data: {now}\n\n"));
                 self.told = now;
@@ -204,9 +215,10 @@ mod tests {
 
     #[test]
     fn paths_are_decoded() {
-        assert_eq!(asked_path("path=%2Fapi%2Fx"), "/api/x");
-        assert_eq!(asked_path("a=b&path=/x%zz%2"), "/x%zz%2");
-        assert_eq!(asked_path(""), "/");
+        let path = |uri: &'static str| parameter(&Uri::from_static(uri), "path");
+        assert_eq!(path("/?path=%2Fapi%2Fx").as_deref(), Some("/api/x"));
+        assert_eq!(path("/?a=b&path=/x%zz%2").as_deref(), Some("/x%zz%2"));
+        assert_eq!((path("/"), path("/?pathx=1")), (None, None));
         assert!(is_own("/.envforge/anything") && is_own("/.envforge") && !is_own("/.envforgery"));
     }
 }

@@ -1,14 +1,14 @@
-//! The sessions admitted so far, the keys they were checked with and the links that were revoked.
+//! The sessions admitted so far, the keys they were checked with, the links that were revoked and members' sessions that ended.
 //!
 //! A cookie's signature is checked once; afterwards the cookie is known by its digest until it expires, its link
-//! is revoked or the keys change. Everything that stays open on behalf of a session holds its
+//! is revoked, its member is signed out or the keys change. Everything that stays open on behalf of a session holds its
 //! [`Admitted`] and ends with it, and with the lease. Two rules make that safe: an admission and the revocation of its link are decided
 //! under one lock, so neither can miss the other; and a session that something holds open is never evicted.
 
 use crate::alarm::Alarms;
 use crate::rates::Pace;
-use envforge_core::id::LinkId;
-use envforge_core::link::SessionClaims;
+use envforge_core::id::{LinkId, LinkSessionId};
+use envforge_core::link::{Holder, SessionClaims};
 use envforge_core::refusal::Refusal;
 use envforge_core::token::{Claims as _, Keyring, PublicKey};
 use jiff::Timestamp;
@@ -29,11 +29,32 @@ pub(crate) enum Unverified {
     Forged,
     Expired,
     Revoked,
+    /// A member's session that ended before its time: signed out, or without the right to it.
+    SignedOut,
     WrongHost,
+    /// An entry code without the cookie of the browser that it was made for.
+    OtherBrowser,
     UnknownLabel,
 }
 
 impl Unverified {
+    /// All of them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::NoSession,
+        Self::Forged,
+        Self::Expired,
+        Self::Revoked,
+        Self::SignedOut,
+        Self::WrongHost,
+        Self::OtherBrowser,
+        Self::UnknownLabel,
+    ];
+
+    /// What a session counts as that ended before its time.
+    fn ended(holder: Holder) -> Self {
+        if holder.is_member() { Self::SignedOut } else { Self::Revoked }
+    }
+
     /// As in `UnverifiedCount::reason`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +62,9 @@ impl Unverified {
             Self::Forged => "forged",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::SignedOut => "signed_out",
             Self::WrongHost => "wrong_host",
+            Self::OtherBrowser => "other_browser",
             Self::UnknownLabel => "unknown_label",
         }
     }
@@ -111,9 +134,14 @@ impl Admitted {
             return Err(Unverified::Expired);
         }
         if self.has_ended() {
-            return Err(Unverified::Revoked);
+            return Err(Unverified::ended(self.claims.holder));
         }
         Ok(())
+    }
+
+    /// Whether it is a member's, who may be told causes and fixes.
+    pub(crate) fn is_member(&self) -> bool {
+        self.claims.holder.is_member()
     }
 
     /// Whether it has ended: revoked, expired, or no longer known to hold.
@@ -127,14 +155,14 @@ impl Admitted {
         self.alarms.ring();
     }
 
-    /// Returns once the session ends: revoked, expired, or no longer known to hold. Streams end with it.
+    /// Returns once the session ends: revoked, signed out, expired, or no longer known to hold. Streams end with it.
     pub(crate) fn ends(&self) -> &CancellationToken {
         &self.ends
     }
 
     /// Why it ended.
     pub(crate) fn why(&self, now: Timestamp) -> Unverified {
-        self.check(now).err().unwrap_or(Unverified::Revoked)
+        self.check(now).err().unwrap_or(Unverified::ended(self.claims.holder))
     }
 }
 
@@ -143,23 +171,42 @@ struct Known {
     keys: Vec<PublicKey>,
     keyring: Arc<Keyring>,
     revoked: HashSet<LinkId>,
+    ended: HashSet<LinkSessionId>,
     by_digest: HashMap<Digest, Arc<Admitted>>,
     refused: HashMap<Digest, (Refusal, Instant)>,
-    /// By link: all its sessions share one.
-    paces: HashMap<LinkId, Weak<Pace>>,
+    /// By link, or member: all its sessions share one.
+    paces: HashMap<Holder, Weak<Pace>>,
 }
 
 impl Known {
-    fn pace(&mut self, link: LinkId) -> Arc<Pace> {
-        if let Some(pace) = self.paces.get(&link).and_then(Weak::upgrade) {
+    fn pace(&mut self, holder: Holder) -> Arc<Pace> {
+        if let Some(pace) = self.paces.get(&holder).and_then(Weak::upgrade) {
             return pace;
         }
         if self.paces.len() == self.paces.capacity() {
             self.paces.retain(|_, pace| pace.strong_count() > 0);
         }
         let pace = Arc::default();
-        self.paces.insert(link, Arc::downgrade(&pace));
+        self.paces.insert(holder, Arc::downgrade(&pace));
         pace
+    }
+
+    fn end(&mut self, ends: impl Fn(&SessionClaims) -> bool) {
+        self.by_digest.retain(|_, admitted| {
+            let holds = !ends(&admitted.claims);
+            if !holds {
+                admitted.end();
+            }
+            holds
+        });
+    }
+}
+
+/// Whether a session ended before its time.
+fn has_ended(revoked: &HashSet<LinkId>, ended: &HashSet<LinkSessionId>, claims: &SessionClaims) -> bool {
+    match claims.holder {
+        Holder::Link(link) => revoked.contains(&link),
+        Holder::Member { .. } => ended.contains(&claims.session),
     }
 }
 
@@ -208,8 +255,8 @@ impl Sessions {
         token: String,
     ) -> Result<Arc<Admitted>, Unverified> {
         let mut known = self.known();
-        if known.revoked.contains(&claims.link) {
-            return Err(Unverified::Revoked);
+        if has_ended(&known.revoked, &known.ended, &claims) {
+            return Err(Unverified::ended(claims.holder));
         }
         if let Some(present) = known.by_digest.get(&digest).filter(|present| !present.has_ended()) {
             return Ok(Arc::clone(present));
@@ -217,7 +264,7 @@ impl Sessions {
         if known.by_digest.len() >= self.capacity {
             make_room(&mut known.by_digest, self.capacity);
         }
-        let pace = known.pace(claims.link);
+        let pace = known.pace(claims.holder);
         let admitted = Arc::new(Admitted::new(claims, token, pace));
         known.by_digest.insert(digest, Arc::clone(&admitted));
         Ok(admitted)
@@ -239,18 +286,25 @@ impl Sessions {
         known.refused.insert(digest, (refusal, Instant::now()));
     }
 
-    /// Takes a snapshot of keys and revocations in; what no longer holds ends.
-    pub(crate) fn replace(&self, keys: Vec<PublicKey>, revoked: Vec<LinkId>, now: Timestamp) {
+    /// Takes a snapshot of keys, revoked links and ended members' sessions in; what no longer holds ends.
+    pub(crate) fn replace(
+        &self,
+        keys: Vec<PublicKey>,
+        revoked: Vec<LinkId>,
+        ended: Vec<LinkSessionId>,
+        now: Timestamp,
+    ) {
         let mut known = self.known();
         known.revoked = revoked.into_iter().collect();
+        known.ended = ended.into_iter().collect();
         let rotated = known.keys != keys;
         if rotated {
             known.keyring = Arc::new(Keyring::new(&keys));
             known.keys = keys;
         }
-        let Known { revoked, keyring, by_digest, .. } = &mut *known;
+        let Known { revoked, ended, keyring, by_digest, .. } = &mut *known;
         by_digest.retain(|_, admitted| {
-            let holds = !revoked.contains(&admitted.claims.link)
+            let holds = !has_ended(revoked, ended, &admitted.claims)
                 && (!rotated || keyring.verify::<SessionClaims>(&admitted.token, now).is_ok());
             if !holds {
                 admitted.end();
@@ -263,13 +317,14 @@ impl Sessions {
     pub(crate) fn revoke(&self, link: LinkId) {
         let mut known = self.known();
         known.revoked.insert(link);
-        known.by_digest.retain(|_, admitted| {
-            let other = admitted.claims.link != link;
-            if !other {
-                admitted.end();
-            }
-            other
-        });
+        known.end(|claims| claims.holder == Holder::Link(link));
+    }
+
+    /// A member's session ends now.
+    pub(crate) fn end(&self, session: LinkSessionId) {
+        let mut known = self.known();
+        known.ended.insert(session);
+        known.end(|claims| claims.holder.is_member() && claims.session == session);
     }
 
     /// Ends what has expired.
@@ -324,6 +379,25 @@ mod tests {
         .expect("valid claims")
     }
 
+    fn link_of(admitted: &Admitted) -> LinkId {
+        match admitted.claims.holder {
+            Holder::Link(link) => link,
+            Holder::Member { .. } => panic!("a member's session"),
+        }
+    }
+
+    fn members(session: &str) -> SessionClaims {
+        let holder = serde_json::json!({
+            "usr": "user_00000000000000000000000000000001", "lgn": "sess_00000000000000000000000000000001",
+        });
+        let session = session.parse().expect("an id");
+        SessionClaims {
+            session,
+            holder: serde_json::from_value(serde_json::json!({ "mbr": holder })).expect("one"),
+            ..claims(ONE, 100)
+        }
+    }
+
     const ONE: &str = "link_00000000000000000000000000000001";
     const TWO: &str = "link_00000000000000000000000000000002";
 
@@ -337,12 +411,30 @@ mod tests {
         let sessions = Sessions::new(10);
         let one = sessions.admit(Digest::of_session("a"), claims(ONE, 100), "a".to_owned()).expect("admitted");
         let two = sessions.admit(Digest::of_session("b"), claims(TWO, 100), "b".to_owned()).expect("admitted");
-        sessions.revoke(one.claims.link);
+        sessions.revoke(link_of(&one));
         assert_eq!(one.check(at(1)), Err(Unverified::Revoked));
         assert_eq!(two.check(at(1)), Ok(()));
         assert!(sessions.find(&Digest::of_session("a")).is_none());
         let again = sessions.admit(Digest::of_session("c"), claims(ONE, 100), "c".to_owned());
         assert_eq!(again.expect_err("refused"), Unverified::Revoked);
+    }
+
+    // proves LINK-10
+    #[test]
+    fn a_members_session_that_ended_stays_out_and_others_go_on() {
+        let (one, two) = ("ls_00000000000000000000000000000001", "ls_00000000000000000000000000000002");
+        let sessions = Sessions::new(10);
+        let admit =
+            |cookie: &str, session| sessions.admit(Digest::of_session(cookie), members(session), cookie.to_owned());
+        let (ends, goes_on) = (admit("a", one).expect("admitted"), admit("b", two).expect("admitted"));
+        let of_link = sessions.admit(Digest::of_session("c"), claims(ONE, 100), "c".to_owned()).expect("admitted");
+        sessions.end(ends.claims.session);
+        assert_eq!(ends.check(at(1)), Err(Unverified::SignedOut));
+        assert_eq!(admit("a", one).expect_err("refused"), Unverified::SignedOut);
+        assert_eq!((goes_on.check(at(1)), of_link.check(at(1))), (Ok(()), Ok(())));
+        // What ended while the feed was lost.
+        sessions.replace(Vec::new(), Vec::new(), vec![goes_on.claims.session], at(1));
+        assert_eq!((goes_on.check(at(1)), of_link.check(at(1))), (Err(Unverified::SignedOut), Ok(())));
     }
 
     #[test]
@@ -369,7 +461,7 @@ mod tests {
         sessions.end_open();
         assert!(again.ends().is_cancelled(), "whoever slipped in while the lease is over ends too");
         let again = sessions.find(&digest).expect("still known");
-        sessions.replace(Vec::new(), vec![again.claims.link], at(1));
+        sessions.replace(Vec::new(), vec![link_of(&again)], Vec::new(), at(1));
         assert!(again.ends().is_cancelled() && sessions.find(&digest).is_none(), "revoked meanwhile");
     }
 
@@ -382,7 +474,7 @@ mod tests {
             sessions.admit(Digest::of_session(&token), claims(TWO, 100), token).expect("admitted");
         }
         assert!(sessions.known().by_digest.len() <= 4);
-        sessions.revoke(held.claims.link);
+        sessions.revoke(link_of(&held));
         assert!(held.ends().is_cancelled(), "a session in use is still found by its revocation");
     }
 

@@ -7,7 +7,7 @@
 //! Only what looks like a token is taken from the app; `/share/anything-else` is the app's own.
 
 use crate::body::{AnswerBody, ClientBody};
-use crate::config::Scheme;
+use crate::entry;
 use crate::pages;
 use crate::phase::refused::Refused;
 use crate::phase::{answer, policy, session};
@@ -15,7 +15,6 @@ use crate::sessions::Unverified;
 use crate::shared::Shared;
 use envforge_core::link::LinkClaims;
 use envforge_core::token::Claims as _;
-use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use std::time::Duration;
 
@@ -61,9 +60,8 @@ pub(crate) async fn answer(
                 return Err(Refused::BodyTooLarge);
             }
             let (made, _) = session::exchange(shared, &claims, token, user_agent).await?;
-            let seconds = made.expires_at.duration_since(shared.now()).as_secs().max(0);
             let start = session::start_of(shared, label, &made.session);
-            opened(shared.config.external_scheme, &made.session, seconds, &start)
+            entry::see_other(&start, &[session::session_cookie(shared, &made)?])
         }
         _ => Err(Refused::Method),
     }
@@ -83,23 +81,6 @@ fn is_from_elsewhere(request: &Request<ClientBody>) -> bool {
                 && policy::is_own_origin(headers) == Some(false)
         }
     }
-}
-
-fn opened(scheme: Scheme, session: &str, seconds: i64, start: &str) -> Result<Response<AnswerBody>, Refused> {
-    let is_https = scheme == Scheme::Https;
-    let name = session::cookie_name(is_https);
-    let secure = if is_https { "; Secure" } else { "" };
-    let cookie = format!("{name}={session}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
-    let mut cookie = HeaderValue::from_str(&cookie).map_err(|_| Refused::Fault)?;
-    cookie.set_sensitive(true);
-    let mut response = Response::new(AnswerBody::own(""));
-    *response.status_mut() = StatusCode::SEE_OTHER;
-    let headers = response.headers_mut();
-    headers.insert(LOCATION, HeaderValue::from_str(start).map_err(|_| Refused::Fault)?);
-    headers.insert(SET_COOKIE, cookie);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    Ok(response)
 }
 
 #[cfg(test)]

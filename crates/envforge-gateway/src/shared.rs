@@ -2,7 +2,7 @@
 
 use crate::access_log::AccessLog;
 use crate::activity::UnverifiedCounts;
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, Scheme};
 use crate::flights::Flights;
 use crate::lease::Lease;
 use crate::phase::refused::Refused;
@@ -57,5 +57,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Whether browsers come by TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.config.external_scheme == Scheme::Https
     }
 }

@@ -108,6 +108,7 @@ pub(crate) struct Counters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Share,
+    Entry,
     Own,
     BadRequest,
     Unverified,
@@ -128,8 +129,9 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Share,
+        Self::Entry,
         Self::Own,
         Self::BadRequest,
         Self::Unverified,
@@ -152,6 +154,7 @@ impl Outcome {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Share => "share",
+            Self::Entry => "entry",
             Self::Own => "own",
             Self::BadRequest => "bad_request",
             Self::Unverified => "unverified",

@@ -33,6 +33,7 @@ pub mod secrets;
 pub mod workspaces;
 pub mod usage;
 pub mod links;
+pub mod member_sessions;
 pub mod runtimes;
 pub mod runs;
 pub mod elevations;

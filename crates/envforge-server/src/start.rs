@@ -10,6 +10,7 @@ use crate::hosts;
 use crate::invitations;
 use crate::ledger;
 use crate::links;
+use crate::member_sessions;
 use crate::platform::bus::Bus;
 use crate::platform::config::ServerConfig;
 use crate::platform::db::Db;
@@ -174,6 +175,7 @@ fn registry() -> Registry {
     Registry::default()
         .recurring(every(10), &hosts::jobs::ForgetAnswered {})
         .recurring(every(60), &links::jobs::ForgetSessions {})
+        .recurring(every(60), &member_sessions::jobs::ForgetSessions {})
         .recurring(every(60), &queues::jobs::ForgetFinished {})
         .recurring(every(60), &signing_keys::jobs::TidySigningKeys {})
         .with::<invitations::jobs::SendInvitation>()

@@ -5,9 +5,9 @@
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::header::{ACCEPT, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, REFRESH, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -82,9 +82,35 @@ impl Browser {
         ensure!(opened.status() == StatusCode::SEE_OTHER, "the card's button: {}", describe(opened).await);
         let place = opened.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         ensure!(!place.contains("/share/"), "the token stays in the address bar: {place}");
-        let cookie =
-            opened.headers().get(SET_COOKIE).and_then(|value| value.to_str().ok()).context("no cookie was set")?;
-        self.cookie = cookie.split(';').next().map(str::to_owned);
+        self.cookie = Some(cookie_of(&opened).context("no cookie was set")?);
+        Ok(())
+    }
+
+    /// Opens the dev host with an account: the line on a stranger's card, the product's page and its form, and back to `path`.
+    pub async fn sign_in(&mut self, key: &str, path: &str) -> anyhow::Result<()> {
+        let card = self.request(Method::GET, path).header(ACCEPT, "text/html").send().await?;
+        ensure!(card.status() == StatusCode::UNAUTHORIZED, "the card: {}", describe(card).await);
+        let card = card.text().await?;
+        let (_, rest) = card.split_once("On the team? <a href=\"").context("no line for members on the card")?;
+        let left = self.request(Method::GET, rest.split('"').next().unwrap_or_default()).send().await?;
+        let (open, nonce) = (leads_to(&left)?, cookie_of(&left).context("no nonce was set")?);
+        let asked = self.http.get(open.clone()).send().await?;
+        let form = leads_to(&asked)?;
+        ensure!(form.path() == "/sign-in", "whoever is not signed in signs in first: {form}");
+        let return_to = form.query_pairs().find(|(name, _)| name == "return_to").context("no way back")?.1.into_owned();
+        let fields = Url::parse_with_params("http://form/", [("key", key), ("return_to", &return_to)])?;
+        let signed_in = self.http.post(form.join("/sign-in/key")?).header(ORIGIN, form.origin().ascii_serialization());
+        let signed_in = signed_in.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let signed_in = signed_in.body(fields.query().unwrap_or_default().to_owned()).send().await?;
+        let onward = signed_in.headers().get(REFRESH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        ensure!(onward == format!("0; url={return_to}"), "a page leads on: {onward}");
+        let session = cookie_of(&signed_in).context("nobody was signed in")?;
+        let back = leads_to(&self.http.get(open).header(COOKIE, session).send().await?)?;
+        let entered = self.http.get(back).header(HOST, &self.host).header(COOKIE, &nonce).send().await?;
+        ensure!(entered.status() == StatusCode::SEE_OTHER, "the way back: {}", describe(entered).await);
+        let place = leads_to(&entered)?;
+        ensure!(place.path() == path && place.host_str() == self.host.split(':').next(), "it led to {place}");
+        self.cookie = cookie_of(&entered);
         Ok(())
     }
 
@@ -139,6 +165,18 @@ async fn success(response: Response) -> anyhow::Result<String> {
         return Ok(response.text().await?);
     }
     bail!("{}", describe(response).await)
+}
+
+/// Where a redirect leads.
+fn leads_to(response: &Response) -> anyhow::Result<Url> {
+    let place = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let place = place.with_context(|| format!("{} leads nowhere: {}", response.url().path(), response.status()))?;
+    Ok(response.url().join(place)?)
+}
+
+/// The first cookie that an answer sets, as in the `Cookie` header.
+fn cookie_of(response: &Response) -> Option<String> {
+    Some(response.headers().get(SET_COOKIE)?.to_str().ok()?.split(';').next()?.to_owned())
 }
 
 /// Status, where, and the beginning of the body.

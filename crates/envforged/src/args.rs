@@ -382,6 +382,9 @@ pub(crate) struct GatewayArguments {
     /// The port browsers reach it on, when it is not the one it listens on
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
+    /// How people reach the server, where members sign in to dev hosts; without it these open by links alone
+    #[arg(long, value_name = "URL")]
+    pub(crate) product_url: Option<String>,
     /// The server's socket
     #[arg(long, value_name = "SOCKET")]
     pub(crate) server_socket: PathBuf,

@@ -7,7 +7,7 @@
 mod script;
 mod style;
 
-use crate::phase::refused::{Refused, Waiting};
+use crate::phase::refused::{Refused, Waiting, Why};
 use crate::sessions::Unverified;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -92,9 +92,18 @@ pub(crate) fn share() -> String {
     card(Mark::Open, "You’re invited to a preview", &more)
 }
 
-/// The page of a refusal.
-pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
+/// The page of a refusal. Members sign in at `sign_in`, if they can; the line is on every stranger's card alike.
+pub(crate) fn of(refused: &Refused, refusal: &Refusal, sign_in: Option<&str>) -> String {
     let simple = |kind, title: &str, text: &str| card(kind, title, &html! { p { (text) } });
+    let strangers = |title: &str, text: &str| {
+        let more = html! {
+            p { (text) }
+            @if let Some(place) = sign_in {
+                p.fine { "On the team? " a href=(place) rel="nofollow" { "Sign in" } }
+            }
+        };
+        card(Mark::Shut, title, &more)
+    };
     match refused {
         Refused::WaitingPage(waiting) => self::waiting(waiting),
         Refused::Unverified(Unverified::UnknownLabel) | Refused::NoPreview => simple(
@@ -102,13 +111,19 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
             "No preview here",
             "There is no preview at this address. Check the link, or ask whoever sent it.",
         ),
-        Refused::Unverified(_) => simple(
-            Mark::Shut,
+        Refused::Unverified(_) => strangers(
             "This preview opens with its link",
             "Open the share link you were sent. If it no longer works, ask its sender for a fresh one.",
         ),
-        Refused::DeadLink { .. } => simple(
+        Refused::NoEntry(_) => card(
             Mark::Shut,
+            "You are not signed in here",
+            &html! {
+                p { "Signing in took too long, was done before, or began in another browser." }
+                @if let Some(place) = sign_in { a.button href=(place) rel="nofollow" { "Sign in again" } }
+            },
+        ),
+        Refused::DeadLink { .. } => strangers(
             "This link does not open",
             "It may have ended, been withdrawn, or been copied incompletely. Ask its sender for a fresh one.",
         ),
@@ -120,6 +135,7 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
                 a.button href="" { "Try again" }
             },
         ),
+        Refused::BlockedBecause(causes) => blocked(causes),
         Refused::Waking => again("The preview is still waking up", "Many are waiting for it. Give it a moment."),
         Refused::Asleep => again("The preview sleeps", "Reload its page to wake it."),
         Refused::Unreachable | Refused::NoHost => {
@@ -131,6 +147,14 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
         Refused::NoPath => simple(Mark::Shut, "Nothing at this path", "No service of this preview answers here."),
         Refused::TooMany(_) => again("Too many requests", "More are answered in a moment."),
         Refused::Server(_) => said(refusal),
+        Refused::ServerToMember(_) => card(
+            Mark::Shut,
+            "This preview can’t be opened now",
+            &html! {
+                p { (sentence(&refusal.message)) @if let Some(hint) = &refusal.hint { " " (sentence(hint)) } }
+                p.fine { code { (refusal.code) } }
+            },
+        ),
         Refused::BadRequest(_)
         | Refused::HeadTooLarge
         | Refused::Version
@@ -146,6 +170,21 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal) -> String {
             },
         ),
     }
+}
+
+/// What keeps it from running, for members.
+fn blocked(causes: &[Why]) -> String {
+    let more = html! {
+        @for why in causes {
+            p {
+                @if let Some(part) = &why.part { strong { (part) } ": " }
+                (sentence(&why.cause))
+                @if let Some(fix) = &why.fix { " " (sentence(fix)) }
+            }
+        }
+        a.button href="" { "Try again" }
+    };
+    card(Mark::Shut, "This preview can’t start", &more)
 }
 
 fn again(title: &str, text: &str) -> String {

@@ -13,6 +13,7 @@ p{margin:0 0 22px;color:var(--soft);text-wrap:balance}
 p:last-child{margin-bottom:0}
 p strong{color:var(--ink);font-weight:600}
 .fine{margin:18px 0 0;font-size:13px}
+.fine a{color:inherit}
 .name{white-space:nowrap}
 @media (max-width:420px){.name{white-space:normal}}
 code{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}

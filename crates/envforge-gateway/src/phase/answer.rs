@@ -81,18 +81,24 @@ fn guard(headers: &mut HeaderMap) {
 
 /// Answers a refusal.
 pub(crate) fn refuse(audience: Audience, refused: &Refused) -> Response<AnswerBody> {
+    refuse_or_sign_in(audience, refused, None)
+}
+
+/// Answers a refusal on a dev host, whose members sign in at `sign_in`, if they can.
+pub(crate) fn refuse_or_sign_in(audience: Audience, refused: &Refused, sign_in: Option<&str>) -> Response<AnswerBody> {
     let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let refusal = refused.refusal();
     // Strangers get the same card whatever is wrong with what they showed. Whoever has a session and does not say
     // what it reads is taken for a program.
-    let is_for_strangers = matches!(refused, Refused::Unverified(_) | Refused::DeadLink { .. } | Refused::LeaseOver);
+    let is_for_strangers =
+        matches!(refused, Refused::Unverified(_) | Refused::NoEntry(_) | Refused::DeadLink { .. } | Refused::LeaseOver);
     let is_page = match audience {
         Audience::Navigation | Audience::Form => true,
         Audience::Reader => is_for_strangers,
         Audience::Program => false,
     };
     let mut response = if is_page {
-        page(status, pages::of(refused, &refusal))
+        page(status, pages::of(refused, &refusal, sign_in))
     } else {
         let json = serde_json::to_string(&ErrorBody { error: refusal.clone() }).expect("a refusal is plain data");
         let mut response = Response::new(AnswerBody::own(json));

@@ -7,6 +7,7 @@
 use crate::config::Scheme;
 use crate::http1::head::{has_token, put_header};
 use bytes::{BufMut as _, Bytes, BytesMut};
+use envforge_core::entry::{STATE_COOKIE, STATE_COOKIE_PLAIN};
 use envforge_core::link::{COOKIE as OURS, COOKIE_PLAIN as OURS_PLAIN, HEADER};
 use http::header::{CONNECTION, HeaderName, TE};
 use http::request::Parts;
@@ -128,7 +129,7 @@ pub(crate) fn put_for_client(out: &mut BytesMut, name: &str, value: &[u8]) {
 }
 
 fn is_ours(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(OURS.as_bytes()) || name.eq_ignore_ascii_case(OURS_PLAIN.as_bytes())
+    [OURS, OURS_PLAIN, STATE_COOKIE, STATE_COOKIE_PLAIN].iter().any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
 }
 
 fn name_of(pair: &[u8]) -> &[u8] {

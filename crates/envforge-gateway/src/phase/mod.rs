@@ -8,6 +8,7 @@ mod deliver;
 mod forward;
 pub(crate) mod headers;
 mod label;
+mod member;
 pub(crate) mod policy;
 pub(crate) mod refused;
 pub(crate) mod route;
@@ -19,14 +20,14 @@ use crate::access_log::{Asked, Entry, Notes};
 use crate::body::{AnswerBody, ClientBody};
 use crate::hints::Hints;
 use crate::serve::Client;
-use crate::sessions::{Admitted, Unverified};
+use crate::sessions::Admitted;
 use crate::shared::Shared;
 use crate::stats::{Outcome, Phase};
-use crate::{own, share};
+use crate::{entry, own, share};
 use answer::Audience;
 use deliver::Delivery;
 use forward::Outgoing;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, Uri, Version};
 use refused::Refused;
 use span::WaitSpan;
 use std::future::poll_fn;
@@ -50,13 +51,15 @@ pub(crate) async fn handle(
     let audience = Audience::of(&request);
     let address = client.address_of(request.headers(), &shared.config.trusted);
     let label = label_of(shared, client, &mut request);
+    // Programs are shown no card that a member could sign in from.
+    let place = (audience != Audience::Program).then(|| request.uri().clone());
     let mut notes = Notes::default();
     let outcome = match &label {
         Ok(label) => walk(shared, client, address, label, audience, hints, request, &mut notes).await,
         Err(refused) => own::of_gateway(shared, &request).ok_or_else(|| refused.clone()),
     };
     let mut answer =
-        outcome.unwrap_or_else(|refused| refuse(shared, label.as_deref().ok(), address, audience, refused));
+        outcome.unwrap_or_else(|refused| refuse(shared, label.as_deref().ok(), address, audience, place, refused));
     if let AnswerBody::Upstream(_) | AnswerBody::Tunnel(_) = answer.body() {
         shared.stats.time(Phase::Answer, begun.elapsed());
     }
@@ -89,13 +92,17 @@ fn refuse(
     label: Option<&str>,
     address: IpAddr,
     audience: Audience,
+    place: Option<Uri>,
     mut refused: Refused,
 ) -> Response<AnswerBody> {
-    if let Refused::Unverified(reason) = refused {
+    if let Refused::Unverified(reason) | Refused::NoEntry(reason) = refused {
         shared.stats.unverified.add();
         shared.unverified.count(label.unwrap_or_default(), reason);
     }
-    let is_stranger = matches!(refused, Refused::Unverified(_) | Refused::DeadLink { .. } | Refused::BadRequest(_));
+    let is_stranger = matches!(
+        refused,
+        Refused::Unverified(_) | Refused::NoEntry(_) | Refused::DeadLink { .. } | Refused::BadRequest(_)
+    );
     if is_stranger && let Err(wait) = shared.strangers.take(address) {
         refused = Refused::TooMany(wait);
     }
@@ -103,7 +110,8 @@ fn refuse(
     if let Refused::WaitingPage(_) = refused {
         shared.stats.waiting_pages.add();
     }
-    answer::refuse(audience, &refused)
+    let sign_in = place.and_then(|place| entry::sign_in_at(shared, &place));
+    answer::refuse_or_sign_in(audience, &refused, sign_in.as_deref())
 }
 
 #[expect(clippy::too_many_arguments, reason = "all that is known of a request when it sets out")]
@@ -130,11 +138,18 @@ async fn walk(
         }
         return answer;
     }
+    if entry::is_entry(shared, request.uri().path()) {
+        let answer = entry::answer(shared, label, &request).await;
+        if answer.is_ok() {
+            shared.stats.count(Outcome::Entry);
+        }
+        return answer;
+    }
     let (admitted, via) = session::admit(shared, client, label, request.headers()).await?;
     admitted.pace.take(shared.config.limits.link_rate, shared.since).map_err(Refused::TooMany)?;
     if shared.access_log.is_some() {
         let claims = &admitted.claims;
-        notes.whose = Some((claims.link.to_string(), claims.session, claims.workspace));
+        notes.whose = Some((claims.holder.to_string(), claims.session, claims.workspace));
     }
     let permit = policy::check(&request, via, &admitted.claims.routes)?;
     if own::is_own(request.uri().path()) {
@@ -165,7 +180,7 @@ async fn walk(
     };
     delivery.note(notes);
     match outcome {
-        Some(outcome) if !admitted.has_ended() => outcome,
+        Some(outcome) if !admitted.has_ended() => outcome.map_err(|refused| member::tell(shared, &admitted, refused)),
         _ => {
             shared.stats.ended.add();
             Err(ended(shared, &admitted))
@@ -188,8 +203,5 @@ fn ended(shared: &Shared, admitted: &Admitted) -> Refused {
     if !shared.lease.holds() {
         return Refused::LeaseOver;
     }
-    Refused::Unverified(match admitted.why(shared.now()) {
-        Unverified::Expired => Unverified::Expired,
-        _ => Unverified::Revoked,
-    })
+    Refused::Unverified(admitted.why(shared.now()))
 }

@@ -41,6 +41,11 @@ pub(crate) fn check<B>(request: &Request<B>, via: Via, routes: &[String]) -> Res
     Ok(Permit { websocket, may_start: !is_reconnect(request, websocket) })
 }
 
+/// Whether a browser goes somewhere, rather than a page loading something; one that does not say may.
+pub(crate) fn is_navigation(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
+}
+
 /// Whether a request asks to become a WebSocket (RFC 6455, section 4.1). Other upgrades are not passed on.
 pub(crate) fn is_websocket<B>(request: &Request<B>) -> bool {
     request.method() == Method::GET

@@ -1,7 +1,8 @@
 //! Every way in which a request does not reach a service.
 //!
 //! Phases return these; `answer` alone decides how each looks to a browser, a program or a crawler. What strangers
-//! and link holders may not know (causes, hosts, fixes) is not in here, so it can't leak into a page.
+//! and link holders may not know (causes, hosts, fixes) is in none that a phase returns, so it can't leak into a page: the
+//! two variants that say more are made by `member` alone, of a refusal that was on its way to a member.
 
 use crate::sessions::Unverified;
 use crate::stats::Outcome;
@@ -16,6 +17,8 @@ pub(crate) enum Refused {
     BadRequest(&'static str),
     /// No verified session.
     Unverified(Unverified),
+    /// An entry code that does not open.
+    NoEntry(Unverified),
     /// A share link that does not open; `was_good` says that it did once.
     DeadLink { was_good: bool },
     /// The gateway has not heard from the server for too long.
@@ -46,14 +49,27 @@ pub(crate) enum Refused {
     Asleep,
     /// The runtime or the service can't run now.
     Blocked,
+    /// The same to a member, who may know why.
+    BlockedBecause(Vec<Why>),
     /// The server says no.
     Server(Refusal),
+    /// The same to a member, in its own words.
+    ServerToMember(Refusal),
     /// The host that runs it is not connected.
     NoHost,
     /// The service does not answer.
     Unreachable,
     /// A fault of ours.
     Fault,
+}
+
+/// Why something can't run, for members.
+#[derive(Debug, Clone)]
+pub(crate) struct Why {
+    /// The part; the runtime as a whole when absent.
+    pub(crate) part: Option<String>,
+    pub(crate) cause: String,
+    pub(crate) fix: Option<String>,
 }
 
 /// What the waiting page shows.
@@ -87,6 +103,16 @@ impl Refused {
                 unauthenticated("link.expired", "the link or session has ended")
             }
             Self::Unverified(Unverified::Revoked) => unauthenticated("link.revoked", "the link was revoked"),
+            Self::Unverified(Unverified::SignedOut) => {
+                Refusal::new(RefusalKind::Unauthenticated, "session.ended", "you are signed out here")
+                    .hint("sign in again")
+            }
+            Self::Unverified(Unverified::OtherBrowser) | Self::NoEntry(_) => Refusal::new(
+                RefusalKind::Forbidden,
+                "entry.invalid",
+                "signing in took too long, was done before, or began in another browser",
+            )
+            .hint("sign in again from the preview"),
             Self::DeadLink { was_good: false } => Refusal::not_found("link.invalid", "this link does not open"),
             Self::LeaseOver => Refusal::unavailable(
                 "gateway.lease_over",
@@ -124,7 +150,17 @@ impl Refused {
                 Refusal::unavailable("runtime.blocked", "this preview can't start right now; the team can see why")
                     .retry_after(10)
             }
+            Self::BlockedBecause(causes) => {
+                let Some(why) = causes.first() else { return Self::Blocked.refusal() };
+                let message = match &why.part {
+                    Some(part) => format!("`{part}` can't run: {}", why.cause),
+                    None => why.cause.clone(),
+                };
+                let refusal = Refusal::unavailable("runtime.blocked", message).retry_after(10);
+                why.fix.iter().fold(refusal, |refusal, fix| refusal.hint(fix.as_str()))
+            }
             Self::Server(refusal) => told(refusal),
+            Self::ServerToMember(refusal) => refusal.clone(),
             Self::NoHost => {
                 Refusal::unavailable("host.unreachable", "the machine of this preview is not connected").retry_after(3)
             }
@@ -137,7 +173,7 @@ impl Refused {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::BadRequest(_) | Self::HeadTooLarge | Self::Version => Outcome::BadRequest,
-            Self::Unverified(_) => Outcome::Unverified,
+            Self::Unverified(_) | Self::NoEntry(_) => Outcome::Unverified,
             Self::DeadLink { .. } => Outcome::DeadLink,
             Self::LeaseOver | Self::Draining => Outcome::LeaseOver,
             Self::TooMany(_) => Outcome::TooMany,
@@ -146,8 +182,8 @@ impl Refused {
             Self::WaitingPage(_) => Outcome::WaitingPage,
             Self::Waking => Outcome::Waking,
             Self::Asleep => Outcome::Asleep,
-            Self::Blocked => Outcome::Blocked,
-            Self::Server(_) => Outcome::ServerRefused,
+            Self::Blocked | Self::BlockedBecause(_) => Outcome::Blocked,
+            Self::Server(_) | Self::ServerToMember(_) => Outcome::ServerRefused,
             Self::NoHost => Outcome::NoHost,
             Self::Unreachable => Outcome::Unreachable,
             Self::Fault => Outcome::Fault,

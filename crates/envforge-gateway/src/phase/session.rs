@@ -1,6 +1,6 @@
 //! Phase 2: who asks.
 //!
-//! A browser shows the session cookie; agents and CI show a link token in a header, which is exchanged once and then
+//! A browser shows the session cookie, of a link or of a member; agents and CI show a link token in a header, which is exchanged once and then
 //! known by its digest. Everything is verified offline, and a good signature is remembered, so the server hears
 //! nothing of strangers and once of each link. A session is worth something only on the label it was made for.
 //!
@@ -14,11 +14,13 @@ use crate::sessions::{Admitted, Digest, Unverified};
 use crate::shared::Shared;
 use crate::stats::Phase;
 use envforge_api::client::CallError;
-use envforge_api::gateway::{EXCHANGE_PATH, Exchange, Exchanged};
-use envforge_core::link::{COOKIE, COOKIE_PLAIN, HEADER, LinkClaims, SessionClaims};
+use envforge_api::gateway::{ENTER_PATH, EXCHANGE_PATH, Enter, Exchange, Exchanged};
+use envforge_core::entry::EntryClaims;
+use envforge_core::id::WorkspaceId;
+use envforge_core::link::{COOKIE, COOKIE_PLAIN, HEADER, Holder, LinkClaims, SessionClaims};
 use envforge_core::token::TokenError;
-use http::HeaderMap;
 use http::header::{COOKIE as COOKIE_HEADER, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -35,8 +37,33 @@ pub(crate) enum Via {
 }
 
 /// The cookie's name for the way browsers reach the gateway.
-pub(crate) const fn cookie_name(is_https: bool) -> &'static str {
+const fn cookie_name(is_https: bool) -> &'static str {
     if is_https { COOKIE } else { COOKIE_PLAIN }
+}
+
+/// What a browser sent as this cookie of ours, as many as are tried.
+pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(COOKIE_HEADER).iter().filter_map(|value| value.to_str().ok());
+    let ours = lines.flat_map(|line| line.split(';')).filter_map(move |pair| {
+        let (found, value) = pair.trim().split_once('=')?;
+        (found == name).then_some(value)
+    });
+    ours.take(COOKIES_TRIED)
+}
+
+/// A `Set-Cookie` for this host alone; an empty value takes it away.
+pub(crate) fn set_cookie(shared: &Shared, name: &str, value: &str, seconds: i64) -> Result<HeaderValue, Refused> {
+    let secure = if shared.is_https() { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
+    let mut cookie = HeaderValue::from_str(&cookie).map_err(|_| Refused::Fault)?;
+    cookie.set_sensitive(true);
+    Ok(cookie)
+}
+
+/// The `Set-Cookie` of a fresh session.
+pub(crate) fn session_cookie(shared: &Shared, made: &Exchanged) -> Result<HeaderValue, Refused> {
+    let seconds = made.expires_at.duration_since(shared.now()).as_secs().max(0);
+    set_cookie(shared, cookie_name(shared.is_https()), &made.session, seconds)
 }
 
 /// Admits a request to a label, or says why not.
@@ -54,14 +81,8 @@ pub(crate) async fn admit(
     if let Some(admitted) = client.memo.session(label, headers, shared.now()) {
         return Ok((admitted, Via::Cookie));
     }
-    let name = cookie_name(shared.config.external_scheme == crate::config::Scheme::Https);
     let mut refused = Unverified::NoSession;
-    let cookies = headers.get_all(COOKIE_HEADER).iter().filter_map(|value| value.to_str().ok());
-    let ours = cookies.flat_map(|line| line.split(';')).filter_map(|pair| {
-        let (found, value) = pair.trim().split_once('=')?;
-        (found == name).then_some(value)
-    });
-    for token in ours.take(COOKIES_TRIED) {
+    for token in cookies(headers, cookie_name(shared.is_https())) {
         match by_cookie(shared, label, token) {
             Ok(admitted) => {
                 return Ok((client.memo.keep_session(label, headers, admitted), Via::Cookie));
@@ -170,28 +191,50 @@ pub(crate) async fn exchange(
     let begun = Instant::now();
     let made = shared.server.post(EXCHANGE_PATH, &ask).await;
     shared.stats.time(Phase::Session, begun.elapsed());
-    let made: Exchanged = made.map_err(|error| match error {
+    check_made(shared, &claims.label, claims.workspace, Holder::Link(claims.link), made)
+}
+
+/// Exchanges a verified entry code at the server, which spends it, and checks what came back in the same way.
+pub(crate) async fn enter(
+    shared: &Shared,
+    claims: &EntryClaims,
+    code: String,
+    user_agent: Option<String>,
+) -> Result<Exchanged, Refused> {
+    let ask = Enter { label: claims.label.clone(), code, user_agent };
+    shared.stats.exchanges.add();
+    let begun = Instant::now();
+    let made = shared.server.post(ENTER_PATH, &ask).await;
+    shared.stats.time(Phase::Session, begun.elapsed());
+    let holder = Holder::Member { user: claims.user, login: claims.login };
+    check_made(shared, &claims.label, claims.workspace, holder, made).map(|(made, _)| made)
+}
+
+fn check_made(
+    shared: &Shared,
+    label: &str,
+    workspace: WorkspaceId,
+    holder: Holder,
+    made: Result<Exchanged, CallError>,
+) -> Result<(Exchanged, SessionClaims), Refused> {
+    let made = made.map_err(|error| match error {
         CallError::Refused(refusal) => Refused::Server(refusal),
         CallError::Transport { message, .. } => {
-            tracing::warn!(%message, "session: the server could not be asked to exchange a link");
+            tracing::warn!(%message, "session: the server could not be asked for a session");
             Refused::LeaseOver
         }
     })?;
     let session: Result<SessionClaims, _> = shared.sessions.keyring().verify(&made.session, shared.now());
     match session {
-        Ok(session)
-            if session.label == claims.label
-                && session.link == claims.link
-                && session.workspace == claims.workspace =>
-        {
+        Ok(session) if session.label == label && session.holder == holder && session.workspace == workspace => {
             Ok((made, session))
         }
         Ok(_) => {
-            tracing::error!(label = %claims.label, "session: the server made a session for something else");
+            tracing::error!(%label, "session: the server made a session for something else");
             Err(Refused::Fault)
         }
         Err(error) => {
-            tracing::error!(label = %claims.label, %error, "session: the server made a session that does not verify");
+            tracing::error!(%label, %error, "session: the server made a session that does not verify");
             Err(Refused::Fault)
         }
     }

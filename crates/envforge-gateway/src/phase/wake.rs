@@ -22,7 +22,7 @@ use crate::sessions::Admitted;
 use crate::shared::Shared;
 use envforge_api::client::CallError;
 use envforge_api::gateway::{RouteRuntime, WAKE_PATH, WakeAnswer, WakeRequest};
-use envforge_core::readiness::{PartKind, ReadinessState};
+use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-/// How long a link whose wake was refused is refused without asking.
+/// How long a link or member whose wake was refused is refused without asking.
 const NEGATIVE: Duration = Duration::from_secs(1);
 /// A waiter asks for the route again when nothing was heard for so long.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -84,8 +84,8 @@ pub(crate) async fn ask(
     loop {
         {
             let refused = workspace.refused.lock().expect("no panic while held");
-            if let Some((link, refusal, at)) = &*refused
-                && *link == admitted.claims.link
+            if let Some((holder, refusal, at)) = &*refused
+                && *holder == admitted.claims.holder
                 && at.elapsed() < NEGATIVE
             {
                 return Err(refusal.clone());
@@ -93,8 +93,8 @@ pub(crate) async fn ask(
         }
         match begin(shared, workspace, admitted, path).await {
             Some(Ok(generation)) => return Ok(generation),
-            Some(Err((link, refusal))) if link == admitted.claims.link => return Err(refusal),
-            // Somebody else's link was refused; ours may be allowed.
+            Some(Err((holder, refusal))) if holder == admitted.claims.holder => return Err(refusal),
+            // Somebody else was refused; we may be allowed.
             Some(Err(_)) => {}
             None => return Err(Refused::Fault.refusal()),
         }
@@ -114,9 +114,9 @@ pub(crate) fn begin(
         async move {
             let verdict = call(&shared, &workspace, &admitted, path).await;
             verdict.map_err(|refusal| {
-                let refused = (admitted.claims.link, refusal.clone(), Instant::now());
+                let refused = (admitted.claims.holder, refusal.clone(), Instant::now());
                 *workspace.refused.lock().expect("no panic while held") = Some(refused);
-                (admitted.claims.link, refusal)
+                (admitted.claims.holder, refusal)
             })
         }
         .in_current_span()
@@ -228,25 +228,24 @@ impl Hold {
             return Refused::Waking;
         }
         let parts = match route.workspace.status() {
-            Status::Known(runtime) => visible_parts(&runtime),
+            Status::Known(runtime) => visible_parts(&runtime).map(|part| (part.name.clone(), part.state)).collect(),
             _ => Vec::new(),
         };
         Refused::WaitingPage(Box::new(Waiting { slug: route.slug.clone(), service: route.service.clone(), parts }))
     }
 }
 
-/// What a link holder may see of a runtime: names and states, no causes.
-pub(crate) fn visible_parts(runtime: &RouteRuntime) -> Vec<(String, ReadinessState)> {
+/// The parts that are shown, of which a link holder sees names and states alone.
+pub(crate) fn visible_parts(runtime: &RouteRuntime) -> impl Iterator<Item = &Part> {
     let visible = |kind| matches!(kind, PartKind::Service | PartKind::Resource);
     let mut parts: Vec<_> = runtime.parts.iter().filter(|part| visible(part.kind)).collect();
     parts.sort_by(|a, b| b.kind.cmp(&a.kind).then_with(|| a.name.cmp(&b.name)));
-    parts.into_iter().map(|part| (part.name.clone(), part.state)).collect()
+    parts.into_iter()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use envforge_core::readiness::Part;
 
     fn runtime(state: RuntimeState, part: Option<ReadinessState>) -> RouteRuntime {
         let parts = part.map(|state| Part::new(PartKind::Service, "web", state)).into_iter().collect();

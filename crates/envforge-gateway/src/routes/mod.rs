@@ -17,7 +17,8 @@ use crate::alarm::Alarms;
 use crate::flights::Flights;
 use crate::pool::Upstream;
 use envforge_api::gateway::{Route, RouteRuntime};
-use envforge_core::id::{HostId, LinkId, OrgId, WorkspaceId};
+use envforge_core::id::{HostId, OrgId, WorkspaceId};
+use envforge_core::link::Holder;
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use jiff::{SignedDuration, Timestamp};
@@ -47,7 +48,7 @@ pub(crate) enum Status {
 }
 
 /// How a wake went: the generation it led to, or who was refused and why.
-pub(crate) type WakeVerdict = Result<u64, (LinkId, Refusal)>;
+pub(crate) type WakeVerdict = Result<u64, (Holder, Refusal)>;
 
 /// A workspace that somebody visited.
 pub(crate) struct Workspace {
@@ -63,8 +64,8 @@ pub(crate) struct Workspace {
     upstreams: Mutex<HashMap<String, Arc<Upstream>>>,
     /// The one wake under way.
     pub(crate) wakes: Flights<(), WakeVerdict>,
-    /// The last refused wake; the same link is not asked for again at once.
-    pub(crate) refused: Mutex<Option<(LinkId, Refusal, Instant)>>,
+    /// The last refused wake; the same holder's is not asked for again at once.
+    pub(crate) refused: Mutex<Option<(Holder, Refusal, Instant)>>,
     /// Room for held requests.
     pub(crate) held: Arc<Semaphore>,
     workers: usize,

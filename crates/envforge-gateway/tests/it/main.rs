@@ -9,6 +9,7 @@ mod frozen;
 mod http1;
 mod http2;
 mod lease;
+mod members;
 mod operating;
 mod realtime;
 mod routing;

@@ -4,12 +4,11 @@ use super::ops;
 use crate::accounts::Identity;
 use crate::app::App;
 use crate::platform::fault::Answer;
-use crate::platform::http::auth::{Caller, session_token};
+use crate::platform::http::auth::Caller;
 use crate::platform::http::cards;
 use crate::platform::http::extract::Json;
 use crate::platform::http::source::Source;
-use crate::sessions;
-use crate::signin::http::{check_session_form, form_token, to_sign_in};
+use crate::signin::http::{check_session_form, form_token, reader, shown, to_sign_in};
 use axum::Router;
 use axum::extract::{Form, OriginalUri, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -74,16 +73,6 @@ async fn redeem_loopback(State(app): State<App>, Json(body): Json<RedeemLoopback
 
 const fn decision(approve: bool) -> Decision {
     if approve { Decision::Approved } else { Decision::Denied }
-}
-
-fn shown(answer: Answer<Response>) -> Response {
-    answer.unwrap_or_else(|fault| cards::refused(&fault.into_refusal()))
-}
-
-/// Who is signed in with this browser, with the session's token.
-async fn reader<'a>(app: &App, headers: &'a HeaderMap) -> Answer<Option<(Identity, &'a str)>> {
-    let Some(token) = session_token(headers, app) else { return Ok(None) };
-    Ok(sessions::ops::authenticate(app, token).await?.map(|identity| (identity, token)))
 }
 
 /// Who asks, and two buttons.

@@ -5,6 +5,7 @@ use super::ops;
 use crate::app::App;
 use crate::hosts;
 use crate::links;
+use crate::member_sessions;
 use crate::platform::bus::Nudge;
 use crate::platform::fault::Answer;
 use crate::platform::http::answer;
@@ -20,10 +21,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use envforge_api::gateway::{
-    ACTIVITY_PATH, Activity, BEAT_SECONDS, EXCHANGE_PATH, Exchange, Exchanged, FEED_PATH, FeedItem, ROUTES_PATH, Route,
-    WAKE_PATH, WakeAnswer, WakeRequest,
+    ACTIVITY_PATH, Activity, BEAT_SECONDS, ENTER_PATH, EXCHANGE_PATH, Enter, Exchange, Exchanged, FEED_PATH, FeedItem,
+    ROUTES_PATH, Route, WAKE_PATH, WakeAnswer, WakeRequest,
 };
+use envforge_core::id::LinkSessionId;
 use envforge_core::refusal::{Refusal, RefusalKind};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
@@ -35,6 +38,7 @@ pub(crate) fn routes() -> axum::Router<App> {
         .route(FEED_PATH, get(feed))
         .route(&format!("{ROUTES_PATH}/{{label}}"), get(resolve))
         .route(EXCHANGE_PATH, post(exchange))
+        .route(ENTER_PATH, post(enter))
         .route(WAKE_PATH, post(wake))
         .route(ACTIVITY_PATH, post(activity))
 }
@@ -62,6 +66,10 @@ async fn resolve(_: Gateway, State(app): State<App>, Path(label): Path<String>) 
 
 async fn exchange(_: Gateway, State(app): State<App>, Json(body): Json<Exchange>) -> Answer<Json<Exchanged>> {
     Ok(Json(links::ops::exchange(&app, &body).await?))
+}
+
+async fn enter(_: Gateway, State(app): State<App>, Json(body): Json<Enter>) -> Answer<Json<Exchanged>> {
+    Ok(Json(member_sessions::ops::enter(&app, &body).await?))
 }
 
 async fn wake(_: Gateway, State(app): State<App>, Json(body): Json<WakeRequest>) -> Answer<Json<WakeAnswer>> {
@@ -97,7 +105,8 @@ async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> An
     let mut beat = tokio::time::interval(Duration::from_secs(BEAT_SECONDS));
     // Requests of a gateway that was killed never end. One that lives tells its own again after the first line.
     runtimes::store::system_forget_requests(&app.db).await?;
-    send(sender, &snapshot(app).await?).await?;
+    let mut ended = Ended::default();
+    send(sender, &snapshot(app, &mut ended).await?).await?;
     loop {
         let item = tokio::select! {
             () = sender.closed() => return Ok(()),
@@ -112,20 +121,41 @@ async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> An
             nudge = nudges.next() => match nudge {
                 Nudge::Workspace { org, workspace } => ops::feed_item(app, org, workspace).await?,
                 Nudge::Revoked { link } => FeedItem::Revoked { link },
-                Nudge::Resync => snapshot(app).await?,
+                // Somebody may have lost what their session on a dev host rests on: a beat looks.
+                Nudge::Membership { .. } | Nudge::CredentialEnded { .. } => FeedItem::Beat,
+                Nudge::Resync => snapshot(app, &mut ended).await?,
                 // What else there is, gateways need not know.
                 _ => continue,
             },
         };
+        if item == FeedItem::Beat {
+            for session in ended.news(app).await? {
+                send(sender, &FeedItem::SessionEnded { session }).await?;
+            }
+        }
         if send(sender, &item).await.is_err() {
             return Ok(());
         }
     }
 }
 
-async fn snapshot(app: &App) -> Answer<FeedItem> {
+/// Members' sessions that a gateway was told have ended.
+#[derive(Default)]
+struct Ended(HashSet<LinkSessionId>);
+
+impl Ended {
+    /// Those it was not told of yet.
+    async fn news(&mut self, app: &App) -> Answer<Vec<LinkSessionId>> {
+        let told = std::mem::replace(&mut self.0, member_sessions::ops::ended(app).await?);
+        Ok(self.0.difference(&told).copied().collect())
+    }
+}
+
+async fn snapshot(app: &App, ended: &mut Ended) -> Answer<FeedItem> {
     let revoked = links::store::system_revoked_links(&app.db, app.now()).await?;
-    Ok(FeedItem::Snapshot { keys: app.signing_keys.trusted(), revoked })
+    ended.news(app).await?;
+    let ended = ended.0.iter().copied().collect();
+    Ok(FeedItem::Snapshot { keys: app.signing_keys.trusted(), revoked, ended })
 }
 
 async fn send(sender: &mpsc::Sender<Result<Bytes, Infallible>>, item: &FeedItem) -> Answer<()> {

@@ -77,7 +77,7 @@ pub async fn wake(app: &App, request: &WakeRequest) -> Answer<WakeAnswer> {
     let claims: SessionClaims = app.signing_keys.verify(&request.session, app.now()).map_err(|error| {
         Refusal::new(RefusalKind::Forbidden, "session.invalid", format!("this session does not hold: {error}"))
     })?;
-    let row = runtimes::ops::wake_by_link(app, &claims, &request.path).await?;
+    let row = runtimes::ops::wake_by_session(app, &claims, &request.path).await?;
     Ok(WakeAnswer { runtime: runtime(&row) })
 }
 

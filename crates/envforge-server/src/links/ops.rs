@@ -14,7 +14,7 @@ use envforge_api::http::links::{CreateLink, CreatedLink, Link, LinkState, Links,
 use envforge_core::hostname;
 use envforge_core::id::{LinkId, LinkSessionId, OrgId};
 use envforge_core::link::{
-    DEFAULT_EXPIRY, DEFAULT_MINUTE_BUDGET, DEFAULT_WAKE_BUDGET, LinkClaims, LinkRefused, MAX_EXPIRY, ROUTE_MAX,
+    DEFAULT_EXPIRY, DEFAULT_MINUTE_BUDGET, DEFAULT_WAKE_BUDGET, Holder, LinkClaims, LinkRefused, MAX_EXPIRY, ROUTE_MAX,
     ROUTES_MAX, SessionClaims,
 };
 use envforge_core::name::Slug;
@@ -335,7 +335,7 @@ pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
     let expires = row.rules.expires_at.as_second();
     let claims = SessionClaims {
         session,
-        link: row.id,
+        holder: Holder::Link(row.id),
         org: claims.org,
         workspace: row.workspace,
         service: row.service,
@@ -348,16 +348,16 @@ pub async fn exchange(app: &App, request: &Exchange) -> Answer<Exchanged> {
     Ok(Exchanged { session, expires_at: row.rules.expires_at })
 }
 
-/// Checks that a session may wake, and counts the wake, in the wake's transaction.
-pub async fn spend_wake(app: &App, tx: &mut Tx, claims: &SessionClaims, starts: bool) -> Answer<()> {
+/// Checks that a session of this link may wake, and counts the wake, in the wake's transaction.
+pub async fn spend_wake(app: &App, tx: &mut Tx, org: OrgId, link: LinkId, starts: bool) -> Answer<()> {
     let now = app.now();
-    let Some(row) = store::lock(tx, claims.link).await? else {
+    let Some(row) = store::lock(tx, link).await? else {
         return Err(refused(LinkRefused::Revoked));
     };
     if !starts {
         return row.rules.holds(now).map_err(refused);
     }
-    row.rules.wake(now).map_err(|reason| noted(app, claims.org, row.id, reason))?;
+    row.rules.wake(now).map_err(|reason| noted(app, org, row.id, reason))?;
     store::count_wake(tx, row.id).await
 }
 

@@ -173,6 +173,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (22, "health_report", include_str!("../../migrations/0022_health_report.sql")),
     (23, "git_keys", include_str!("../../migrations/0023_git_keys.sql")),
     (24, "keys_and_labels", include_str!("../../migrations/0024_keys_and_labels.sql")),
+    (25, "member_sessions", include_str!("../../migrations/0025_member_sessions.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.

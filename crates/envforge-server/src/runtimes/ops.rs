@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::links;
+use crate::member_sessions;
 use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
@@ -13,8 +14,8 @@ use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::{OpenWindow, Row};
 use envforge_api::host::{Order, Report, StartRuntime, Trouble};
-use envforge_core::id::{LinkId, UsageSessionId, WindowId, WorkspaceId};
-use envforge_core::link::SessionClaims;
+use envforge_core::id::{LinkId, LoginSessionId, UsageSessionId, UserId, WindowId, WorkspaceId};
+use envforge_core::link::{Holder, SessionClaims};
 use envforge_core::name::Slug;
 use envforge_core::readiness::{PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
@@ -51,26 +52,53 @@ pub async fn wake(app: &App, permit: &Permit, slug: &Slug, size: Option<Size>, c
     Ok(id)
 }
 
-/// Wakes for a verified link session, within the link's budget.
-pub async fn wake_by_link(app: &App, claims: &SessionClaims, path: &str) -> Answer<Row> {
+/// Wakes for a verified session on a dev host.
+pub async fn wake_by_session(app: &App, claims: &SessionClaims, path: &str) -> Answer<Row> {
+    let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
+    match claims.holder {
+        Holder::Link(link) => wake_by_link(app, claims, link, &path).await,
+        Holder::Member { user, login } => wake_by_member(app, claims, user, login, &path).await,
+    }
+}
+
+/// Within the link's budget.
+async fn wake_by_link(app: &App, claims: &SessionClaims, link: LinkId, path: &str) -> Answer<Row> {
     let mut tx = app.db.begin(OrgScope::established(claims.org)).await?;
     let row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
     let mut runtime = row.runtime;
     let starts = runtime.wake() != WakeOutcome::Already;
-    links::ops::spend_wake(app, &mut tx, claims, starts).await?;
+    links::ops::spend_wake(app, &mut tx, claims.org, link, starts).await?;
     if !starts {
         return Ok(row);
     }
-    let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
     let waker = Waker {
         actor: format!("link_session:{}", claims.session),
         cause: format!("link visit to {path}"),
         size: None,
-        link: Some(claims.link),
+        link: Some(link),
     };
     let id = row.id;
     wake_locked(app, &mut tx, row, &waker).await?;
     let row = workspaces::store::find_by_id(&mut tx, id).await?.ok_or_else(gone)?;
+    tx.commit().await?;
+    Ok(row)
+}
+
+/// As the member by their own name, if they still may; no link pays for it.
+async fn wake_by_member(
+    app: &App,
+    claims: &SessionClaims,
+    user: UserId,
+    login: LoginSessionId,
+    path: &str,
+) -> Answer<Row> {
+    let mut tx = app.db.begin(OrgScope::of_member(claims.org, user)).await?;
+    member_sessions::ops::check_wake(app, &mut tx, claims, user, login).await?;
+    let row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
+    let actor = format!("user:{user}");
+    let waker = Waker { cause: format!("dev host visit by {actor} to {path}"), actor, size: None, link: None };
+    wake_locked(app, &mut tx, row, &waker).await?;
+    let row = workspaces::store::find_by_id(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
     tx.commit().await?;
     Ok(row)
 }

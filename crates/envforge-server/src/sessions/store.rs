@@ -125,6 +125,20 @@ pub(crate) async fn is_live(db: &Db, credential: CredentialId, now: Timestamp) -
     Ok(sqlx::query_scalar(statement).bind(credential.uuid()).bind(now.to_sqlx()).fetch_one(db.pool()).await?)
 }
 
+/// When a session ends if it is not used again; `None` when it has ended.
+pub(crate) async fn ends_at(tx: &mut Tx, id: LoginSessionId, now: Timestamp) -> Answer<Option<Timestamp>> {
+    let row = sqlx::query(
+        "SELECT s.last_seen_at, s.expires_at FROM login_sessions s LEFT JOIN api_keys k ON k.id = s.key_id \
+         WHERE s.id = $1 AND s.revoked_at IS NULL AND k.revoked_at IS NULL",
+    )
+    .bind(id.uuid())
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let ends_at = session_end(time(&row, "last_seen_at")?, time(&row, "expires_at")?);
+    Ok((ends_at > now).then_some(ends_at))
+}
+
 pub(crate) async fn list(
     db: &Db,
     user: UserId,

@@ -1,6 +1,7 @@
 //! `/sign-in…` and `/sign-out`, pages for browsers; `/v1/sign-in/…` for programs.
 
 use super::ops::{self, Callback, SignedIn};
+use crate::accounts::Identity;
 use crate::app::App;
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::{cookie, is_own_page, session_token};
@@ -15,7 +16,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use envforge_api::http::ErrorBody;
 use envforge_api::http::sign_in::{MailUnderWay, SignInByMail, SignInProviders};
-use envforge_core::login::{ATTEMPT, return_path};
+use envforge_core::entry::OPEN_PATH;
+use envforge_core::login::{ATTEMPT, in_query, return_path};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::token::digest;
 use maud::html;
@@ -65,26 +67,43 @@ async fn by_mail(
 const UNDER_WAY: &str = "If this address can sign in here, a mail with a link is under way. It works for 15 minutes.";
 
 /// Pages answer with pages.
-fn shown(answer: Answer<Response>) -> Response {
+pub(crate) fn shown(answer: Answer<Response>) -> Response {
     answer.unwrap_or_else(|fault| cards::refused(&fault.into_refusal()))
 }
 
-fn see_other(place: &str, cookies: &[String]) -> Answer<Response> {
+/// Leads on, with cookies.
+pub(crate) fn see_other(place: &str, cookies: &[String]) -> Answer<Response> {
     let place = HeaderValue::try_from(place).map_err(|error| anyhow::anyhow!("a place to go is none: {error}"))?;
     let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    for cookie in cookies {
-        let cookie = HeaderValue::try_from(cookie).map_err(|error| anyhow::anyhow!("a cookie is none: {error}"))?;
-        headers.append(header::SET_COOKIE, cookie);
-    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    set_cookies(&mut response, cookies)?;
     Ok(response)
 }
 
 fn signed_in(app: &App, done: &SignedIn, further: &[String]) -> Answer<Response> {
     let mut cookies = vec![session_cookie(&app.config.public_url, done.token.expose())];
     cookies.extend_from_slice(further);
-    see_other(return_path(Some(&done.return_to)), &cookies)
+    let place = return_path(Some(&done.return_to));
+    if place.starts_with(OPEN_PATH) { onward(place, &cookies) } else { see_other(place, &cookies) }
+}
+
+/// Leads on by a page of its own. Browsers apply the policy of the page with a form to every redirect that follows it, the
+/// provider's policy too; where this leads, the next redirect leaves for a dev host.
+fn onward(place: &str, cookies: &[String]) -> Answer<Response> {
+    let content = html! { a.button href=(place) { "Go on" } };
+    let mut response = cards::page(StatusCode::OK, "Signed in", &content, &[]);
+    let refresh = HeaderValue::try_from(format!("0; url={place}")).map_err(anyhow::Error::new)?;
+    response.headers_mut().insert(header::REFRESH, refresh);
+    set_cookies(&mut response, cookies)?;
+    Ok(response)
+}
+
+fn set_cookies(response: &mut Response, cookies: &[String]) -> Answer<()> {
+    for cookie in cookies {
+        let cookie = HeaderValue::try_from(cookie).map_err(|error| anyhow::anyhow!("a cookie is none: {error}"))?;
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(())
 }
 
 fn attempt_cookie_name(app: &App) -> String {
@@ -116,7 +135,7 @@ struct Wanted {
 async fn sign_in(State(app): State<App>, Query(wanted): Query<Wanted>) -> Response {
     let ways = ops::providers(&app);
     let return_to = return_path(wanted.return_to.as_deref());
-    let query = percent(return_to);
+    let query = in_query(return_to);
     let content = html! {
         @for way in &ways.providers {
             a.button href=(format!("{}?return_to={query}", way.start)) { "Continue with " (way.title) }
@@ -140,20 +159,6 @@ async fn sign_in(State(app): State<App>, Query(wanted): Query<Wanted>) -> Respon
         }
     };
     cards::page(StatusCode::OK, "Sign in", &content, &[])
-}
-
-/// A path inside a query.
-fn percent(path: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.') {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 async fn start(
@@ -281,9 +286,15 @@ pub(crate) fn form_token(session: &str) -> String {
     digest(&format!("form {session}"))
 }
 
+/// Who is signed in with this browser, with the session's token.
+pub(crate) async fn reader<'a>(app: &App, headers: &'a HeaderMap) -> Answer<Option<(Identity, &'a str)>> {
+    let Some(token) = session_token(headers, app) else { return Ok(None) };
+    Ok(sessions::ops::authenticate(app, token).await?.map(|identity| (identity, token)))
+}
+
 /// Nobody is signed in: the page to sign in on, which leads back.
 pub(crate) fn to_sign_in(return_to: &str) -> Answer<Response> {
-    see_other(&format!("/sign-in?return_to={}", percent(return_to)), &[])
+    see_other(&format!("/sign-in?return_to={}", in_query(return_to)), &[])
 }
 
 async fn sign_out_card(State(app): State<App>, headers: HeaderMap) -> Response {

@@ -1,5 +1,6 @@
 //! Background jobs: their transaction, order, failures, leases and schedules, with a clock that stands still.
 
+use crate::sign_in::Browser;
 use crate::support::TestServer;
 use envforge_core::clock::{Clock as _, FixedClock};
 use envforge_core::id::BackgroundJobId;
@@ -463,6 +464,9 @@ async fn what_is_old_is_forgotten_by_jobs() {
     let link: Value =
         server.owner.post("/v1/orgs/acme/workspaces/main/links", &json!({ "service": "web" })).await.unwrap();
     server.exchange("web--main--acme", link["token"].as_str().unwrap()).await.unwrap();
+    let mut browser = Browser::with_key(&server, server.owner.key().unwrap().expose()).await;
+    let state = envforge_core::entry::state_of("a nonce");
+    assert_eq!(browser.get(&format!("/open/web--main--acme?state={state}")).await.status, 303);
     work(server.server.app());
     let done = enqueue(&server, "old", How::Succeed).await;
     let failed = enqueue(&server, "old-failure", How::GiveUp).await;
@@ -471,7 +475,7 @@ async fn what_is_old_is_forgotten_by_jobs() {
     server.advance(10 * 24 * 3_600);
     wait_until("they are gone", async || {
         let kept: (i64, i64, i64) = sqlx::query_as(
-            "SELECT (SELECT count(*) FROM link_sessions), (SELECT count(*) FROM jobs WHERE kind = 'test.probe'), \
+            "SELECT (SELECT count(*) FROM link_sessions) + (SELECT count(*) FROM member_sessions), (SELECT count(*) FROM jobs WHERE kind = 'test.probe'), \
              (SELECT count(*) FROM host_commands WHERE verb = 'PREPARE_SHELL')",
         )
         .fetch_one(&mut server.database_owner().await)

@@ -19,6 +19,7 @@ mod jobs;
 mod links;
 mod mail;
 mod mail_by_queue;
+mod member_sessions;
 mod meter;
 mod orgs;
 mod operating;

@@ -59,6 +59,9 @@ async fn something_of_everything(server: &TestServer) {
     let _: Value = server.owner.post(&format!("{main}/runs"), &json!({ "argv": ["true"] })).await.unwrap();
     let link: CreatedLink = server.owner.post(&format!("{main}/links"), &json!({ "service": "web" })).await.unwrap();
     server.exchange("web--main--acme", &link.token).await.unwrap();
+    let mut browser = crate::sign_in::Browser::with_key(server, server.owner.key().unwrap().expose()).await;
+    let state = envforge_core::entry::state_of("a nonce");
+    assert_eq!(browser.get(&format!("/open/web--main--acme?state={state}")).await.status, 303);
     let key = json!({ "values": { "api_key": "k" }, "reason": "a test" });
     let _: Value = server.owner.put("/v1/orgs/acme/settings/connecteam", &key).await.unwrap();
     let _: Value = server.owner.post("/v1/orgs/acme/groups", &json!({ "name": "web" })).await.unwrap();

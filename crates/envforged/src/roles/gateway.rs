@@ -29,6 +29,7 @@ pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
             Scheme::Https => envforge_gateway::Scheme::Https,
         },
         external_port: arguments.port,
+        product_url: arguments.product_url.map(|url| url.trim_end_matches('/').to_owned()),
         limits: Limits { drain: WITHIN, drain_notice: notice, ..arguments.traffic.limits(&one_box.limits) },
         trusted: arguments.traffic.trusted.clone(),
         access_log: arguments.traffic.access_log.clone(),

@@ -114,8 +114,12 @@ impl World {
 
     /// Opens a WebSocket with the cookie of session `n`.
     pub(crate) async fn socket(&self, n: u128) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
+        self.socket_with(&self.cookie(n)).await
+    }
+
+    pub(crate) async fn socket_with(&self, cookie: &str) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
         let mut request = format!("ws://{HOST}/ws").into_client_request().expect("a request");
-        request.headers_mut().insert("cookie", self.cookie(n).parse().expect("a value"));
+        request.headers_mut().insert("cookie", cookie.parse().expect("a value"));
         let stream = self.connect().await;
         let opened = timeout(PATIENCE * 4, tokio_tungstenite::client_async(request, stream)).await.expect("in time");
         opened.map(|(socket, _)| socket)

@@ -10,8 +10,9 @@ pub(crate) mod server;
 use app::App;
 use envforge_api::gateway::{FeedItem, Route, RouteRule, RouteRuntime};
 use envforge_core::clock::{Clock as _, FixedClock};
+use envforge_core::entry::{EntryClaims, state_of};
 use envforge_core::id::{HostId, Id, LinkId, LinkSessionId, OrgId, WorkspaceId};
-use envforge_core::link::{LinkClaims, SessionClaims};
+use envforge_core::link::{Holder, LinkClaims, SessionClaims};
 use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::runtime::RuntimeState;
 use envforge_core::secret::Secret;
@@ -31,6 +32,8 @@ pub(crate) const LABEL: &str = "web--fix--acme";
 pub(crate) const HOST: &str = "web--fix--acme.localhost";
 /// Its cookie's name without TLS.
 pub(crate) const COOKIE: &str = "envforge-session";
+/// Where people reach the product.
+pub(crate) const PRODUCT: &str = "http://127.0.0.1:7080";
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -98,11 +101,13 @@ pub(crate) struct Plan {
     pub(crate) scheme: Scheme,
     pub(crate) limits: Limits,
     pub(crate) trusted: Vec<Network>,
+    pub(crate) product_url: Option<&'static str>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { runtime: awake(), scheme: Scheme::Http, limits: Limits::default(), trusted: Vec::new() }
+        let limits = Limits::default();
+        Self { runtime: awake(), scheme: Scheme::Http, limits, trusted: Vec::new(), product_url: Some(PRODUCT) }
     }
 }
 
@@ -132,6 +137,7 @@ impl World {
             workers: Some(1),
             trusted: plan.trusted,
             access_log: Some(folder.path().join("access.log")),
+            product_url: plan.product_url.map(ToOwned::to_owned),
             limits,
             ..GatewayConfig::one_box(
                 folder.path().join("server.sock"),
@@ -202,7 +208,7 @@ impl World {
     fn claims_for(&self, n: u128, label: &str, seconds: i64) -> SessionClaims {
         SessionClaims {
             session: id::<LinkSessionId>(n),
-            link: id::<LinkId>(n),
+            holder: Holder::Link(id(n)),
             org: id(1),
             workspace: id(1),
             service: "web".to_owned(),
@@ -210,6 +216,31 @@ impl World {
             expires: self.expires(seconds),
             routes: Vec::new(),
         }
+    }
+
+    /// Member `n`'s session for the ordinary label; its id is a hundred more.
+    pub(crate) fn members_session(&self, n: u128) -> String {
+        let holder = Holder::Member { user: id(n), login: id(n) };
+        self.signer.sign(&SessionClaims { session: id(n + 100), holder, ..self.claims_for(n, LABEL, 3600) })
+    }
+
+    /// The `Cookie` header of that session.
+    pub(crate) fn members_cookie(&self, n: u128) -> String {
+        format!("{COOKIE}={}", self.members_session(n))
+    }
+
+    /// Member 1's code for a label and a browser, for a minute.
+    pub(crate) fn code(&self, label: &str, nonce: &str) -> String {
+        self.signer.sign(&EntryClaims {
+            session: id(101),
+            user: id(1),
+            login: id(1),
+            org: id(1),
+            workspace: id(1),
+            label: label.to_owned(),
+            state: state_of(nonce),
+            expires: self.expires(60),
+        })
     }
 
     /// The `Cookie` header of that session.

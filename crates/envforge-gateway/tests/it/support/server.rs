@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use envforge_api::gateway::{
-    ACTIVITY_PATH, Activity, EXCHANGE_PATH, Exchange, Exchanged, FEED_PATH, FeedItem, ROUTES_PATH, Route, RouteRuntime,
-    UnverifiedCount, WAKE_PATH, WakeAnswer, WakeRequest,
+    ACTIVITY_PATH, Activity, ENTER_PATH, EXCHANGE_PATH, Enter, Exchange, Exchanged, FEED_PATH, FeedItem, ROUTES_PATH,
+    Route, RouteRuntime, UnverifiedCount, WAKE_PATH, WakeAnswer, WakeRequest,
 };
 use envforge_api::http::ErrorBody;
-use envforge_core::id::LinkId;
+use envforge_core::id::{LinkId, LinkSessionId};
 use envforge_core::refusal::Refusal;
 use envforge_core::token::PublicKey;
 use futures_util::Stream;
@@ -34,6 +34,7 @@ type Body = BoxBody<Bytes, Infallible>;
 struct Script {
     keys: Vec<PublicKey>,
     revoked: Vec<LinkId>,
+    ended: Vec<LinkSessionId>,
     routes: HashMap<String, Route>,
     exchange: Option<Result<Exchanged, Refusal>>,
     /// By link: who may not wake.
@@ -46,6 +47,7 @@ struct Script {
     calls: Vec<String>,
     wakes: Vec<WakeRequest>,
     exchanges: Vec<Exchange>,
+    enters: Vec<Enter>,
     activity: Vec<Activity>,
     feeds: Vec<mpsc::UnboundedSender<String>>,
     is_silent: bool,
@@ -124,6 +126,7 @@ impl Server {
         Ok(match path.as_str() {
             FEED_PATH => self.open_feed(),
             EXCHANGE_PATH => self.exchange(&bytes),
+            ENTER_PATH => self.enter(&bytes),
             WAKE_PATH => self.wake(&bytes).await,
             ACTIVITY_PATH => {
                 if self.script().activity_fails {
@@ -146,7 +149,11 @@ impl Server {
     fn open_feed(&self) -> Response<Body> {
         let (sender, receiver) = mpsc::unbounded_channel::<String>();
         let mut script = self.script();
-        let snapshot = FeedItem::Snapshot { keys: script.keys.clone(), revoked: script.revoked.clone() };
+        let snapshot = FeedItem::Snapshot {
+            keys: script.keys.clone(),
+            revoked: script.revoked.clone(),
+            ended: script.ended.clone(),
+        };
         drop(sender.send(line(&snapshot)));
         script.feeds.push(sender);
         Response::new(http_body_util::BodyExt::boxed(StreamBody::new(Lines(receiver))))
@@ -155,6 +162,16 @@ impl Server {
     fn exchange(&self, bytes: &Bytes) -> Response<Body> {
         let mut script = self.script();
         script.exchanges.push(serde_json::from_slice(bytes).expect("an exchange"));
+        Self::exchanged(&script)
+    }
+
+    fn enter(&self, bytes: &Bytes) -> Response<Body> {
+        let mut script = self.script();
+        script.enters.push(serde_json::from_slice(bytes).expect("a code"));
+        Self::exchanged(&script)
+    }
+
+    fn exchanged(script: &Script) -> Response<Body> {
         match script.exchange.clone().expect("a scripted exchange") {
             Ok(exchanged) => json(StatusCode::OK, &exchanged),
             Err(refusal) => refuse(refusal),
@@ -215,8 +232,10 @@ impl Server {
 
     /// Says something on every open feed.
     pub(crate) fn feed(&self, item: &FeedItem) {
-        if let FeedItem::Revoked { link } = item {
-            self.script().revoked.push(*link);
+        match item {
+            FeedItem::Revoked { link } => self.script().revoked.push(*link),
+            FeedItem::SessionEnded { session } => self.script().ended.push(*session),
+            _ => {}
         }
         let line = line(item);
         self.script().feeds.retain(|feed| feed.send(line.clone()).is_ok());
@@ -245,6 +264,10 @@ impl Server {
 
     pub(crate) fn exchanges(&self) -> Vec<Exchange> {
         self.script().exchanges.clone()
+    }
+
+    pub(crate) fn enters(&self) -> Vec<Enter> {
+        self.script().enters.clone()
     }
 
     pub(crate) fn feeds_open(&self) -> usize {

@@ -53,6 +53,7 @@ pub fn public(app: App) -> Router {
     router
         .merge(crate::signin::http::pages())
         .merge(crate::devices::http::pages())
+        .merge(crate::member_sessions::http::pages())
         .route("/v1/openapi.json", axum::routing::get(openapi::serve))
         .fallback(pages::serve)
         .method_not_allowed_fallback(no_such_method)

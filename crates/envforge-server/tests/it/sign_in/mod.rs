@@ -29,6 +29,9 @@ pub(crate) struct Browser<'a> {
 pub(crate) struct Page {
     pub(crate) status: u16,
     pub(crate) location: String,
+    /// Where its page leads by itself.
+    pub(crate) refresh: String,
+    pub(crate) referrer_policy: String,
     pub(crate) body: String,
 }
 
@@ -80,9 +83,10 @@ impl<'a> Browser<'a> {
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
             self.cookies.insert(name.to_owned(), value.to_owned());
         }
-        let location = response.headers().get("location").map(|it| it.to_str().unwrap().to_owned());
-        let (status, location) = (response.status().as_u16(), location.unwrap_or_default());
-        Page { status, location, body: response.text().await.unwrap() }
+        let header = |name: &str| response.headers().get(name).map_or("", |it| it.to_str().unwrap()).to_owned();
+        let (status, location) = (response.status().as_u16(), header("location"));
+        let (refresh, referrer_policy) = (header("refresh"), header("referrer-policy"));
+        Page { status, location, refresh, referrer_policy, body: response.text().await.unwrap() }
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Page {

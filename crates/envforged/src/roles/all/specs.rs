@@ -138,6 +138,7 @@ pub(crate) fn gateway(arguments: &AllArguments, layout: &Layout, accounts: &Acco
         .with("--listen", arguments.gateway_listen.to_string())
         .with("--dev-domain", &arguments.dev_domain)
         .with("--scheme", arguments.gateway_scheme.as_str())
+        .with("--product-url", public_url(arguments))
         .with("--server-socket", layout.internal_socket())
         .with("--uplink", layout.gateway_uplink())
         .with("--metrics-listen", layout.operator_socket("gateway"))

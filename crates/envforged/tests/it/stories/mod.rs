@@ -9,6 +9,7 @@ mod chaos;
 mod closed_surfaces;
 mod git_server;
 mod logs;
+mod members;
 mod mistakes;
 mod neighbours;
 mod no_secret_leaks;
