@@ -17,6 +17,7 @@ use envforge_core::entry::{
     EntryClaims, Misplaced, OPEN_PATH, STATE_COOKIE, STATE_COOKIE_PLAIN, STATE_LIFE, destination, state_of,
 };
 use envforge_core::login::in_query;
+use envforge_core::refusal::RefusalKind;
 use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 
@@ -96,7 +97,7 @@ async fn enter<B>(
     })?;
     shared.stats.verified.add();
     let made = session::enter(shared, &claims, code, session::user_agent(request.headers())).await;
-    if let Err(Refused::Server(_)) = made {
+    if matches!(&made, Err(Refused::Server(refusal)) if refusal.kind == RefusalKind::Forbidden) {
         // Spent before, or its member lost the right to it on the way.
         shared.unverified.count(label, Unverified::SignedOut);
     }

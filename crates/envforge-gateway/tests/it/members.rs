@@ -21,8 +21,8 @@ const JSON: (&str, &str) = ("accept", "application/json");
 
 /// The value of a cookie that an answer sets.
 fn set_cookie<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
-    let cookies = answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
-    cookies.filter_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('=')).next()
+    let mut cookies = answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
+    cookies.find_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('='))
 }
 
 impl World {

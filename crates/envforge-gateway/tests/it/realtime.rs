@@ -63,7 +63,7 @@ async fn keys_rotate_under_open_sockets() {
     let next = Signer::from_seed(&[8; 32]);
     let snapshot = |keys: &[&Signer]| {
         let keys = keys.iter().map(|signer| signer.public_key()).collect();
-        world.server.feed(&FeedItem::Snapshot { keys, revoked: Vec::new() });
+        world.server.feed(&FeedItem::Snapshot { keys, revoked: Vec::new(), ended: Vec::new() });
     };
     let cookie = |signer: &Signer, n: u128| format!("{COOKIE}={}", signer.sign(&world.claims(n)));
     let unknown = world.get("/", &[("cookie", &cookie(&next, 2))]).await;

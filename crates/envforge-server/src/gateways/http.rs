@@ -31,7 +31,11 @@ use std::convert::Infallible;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
+
+/// How soon after a change of rights it is looked whose sessions ended; many changes at once are one look.
+const LOOK_SOON: Duration = Duration::from_millis(50);
 
 pub(crate) fn routes() -> axum::Router<App> {
     axum::Router::new()
@@ -105,7 +109,7 @@ async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> An
     let mut beat = tokio::time::interval(Duration::from_secs(BEAT_SECONDS));
     // Requests of a gateway that was killed never end. One that lives tells its own again after the first line.
     runtimes::store::system_forget_requests(&app.db).await?;
-    let mut ended = Ended::default();
+    let (mut ended, mut look_at) = (Ended::default(), None);
     send(sender, &snapshot(app, &mut ended).await?).await?;
     loop {
         let item = tokio::select! {
@@ -117,18 +121,23 @@ async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> An
                 if keys.has_changed() { continue }
                 FeedItem::Beat
             }
-            () = keys.next() => snapshot(app).await?,
+            () = keys.next() => snapshot(app, &mut ended).await?,
+            () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => FeedItem::Beat,
             nudge = nudges.next() => match nudge {
                 Nudge::Workspace { org, workspace } => ops::feed_item(app, org, workspace).await?,
                 Nudge::Revoked { link } => FeedItem::Revoked { link },
-                // Somebody may have lost what their session on a dev host rests on: a beat looks.
-                Nudge::Membership { .. } | Nudge::CredentialEnded { .. } => FeedItem::Beat,
+                // Somebody may have lost what their session on a dev host rests on.
+                Nudge::Membership { .. } | Nudge::CredentialEnded { .. } => {
+                    look_at.get_or_insert(Instant::now() + LOOK_SOON);
+                    continue;
+                }
                 Nudge::Resync => snapshot(app, &mut ended).await?,
                 // What else there is, gateways need not know.
                 _ => continue,
             },
         };
         if item == FeedItem::Beat {
+            look_at = None;
             for session in ended.news(app).await? {
                 send(sender, &FeedItem::SessionEnded { session }).await?;
             }

@@ -11,7 +11,7 @@ use crate::workspaces;
 use envforge_api::gateway::{Enter, Exchanged};
 use envforge_core::access::{Action, Role, allows};
 use envforge_core::entry::{CODE_LIFE, EntryClaims, session_end};
-use envforge_core::id::{LinkSessionId, LoginSessionId, UserId};
+use envforge_core::id::{LinkSessionId, LoginSessionId, OrgId, UserId, WorkspaceId};
 use envforge_core::link::{Holder, SessionClaims};
 use envforge_core::login::later;
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -33,12 +33,14 @@ fn denied(code: &str, message: &str) -> Fault {
     Refusal::new(RefusalKind::Forbidden, code, message).hint("sign in again from the preview").into()
 }
 
-/// A refusal of a code that is genuine: somebody has it, and it is noted whose it is.
-fn noted(app: &App, claims: &EntryClaims, fault: Fault) -> Fault {
-    if let Fault::Refused(refusal) = &fault {
-        let (actor, cause) = (format!("user:{}", claims.user), refusal.code.clone());
-        let subject = claims.workspace.to_string();
-        ledger::refused(app, Refused { org: Some(claims.org), actor, verb: "dev_host.refused", subject, cause });
+/// A refusal of somebody who is known: signed in, or with a code that is genuine.
+fn noted(app: &App, org: OrgId, user: UserId, workspace: WorkspaceId, fault: Fault) -> Fault {
+    if let Fault::Refused(refusal) = &fault
+        && !fault.is_transient()
+    {
+        let (actor, cause) = (format!("user:{user}"), refusal.code.clone());
+        let subject = workspace.to_string();
+        ledger::refused(app, Refused { org: Some(org), actor, verb: "dev_host.refused", subject, cause });
     }
     fault
 }
@@ -48,12 +50,14 @@ pub async fn code(app: &App, identity: &Identity, label: &str, state: &str) -> A
     let CredentialId::Session(login) = identity.credential.id() else { return Err(no_dev_host()) };
     let found = workspaces::store::system_resolve_label(&app.db, label).await?;
     let Some((org, workspace, service)) = found else { return Err(no_dev_host()) };
+    // Told the same as of a label that does not exist; whose it is learns who asked.
+    let refused = || noted(app, org, identity.user, workspace, no_dev_host());
     let member = identity.orgs.iter().find(|(scope, _, role)| scope.org() == org && allows(*role, Action::OpenDevHost));
-    let Some((scope, _, _)) = member else { return Err(no_dev_host()) };
+    let Some((scope, _, _)) = member else { return Err(refused()) };
     let mut tx = app.db.begin(*scope).await?;
     let row = workspaces::store::find_by_id(&mut tx, workspace).await?;
     if row.is_none_or(|row| row.deleting) {
-        return Err(no_dev_host());
+        return Err(refused());
     }
     let (now, session): (_, LinkSessionId) = (app.now(), app.mint());
     if store::waiting(&mut tx, identity.user, now).await? >= CODES_MAX {
@@ -64,7 +68,7 @@ pub async fn code(app: &App, identity: &Identity, label: &str, state: &str) -> A
     let new = NewCode { id: session, workspace, user: identity.user, login, service: &service, label, now, expires_at };
     store::insert(&mut tx, &new).await?;
     tx.commit().await?;
-    Ok(app.signer.sign(&EntryClaims {
+    let claims = EntryClaims {
         session,
         user: identity.user,
         login,
@@ -73,19 +77,22 @@ pub async fn code(app: &App, identity: &Identity, label: &str, state: &str) -> A
         label: label.to_owned(),
         state: state.to_owned(),
         expires: expires_at.as_second(),
-    }))
+    };
+    Ok(app.signing_keys.sign(&claims, now)?)
 }
 
 /// Spends a code for a session, if its member still may. The browser was checked by the gateway, which has its cookie.
 pub async fn enter(app: &App, request: &Enter) -> Answer<Exchanged> {
     let claims: EntryClaims = app
-        .keyring
+        .signing_keys
         .verify(&request.code, app.now())
         .map_err(|error| denied("entry.invalid", &format!("this sign-in does not hold: {error}")))?;
-    if claims.label != request.label {
-        return Err(noted(app, &claims, denied("entry.wrong_host", "this sign-in is for another preview")));
-    }
-    spend(app, request, &claims).await.map_err(|fault| noted(app, &claims, fault))
+    let made = if claims.label == request.label {
+        spend(app, request, &claims).await
+    } else {
+        Err(denied("entry.wrong_host", "this sign-in is for another preview"))
+    };
+    made.map_err(|fault| noted(app, claims.org, claims.user, claims.workspace, fault))
 }
 
 async fn spend(app: &App, request: &Enter, claims: &EntryClaims) -> Answer<Exchanged> {
@@ -111,8 +118,7 @@ async fn spend(app: &App, request: &Enter, claims: &EntryClaims) -> Answer<Excha
     let actor = format!("user:{}", row.user);
     let entry = Entry::new(&actor, "dev_host.entered", row.workspace, "signed in").details(details);
     ledger::record(app, &mut tx, entry).await?;
-    tx.commit().await?;
-    let session = app.signer.sign(&SessionClaims {
+    let claims = SessionClaims {
         session: row.id,
         holder: Holder::Member { user: row.user, login: claims.login },
         org: claims.org,
@@ -121,7 +127,10 @@ async fn spend(app: &App, request: &Enter, claims: &EntryClaims) -> Answer<Excha
         label: row.label,
         expires,
         routes: Vec::new(),
-    });
+    };
+    // Before the code counts as spent.
+    let session = app.signing_keys.sign(&claims, now)?;
+    tx.commit().await?;
     Ok(Exchanged { session, expires_at })
 }
 

@@ -54,7 +54,7 @@ impl TestServer {
         let code = browser.code(LABEL).await;
         let session = self.enter(LABEL, &code).await.unwrap().session;
         let app = self.server.app();
-        let claims: SessionClaims = app.keyring.verify(&session, app.now()).unwrap();
+        let claims: SessionClaims = app.signing_keys.verify(&session, app.now()).unwrap();
         (browser, claims, session)
     }
 
@@ -86,7 +86,7 @@ async fn a_member_is_sent_back_with_a_code_also_after_signing_in() {
     assert_eq!(parameter(&page.location, "to"), "/a?b");
     assert_eq!(page.referrer_policy, "no-referrer");
     let code = parameter(&page.location, "code");
-    let claims: EntryClaims = app.keyring.verify(&code, app.now()).unwrap();
+    let claims: EntryClaims = app.signing_keys.verify(&code, app.now()).unwrap();
     assert_eq!((claims.label.as_str(), claims.state), (LABEL, state_of(NONCE)));
     assert_eq!(claims.expires, server.clock.now().as_second() + 60);
     for bad in ["", "state=x", "state=%2e%2e", &format!("state={}", "A".repeat(64))] {
@@ -133,6 +133,15 @@ async fn who_may_not_open_a_dev_host_is_not_told_whether_it_exists() {
     owner.code(LABEL).await;
     let _: Value = server.owner.delete("/v1/orgs/acme/workspaces/main").await.unwrap();
     assert!(refused(&server.owner, LABEL).await, "one that is being deleted");
+    // Whose dev host it is learns who asked.
+    let user = TestServer::user(&stranger).await;
+    let mut connection = server.database_owner().await;
+    wait_until("it is noted", async || {
+        let noted = "SELECT EXISTS (SELECT 1 FROM ledger_events e JOIN orgs o USING (org_id) WHERE o.slug = 'acme' \
+                     AND verb = 'dev_host.refused' AND actor = $1 AND cause = 'dev_host.not_found')";
+        sqlx::query_scalar(noted).bind(format!("user:{user}")).fetch_one(&mut connection).await.unwrap()
+    })
+    .await;
 }
 
 const ACCESS: &str = "/v1/orgs/acme/projects/planner/access";
@@ -147,10 +156,13 @@ async fn a_code_is_spent_once_by_whoever_still_may() {
     let (mut browser, user) = (Browser::with_key(&server, key(&member)).await, TestServer::user(&member).await);
     let code = browser.code(LABEL).await;
     let (one, two) = tokio::join!(server.enter(LABEL, &code), server.enter(LABEL, &code));
-    let (made, refused) = if one.is_ok() { (one.unwrap(), two.unwrap_err()) } else { (two.unwrap(), one.unwrap_err()) };
+    let (made, refused) = match (one, two) {
+        (Ok(made), Err(refused)) | (Err(refused), Ok(made)) => (made, refused),
+        both => panic!("once, and once only: {both:?}"),
+    };
     assert_eq!(refused.code, "entry.spent");
     let app = server.server.app();
-    let claims: SessionClaims = app.keyring.verify(&made.session, app.now()).unwrap();
+    let claims: SessionClaims = app.signing_keys.verify(&made.session, app.now()).unwrap();
     let sessions: LoginSessions = browser.api("/v1/sessions").await.unwrap();
     assert_eq!(claims.holder, Holder::Member { user, login: sessions.sessions[0].id });
     assert_eq!((claims.workspace, claims.service.as_str(), claims.label.as_str()), (workspace.id, "web", LABEL));
