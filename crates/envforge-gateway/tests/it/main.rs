@@ -4,6 +4,7 @@
 //! out real connections, and small apps behind them. Nothing is mocked inside the gateway; tests speak HTTP to it and
 //! look at what came out on the other sides.
 
+mod differential;
 mod forwarding;
 mod frozen;
 mod http1;
