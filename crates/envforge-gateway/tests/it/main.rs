@@ -4,6 +4,8 @@
 //! out real connections, and small apps behind them. Nothing is mocked inside the gateway; tests speak HTTP to it and
 //! look at what came out on the other sides.
 
+mod conformance;
+mod cookies;
 mod differential;
 mod forwarding;
 mod frozen;
@@ -15,6 +17,7 @@ mod operating;
 mod realtime;
 mod routing;
 mod share;
+mod slow;
 mod start;
 mod support;
 mod unverified;

@@ -5,7 +5,7 @@
 //!
 //! - what is ambiguous is refused and the connection closed, or it arrives as one request that everybody reads alike;
 //! - what lies in a body is never a request; what is good arrives whole;
-//! - every byte a service was sent is the same for the strictest reader and for the most lenient one ([`readings`]);
+//! - every byte a service was sent is the same for the strictest reader and for the most lenient one ([`crate::support::readings`]);
 //! - the visitor's session and another host's name are in none of it, and the next visitor is answered well.
 //!
 //! What the others do is no law: they are there to be looked at (`--no-capture`), where ours is the only one of its kind.
@@ -13,16 +13,14 @@
 mod cases;
 mod client;
 mod peers;
-mod readings;
-mod recorder;
 
+use crate::support::readings::{Read, agreed, lenient};
+use crate::support::recorder::Recorder;
 use crate::support::{COOKIE, HOST, World};
 use cases::{Case, Kit, Must};
 use client::{Heard, send};
 use futures_util::StreamExt as _;
 use peers::Peer;
-use readings::{Read, agreed, lenient};
-use recorder::Recorder;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -185,13 +183,12 @@ fn judge(must: &Must, outcome: &Outcome) -> Result<(), String> {
     let fault = match must {
         _ if case.len() > 1 || next.len() > 1 => Some("more than one request arrived"),
         Must::Refuse if !is_refused => Some("it was not refused"),
-        Must::Refuse if !is_closed => Some("the connection was not closed"),
         Must::Settle if is_refused && !is_closed => Some("it was refused, and the connection not closed"),
         Must::Settle | Must::Choose if case.is_empty() && !is_refused && !is_http2 && outcome.goes_on() => {
             Some("it was neither refused nor passed on")
         }
         Must::Break if !case.is_empty() => Some("it was passed on whole"),
-        Must::Break if !is_closed => Some("the connection was not closed"),
+        Must::Refuse | Must::Break if !is_closed => Some("the connection was not closed"),
         Must::Pass(body) if case.first().is_none_or(|read| read.body != *body) => Some("it did not arrive as it is"),
         Must::Pass(_) if outcome.statuses.first() != Some(&200) => Some("its answer did not come back"),
         _ => None,

@@ -184,7 +184,7 @@ fn versions(kit: &Kit) -> Vec<Case> {
 
 fn sizes(kit: &Kit) -> Vec<Case> {
     let wide = "x".repeat(100_000);
-    let many: String = (0..10_000).map(|number| format!("X{number}: y\r\n")).collect();
+    let many = (0..10_000).map(|number| format!("X{number}: y\r\n")).collect::<Vec<_>>().concat();
     vec![
         case("a target of 100 kB", Refuse, kit.line(&format!("GET /case?{wide} HTTP/1.1"))),
         case("a method of 100 kB", Refuse, kit.line(&format!("{wide} /case HTTP/1.1"))),

@@ -64,7 +64,7 @@ fn hosts(kit: &Kit) -> Vec<Case> {
     let usual = format!("Host: {host}\r\n");
     for line in [
         format!("GET http://{host}/case HTTP/1.1"),
-        format!("GET http://evil.example/case HTTP/1.1"),
+        "GET http://evil.example/case HTTP/1.1".to_owned(),
         format!("GET https://{host}/case HTTP/1.1"),
         format!("GET http://user@{host}/case HTTP/1.1"),
         format!("GET http://evil.example@{host}/case HTTP/1.1"),

@@ -1,6 +1,6 @@
 //! A service that keeps every byte it is sent, by connection, and answers what is a request by the strictest reading.
 
-use super::readings::strict;
+use crate::support::readings::strict;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -25,6 +25,8 @@ impl Read {
 
 /// A request and how many bytes it took; `None` while more bytes are needed.
 type One = Option<(Read, usize)>;
+/// Something read, and what follows it; `None` while more bytes are needed.
+type Then<'a, T> = Option<(T, &'a [u8])>;
 
 /// Every whole request of a connection, if both readings agree; a last one that never became whole is left out.
 pub(crate) fn agreed(bytes: &[u8]) -> Result<Vec<Read>, String> {
@@ -56,7 +58,7 @@ fn is_token(bytes: &[u8]) -> bool {
 }
 
 /// A line that ends with CRLF and has neither alone; with what follows it.
-fn strict_line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, String> {
+fn strict_line(bytes: &[u8]) -> Result<Then<'_, &[u8]>, String> {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\r' || *byte == b'\n') else { return Ok(None) };
     match &bytes[end..] {
         [b'\r', b'\n', rest @ ..] => Ok(Some((&bytes[..end], rest))),
@@ -117,7 +119,7 @@ pub(crate) fn strict(bytes: &[u8]) -> Result<One, String> {
     Ok(Some((read, bytes.len() - rest.len() + length)))
 }
 
-fn strict_chunks(mut rest: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, String> {
+fn strict_chunks(mut rest: &[u8]) -> Result<Then<'_, Vec<u8>>, String> {
     let mut body = Vec::new();
     loop {
         let Some((line, after)) = strict_line(rest)? else { return Ok(None) };
@@ -175,13 +177,12 @@ pub(crate) fn lenient(bytes: &[u8]) -> One {
         if line.is_empty() {
             break;
         }
-        match (headers.last_mut(), line[0]) {
-            (Some((_, value)), b' ' | b'\t') => value.push_str(&text(line)),
-            _ => {
-                let line = text(line);
-                let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-                headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
-            }
+        if let (Some((_, value)), b' ' | b'\t') = (headers.last_mut(), line[0]) {
+            value.push_str(&text(line));
+        } else {
+            let line = text(line);
+            let (name, value) = line.split_once(':').unwrap_or((&line, ""));
+            headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
     let mut read = Read { method: text(method), target: text(target), headers, body: Vec::new() };
