@@ -56,16 +56,43 @@ pub const ROUTE_MAX: usize = 100;
 /// Whether `path` lies below one of these prefixes; without any, every path does. `/docs` holds `/docs` and `/docs/x`,
 /// not `/docsearch`. A path that leads up again is below none: what it means is the service's to say.
 pub fn is_allowed(routes: &[String], path: &str) -> bool {
-    if routes.is_empty() {
-        return true;
+    routes.is_empty()
+        || !leads_up(path.as_bytes())
+            && routes.iter().any(|route| {
+                let route = route.trim_end_matches('/');
+                path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+}
+
+/// Whether some service finds `..` in it: as it is, decoded, or decoded once more by a second part of it. Some take `\`
+/// for `/`, and some cut `;parameters` off each segment (RFC 3986, section 3.3) before they look.
+fn leads_up(path: &[u8]) -> bool {
+    let once = decoded(path);
+    let twice = decoded(&once);
+    [path, &once, &twice].into_iter().any(|read| {
+        let mut segments = read.split(|byte| matches!(byte, b'/' | b'\\'));
+        segments.any(|segment| segment.split(|byte| *byte == b';').next() == Some(b".."))
+    })
+}
+
+/// With its percent-encoding taken off once (RFC 3986, section 2.1); what is none stays.
+fn decoded(path: &[u8]) -> Vec<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
+    let (mut rest, mut decoded) = (path, Vec::with_capacity(path.len()));
+    while let [first, after @ ..] = rest {
+        rest = after;
+        decoded.push(match (first, after) {
+            (b'%', [high, low, after @ ..]) => match (digit(high), digit(low)) {
+                (Some(high), Some(low)) => {
+                    rest = after;
+                    high << 4 | low
+                }
+                _ => b'%',
+            },
+            _ => *first,
+        });
     }
-    let decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
-    let leads_up = decoded.split(['/', '\\']).any(|part| part == "..");
-    !leads_up
-        && routes.iter().any(|route| {
-            let route = route.trim_end_matches('/');
-            path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+    decoded
 }
 
 impl Claims for LinkClaims {
@@ -300,6 +327,10 @@ mod tests {
             "/docs/%2e%2E/admin",
             "/docs/..\\x",
             "/docs/x%2F..%2f..%2Fadmin",
+            "/docs/..;/admin",
+            "/docs/..%3bx=y/admin",
+            "/docs/%252e%252E/admin",
+            "/docs/%2%65.%5cadmin",
         ] {
             assert!(!is_allowed(&routes, path), "{path}");
         }

@@ -43,6 +43,9 @@ pub(crate) struct Soak {
     /// How long
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
+    /// Only hostile input, and only for this; needs no box
+    #[arg(long, value_name = "TARGET")]
+    fuzz: Option<fuzz::Target>,
     #[command(flatten)]
     which: Which,
 }
@@ -62,6 +65,10 @@ enum Deed {
 pub(crate) async fn run(soak: &Soak) -> anyhow::Result<()> {
     let seed = soak.seed.unwrap_or_else(random_seed);
     say(&format!("seed {seed}, {} minutes", soak.minutes));
+    if let Some(target) = soak.fuzz {
+        let time = Duration::from_secs_f64(soak.minutes * 60.0);
+        return fuzz::run(target, &mut Random(seed | 1), time).with_context(|| format!("--seed {seed}"));
+    }
     let mut state = State::begin(&soak.which, seed).await?;
     let end = Instant::now() + Duration::from_secs_f64(soak.minutes * 60.0);
     let mut outcome = Ok(());
