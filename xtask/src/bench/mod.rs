@@ -3,11 +3,15 @@
 //! Every measurement goes through the product's public surface, as a person or a visitor would: the CLI in a terminal, the
 //! API, a browser session at the gateway. A miss is printed as a miss. Run it on a release build, on a quiet machine.
 //!
-//! What is not measured here says so by being absent: `idle`, `machine` and `capacity` need sources of load of their own.
+//! What is not measured here says so by being absent: `machine` and `capacity` need sources of load of their own.
 
 mod api;
 mod authorize;
+mod crowds;
 mod ledger;
+mod load;
+mod markdown;
+mod peers;
 mod pty;
 mod report;
 mod runtimes;
@@ -24,7 +28,7 @@ use std::io::Write as _;
 use world::World;
 
 /// What can be measured, in the order of the report.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 18] = [
     "daemon",
     "create",
     "attach",
@@ -32,7 +36,12 @@ const NAMES: [&str; 13] = [
     "api",
     "authorize",
     "gateway",
+    "gateway_latency",
+    "links",
     "websocket",
+    "idle",
+    "flood",
+    "storm",
     "thaw",
     "wake",
     "receipt",
@@ -51,6 +60,9 @@ pub(crate) struct Bench {
     /// Answer with JSON on stdout
     #[arg(long)]
     json: bool,
+    /// Write what was measured to `docs/reference/benchmarks.md`, with the machine and the versions of the peers
+    #[arg(long)]
+    markdown: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -83,6 +95,10 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
     } else {
         write!(out, "{}", report::table(&records))?;
     }
+    if bench.markdown {
+        let page = markdown::page(&records, &bench.names, &markdown::Machine::here()?);
+        fs_err::write(crate::tidy::repository().join(markdown::PATH), page)?;
+    }
     ensure!(failed.is_empty(), "not measured:\n{}", failed.join("\n"));
     Ok(())
 }
@@ -102,7 +118,12 @@ async fn measure(world: Option<&mut World>, name: &str) -> anyhow::Result<Vec<Re
         "api" => api::api(world).await,
         "authorize" => authorize::authorize(world).await,
         "gateway" => traffic::gateway(world).await,
+        "gateway_latency" => traffic::latency(world).await,
+        "links" => traffic::links(world).await,
         "websocket" => traffic::websocket(world).await,
+        "idle" => crowds::idle(world).await,
+        "flood" => crowds::flood(world).await,
+        "storm" => crowds::storm(world).await,
         "thaw" => runtimes::thaw(world).await,
         "wake" => runtimes::wake(world).await,
         _ => runtimes::receipt(world).await,

@@ -34,6 +34,8 @@ pub(super) struct Record {
     pub(super) ratio: Option<f64>,
     /// Whether the target was missed.
     pub(super) missed: bool,
+    /// Why it was not measured; then there are no numbers.
+    pub(super) not_run: Option<String>,
 }
 
 impl Record {
@@ -58,7 +60,14 @@ impl Record {
             peer_p99: None,
             ratio: None,
             missed,
+            not_run: None,
         }
+    }
+
+    /// What could not be measured here, and why.
+    pub(super) fn not_run(name: &'static str, unit: &'static str, target: Target, why: &str) -> Self {
+        let record = Self::of(name, unit, Better::Less, &[], Target { p50: None, p99: None, ..target });
+        Self { not_run: Some(why.to_owned()), ..record }
     }
 
     /// Beside a peer measured in the same run.
@@ -88,14 +97,14 @@ fn percentile(samples: &[f64], percent: f64, better: Better) -> f64 {
 /// The records as a table.
 pub(super) fn table(records: &[Record]) -> String {
     let mut text = format!(
-        "{:<16} {:>10} {:>10} {:<6} {:<28} {:<28} {:>10} {:>10} {:>6}\n",
+        "{:<20} {:>10} {:>10} {:<6} {:<28} {:<28} {:>10} {:>10} {:>6}\n",
         "name", "p50", "p99", "unit", "target", "peer", "p50", "p99", "ratio"
     );
     for record in records {
-        let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        let number = |value: Option<f64>| number(value, 2);
         let _ = writeln!(
             text,
-            "{:<16} {:>10} {:>10} {:<6} {:<28} {:<28} {:>10} {:>10} {:>6}{}",
+            "{:<20} {:>10} {:>10} {:<6} {:<28} {:<28} {:>10} {:>10} {:>6}{}",
             record.name,
             number(Some(record.p50)),
             number(Some(record.p99)),
@@ -105,15 +114,24 @@ pub(super) fn table(records: &[Record]) -> String {
             number(record.peer_p50),
             number(record.peer_p99),
             number(record.ratio),
-            if record.missed { "  MISSED" } else { "" }
+            match &record.not_run {
+                Some(why) => format!("  NOT RUN: {why}"),
+                None if record.missed => "  MISSED".to_owned(),
+                None => String::new(),
+            }
         );
     }
     text
 }
 
+/// With so many digits behind the point; nothing is a dash.
+pub(super) fn number(value: Option<f64>, digits: usize) -> String {
+    value.filter(|value| value.is_finite()).map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Better, Record, Target};
+    use super::{Better, Record, Target, table};
 
     #[test]
     fn the_worst_in_a_hundred_is_the_slowest_or_the_fewest() {
@@ -126,5 +144,13 @@ mod tests {
         assert_eq!((rates.p50, rates.p99, rates.missed), (51.0, 2.0, false));
         let beside = rates.beside("peer", Better::More, &[25.5]);
         assert_eq!(beside.ratio, Some(2.0));
+    }
+
+    #[test]
+    fn what_was_not_run_has_no_numbers_and_says_why() {
+        let target = Target { p50: Some(1.0), p99: None, text: "< 1" };
+        let record = Record::not_run("a", "ms", target, "too few descriptors");
+        assert!(!record.missed && serde_json::to_value(&record).unwrap()["p50"].is_null());
+        assert!(table(&[record]).ends_with("NOT RUN: too few descriptors\n"));
     }
 }

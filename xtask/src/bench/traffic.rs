@@ -1,87 +1,147 @@
-//! Traffic through the gateway, its session checked on every request, beside nginx in front of the same services.
+//! Traffic through the gateway, its session checked on every request, beside others' proxies in front of the same services.
 
+use super::load::{one_by_one, visitor, wrk};
+use super::peers::{KINDS, Kind, Peer, Services};
 use super::report::{Better, Record, Target};
-use super::runtimes::ByHand;
-use super::world::{World, app, installed};
-use anyhow::{Context as _, ensure};
-use envforge_testkit::{Browser, free_port};
+use super::world::World;
+use anyhow::Context as _;
+use envforge_api::ambient::SystemClock;
+use envforge_core::clock::Clock as _;
+use envforge_core::link::SessionClaims;
+use envforge_core::token::{Keyring, Signer};
+use envforge_testkit::Browser;
 use futures_util::{SinkExt as _, StreamExt as _};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-const NGINX: &str = "/usr/sbin/nginx";
-const WRK: &str = "/usr/bin/wrk";
-const RUNS: usize = 5;
-const SECONDS: &str = "3s";
 const MESSAGES: usize = 3_000;
+/// Links whose sessions take turns.
+const LINKS: usize = 10_000;
 
 /// Requests a second, and the latency of the worst in a hundred.
 pub(super) async fn gateway(world: &World) -> anyhow::Result<Vec<Record>> {
-    ensure!(installed(WRK), "wrk is not installed: apt-get install wrk");
     world.browser.get("/").await?;
-    let host = format!("Host: {}", world.browser.host());
-    let cookie = format!("Cookie: {}", world.browser.cookie().context("a session")?);
-    let ours = load(&format!("http://{}/", world.browser.gateway()), &["-H", &host, "-H", &cookie])?;
-    let rate = Target { p50: None, p99: None, text: "≥ nginx" };
-    let mut rates = Record::of("gateway", "req/s", Better::More, &ours.rates, rate);
-    let mut latencies = Record::of("gateway_p99", "ms", Better::Less, &ours.latencies, rate);
-    if installed(NGINX) {
-        let peer = Nginx::start()?;
-        let theirs = load(&format!("http://127.0.0.1:{}/", peer.port), &[])?;
-        rates = rates.beside("nginx, no session", Better::More, &theirs.rates);
-        latencies = latencies.beside("nginx, no session", Better::Less, &theirs.latencies);
-        for record in [&mut rates, &mut latencies] {
-            record.missed = record.ratio.is_some_and(|ratio| ratio < 1.0);
+    let ours = wrk(&format!("http://{}/", world.browser.gateway()), &visitor(world)?)?;
+    let names = [
+        ("gateway", "gateway_p99"),
+        ("gateway_haproxy", "gateway_haproxy_p99"),
+        ("gateway_caddy", "gateway_caddy_p99"),
+    ];
+    let mut records = Vec::new();
+    let services = KINDS[0].is_installed().then(Services::start).transpose()?;
+    for (kind, (rate, latency)) in KINDS.iter().zip(names) {
+        let is_first = kind.name == "nginx";
+        let text = if is_first { "≥ nginx" } else { "-" };
+        let target = Target { p50: None, p99: None, text };
+        let mut rate = Record::of(rate, "req/s", Better::More, &ours.rates, target);
+        let mut latency = Record::of(latency, "ms", Better::Less, &ours.latencies, target);
+        let Some(services) = services.as_ref().filter(|_| kind.is_installed()) else {
+            // Without anybody beside it, ours is told once.
+            records.extend(is_first.then_some([rate, latency]).into_iter().flatten());
+            continue;
+        };
+        let peer = Peer::start(kind, services)?;
+        let theirs = wrk(&format!("http://127.0.0.1:{}/", peer.port), &[])?;
+        rate = rate.beside(&kind.peer(), Better::More, &theirs.rates);
+        latency = latency.beside(&kind.peer(), Better::Less, &theirs.latencies);
+        for record in [&mut rate, &mut latency] {
+            record.missed = is_first && record.ratio.is_some_and(|ratio| ratio < 1.0);
         }
+        records.extend([rate, latency]);
     }
-    Ok(vec![rates, latencies])
+    Ok(records)
 }
 
-struct Load {
-    rates: Vec<f64>,
-    latencies: Vec<f64>,
-}
-
-fn load(url: &str, headers: &[&str]) -> anyhow::Result<Load> {
-    let mut all = Load { rates: Vec::new(), latencies: Vec::new() };
-    for run in 0..=RUNS {
-        #[expect(clippy::disallowed_methods, reason = "the source of load")]
-        let mut command = Command::new(WRK);
-        command.args(["-t2", "-c64", "-d", SECONDS, "--latency"]).args(headers).arg(url).stdin(Stdio::null());
-        let output = command.output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(!text.contains("Non-2xx"), "not every request was answered well:\n{text}");
-        // The first run warms up.
-        if run > 0 {
-            all.rates.push(
-                after(&text, "Requests/sec:")
-                    .and_then(|word| word.parse().ok())
-                    .with_context(|| format!("wrk said:\n{text}"))?,
-            );
-            all.latencies
-                .push(after(&text, "99%").and_then(milliseconds).with_context(|| format!("wrk said:\n{text}"))?);
-        }
+/// What a request takes longer than through nginx, with one client that waits for each answer.
+pub(super) async fn latency(world: &World) -> anyhow::Result<Vec<Record>> {
+    world.browser.get("/").await?;
+    let target = Target { p50: Some(30.0), p99: None, text: "≤ 30 more than nginx" };
+    let nginx = &KINDS[0];
+    if !nginx.is_installed() {
+        return Ok(vec![Record::not_run("gateway_latency", "µs", target, "nginx is not installed")]);
     }
-    Ok(all)
+    let cookie = world.browser.cookie().context("a session")?;
+    let ours = one_by_one(world.browser.gateway(), &format!("Host: {}\r\nCookie: {cookie}\r\n", world.browser.host()))?;
+    let services = Services::start()?;
+    let peer = Peer::start(nginx, &services)?;
+    let theirs = one_by_one(SocketAddr::from((Ipv4Addr::LOCALHOST, peer.port)), "Host: 127.0.0.1\r\n")?;
+    let mut sorted = theirs.clone();
+    sorted.sort_by(f64::total_cmp);
+    let usual = sorted[sorted.len() / 2];
+    let added: Vec<f64> = ours.iter().map(|sample| sample - usual).collect();
+    let mut record =
+        Record::of("gateway_latency", "µs", Better::Less, &added, target).beside(&nginx.peer(), Better::Less, &theirs);
+    // What is added and what a whole request takes are no two of a kind.
+    record.ratio = None;
+    Ok(vec![record])
 }
 
-fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
-    text.split_once(word)?.1.split_whitespace().next()
+/// The same load while the sessions of 10,000 links take turns, beside one session alone.
+pub(super) async fn links(world: &World) -> anyhow::Result<Vec<Record>> {
+    world.browser.get("/").await?;
+    let url = format!("http://{}/", world.browser.gateway());
+    let folder = tempfile::tempdir()?;
+    let script = folder.path().join("links.lua");
+    fs_err::write(&script, lua(world.browser.host(), &sessions(world)?))?;
+    let alone = wrk(&url, &visitor(world)?)?;
+    let many = wrk(&url, &["-s".to_owned(), script.to_string_lossy().into_owned()])?;
+    let target = Target { p50: None, p99: None, text: "-" };
+    Ok(vec![
+        Record::of("links", "req/s", Better::More, &many.rates, target).beside(
+            "one session",
+            Better::More,
+            &alone.rates,
+        ),
+        Record::of("links_p99", "ms", Better::Less, &many.latencies, target).beside(
+            "one session",
+            Better::Less,
+            &alone.latencies,
+        ),
+    ])
 }
 
-/// `812.00us`, `1.35ms`, `2.01s`.
-fn milliseconds(text: &str) -> Option<f64> {
-    let (number, factor) = match text {
-        _ if text.ends_with("us") => (text.strip_suffix("us")?, 0.001),
-        _ if text.ends_with("ms") => (text.strip_suffix("ms")?, 1.0),
-        _ => (text.strip_suffix('s')?, 1_000.0),
+/// Sessions like the visitor's, each of a link of its own. The box's own key signs them, so that its gateway believes them;
+/// ten thousand real links are more than a workspace may have.
+fn sessions(world: &World) -> anyhow::Result<Vec<String>> {
+    let seed = fs_err::read_to_string(world.installation.data_dir.join("secrets/server/signing-seed"))?;
+    let seed = seed.trim();
+    let bytes = (0..32)
+        .map(|at| u8::from_str_radix(seed.get(2 * at..2 * at + 2).context("64 digits")?, 16).map_err(Into::into));
+    let bytes: Vec<u8> = bytes.collect::<anyhow::Result<_>>()?;
+    let signer = Signer::from_seed(&bytes.try_into().map_err(|_| anyhow::anyhow!("a seed has 32 bytes"))?);
+    let (name, token) = world.browser.cookie().and_then(|cookie| cookie.split_once('=')).context("a session")?;
+    let claims: SessionClaims = Keyring::new(&[signer.public_key()]).verify(token, SystemClock.now())?;
+    let one = |number: usize| {
+        let claims = SessionClaims {
+            session: format!("ls_{number:032x}").parse().map_err(|_| anyhow::anyhow!("an id"))?,
+            link: format!("link_{number:032x}").parse().map_err(|_| anyhow::anyhow!("an id"))?,
+            ..claims.clone()
+        };
+        Ok(format!("{name}={}", signer.sign(&claims)))
     };
-    number.parse::<f64>().ok().map(|number| number * factor)
+    (1..=LINKS).map(one).collect()
+}
+
+/// A script for wrk: requests made beforehand, one after another, each thread from a place of its own.
+fn lua(host: &str, cookies: &[String]) -> String {
+    let mut text = String::from("local cookies = {\n");
+    for cookie in cookies {
+        let _ = writeln!(text, "\"{cookie}\",");
+    }
+    let _ = write!(
+        text,
+        "}}\nlocal requests, at = {{}}, 0\n\
+         function setup(thread) at = at + 1; thread:set('place', at) end\n\
+         function init()\n  for i, cookie in ipairs(cookies) do\n    \
+         requests[i] = wrk.format('GET', '/', {{ ['Host'] = '{host}', ['Cookie'] = cookie }})\n  end\n  \
+         at = place * 4999\nend\n\
+         function request() at = at % #requests + 1; return requests[at] end\n"
+    );
+    text
 }
 
 /// One message there and back.
@@ -90,15 +150,17 @@ pub(super) async fn websocket(world: &World) -> anyhow::Result<Vec<Record>> {
     let samples = echoes(&mut socket).await?;
     let target = Target { p50: Some(55.0), p99: None, text: "p50 ≤ 55" };
     let record = Record::of("websocket", "µs", Better::Less, &samples, target);
-    if !installed(NGINX) {
+    let nginx: &Kind = &KINDS[0];
+    if !nginx.is_installed() {
         return Ok(vec![record]);
     }
-    let peer = Nginx::start()?;
+    let services = Services::start()?;
+    let peer = Peer::start(nginx, &services)?;
     let stream = TcpStream::connect(("127.0.0.1", peer.port)).await?;
     stream.set_nodelay(true)?;
     let (mut socket, _) = client_async(format!("ws://127.0.0.1:{}/api/live", peer.port), stream).await?;
     let samples = echoes(&mut socket).await?;
-    Ok(vec![record.beside("nginx, no session", Better::Less, &samples)])
+    Ok(vec![record.beside(&nginx.peer(), Better::Less, &samples)])
 }
 
 async fn echoes(socket: &mut WebSocketStream<TcpStream>) -> anyhow::Result<Vec<f64>> {
@@ -111,56 +173,4 @@ async fn echoes(socket: &mut WebSocketStream<TcpStream>) -> anyhow::Result<Vec<f
         samples.push(begun.elapsed().as_secs_f64() * 1_000_000.0);
     }
     Ok(samples)
-}
-
-/// nginx in front of the application's two services, all started by hand.
-struct Nginx {
-    port: u16,
-    _processes: Vec<ByHand>,
-    _folder: tempfile::TempDir,
-}
-
-impl Nginx {
-    fn start() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let (port, api) = (free_port(), free_port());
-        let template = fs_err::read_to_string(app().join("proxy.conf"))?;
-        let dir = folder.path().to_string_lossy().into_owned();
-        let text =
-            template.replace("@dir@", &dir).replace("@api@", &api.to_string()).replace("@listen@", &port.to_string());
-        let proxy = folder.path().join("proxy.conf");
-        fs_err::write(&proxy, text)?;
-        let text = fs_err::read_to_string(app().join("static.conf"))?.replace("/tmp/", &format!("{dir}/s"));
-        let upstream = folder.path().join("static.conf");
-        fs_err::write(&upstream, text)?;
-        let nginx = |configuration: &Path| {
-            #[expect(clippy::disallowed_methods, reason = "the peer that is measured")]
-            let mut command = Command::new(NGINX);
-            command.arg("-p").arg(&dir).args(["-e", "stderr", "-c"]).arg(configuration);
-            ByHand::start(command)
-        };
-        let processes = vec![nginx(&upstream)?, ByHand::node(api)?, nginx(&proxy)?];
-        let begun = Instant::now();
-        for port in [8080, api, port] {
-            while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-                ensure!(begun.elapsed() < Duration::from_secs(10), "the peer does not listen on port {port}");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-        Ok(Self { port, _processes: processes, _folder: folder })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{after, milliseconds};
-
-    #[test]
-    fn what_wrk_says_is_understood() {
-        let text = "     99%    1.35ms\nRequests/sec:  66123.45\n";
-        assert_eq!(after(text, "99%").and_then(milliseconds), Some(1.35));
-        assert_eq!(after(text, "Requests/sec:"), Some("66123.45"));
-        assert_eq!(milliseconds("812.00us"), Some(0.812));
-        assert_eq!(milliseconds("2.00s"), Some(2_000.0));
-    }
 }

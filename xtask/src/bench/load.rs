@@ -1,0 +1,121 @@
+//! The sources of load: wrk for as much as goes, one patient client for what a single request takes.
+
+use super::world::{World, installed};
+use anyhow::{Context as _, ensure};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub(super) const WRK: &str = "/usr/bin/wrk";
+const RUNS: usize = 5;
+const SECONDS: &str = "3s";
+/// Requests of the one client, and those before that only warm up.
+const REQUESTS: usize = 5_000;
+const WARM: usize = 500;
+
+/// What came of wrk's runs.
+pub(super) struct Load {
+    /// Requests a second.
+    pub(super) rates: Vec<f64>,
+    /// Milliseconds of the worst in a hundred.
+    pub(super) latencies: Vec<f64>,
+}
+
+/// The visitor's host and session, as wrk takes them.
+pub(super) fn visitor(world: &World) -> anyhow::Result<[String; 4]> {
+    let cookie = world.browser.cookie().context("a session")?;
+    Ok(["-H".to_owned(), format!("Host: {}", world.browser.host()), "-H".to_owned(), format!("Cookie: {cookie}")])
+}
+
+/// 64 connections from two threads, again and again.
+pub(super) fn wrk(url: &str, arguments: &[String]) -> anyhow::Result<Load> {
+    ensure!(installed(WRK), "wrk is not installed: apt-get install wrk");
+    let mut all = Load { rates: Vec::new(), latencies: Vec::new() };
+    for run in 0..=RUNS {
+        #[expect(clippy::disallowed_methods, reason = "the source of load")]
+        let mut command = Command::new(WRK);
+        command.args(["-t2", "-c64", "-d", SECONDS, "--latency"]).args(arguments).arg(url).stdin(Stdio::null());
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(!text.contains("Non-2xx"), "not every request was answered well:\n{text}");
+        // The first run warms up.
+        if run > 0 {
+            let said = || format!("wrk said:\n{text}");
+            let rate = after(&text, "Requests/sec:").and_then(|word| word.parse().ok());
+            all.rates.push(rate.with_context(said)?);
+            all.latencies.push(after(&text, "99%").and_then(milliseconds).with_context(said)?);
+        }
+    }
+    Ok(all)
+}
+
+/// The word after another.
+pub(super) fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    text.split_once(word)?.1.split_whitespace().next()
+}
+
+/// `812.00us`, `1.35ms`, `2.01s`.
+fn milliseconds(text: &str) -> Option<f64> {
+    let (number, factor) = match text {
+        _ if text.ends_with("us") => (text.strip_suffix("us")?, 0.001),
+        _ if text.ends_with("ms") => (text.strip_suffix("ms")?, 1.0),
+        _ => (text.strip_suffix('s')?, 1_000.0),
+    };
+    number.parse::<f64>().ok().map(|number| number * factor)
+}
+
+/// One kept connection, one request after another: microseconds of each.
+pub(super) fn one_by_one(address: SocketAddr, lines: &str) -> anyhow::Result<Vec<f64>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let head = format!("GET / HTTP/1.1\r\n{lines}\r\n");
+    let mut buffer = vec![0; 64 * 1024];
+    let mut samples = Vec::with_capacity(REQUESTS);
+    for number in 0..WARM + REQUESTS {
+        let begun = Instant::now();
+        stream.write_all(head.as_bytes())?;
+        let mut filled = 0;
+        while !is_whole(&buffer[..filled])? {
+            let length = stream.read(&mut buffer[filled..])?;
+            ensure!(length > 0, "the connection was closed");
+            filled += length;
+        }
+        if number >= WARM {
+            samples.push(begun.elapsed().as_secs_f64() * 1_000_000.0);
+        }
+    }
+    Ok(samples)
+}
+
+/// Whether a good answer has come to its end; it tells its length.
+fn is_whole(answer: &[u8]) -> anyhow::Result<bool> {
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(false) };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    ensure!(head.starts_with("http/1.1 200"), "it was answered {head}");
+    let length = after(&head, "content-length:").and_then(|length| length.parse::<usize>().ok());
+    Ok(answer.len() >= end + 4 + length.context("an answer with its length")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{after, is_whole, milliseconds};
+
+    #[test]
+    fn what_wrk_says_is_understood() {
+        let text = "     99%    1.35ms\nRequests/sec:  66123.45\n";
+        assert_eq!(after(text, "99%").and_then(milliseconds), Some(1.35));
+        assert_eq!(after(text, "Requests/sec:"), Some("66123.45"));
+        assert_eq!(milliseconds("812.00us"), Some(0.812));
+        assert_eq!(milliseconds("2.00s"), Some(2_000.0));
+    }
+
+    #[test]
+    fn an_answer_is_whole_with_its_body() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        assert!(is_whole(answer).unwrap() && !is_whole(&answer[..answer.len() - 1]).unwrap());
+        assert!(is_whole(b"HTTP/1.1 503 Not now\r\nContent-Length: 0\r\n\r\n").is_err());
+    }
+}
