@@ -9,21 +9,21 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 const SLOWHTTPTEST: &str = "/usr/bin/slowhttptest";
-/// Attackers of each kind.
-const CONNECTIONS: &str = "200";
-/// The slowest that a visitor may be answered meanwhile.
-const LIMIT: Duration = Duration::from_secs(2);
+/// The slowest that a visitor may be answered meanwhile, on a machine that is busy with other tests.
+const LIMIT: Duration = Duration::from_secs(5);
 
-/// Runs one attack for four seconds; what the program says.
-async fn attack(world: &World, mode: &[&str], path: &str) -> String {
+/// Runs one attack for so many seconds, or until none of its connections is left; what the program says.
+async fn attack(world: &World, mode: &[&str], connections: &str, seconds: &str, path: &str) -> String {
     #[expect(clippy::disallowed_methods, reason = "an independent attacker")]
     let mut command = Command::new(SLOWHTTPTEST);
     // As a proxy's client, so that it names the dev host and goes to the gateway.
     let (gateway, cookie) = (world.gateway.local_addr.to_string(), world.cookie(1));
-    command.args(mode).args(["-c", CONNECTIONS, "-r", CONNECTIONS, "-i", "1", "-l", "4", "-v", "1", "-j", &cookie]);
+    command.args(mode).args(["-c", connections, "-r", "200", "-i", "1", "-l", seconds, "-v", "1", "-j", &cookie]);
     command.args(["-u", &format!("http://{HOST}{path}"), "-d", &gateway]).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.expect("slowhttptest runs");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("Exit status"), "{said}");
+    said
 }
 
 // proves LINK-3
@@ -32,20 +32,15 @@ async fn whoever_drips_keeps_nobody_else_waiting() {
     if !installed(SLOWHTTPTEST) {
         return;
     }
-    let limits = Limits { header_time: Duration::from_secs(1), ..Limits::default() };
-    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    let world = World::awake().await;
     let attacks = async {
-        let (heads, bodies, readers, ranges) = tokio::join!(
-            attack(&world, &["-H"], "/x"),
-            attack(&world, &["-B"], "/upload"),
-            attack(&world, &["-X", "-w", "10", "-y", "20", "-n", "1", "-z", "5"], "/large"),
-            attack(&world, &["-R"], "/x"),
-        );
-        // Each was at work, and a head that drips is cut off while its client goes on.
-        for said in [&heads, &bodies, &readers, &ranges] {
-            assert!(said.contains("Exit status"), "{said}");
-        }
-        assert!(heads.contains("No open connections left"), "{heads}");
+        tokio::join!(
+            attack(&world, &["-H"], "200", "4", "/x"),
+            attack(&world, &["-B"], "200", "4", "/upload"),
+            // Few: what each leaves unread are the app's five megabytes, and the app is this test.
+            attack(&world, &["-X", "-w", "10", "-y", "20", "-n", "1", "-z", "5"], "20", "4", "/large"),
+            attack(&world, &["-R"], "200", "4", "/x"),
+        )
     };
     let visits = async {
         loop {
@@ -57,7 +52,19 @@ async fn whoever_drips_keeps_nobody_else_waiting() {
         }
     };
     tokio::select! {
-        () = attacks => {}
+        _ = attacks => {}
         () = visits => {}
     }
+}
+
+// proves LINK-3
+#[tokio::test]
+async fn a_head_that_drips_is_cut_off_however_long_it_goes_on() {
+    if !installed(SLOWHTTPTEST) {
+        return;
+    }
+    let limits = Limits { header_time: Duration::from_secs(1), ..Limits::default() };
+    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    let said = attack(&world, &["-H"], "50", "20", "/x").await;
+    assert!(said.contains("No open connections left"), "{said}");
 }

@@ -171,7 +171,8 @@ fn judge(must: &Must, outcome: &Outcome) -> Result<(), String> {
         if !is_ours(host) || !read.all("x-forwarded-host").all(is_ours) {
             return Err(format!("another host is told: {:?}", read.headers));
         }
-        if read.headers.iter().any(|(name, value)| name == "forwarded" || value.contains(COOKIE)) {
+        let is_foreign = |value: &str| value.contains("evil.example") || !value.to_ascii_lowercase().contains(HOST);
+        if read.headers.iter().any(|(_, value)| value.contains(COOKIE)) || read.all("forwarded").any(is_foreign) {
             return Err(format!("what is ours is told: {:?}", read.headers));
         }
     }
