@@ -89,6 +89,10 @@ impl Installation {
             arguments.extend(["--uid-base".to_owned(), (400_000 + number * 20_000).to_string()]);
             arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
         }
+        if throw_away.is_some() {
+            // One visitor stands for thousands here.
+            arguments.extend(["--link-rate".to_owned(), "0".to_owned()]);
+        }
         let (url, key) = (String::new(), Secret::new(String::new()));
         let mut it = Self { data_dir, url, key, bin_dir, arguments, started: None, throw_away, _slot: slot };
         if it.answers().await {

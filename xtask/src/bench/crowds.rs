@@ -21,8 +21,8 @@ const IDLE: u64 = 9_000;
 const IDLE_MANY: u64 = 50_000;
 /// Descriptors a process needs for everything else.
 const SPARE: u64 = 500;
-/// Connections of one source address, far below the ports it has.
-const PER_SOURCE: u64 = 20_000;
+/// Connections of one source address: fewer than the gateway lets one have, and than there are ports.
+const PER_SOURCE: u64 = 4_000;
 const CROWD: usize = 1_000;
 /// Longer than the gateway holds whoever waits for a wake.
 const PATIENCE: Duration = Duration::from_secs(40);

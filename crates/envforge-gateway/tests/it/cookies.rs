@@ -6,7 +6,8 @@
 
 use crate::support::readings::strict;
 use crate::support::recorder::Recorder;
-use crate::support::{COOKIE, HOST, World};
+use crate::support::{COOKIE, HOST, Plan, World};
+use envforge_gateway::{Limits, Rate};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -100,7 +101,9 @@ struct Line {
 
 impl Line {
     async fn open() -> Self {
-        let (world, recorder) = (World::awake().await, Recorder::start().await);
+        // One link asks as fast as it is answered.
+        let limits = Limits { link_rate: Rate { each_second: 0, burst: 0 }, ..Limits::default() };
+        let (world, recorder) = (World::new(Plan { limits, ..Plan::default() }).await, Recorder::start().await);
         world.host.place("web", recorder.address);
         let (session, stream) = (world.session(1), world.connect().await);
         Self { world, recorder, session, stream }
