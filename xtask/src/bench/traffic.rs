@@ -7,7 +7,7 @@ use super::world::World;
 use anyhow::Context as _;
 use envforge_api::ambient::SystemClock;
 use envforge_core::clock::Clock as _;
-use envforge_core::link::SessionClaims;
+use envforge_core::link::{Holder, SessionClaims};
 use envforge_core::token::{Keyring, Signer};
 use envforge_testkit::Browser;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -118,7 +118,7 @@ fn sessions(world: &World) -> anyhow::Result<Vec<String>> {
     let one = |number: usize| {
         let claims = SessionClaims {
             session: format!("ls_{number:032x}").parse().map_err(|_| anyhow::anyhow!("an id"))?,
-            link: format!("link_{number:032x}").parse().map_err(|_| anyhow::anyhow!("an id"))?,
+            holder: Holder::Link(format!("link_{number:032x}").parse().map_err(|_| anyhow::anyhow!("an id"))?),
             ..claims.clone()
         };
         Ok(format!("{name}={}", signer.sign(&claims)))
