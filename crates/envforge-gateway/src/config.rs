@@ -5,6 +5,7 @@
 
 use crate::network::Network;
 use crate::rates::Rate;
+use crate::tls::TlsConfig;
 use envforge_api::gateway::LEASE_SECONDS;
 use envforge_core::secret::Secret;
 use std::net::SocketAddr;
@@ -37,8 +38,10 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// The domain whose direct subdomains are dev hosts.
     pub dev_domain: String,
-    /// How browsers reach it; decides the cookie's name and flags.
+    /// How browsers reach it; decides the cookie's name and flags. With TLS ended here it is `https`.
     pub external_scheme: Scheme,
+    /// TLS ended here; without it connections are plain.
+    pub tls: Option<TlsConfig>,
     /// The port browsers use, for services that make absolute links; `None` is the one it listens on.
     pub external_port: Option<u16>,
     /// Where people reach the product, without a slash at its end: members sign in there. Without it dev hosts open by links
@@ -67,6 +70,7 @@ impl GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 7081)),
             dev_domain: "localhost".to_owned(),
             external_scheme: Scheme::Http,
+            tls: None,
             external_port: None,
             product_url: None,
             server_socket,
@@ -102,6 +106,11 @@ pub struct Limits {
     pub link_rate: Rate,
     /// Requests of one workspace held at once; more are told to come back.
     pub held: usize,
+    /// How long a client may take for a TLS handshake.
+    pub handshake_time: Duration,
+    /// How long the first connections wait in the kernel's queue for the first word of the server, which would otherwise be
+    /// refused: after the gateway's own restart that word takes milliseconds.
+    pub first_word: Duration,
     /// A request's line and headers, in bytes; also the size of a connection's read buffer.
     pub header_bytes: usize,
     /// A request's headers, in number.
@@ -142,6 +151,8 @@ impl Default for Limits {
             // A page of unbundled modules asks for thousands at once.
             link_rate: Rate { each_second: 2_000, burst: 20_000 },
             held: 512,
+            handshake_time: Duration::from_secs(10),
+            first_word: Duration::from_secs(2),
             header_bytes: 64 * 1024,
             headers: 128,
             header_time: Duration::from_secs(30),

@@ -23,7 +23,14 @@ impl Hints {
         match self {
             Self::Http1(wire) => {
                 let mut wire = lock(wire);
-                put_response(&mut wire.out.small, Said::Theirs(fields), StatusCode::EARLY_HINTS, Announced::None, None);
+                put_response(
+                    &mut wire.out.small,
+                    Said::Theirs(fields),
+                    StatusCode::EARLY_HINTS,
+                    Announced::None,
+                    None,
+                    None,
+                );
                 // What is not taken now goes with the answer.
                 let _ = wire.poll_write(&mut Context::from_waker(Waker::noop()));
             }

@@ -18,7 +18,10 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use h2::ext::Protocol;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, STRICT_TRANSPORT_SECURITY,
+    UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Frame;
 use std::future::poll_fn;
@@ -132,6 +135,7 @@ async fn answer(
     }
     head.version = Version::HTTP_2;
     let entry = head.extensions.remove::<Arc<Mutex<Entry>>>();
+    head.headers.extend(shared.hsts().map(|hsts| (STRICT_TRANSPORT_SECURITY, hsts.clone())));
     if let AnswerBody::Tunnel(joined) = body {
         let Some(recv) = tunnel else { return };
         head.status = StatusCode::OK;

@@ -20,7 +20,7 @@
 //! | `forward` | what does it say? | no |
 //! | `answer` | how does a refusal look to whoever asked? | no |
 //!
-//! Beside the requests run five tasks: `feed` hears of changes and revocations, `activity` tells of traffic, the uplink
+//! Beside the requests run further tasks: `feed` hears of changes and revocations, `activity` tells of traffic, the uplink
 //! takes hosts in, `keep` ends what time ends, and `accept` takes connections in.
 //!
 //! # What must stay true
@@ -60,6 +60,7 @@ mod sessions;
 mod share;
 mod shared;
 mod stats;
+pub mod tls;
 mod wire;
 
 pub use config::{GatewayConfig, Limits, Scheme};
@@ -79,6 +80,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tls::{Acceptor, TlsError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -102,6 +104,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The certificate or its key is not right.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The hosts' socket can't be made.
     #[error("the gateway can't make the hosts' socket {}: {source}", path.display())]
     Uplink {
@@ -139,6 +144,7 @@ impl StartError {
                 "ports below 1024 need the capability CAP_NET_BIND_SERVICE; or listen on a higher port".to_owned()
             }
             Self::Listen { .. } => "check that the address belongs to this machine".to_owned(),
+            Self::Tls(error) => error.fix(),
             Self::Uplink { path, .. } => {
                 let folder = path.parent().unwrap_or(path);
                 format!("check that {} exists and may be written to", folder.display())
@@ -152,6 +158,16 @@ impl StartError {
     }
 }
 
+/// Listening sockets that were made elsewhere and outlive the gateway: while one gateway is replaced by the next,
+/// connections wait in them instead of being refused.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Instead of the address to listen on.
+    pub front: Option<std::net::TcpListener>,
+    /// Instead of the address whose requests are redirected to HTTPS.
+    pub redirect: Option<std::net::TcpListener>,
+}
+
 /// The gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Gateway;
@@ -160,6 +176,8 @@ pub struct Gateway;
 pub struct RunningGateway {
     /// Where it listens; tells the port when it was asked for port 0.
     pub local_addr: SocketAddr,
+    /// Where plain HTTP is redirected to HTTPS, if it is.
+    pub redirect_addr: Option<SocketAddr>,
     /// Done once everything has ended.
     pub join: JoinHandle<()>,
     shared: Arc<Shared>,
@@ -213,11 +231,28 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         drain: CancellationToken,
     ) -> Result<RunningGateway, StartError> {
+        Self::start_on(Sockets::default(), config, clock, drain).await
+    }
+
+    /// The same, on sockets that were made elsewhere.
+    pub async fn start_on(
+        sockets: Sockets,
+        mut config: GatewayConfig,
+        clock: Arc<dyn Clock>,
+        drain: CancellationToken,
+    ) -> Result<RunningGateway, StartError> {
+        if config.tls.is_some() {
+            config.external_scheme = Scheme::Https;
+        }
+        let handshake_time = config.limits.handshake_time;
+        let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, &config.dev_domain, handshake_time)).transpose()?;
         let address = config.listen;
-        let listener = TcpListener::bind(address).await.map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartError::PortInUse { address },
-            _ => StartError::Listen { address, source },
-        })?;
+        let listener = listen(sockets.front, address).await?;
+        let redirect = match config.tls.as_ref().and_then(|tls| tls.redirect) {
+            Some(address) => Some(listen(sockets.redirect, address).await?),
+            None => None,
+        };
+        let redirect_addr = redirect.as_ref().and_then(|listener| listener.local_addr().ok());
         let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
         let server = Client::new(&Address::Socket(config.server_socket.clone()), Some(config.key.clone()))?;
         let limits = config.limits.clone();
@@ -233,6 +268,7 @@ impl Gateway {
             strangers: rates::Addresses::new(limits.stranger_rate),
             since: Instant::now(),
             external_port,
+            tls,
             clock,
             server,
             uplinks: Arc::new(Uplinks::default()),
@@ -257,11 +293,43 @@ impl Gateway {
         shared.tasks.spawn(activity::run(Arc::clone(&shared)));
         let ended = CancellationToken::new();
         let (workers, threads) = serve::start(&shared, &ended).map_err(|source| StartError::Workers { source })?;
-        shared.tasks.spawn(serve::accept(Arc::clone(&shared), listener, workers));
+        shared.tasks.spawn(accept(Arc::clone(&shared), listener, workers));
+        if let (Some(acceptor), Some(config)) = (shared.tls.clone(), shared.config.tls.clone()) {
+            shared.tasks.spawn(tls::keep(Arc::clone(&shared), acceptor, config));
+        }
+        if let Some(listener) = redirect {
+            shared.tasks.spawn(tls::redirect::serve(Arc::clone(&shared), listener));
+        }
         tracing::info!(%local_addr, dev_domain = %shared.config.dev_domain, "gateway: listening");
         let join = TaskTracker::new().spawn(finish(Arc::clone(&shared), stop, ended, threads));
-        Ok(RunningGateway { local_addr, join, shared })
+        Ok(RunningGateway { local_addr, redirect_addr, join, shared })
     }
+}
+
+/// The socket made elsewhere, else one of our own.
+async fn listen(inherited: Option<std::net::TcpListener>, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = match inherited {
+        Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
+        None => TcpListener::bind(address).await,
+    };
+    listener.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortInUse { address },
+        _ => StartError::Listen { address, source },
+    })
+}
+
+/// Accepts from the first word of the server on, or when it did not come for a while.
+async fn accept(shared: Arc<Shared>, listener: TcpListener, workers: Vec<serve::Worker>) {
+    let heard = async {
+        while !shared.lease.holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(shared.config.limits.first_word, heard) => {}
+        () = shared.stop.cancelled() => return,
+    }
+    serve::accept(shared, listener, workers).await;
 }
 
 /// Told to end, says so for a while before anything stops.

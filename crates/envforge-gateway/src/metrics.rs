@@ -5,6 +5,7 @@
 
 use crate::shared::Shared;
 use crate::stats::{Outcome, Phase};
+use crate::tls::Acceptor;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -58,7 +59,16 @@ impl Collector for Numbers {
             let labels = [("phase", phase.as_str())];
             family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
+        let failed = ConstCounter::new(shared.tls.as_ref().map_or(0, Acceptor::failed));
+        let help = "TLS handshakes that came to nothing";
+        failed.encode(encoder.encode_descriptor("handshakes_failed", help, None, MetricType::Counter)?)?;
+        let ends = shared.tls.as_ref().map_or(0, |tls| tls.lifetime().not_after.as_second());
         for (name, help, number) in [
+            (
+                "certificate_ends_timestamp_seconds",
+                "When the certificate shown expires, in seconds since 1970; 0 without TLS",
+                ends.cast_unsigned(),
+            ),
             ("connections", "Client connections open", stats.connections.get()),
             (
                 "realtime",

@@ -217,10 +217,11 @@ async fn serve(shared: Arc<Shared>, client: Client, accepted: Accepted) {
     let connected = Connected::new(&shared, permit, place, open);
     let opened = stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream));
     let stream = match opened {
-        Ok(stream) => Stream::Tcp(stream),
+        Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, "serve: a connection ended before it began"),
     };
     let client = Arc::new(client);
+    let Some(stream) = secured(&shared, stream).await else { return };
     let served = speak(&shared, &client, stream).await;
     if let Some(Tunnelled { joined, client, told }) = served {
         // A task of its own: what served the connection so far is large, and a WebSocket stays for long.
@@ -229,6 +230,14 @@ async fn serve(shared: Arc<Shared>, client: Client, accepted: Accepted) {
             drop(connected);
         });
     }
+}
+
+/// The connection inside TLS, where that is ended here.
+async fn secured(shared: &Shared, stream: TcpStream) -> Option<Stream> {
+    let Some(tls) = &shared.tls else { return Some(Stream::Tcp(stream)) };
+    let secured = tls.accept(stream).await;
+    let secured = secured.inspect_err(|error| tracing::debug!(%error, "serve: a TLS handshake came to nothing"));
+    secured.ok().map(|stream| Stream::Tls(Box::new(stream)))
 }
 
 /// Holds what a connection takes up.

@@ -10,9 +10,11 @@ use crate::rates::Addresses;
 use crate::routes::{LabelRoute, Routes};
 use crate::sessions::{Admitted, Digest, Sessions};
 use crate::stats::Counters;
+use crate::tls::Acceptor;
 use envforge_api::client::Client;
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::Clock;
+use http::HeaderValue;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) workers: usize,
     /// The port browsers use, as services are told it.
     pub(crate) external_port: u16,
+    /// Takes connections into TLS, when it is ended here.
+    pub(crate) tls: Option<Acceptor>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) server: Client,
     pub(crate) uplinks: Arc<Uplinks>,
@@ -55,6 +59,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What an answer over TLS says so that browsers stay with it.
+    pub(crate) fn hsts(&self) -> Option<&HeaderValue> {
+        self.tls.as_ref().map(|tls| &tls.hsts)
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

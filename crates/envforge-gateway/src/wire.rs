@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
 /// Room for what is read at once.
@@ -27,6 +28,8 @@ const AHEAD: usize = 64 * 1024;
 pub(crate) enum Stream {
     /// Plain.
     Tcp(TcpStream),
+    /// Inside TLS.
+    Tls(Box<TlsStream<TcpStream>>),
     /// One stream of an HTTP/2 connection.
     H2(Box<crate::http2::Tunnel>),
 }
@@ -35,6 +38,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, into),
             Self::H2(stream) => Pin::new(&mut **stream).poll_read(cx, into),
         }
     }
@@ -44,6 +48,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Self::H2(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
@@ -55,6 +60,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
             Self::H2(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
         }
     }
@@ -62,6 +68,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
             Self::H2(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
@@ -69,6 +76,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
             Self::H2(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }

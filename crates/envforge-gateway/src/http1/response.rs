@@ -10,7 +10,7 @@ use crate::http1::head::{
 use crate::phase::headers;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::mem::MaybeUninit;
 
 /// A response's head, understood.
@@ -169,6 +169,7 @@ pub(crate) fn put_response(
     status: StatusCode,
     announced: Announced,
     connection: Option<&'static str>,
+    hsts: Option<&HeaderValue>,
 ) {
     out.reserve(512);
     out.put_slice(b"HTTP/1.1 ");
@@ -193,6 +194,9 @@ pub(crate) fn put_response(
                 put_length(out, *length);
             }
         }
+    }
+    if let Some(hsts) = hsts {
+        put_header(out, "strict-transport-security", hsts.as_bytes());
     }
     if let Some(connection) = connection {
         out.put_slice(b"connection: ");

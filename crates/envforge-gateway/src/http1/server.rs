@@ -245,9 +245,10 @@ impl Connection<'_> {
 
     async fn answer(&self, asked: &Asked, answer: Response<AnswerBody>) -> Result<(), End> {
         let (head, mut body) = answer.into_parts();
+        let hsts = self.shared.hsts();
         if let AnswerBody::Tunnel(joined) = body {
             let (said, upgrade) = (Said::Theirs(&joined.fields), Some("Upgrade\r\nupgrade: websocket"));
-            put_response(&mut lock(&self.wire).out.small, said, head.status, Announced::None, upgrade);
+            put_response(&mut lock(&self.wire).out.small, said, head.status, Announced::None, upgrade, hsts);
             return Err(End::Tunnel(joined));
         }
         let entry = head.extensions.get::<Arc<Mutex<Entry>>>().cloned();
@@ -262,7 +263,7 @@ impl Connection<'_> {
         {
             let mut wire = lock(&self.wire);
             let said = body.said(&head.headers);
-            put_response(&mut wire.out.small, said, head.status, announced, connection);
+            put_response(&mut wire.out.small, said, head.status, announced, connection, hsts);
             wire.give(self.shared.config.limits.stall);
         }
         let mut is_over = announced == Announced::None;

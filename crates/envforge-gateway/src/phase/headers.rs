@@ -116,8 +116,9 @@ pub(crate) fn lower_case<'a>(name: &'a str, buffer: &'a mut [u8; LONGEST]) -> &'
 /// Writes what a client gets to see of one header of a service's response. `name` is in lower case.
 pub(crate) fn put_for_client(out: &mut BytesMut, name: &str, value: &[u8]) {
     match name {
-        // Alternative services would let the app lead the browser away from the gateway.
-        "alt-svc" => {}
+        // Alternative services would let the app lead the browser away from the gateway; how long a browser holds to TLS
+        // is said by whoever ends it.
+        "alt-svc" | "strict-transport-security" => {}
         "set-cookie" => {
             if let Some(value) = clean_set_cookie(value) {
                 put_header(out, name, &value);

@@ -20,5 +20,6 @@ mod share;
 mod slow;
 mod start;
 mod support;
+mod tls;
 mod unverified;
 mod waking;

@@ -155,6 +155,8 @@ async fn answer(mut request: Request<Incoming>, state: Arc<State>, name: &str) -
             for cookie in ["theme=dark; Domain=.localhost; Path=/", "envforge-session=stolen", "plain=1"] {
                 response.headers_mut().append("set-cookie", cookie.parse().expect("a value"));
             }
+            let hsts = "max-age=1; includeSubDomains".parse().expect("a value");
+            response.headers_mut().insert("strict-transport-security", hsts);
             response.headers_mut().insert("keep-alive", "timeout=5".parse().expect("a value"));
             response
         }

@@ -19,6 +19,7 @@ use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::runtime::RuntimeState;
 use envforge_core::secret::Secret;
 use envforge_core::token::Signer;
+use envforge_gateway::tls::TlsConfig;
 use envforge_gateway::{Gateway, GatewayConfig, Limits, Network, RunningGateway, Scheme};
 use host::Host;
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const LABEL: &str = "web--fix--acme";
 /// Its `Host`.
 pub(crate) const HOST: &str = "web--fix--acme.localhost";
+/// The dev domain of worlds whose gateway ends TLS: no certificate is for the whole of `localhost`.
+pub(crate) const TLS_DOMAIN: &str = "dev.example";
 /// Its cookie's name without TLS.
 pub(crate) const COOKIE: &str = "envforge-session";
 /// Where people reach the product.
@@ -114,6 +117,8 @@ pub(crate) struct World {
 pub(crate) struct Plan {
     pub(crate) runtime: RouteRuntime,
     pub(crate) scheme: Scheme,
+    /// Ends TLS itself, on [`TLS_DOMAIN`].
+    pub(crate) tls: Option<TlsConfig>,
     pub(crate) limits: Limits,
     pub(crate) trusted: Vec<Network>,
     pub(crate) product_url: Option<&'static str>,
@@ -122,7 +127,8 @@ pub(crate) struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         let limits = Limits::default();
-        Self { runtime: awake(), scheme: Scheme::Http, limits, trusted: Vec::new(), product_url: Some(PRODUCT) }
+        let (scheme, product_url) = (Scheme::Http, Some(PRODUCT));
+        Self { runtime: awake(), scheme, tls: None, limits, trusted: Vec::new(), product_url }
     }
 }
 
@@ -149,10 +155,12 @@ impl World {
         let config = GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             external_scheme: plan.scheme,
-            workers: Some(1),
             trusted: plan.trusted,
             access_log: Some(folder.path().join("access.log")),
             product_url: plan.product_url.map(ToOwned::to_owned),
+            dev_domain: if plan.tls.is_some() { TLS_DOMAIN } else { "localhost" }.to_owned(),
+            tls: plan.tls,
+            workers: Some(1),
             limits,
             ..GatewayConfig::one_box(
                 folder.path().join("server.sock"),
