@@ -155,6 +155,8 @@ pub(crate) struct AllArguments {
     #[command(flatten)]
     pub(crate) traffic: TrafficArguments,
     #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+    #[command(flatten)]
     pub(crate) ledger: LedgerArguments,
     #[command(flatten)]
     pub(crate) github: GithubArguments,
@@ -243,12 +245,37 @@ pub(crate) struct SignInArguments {
     pub(crate) sign_up: String,
 }
 
+/// TLS, ended by the gateway.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TlsArguments {
+    /// File with a certificate for *.DOMAIN and its chain (PEM); the gateway ends TLS with it, and takes a new one without
+    /// a restart
+    #[arg(id = "tls_certificate", long = "tls-certificate", value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// File with its private key (PEM), closed to other users and readable for the gateway's [default: the certificate's]
+    #[arg(id = "tls_key", long = "tls-key", value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) key: Option<PathBuf>,
+    /// Where plain HTTP is redirected to HTTPS, and nothing else is done, such as 0.0.0.0:80
+    #[arg(long, value_name = "ADDRESS", requires = "tls_certificate")]
+    pub(crate) redirect_listen: Option<SocketAddr>,
+    /// How long a browser that was here comes back over HTTPS only; 0 makes it forget that
+    #[arg(long, value_name = "SECONDS", requires = "tls_certificate", value_parser = clap::value_parser!(u64).range(0..=63_072_000))]
+    pub(crate) hsts_max_age: Option<u64>,
+}
+
+impl TlsArguments {
+    /// How browsers reach the gateway: over TLS where it ends it, else as said.
+    pub(crate) fn scheme(&self, said: Scheme) -> Scheme {
+        if self.certificate.is_some() { Scheme::Https } else { said }
+    }
+}
+
 /// `http` or `https`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Scheme {
     /// Plain, for `*.localhost`
     Http,
-    /// TLS, ended in front of the gateway
+    /// TLS, ended in front of the gateway; with --tls-certificate it always is
     Https,
 }
 
@@ -370,7 +397,7 @@ fn queue_concurrency(text: &str) -> Result<(Queue, usize), String> {
 /// `envforged gateway`.
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArguments {
-    /// Where it listens
+    /// Where it listens, unless it is started with a listening socket (systemd's socket activation)
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7081")]
     pub(crate) listen: SocketAddr,
     /// The domain whose direct subdomains are dev hosts
@@ -396,6 +423,8 @@ pub(crate) struct GatewayArguments {
     pub(crate) key_file: PathBuf,
     #[command(flatten)]
     pub(crate) traffic: TrafficArguments,
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
     #[command(flatten)]
     pub(crate) operator: OperatorArguments,
     #[command(flatten)]

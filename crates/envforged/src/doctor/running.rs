@@ -29,7 +29,7 @@ pub(super) fn checks(arguments: &DoctorArguments, layout: &Layout) -> anyhow::Re
         } else {
             Check::failed("server", format!("is not healthy on {}", arguments.listen), fix)
         });
-        checks.push(if runtime.block_on(probe::accepts(arguments.gateway_listen)) {
+        checks.push(if runtime.block_on(probe::answers(arguments.gateway_listen)) {
             Check::ok("gateway", format!("answers on {}", arguments.gateway_listen))
         } else {
             Check::failed("gateway", format!("does not answer on {}", arguments.gateway_listen), fix)

@@ -1,9 +1,11 @@
 //! The gateway: verifies, wakes, forwards. Runs unprivileged; has no database and no private key.
 
-use crate::args::{GatewayArguments, Scheme};
-use crate::{operator, private};
+use crate::advice::advised;
+use crate::args::{GatewayArguments, Scheme, TlsArguments};
+use crate::{listen, notify, operator, private};
 use anyhow::Context as _;
 use envforge_api::ambient::SystemClock;
+use envforge_gateway::tls::{Files, TlsConfig};
 use envforge_gateway::{Gateway, GatewayConfig, Limits};
 use rustix::fs::Mode;
 use std::process::ExitCode;
@@ -17,6 +19,7 @@ const WITHIN: Duration = Duration::from_secs(7);
 pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
     // Nothing it makes is for others; the host, which dials its socket, is root or the same user.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let sockets = listen::inherited()?;
     super::use_open_files_limit();
     let key = private::read(&arguments.key_file)?;
     let one_box = GatewayConfig::one_box(arguments.server_socket, arguments.uplink, key);
@@ -24,7 +27,8 @@ pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
     let config = GatewayConfig {
         listen: arguments.listen,
         dev_domain: arguments.dev_domain,
-        external_scheme: match arguments.scheme {
+        tls: tls(&arguments.tls),
+        external_scheme: match arguments.tls.scheme(arguments.scheme) {
             Scheme::Http => envforge_gateway::Scheme::Http,
             Scheme::Https => envforge_gateway::Scheme::Https,
         },
@@ -36,11 +40,29 @@ pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
         ..one_box
     };
     super::run("gateway", &arguments.supervised, notice, async |token| {
+        let started = Gateway::start_on(sockets, config, Arc::new(SystemClock), token.clone()).await;
         let running =
-            Gateway::start(config, Arc::new(SystemClock), token).await.context("the gateway did not start")?;
+            started.map_err(|error| advised(error.to_string(), error.fix())).context("the gateway did not start")?;
         tracing::info!(address = %running.local_addr, "gateway: listening");
         let _operator = operator::listen(arguments.operator.metrics_listen.as_ref(), running.operated())?;
-        running.join.await.context("the gateway broke down")?;
-        Ok(())
+        notify::tell(notify::READY);
+        let stopping = async {
+            token.cancelled().await;
+            notify::tell(notify::STOPPING);
+        };
+        let (ended, ()) = tokio::join!(running.join, stopping);
+        ended.context("the gateway broke down")
+    })
+}
+
+/// TLS, if the gateway ends it.
+fn tls(arguments: &TlsArguments) -> Option<TlsConfig> {
+    let certificate = arguments.certificate.clone()?;
+    let key = arguments.key.clone().unwrap_or_else(|| certificate.clone());
+    let usual = TlsConfig::new(Files { certificate, key });
+    Some(TlsConfig {
+        hsts_max_age: arguments.hsts_max_age.map_or(usual.hsts_max_age, Duration::from_secs),
+        redirect: arguments.redirect_listen,
+        ..usual
     })
 }

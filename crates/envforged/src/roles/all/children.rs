@@ -20,6 +20,7 @@ use super::operated::{ROLES, RoleLabel};
 use crate::account::Account;
 use crate::process::Identity;
 use crate::roles::DRAIN;
+use command_fds::{CommandFdExt as _, FdMapping};
 use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use prometheus_client::metrics::counter::Counter;
@@ -28,7 +29,8 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +50,9 @@ const HOPELESS: u32 = 3;
 /// Deaths in a row that are told as a loop.
 const LOOP: u32 = 5;
 
+/// The first descriptor of those that are handed over (`sd_listen_fds(3)`).
+const FIRST_SOCKET: i32 = 3;
+
 /// A role as a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
@@ -59,11 +64,13 @@ pub(crate) struct Spec {
     pub(crate) account: Option<Account>,
     /// Its whole environment.
     pub(crate) environment: Vec<(OsString, OsString)>,
+    /// Listening sockets it is handed, by name: they are the supervisor's, and stay when it dies.
+    pub(crate) sockets: Vec<(&'static str, Arc<TcpListener>)>,
 }
 
 impl Spec {
     /// The command that runs it.
-    pub(crate) fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> io::Result<Command> {
         // This very executable, also when the file was replaced by an upgrade or lies where the role's user can't go.
         #[expect(clippy::disallowed_methods, reason = "the one place that starts roles")]
         let mut command = Command::new("/proc/self/exe");
@@ -74,7 +81,17 @@ impl Spec {
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);
         }
-        command
+        if !self.sockets.is_empty() {
+            let hand = |((_, socket), child_fd): (&(_, Arc<TcpListener>), _)| {
+                Ok(FdMapping { parent_fd: socket.try_clone()?.into(), child_fd })
+            };
+            let handed: io::Result<Vec<_>> = self.sockets.iter().zip(FIRST_SOCKET..).map(hand).collect();
+            let names: Vec<&str> = self.sockets.iter().map(|(name, _)| *name).collect();
+            command.fd_mappings(handed?).map_err(io::Error::other)?;
+            // Its process number, which the protocol also knows, nobody knows before it runs.
+            command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        }
+        Ok(command)
     }
 }
 
@@ -146,7 +163,7 @@ impl Keeper {
         let (mut deaths, mut pause) = (0, PAUSE_MIN);
         loop {
             let began = Instant::now();
-            let how = match spec.command().spawn() {
+            let how = match spec.command().and_then(|mut command| command.spawn()) {
                 Ok(mut child) => {
                     let identity = child.id().and_then(|pid| Identity::of(pid.cast_signed()));
                     self.roster.set(role, identity);

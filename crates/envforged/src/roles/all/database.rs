@@ -67,7 +67,8 @@ pub(crate) async fn ensure(
 /// Brings the schema up to date.
 pub(crate) async fn migrate(layout: &Layout, accounts: &Accounts) -> anyhow::Result<()> {
     let spec = specs::migrate(&layout.database_secret("owner.url"), &layout.database_secret("app.password"), accounts);
-    let status = spec.command().status().await.context("the migration could not be run")?;
+    let mut command = spec.command().context("the migration could not be run")?;
+    let status = command.status().await.context("the migration could not be run")?;
     if status.success() {
         return Ok(());
     }

@@ -11,6 +11,7 @@
 //! What holds, whatever is killed when:
 //!
 //! - Killing one child is killing exactly that part; it is restarted alone.
+//! - The gateway's sockets are the supervisor's: while there is no gateway, connections wait and are answered late.
 //! - Killing the supervisor ends its children (the kernel tells them). PostgreSQL, shells and services live on; the next
 //!   `envforged all` adopts them.
 //! - `SIGTERM` drains: gateway and host finish, then the server, then PostgreSQL stops. Shells and services stay: an
@@ -76,7 +77,13 @@ async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
     children::wait_for_orphans(&layout).await;
     let ports = Ports {
         server: listen::reserve(arguments.listen, "--listen")?,
-        gateway: listen::reserve(arguments.gateway_listen, "--gateway-listen")?,
+        front: FrontPorts {
+            gateway: Arc::new(listen::reserve(arguments.gateway_listen, "--gateway-listen")?),
+            redirect: match arguments.tls.redirect_listen {
+                Some(address) => Some(Arc::new(listen::reserve(address, "--redirect-listen")?)),
+                None => None,
+            },
+        },
     };
     let (keeper, mut hopeless) = Keeper::new(&layout);
     let operated = Operated { layout: layout.clone(), restarts: keeper.restarts.clone() };
@@ -112,7 +119,13 @@ async fn supervise(arguments: &AllArguments) -> anyhow::Result<ExitCode> {
 /// The ports, kept from the first check until their roles take them: making a database takes seconds.
 struct Ports {
     server: TcpListener,
-    gateway: TcpListener,
+    front: FrontPorts,
+}
+
+/// Those that are kept for ever, and handed to each gateway.
+struct FrontPorts {
+    gateway: Arc<TcpListener>,
+    redirect: Option<Arc<TcpListener>>,
 }
 
 /// Tokens of the three stages of an end.
@@ -159,21 +172,19 @@ impl Running {
         drop(ports.server);
         self.keep_back(specs::server(arguments, &layout, &accounts));
         let ready = async || {
-            let is_ready = probe::is_ready(arguments.listen).await && self.listens("server", arguments.listen);
+            let is_ready = probe::is_ready(arguments.listen).await && self.is_server_ours(arguments.listen);
             is_ready.then_some(())
         };
         answer("server", hopeless, ready).await?;
         self.publish(steps)?;
         steps.done("server", &format!("answers on {}", arguments.listen));
 
-        drop(ports.gateway);
-        self.keep_front(specs::gateway(arguments, &layout, &accounts));
+        self.keep_front(specs::gateway(arguments, &layout, &accounts, &ports.front));
         self.keep_front(specs::host(arguments, &layout));
-        let accepts = async || {
-            let address = arguments.gateway_listen;
-            (probe::accepts(address).await && self.listens("gateway", address)).then_some(())
-        };
-        answer("gateway", hopeless, accepts).await?;
+        // Not over its port, where connections are taken from before it runs.
+        let socket = layout.operator_socket("gateway");
+        let is_up = async || matches!(probe::operator(&socket, "/health").await, Some((200, _))).then_some(());
+        answer("gateway", hopeless, is_up).await?;
         steps.done("gateway", &format!("answers on {}", arguments.gateway_listen));
         self.host_is_online(arguments, hopeless, steps).await?;
 
@@ -183,7 +194,7 @@ impl Running {
         fs_err::write(&url, format!("http://{}\n", probe::reachable(arguments.listen)))?;
         fs_err::set_permissions(&url, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         let port = specs::gateway_port(arguments).map_or_else(String::new, |port| format!(":{port}"));
-        let (scheme, domain) = (arguments.gateway_scheme.as_str(), &arguments.dev_domain);
+        let (scheme, domain) = (specs::scheme(arguments).as_str(), &arguments.dev_domain);
         steps.up(&[
             ("server", specs::public_url(arguments)),
             ("dev hosts", format!("{scheme}://<service>--<workspace>--{}.{domain}{port}", arguments.org)),
@@ -194,8 +205,8 @@ impl Running {
     }
 
     /// Whether it is our child that answers there, and not somebody who was quicker.
-    fn listens(&self, role: &str, address: SocketAddr) -> bool {
-        self.keeper.pid(role).is_some_and(|pid| listen::is_listener(pid, address.port()))
+    fn is_server_ours(&self, address: SocketAddr) -> bool {
+        self.keeper.pid("server").is_some_and(|pid| listen::is_listener(pid, address.port()))
     }
 
     async fn host_is_online(

@@ -42,9 +42,15 @@ pub(crate) async fn operator(socket: &Path, path: &str) -> Option<(u16, String)>
     Some((status, String::from_utf8(body).ok()?))
 }
 
-/// Whether something accepts connections.
-pub(crate) async fn accepts(address: SocketAddr) -> bool {
-    matches!(timeout(PATIENCE, TcpStream::connect(reachable(address))).await, Ok(Ok(_)))
+/// Whether a gateway says anything there: behind TLS that plain HTTP is no handshake. That connections are accepted says
+/// nothing, because they wait for a gateway that is away.
+pub(crate) async fn answers(gateway: SocketAddr) -> bool {
+    let asking = async {
+        let mut stream = TcpStream::connect(reachable(gateway)).await?;
+        stream.write_all(b"GET /.envforge/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").await?;
+        stream.read_u8().await
+    };
+    matches!(timeout(PATIENCE, asking).await, Ok(Ok(_)))
 }
 
 /// A host of the org that is online.

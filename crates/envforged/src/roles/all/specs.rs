@@ -4,13 +4,17 @@
 //! run and log; the server its settings too; the host whatever we have but the product's secrets, because it runs the
 //! machine's own programs (`git`, proxies).
 
+use super::FrontPorts;
 use super::children::Spec;
 use super::layout::{Accounts, Layout};
-use crate::args::{AllArguments, GithubArguments, MachineArguments, Scheme, SecretStore, SecretStoreArguments};
-use crate::private;
+use crate::args::{
+    AllArguments, GithubArguments, MachineArguments, Scheme, SecretStore, SecretStoreArguments, TlsArguments,
+};
+use crate::{listen, private};
 use envforge_core::secret::Secret;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What any program needs.
 const PLAIN: [&str; 9] = [
@@ -59,10 +63,15 @@ pub(crate) fn public_url(arguments: &AllArguments) -> String {
     arguments.public_url.clone().unwrap_or_else(here)
 }
 
+/// How browsers reach the gateway.
+pub(crate) fn scheme(arguments: &AllArguments) -> Scheme {
+    arguments.tls.scheme(arguments.gateway_scheme)
+}
+
 /// The port browsers reach the gateway on, when it is not the scheme's own.
 pub(crate) fn gateway_port(arguments: &AllArguments) -> Option<u16> {
     let port = arguments.gateway_port.unwrap_or_else(|| arguments.gateway_listen.port());
-    let default = match arguments.gateway_scheme {
+    let default = match scheme(arguments) {
         Scheme::Http => 80,
         Scheme::Https => 443,
     };
@@ -79,7 +88,7 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
         .with("--drain-notice", "0")
         .with("--gateway-uplink", layout.gateway_uplink())
         .with("--dev-domain", &arguments.dev_domain)
-        .with("--gateway-scheme", arguments.gateway_scheme.as_str())
+        .with("--gateway-scheme", scheme(arguments).as_str())
         .with("--public-url", public_url(arguments))
         .with("--signing-seed-file", layout.server_secret("signing-seed"))
         .with("--key-encryption-key-file", layout.server_secret("key-encryption-key"))
@@ -130,15 +139,15 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
     let environment = environment(|name| is_plain(name) || SERVERS.iter().any(|theirs| name.starts_with(theirs)));
     // The file says it; the variable may name the database as its owner.
     let environment = environment.into_iter().filter(|(name, _)| name != "DATABASE_URL").collect();
-    Spec { role: "server", arguments: flags.0, account: accounts.server, environment }
+    Spec { role: "server", arguments: flags.0, account: accounts.server, environment, sockets: Vec::new() }
 }
 
-pub(crate) fn gateway(arguments: &AllArguments, layout: &Layout, accounts: &Accounts) -> Spec {
+pub(crate) fn gateway(arguments: &AllArguments, layout: &Layout, accounts: &Accounts, ports: &FrontPorts) -> Spec {
     let mut flags = Flags::new()
         .with("--listen", arguments.gateway_listen.to_string())
         .with("--dev-domain", &arguments.dev_domain)
-        .with("--scheme", arguments.gateway_scheme.as_str())
         .with("--product-url", public_url(arguments))
+        .with("--scheme", scheme(arguments).as_str())
         .with("--server-socket", layout.internal_socket())
         .with("--uplink", layout.gateway_uplink())
         .with("--metrics-listen", layout.operator_socket("gateway"))
@@ -150,7 +159,24 @@ pub(crate) fn gateway(arguments: &AllArguments, layout: &Layout, accounts: &Acco
     for (flag, value) in arguments.traffic.flags() {
         flags = flags.with(flag, value);
     }
-    Spec { role: "gateway", arguments: flags.0, account: accounts.gateway, environment: environment(is_plain) }
+    let TlsArguments { certificate, key, redirect_listen, hsts_max_age } = &arguments.tls;
+    // A child works in `/`.
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for (flag, file) in [("--tls-certificate", certificate), ("--tls-key", key)] {
+        if let Some(file) = file {
+            flags = flags.with(flag, whole(file));
+        }
+    }
+    if let Some(address) = redirect_listen {
+        flags = flags.with("--redirect-listen", address.to_string());
+    }
+    if let Some(seconds) = hsts_max_age {
+        flags = flags.with("--hsts-max-age", seconds.to_string());
+    }
+    let environment = environment(is_plain);
+    let mut sockets = vec![("gateway", Arc::clone(&ports.gateway))];
+    sockets.extend(ports.redirect.clone().map(|socket| (listen::REDIRECT, socket)));
+    Spec { role: "gateway", arguments: flags.0, account: accounts.gateway, environment, sockets }
 }
 
 pub(crate) fn host(arguments: &AllArguments, layout: &Layout) -> Spec {
@@ -171,13 +197,15 @@ pub(crate) fn host(arguments: &AllArguments, layout: &Layout) -> Spec {
         flags.0.push("--allow-elevation".into());
     }
     let theirs = |name: &str| SERVERS.iter().chain(&OURS).any(|prefix| name.starts_with(prefix));
-    Spec { role: "host", arguments: flags.0, account: None, environment: environment(|name| !theirs(name)) }
+    let environment = environment(|name| !theirs(name));
+    Spec { role: "host", arguments: flags.0, account: None, environment, sockets: Vec::new() }
 }
 
 /// Brings the schema up to date, with files that the database's user can read.
 pub(crate) fn migrate(url: &Path, app_password: &Path, accounts: &Accounts) -> Spec {
     let arguments = Flags(Vec::new()).with("--database-url-file", url).with("--app-password-file", app_password);
-    Spec { role: "migrate", arguments: arguments.0, account: accounts.postgres, environment: environment(is_plain) }
+    let environment = environment(is_plain);
+    Spec { role: "migrate", arguments: arguments.0, account: accounts.postgres, environment, sockets: Vec::new() }
 }
 
 /// The URL of somebody's own database, as the application's role.
