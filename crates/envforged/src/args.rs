@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Gateway(GatewayArguments),
     /// Run a host daemon
     Host(HostArguments),
+    /// Obtain and renew the gateway's wildcard certificate, proven by DNS (ACME)
+    Acme(AcmeArguments),
     /// Bring a database's schema up to date, as its owner; or show what that would do, or take steps back
     Migrate(MigrateArguments),
     /// Save the whole box, while it runs, in one file
@@ -460,6 +462,42 @@ pub(crate) struct HostArguments {
     pub(crate) operator: OperatorArguments,
     #[command(flatten)]
     pub(crate) supervised: Supervised,
+}
+
+/// Let's Encrypt's production directory.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// `envforged acme`.
+#[derive(Debug, Args)]
+pub(crate) struct AcmeArguments {
+    /// The domain whose direct subdomains are dev hosts; the certificate is for *.DOMAIN
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dev_domain: String,
+    /// Program that sets and removes a TXT record: `PROGRAM present|cleanup NAME VALUE`, also in ENVFORGE_ACME_VERB,
+    /// …_NAME, …_VALUE and …_DOMAIN
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) hook: PathBuf,
+    /// Folder for the certificate with its key, DOMAIN.pem, and the account's key
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// The CA's terms of service were read and are agreed to
+    #[arg(long, required = true)]
+    pub(crate) agree_to_terms: bool,
+    /// A mail address the CA may write to; may be given again
+    #[arg(long = "contact", value_name = "ADDRESS")]
+    pub(crate) contacts: Vec<envforge_core::email::EmailAddress>,
+    /// The CA's ACME directory
+    #[arg(long, value_name = "URL", default_value = LETS_ENCRYPT)]
+    pub(crate) directory: String,
+    /// File with the root certificate (PEM) of the CA's own HTTPS, instead of the public ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) directory_root: Option<PathBuf>,
+    /// Seconds between the hook's end and the CA's look: what a record takes to reach every name server
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub(crate) propagation: u64,
+    /// Renew if it is due, and end: for cron
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// `envforged migrate`.

@@ -1,7 +1,7 @@
 //! The program `envforged`: what operators run. Its subcommands are its roles and its tools.
 //!
 //! `all` is the one box; `server`, `gateway` and `host` are the same roles one by one, as a fleet runs them; there is
-//! no second implementation of anything for the one box. `migrate`, `doctor` and `admin` are what a person does to an
+//! no second implementation of anything for the one box. `acme` keeps the gateway's certificate. `migrate`, `doctor` and `admin` are what a person does to an
 //! installation, so that every such operation is reviewed and tested code.
 //!
 //! The hidden `sandbox-init` comes before everything else: it makes namespaces, which only a process without a second
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Server(arguments) => roles::server::run(&arguments),
         Command::Gateway(arguments) => roles::gateway::run(arguments),
         Command::Host(arguments) => roles::host::run(arguments),
+        Command::Acme(arguments) => roles::acme::run(&arguments),
         Command::Migrate(arguments) => admin::migrate::run(&arguments),
         Command::Backup(arguments) => backup::save::run(&arguments),
         Command::Restore(arguments) => backup::restore::run(&arguments),

@@ -5,6 +5,7 @@
 //! way, so that a killed supervisor leaves no process behind that a new one would have to argue with; PostgreSQL
 //! and sandboxes are no children and live on.
 
+pub(crate) mod acme;
 pub(crate) mod all;
 pub(crate) mod gateway;
 pub(crate) mod host;
