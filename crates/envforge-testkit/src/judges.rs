@@ -1,7 +1,7 @@
 //! Independent programs that judge ours: an API fuzzer, a stand-in for a cloud, an identity provider.
 //!
 //! They come from PyPI and npm, pinned in `judges/`, and are installed by `./dev test` into the folder that
-//! `ENVFORGE_JUDGES` names. Where they are missing a test that needs one is not run, and says so; in CI it fails.
+//! `ENVFORGE_JUDGES` names; a few come from the system's packages. Where they are missing a test that needs one is not run, and says so; in CI it fails.
 
 use std::path::PathBuf;
 
@@ -25,6 +25,20 @@ pub fn wycheproof_file(file: &str) -> Option<String> {
         return None;
     };
     Some(fs_err::read_to_string(checkout.join("testvectors_v1").join(file)).expect("a checkout of Wycheproof"))
+}
+
+/// A program of the system's packages, such as a certificate authority for tests.
+pub fn system_judge(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.exists());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{name} is not installed; CI installs it by `./dev test`");
+        #[expect(clippy::print_stderr, reason = "a test that is not run must be seen")]
+        {
+            eprintln!("NOT RUN: {name} is not installed; `./dev test` installs it");
+        }
+    }
+    found
 }
 
 fn judge(path: &str) -> Option<PathBuf> {

@@ -9,7 +9,7 @@
 //! - [`MailSink`]: a mail server that keeps what it is given.
 //! - [`temp_dir`]: a directory whose path is short enough for Unix sockets and reachable by unprivileged roles.
 //! - [`Browser`], [`Shell`]: a reviewer and a member of a real box, as far as its stories need them.
-//! - [`python_judge`], [`node_judge`], [`wycheproof_file`]: independent programs and vectors that judge ours.
+//! - [`python_judge`], [`node_judge`], [`system_judge`], [`wycheproof_file`]: independent programs and vectors that judge ours.
 //! - [`Planted`]: looks for planted secrets, in whatever form, wherever it is told to; each begins with [`MARKER`].
 //! - [`end_leftovers`]: ends what is meant to outlive a box, after a test of a whole one; [`processes_of`] finds it.
 //!
@@ -34,7 +34,7 @@ pub use browser::Browser;
 pub use cluster::dump;
 pub use database::TestDatabase;
 pub use dirs::{Slot, free_port, temp_dir};
-pub use judges::{node_judge, python_judge, wycheproof_file};
+pub use judges::{node_judge, python_judge, system_judge, wycheproof_file};
 pub use leaks::{Leak, MARKER, Planted};
 pub use leftovers::{end_leftovers, processes_of};
 pub use redact::redact;

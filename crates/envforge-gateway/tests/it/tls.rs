@@ -10,7 +10,7 @@ use envforge_gateway::{Gateway, GatewayConfig, Limits, StartError};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -71,7 +71,7 @@ fn client(trusted: &[&Made]) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().expect("versions");
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config)
 }
 
@@ -128,6 +128,11 @@ async fn requests_and_websockets_go_through_tls_and_browsers_are_told_to_stay_th
         );
     }
     assert_eq!(world.web.seen()[0].headers["x-forwarded-proto"], "https");
+    let mut unreadable = dial(address, &client).await.expect("a handshake");
+    unreadable.write_all(b"GET / HTTP/1.1\r\nbroken\r\n\r\n").await.expect("written");
+    let mut answer = String::new();
+    timeout(PATIENCE, unreadable.read_to_string(&mut answer)).await.expect("in time").expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("strict-transport-security: "), "{answer}");
 
     let again = dial(address, &client).await.expect("a handshake");
     assert_eq!(again.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed), "a ticket shortens it");
@@ -142,6 +147,25 @@ async fn requests_and_websockets_go_through_tls_and_browsers_are_told_to_stay_th
     drop(timeout(PATIENCE, plain.read_to_end(&mut answer)).await.expect("hung up in time"));
     assert!(!answer.starts_with(b"HTTP"), "plain HTTP is no way in");
     until("it was counted", || world.gateway.operated().metrics().contains("handshakes_failed_total 1")).await;
+}
+
+// proves LINK-9
+#[tokio::test]
+async fn browsers_are_offered_http2() {
+    let (folder, made) = (tempfile::tempdir().expect("a folder"), wildcard());
+    let world = world(folder.path(), &made).await;
+    let mut client = ClientConfig::clone(&client(&[&made]));
+    client.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
+    let stream = dial(world.gateway.local_addr, &Arc::new(client)).await.expect("a handshake");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]), "ours is the choice");
+    let connected = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, connection) = connected.expect("a connection");
+    tokio::spawn(async move { drop(connection.await) });
+    let request = Request::builder().uri(format!("https://{}/", host())).header("cookie", cookie(&world));
+    let response =
+        sender.send_request(request.body(Full::<Bytes>::default()).expect("a request")).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["strict-transport-security"], "max-age=2592000");
 }
 
 // proves LINK-9

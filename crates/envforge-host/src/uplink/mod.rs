@@ -26,13 +26,17 @@ use nonces::Nonces;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How often it is looked whether another process has taken an address over.
+const LOOK: Duration = Duration::from_millis(100);
 /// Connections that end at once, in a row, after which the pass is taken to have expired.
 const REFUSED_IN_A_ROW: u32 = 6;
 
@@ -95,18 +99,24 @@ impl Uplinks {
     }
 
     /// Keeps one uplink up until its address is dropped.
+    ///
+    /// When another process takes the address over, as the next gateway does while the one before finishes, it is dialled at
+    /// once; the connection to the one before stays until that one ends.
     async fn hold(self: Arc<Self>, path: String, mut pass: watch::Receiver<Option<String>>) {
         let (mut pause, mut refused) = (FIRST_PAUSE, 0);
+        let mut before = JoinSet::new();
         loop {
             let Some(current) = pass.borrow_and_update().clone() else { return };
             let began = tokio::time::Instant::now();
-            let uplinks = Arc::clone(&self);
-            let dialled = uplink::dial(Path::new(&path), &current, move |ticket, open| {
-                let uplinks = Arc::clone(&uplinks);
-                async move { uplinks.open(&ticket, open).await }
-            });
+            let socket = Socket::at(&path);
+            let mut dialled = Box::pin(dial(Arc::clone(&self), path.clone(), current));
+            while before.try_join_next().is_some() {}
             let ended = tokio::select! {
-                ended = dialled => ended,
+                ended = &mut dialled => ended,
+                () = replaced(&path, socket) => {
+                    before.spawn(dialled);
+                    continue;
+                }
                 gone = dropped(&mut pass) => return gone,
             };
             let lasted = began.elapsed() > LONGEST_PAUSE;
@@ -198,6 +208,39 @@ impl Uplinks {
     /// What was wrong with tickets since the last call.
     pub(crate) fn take_faults(&self) -> BTreeSet<TicketFault> {
         std::mem::take(&mut *self.faults.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Answers the other end until the connection breaks.
+async fn dial(uplinks: Arc<Uplinks>, path: String, pass: String) -> io::Result<()> {
+    let open = move |ticket: String, open| {
+        let uplinks = Arc::clone(&uplinks);
+        async move { uplinks.open(&ticket, open).await }
+    };
+    uplink::dial(Path::new(&path), &pass, open).await
+}
+
+/// Which socket is at a path: numbers of files are given out again at once, so when it was made counts too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Socket {
+    number: u64,
+    made: (i64, i64),
+}
+
+impl Socket {
+    fn at(path: &str) -> Option<Self> {
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        Some(Self { number: metadata.ino(), made: (metadata.mtime(), metadata.mtime_nsec()) })
+    }
+}
+
+/// Resolves when there is another socket at the path.
+async fn replaced(path: &str, dialled: Option<Socket>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if Socket::at(path).is_some_and(|socket| Some(socket) != dialled) {
+            return;
+        }
     }
 }
 

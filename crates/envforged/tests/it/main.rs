@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says where")]
 
+mod acme;
 mod doctor;
+mod front;
 mod operating;
 mod stories;
 mod supervisor;

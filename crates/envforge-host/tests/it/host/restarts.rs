@@ -339,3 +339,20 @@ async fn a_cleared_machine_runs_nothing_and_loses_nothing() {
     machine.wake(ws, 3).await;
     machine.phase(ws, ObservedPhase::Up).await;
 }
+
+// proves OPS-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_takes_an_uplink_over_is_dialled_beside_the_one_before() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    let host = machine.server.host;
+    assert!(machine.server.uplinks.connected(host, LIMIT).await);
+    let successor = machine.server.successor();
+    assert!(successor.connected(host, LIMIT).await, "the next one has the host");
+    assert!(machine.server.uplinks.is_connected(host), "and so has the one before, which finishes");
+    let another = machine.server.successor();
+    assert!(another.connected(host, LIMIT).await);
+    assert!(successor.is_connected(host));
+}

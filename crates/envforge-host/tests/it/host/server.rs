@@ -76,6 +76,13 @@ pub(crate) fn mint<T: envforge_core::id::Id>() -> T {
     T::mint(&SystemClock, &SystemEntropy)
 }
 
+fn serve(uplinks: &Arc<Uplinks>, path: &Path, keys: Keyring) -> tokio::task::JoinHandle<()> {
+    let (uplinks, path) = (Arc::clone(uplinks), path.to_owned());
+    tokio::spawn(async move {
+        drop(uplinks.serve(&path, move || keys.clone(), || SystemClock.now(), drop).await);
+    })
+}
+
 impl Server {
     pub(crate) fn start(dir: &Path) -> Self {
         let (org, host): (OrgId, HostId) = (mint(), mint());
@@ -85,10 +92,7 @@ impl Server {
         let uplink = dir.join("uplink.sock");
         let uplinks = Arc::new(Uplinks::default());
         let keys = Keyring::new(&[signer.public_key()]);
-        let (serving, at) = (Arc::clone(&uplinks), uplink.clone());
-        let serve_uplinks = tokio::spawn(async move {
-            drop(serving.serve(&at, move || keys.clone(), || SystemClock.now(), drop).await);
-        });
+        let serve_uplinks = serve(&uplinks, &uplink, keys);
         let pass = HostPass { host, org, expires: SystemClock.now().as_second() + 3600 };
         let welcome = ToHost::Welcome {
             org,
@@ -112,6 +116,14 @@ impl Server {
             }
         });
         Self { socket, uplinks, signer, org, host, inner, tasks: vec![serve_uplinks, accept] }
+    }
+
+    /// Another process at the same uplink, beside the one before.
+    pub(crate) fn successor(&mut self) -> Arc<Uplinks> {
+        let uplinks = Arc::new(Uplinks::default());
+        let path = self.socket.with_file_name("uplink.sock");
+        self.tasks.push(serve(&uplinks, &path, Keyring::new(&[self.signer.public_key()])));
+        uplinks
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
