@@ -4,6 +4,7 @@
 //! environment, which holds what it needs to get into its provider's API. What it says goes to our standard error as it is.
 //! Its end says that the record is set; a code other than 0 that it is not.
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,6 +22,17 @@ pub(crate) struct HookError {
     verb: &'static str,
     name: String,
     how: String,
+}
+
+/// A hook with whatever it started: ended with it when nobody waits for it any longer.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 /// The operator's program.
@@ -51,8 +63,15 @@ impl Hook {
         let mut command = Command::new(&self.program);
         command.args([verb, &name, value]).env("ENVFORGE_ACME_VERB", verb).env("ENVFORGE_ACME_NAME", &name);
         command.env("ENVFORGE_ACME_VALUE", value).env("ENVFORGE_ACME_DOMAIN", &self.domain);
-        command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr())).kill_on_drop(true);
-        let how = match timeout(PATIENCE, command.status()).await {
+        command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr())).process_group(0);
+        let ended = async {
+            let mut child = command.spawn()?;
+            let mut group = Group(child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())));
+            let status = child.wait().await;
+            group.0 = None;
+            status
+        };
+        let how = match timeout(PATIENCE, ended).await {
             Ok(Ok(status)) if status.success() => return Ok(()),
             Ok(Ok(status)) => format!("ended with {status}"),
             Ok(Err(error)) => format!("could not be run: {error}"),
