@@ -80,7 +80,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tls::{Acceptor, TlsError};
+use tls::{Acceptor, TlsConfig, TlsError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -164,7 +164,7 @@ impl StartError {
 pub struct Sockets {
     /// Instead of the address to listen on.
     pub front: Option<std::net::TcpListener>,
-    /// Instead of the address whose requests are redirected to HTTPS.
+    /// Instead of the address whose requests are redirected to HTTPS; of use with TLS only.
     pub redirect: Option<std::net::TcpListener>,
 }
 
@@ -248,9 +248,9 @@ impl Gateway {
         let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, &config.dev_domain, handshake_time)).transpose()?;
         let address = config.listen;
         let listener = listen(sockets.front, address).await?;
-        let redirect = match config.tls.as_ref().and_then(|tls| tls.redirect) {
-            Some(address) => Some(listen(sockets.redirect, address).await?),
-            None => None,
+        let redirect = match (&config.tls, sockets.redirect) {
+            (Some(TlsConfig { redirect: None, .. }), None) | (None, _) => None,
+            (Some(tls), socket) => Some(listen(socket, tls.redirect.unwrap_or(address)).await?),
         };
         let redirect_addr = redirect.as_ref().and_then(|listener| listener.local_addr().ok());
         let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;

@@ -205,6 +205,29 @@ async fn a_new_certificate_is_taken_while_connections_stay_open_and_a_wrong_one_
 
 // proves LINK-9
 #[tokio::test]
+async fn a_certificate_that_ends_soon_or_has_ended_is_shown_and_complained_about() {
+    let until_day = |day: u8| {
+        let mut params = rcgen::CertificateParams::new([format!("*.{TLS_DOMAIN}")]).expect("names");
+        params.not_before = rcgen::date_time_ymd(2026, 11, 1);
+        params.not_after = rcgen::date_time_ymd(2027, 1, day);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let made = params.self_signed(&key).expect("a certificate");
+        Made { certificate: made.pem(), key: key.serialize_pem(), der: made.der().clone() }
+    };
+    // The world's clock stands on 15 January 2027.
+    let (folder, soon, over) = (tempfile::tempdir().expect("a folder"), until_day(20), until_day(10));
+    let world = world(folder.path(), &soon).await;
+    let said = |what: &'static str| until(what, move || logs::lines().iter().any(|line| line.contains(what)));
+    said("WARN message=tls: the certificate expires soon").await;
+    put(&folder.path().join("key.pem"), &over.key);
+    put(&folder.path().join("chain.pem"), &over.certificate);
+    said("ERROR message=tls: the certificate has expired").await;
+    let metric = "certificate_ends_timestamp_seconds 1799539200";
+    until("it is told", || world.gateway.operated().metrics().contains(metric)).await;
+}
+
+// proves LINK-9
+#[tokio::test]
 async fn a_gateway_does_not_start_with_a_certificate_that_can_not_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let start = async |made: &Made, mode: u32| {
@@ -221,7 +244,7 @@ async fn a_gateway_does_not_start_with_a_certificate_that_can_not_do() {
     assert!(matches!(error, StartError::Tls(TlsError::Open { mode: 0o604, .. })), "{error}");
     assert!(error.fix().contains("chmod 600"), "{}", error.fix());
     let error = start(&made(&[TLS_DOMAIN]), 0o600).await;
-    assert!(error.to_string().contains("is not for *.dev.example, but for: "), "{error}");
+    assert!(error.to_string().contains("is not for *.dev.example, but for: dev.example"), "{error}");
     assert!(error.fix().contains("request one for *.dev.example"), "{}", error.fix());
     let error = start(&Made { key: wildcard().key, ..wildcard() }, 0o600).await;
     assert!(error.to_string().contains("does not belong to the certificate"), "{error}");
