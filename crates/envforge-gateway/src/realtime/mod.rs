@@ -17,13 +17,12 @@ mod frames;
 use crate::activity::Visit;
 use crate::http1::response::Fields;
 use crate::phase::wake;
-use crate::routes::{Status, Workspace};
+use crate::routes::Workspace;
 use crate::sessions::Admitted;
 use crate::shared::Shared;
 use crate::wire::Rewound;
 use bytes::BytesMut;
 use envforge_core::refusal::Refusal;
-use envforge_core::runtime::RuntimeState;
 use frames::{CLOSE_LATER, CLOSE_POLICY, Frames};
 use futures_util::future::BoxFuture;
 use std::cell::RefCell;
@@ -262,7 +261,7 @@ impl Tunnel {
     }
 
     fn is_frozen(&self) -> bool {
-        matches!(self.joined.workspace.status(), Status::Known(runtime) if runtime.state == RuntimeState::Frozen)
+        self.joined.workspace.is_frozen()
     }
 
     /// From service to client; ready at the service's end.
