@@ -1,15 +1,16 @@
 //! What a gateway asks the server: routes, exchanges, wakes; and the feed that keeps it honest.
 //!
 //! A gateway holds public keys only. It learns of revocations and state changes from the feed, newline-separated
-//! JSON at [`FEED_PATH`] with a beat every second. When the last beat is older than [`LEASE_SECONDS`] it refuses every
+//! JSON at [`FEED_PATH`] ([`Presence`] says whose it is) with a beat every second. When the last beat is older than [`LEASE_SECONDS`] it refuses every
 //! request: cut off means closed. All calls carry `Authorization: Bearer <gateway key>`.
 
-use envforge_core::id::{HostId, LinkId, LinkSessionId, OrgId, WorkspaceId};
+use envforge_core::id::{GatewayId, HostId, LinkId, LinkSessionId, OrgId, WorkspaceId};
 use envforge_core::readiness::Part;
 use envforge_core::runtime::RuntimeState;
 use envforge_core::token::PublicKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// The feed.
 pub const FEED_PATH: &str = "/internal/gateway/feed";
@@ -27,6 +28,23 @@ pub const ACTIVITY_PATH: &str = "/internal/gateway/activity";
 pub const BEAT_SECONDS: u64 = 1;
 /// Seconds after which a gateway without a beat refuses everything.
 pub const LEASE_SECONDS: u64 = 10;
+
+/// Who a gateway is; the query of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Presence {
+    /// Its instance, new at each start: what the one before it had open has ended with it.
+    pub gateway: GatewayId,
+    /// Where it listens, for operators.
+    pub address: SocketAddr,
+}
+
+impl Presence {
+    /// What to ask for the feed.
+    pub fn feed(&self) -> String {
+        format!("{FEED_PATH}?gateway={}&address={}", self.gateway, self.address)
+    }
+}
 
 /// One line of the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,9 +179,12 @@ pub struct WakeAnswer {
     pub runtime: RouteRuntime,
 }
 
-/// What gateways saw since the last call; sent every second when there is something.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a gateway saw since its last call; sent every second when there is something, and all of it anew when the feed
+/// begins anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
+    /// Whose requests are open. What is open at a gateway whose feed ended longer ago than a lease is forgotten.
+    pub gateway: GatewayId,
     /// Per workspace.
     pub workspaces: Vec<WorkspaceActivity>,
     /// Requests without a verified session, per label; counted, never an event each.

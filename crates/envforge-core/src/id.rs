@@ -121,6 +121,8 @@ ids! {
     ElevationId = "elv";
     /// One ledger event.
     EventId = "evt";
+    /// A gateway, from its start to its end.
+    GatewayId = "gw";
     /// A group of an org's members.
     GroupId = "grp";
     /// A person's credential for a Git host.

@@ -1,4 +1,4 @@
-//! What traffic does to a workspace, told to the server every second.
+//! What traffic does to a workspace, told to the server every second, in the name of this gateway: another's is its own.
 //!
 //! The idle rule counts requests in flight, realtime bytes and the last activity; nothing else here decides. A
 //! [`Visit`] is one open request or realtime connection; dropping it is its end, whichever way it ended. Numbers
@@ -75,12 +75,11 @@ impl Traffic {
     /// Whether nothing is open and everything was told.
     pub(crate) fn is_quiet(&self) -> bool {
         let told = self.told.lock().expect("no panic while held");
-        let last = self.last.max();
-        let told_last = told.as_ref().map_or(0, |told| told.last_activity.as_microsecond());
-        self.in_flight.sum() == 0
-            && self.realtime.load(Ordering::Relaxed) == 0
+        let of = |told: &WorkspaceActivity| (told.in_flight, told.realtime, told.last_activity.as_microsecond());
+        let told = told.as_ref().map_or((0, 0, 0), of);
+        (self.in_flight.sum(), self.realtime.load(Ordering::Relaxed)) == (0, 0)
             && self.realtime_bytes.load(Ordering::Relaxed) == 0
-            && last == told_last
+            && told == (0, 0, self.last.max())
     }
 }
 
@@ -203,7 +202,7 @@ pub(crate) async fn tell(shared: &Shared) {
     if workspaces.is_empty() && unverified.is_empty() {
         return;
     }
-    let activity = Activity { workspaces, unverified };
+    let activity = Activity { gateway: shared.presence.gateway, workspaces, unverified };
     if let Err(error) = shared.server.post::<_, ()>(ACTIVITY_PATH, &activity).await {
         tracing::debug!(%error, "activity: not told, will be told again");
         for unsent in &activity.workspaces {
@@ -247,6 +246,7 @@ mod tests {
         assert_eq!(workspace.traffic.take(id()).expect("told again").realtime_bytes, 101);
         assert!(!workspace.traffic.is_quiet());
         drop(visit);
+        assert!(!workspace.traffic.is_quiet(), "the server was not told of its end");
         assert_eq!(workspace.traffic.take(id()).expect("changed").realtime, 0);
         assert!(workspace.traffic.is_quiet());
     }

@@ -7,6 +7,7 @@ use crate::network::Network;
 use crate::rates::Rate;
 use crate::tls::TlsConfig;
 use envforge_api::gateway::LEASE_SECONDS;
+use envforge_core::id::GatewayId;
 use envforge_core::secret::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ impl Scheme {
 /// What a gateway is told at its start.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
+    /// Which of all gateways it is: new at each start.
+    pub id: GatewayId,
     /// Where it listens.
     pub listen: SocketAddr,
     /// The domain whose direct subdomains are dev hosts.
@@ -65,8 +68,9 @@ pub struct GatewayConfig {
 
 impl GatewayConfig {
     /// The configuration of the one box: plain HTTP on `*.localhost`, port 7081.
-    pub fn one_box(server_socket: PathBuf, uplink_path: PathBuf, key: Secret) -> Self {
+    pub fn one_box(id: GatewayId, server_socket: PathBuf, uplink_path: PathBuf, key: Secret) -> Self {
         Self {
+            id,
             listen: SocketAddr::from(([127, 0, 0, 1], 7081)),
             dev_domain: "localhost".to_owned(),
             external_scheme: Scheme::Http,

@@ -7,7 +7,7 @@
 
 use crate::shared::Shared;
 use envforge_api::client::CallError;
-use envforge_api::gateway::{BEAT_SECONDS, FEED_PATH, FeedItem};
+use envforge_api::gateway::{BEAT_SECONDS, FeedItem};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 async fn listen(shared: &Arc<Shared>, heard: &mut bool) -> Result<(), FeedError> {
-    let opened = tokio::time::timeout(SILENCE, shared.server.stream(FEED_PATH)).await;
+    let opened = tokio::time::timeout(SILENCE, shared.server.stream(&shared.presence.feed())).await;
     let mut response = opened.map_err(|_| FeedError::Silent)??;
     let mut lines: Vec<u8> = Vec::new();
     loop {

@@ -69,6 +69,7 @@ pub use rates::Rate;
 pub use stats::Stats;
 
 use envforge_api::client::{Address, CallError, Client};
+use envforge_api::gateway::Presence;
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::Clock;
 use envforge_core::refusal::Refusal;
@@ -267,6 +268,7 @@ impl Gateway {
             access_log,
             strangers: rates::Addresses::new(limits.stranger_rate),
             since: Instant::now(),
+            presence: Presence { gateway: config.id, address: local_addr },
             external_port,
             tls,
             clock,
@@ -371,7 +373,7 @@ async fn serve_uplink(shared: &Arc<Shared>) -> Result<(), StartError> {
 }
 
 /// Waits for the end, then for everything under way, a little longer than each connection is given. The server is told
-/// last: a request it still counts as in flight would keep its runtime awake until another gateway says otherwise.
+/// last: a request it still counts as in flight would keep its runtime awake until this gateway is forgotten.
 async fn finish(
     shared: Arc<Shared>,
     stop: CancellationToken,

@@ -12,6 +12,7 @@ use crate::sessions::{Admitted, Digest, Sessions};
 use crate::stats::Counters;
 use crate::tls::Acceptor;
 use envforge_api::client::Client;
+use envforge_api::gateway::Presence;
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::Clock;
 use http::HeaderValue;
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) strangers: Addresses,
     /// What paces are counted from.
     pub(crate) since: Instant,
+    /// Who it is to the server.
+    pub(crate) presence: Presence,
     /// Threads that serve connections.
     pub(crate) workers: usize,
     /// The port browsers use, as services are told it.

@@ -136,6 +136,7 @@ impl Server {
         app.spawn("runtimes", runtimes::jobs::run(app.clone()));
         app.spawn("elevations", elevations::jobs::run(app.clone()));
         app.spawn("signing keys", signing_keys::jobs::run(app.clone()));
+        app.spawn("gateways", gateways::jobs::forget(app.clone()));
         app.spawn("rewrap", vault::jobs::run(app.clone()));
         app.spawn("reseal", secrets::jobs::run(app.clone()));
         // Not ones that are dropped at the stop: they have a last word.

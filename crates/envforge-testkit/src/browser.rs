@@ -53,13 +53,21 @@ impl Browser {
         self.gateway
     }
 
+    /// The same browser, with the same session, through the gateway at another port.
+    #[must_use]
+    pub fn through(&self, port: u16) -> Self {
+        Self { gateway: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ..self.clone() }
+    }
+
     /// The session, as in the `Cookie` header.
     pub fn cookie(&self) -> Option<&str> {
         self.cookie.as_deref()
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("http://{}{path}", self.host)).header(HOST, &self.host);
+        let name = self.host.split(':').next().unwrap_or_default();
+        let url = format!("http://{name}:{}{path}", self.gateway.port());
+        let request = self.http.request(method, url).header(HOST, &self.host);
         match &self.cookie {
             Some(cookie) => request.header(COOKIE, cookie),
             None => request,

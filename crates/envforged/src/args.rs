@@ -129,6 +129,9 @@ pub(crate) struct AllArguments {
     /// The port browsers reach the gateway on, when it is not the one it listens on
     #[arg(long, value_name = "PORT")]
     pub(crate) gateway_port: Option<u16>,
+    /// Socket on which hosts dial a further gateway, beside the box's own; may be given again
+    #[arg(long = "gateway-uplink", value_name = "SOCKET")]
+    pub(crate) gateway_uplinks: Vec<PathBuf>,
     /// How people reach the server, when it is not where it listens
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
@@ -323,9 +326,9 @@ pub(crate) struct ServerArguments {
     /// Socket on which hosts dial the terminal relay
     #[arg(long, value_name = "SOCKET")]
     pub(crate) uplink: PathBuf,
-    /// Socket on which hosts dial the gateway; told to them
-    #[arg(long, value_name = "SOCKET")]
-    pub(crate) gateway_uplink: PathBuf,
+    /// Socket on which hosts dial a gateway, told to them; given again for each further gateway
+    #[arg(long = "gateway-uplink", value_name = "SOCKET", required = true)]
+    pub(crate) gateway_uplinks: Vec<PathBuf>,
     /// A folder whose disk must not get full, such as the database's if it is on this machine; may be given again
     #[arg(long = "disk-folder", value_name = "DIR")]
     pub(crate) disk_folders: Vec<PathBuf>,

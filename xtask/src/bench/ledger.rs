@@ -49,7 +49,7 @@ pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
         listen: "127.0.0.1:0".parse()?,
         internal_socket: at("server.sock"),
         uplink_path: at("uplink.sock"),
-        gateway_uplink_path: at("gateway-uplink.sock"),
+        gateway_uplink_paths: vec![at("gateway-uplink.sock")],
         dev_domain: "localhost".to_owned(),
         gateway_url_scheme: "http".to_owned(),
         gateway_url_port: None,

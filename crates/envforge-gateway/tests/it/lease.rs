@@ -76,3 +76,27 @@ async fn a_new_feed_replaces_what_was_known() {
     assert_eq!(world.visit("/").await.status, 200);
     assert_eq!(world.gateway.stats().route_calls, calls + 1, "routes are asked for again");
 }
+
+// proves RUN-4
+#[tokio::test]
+async fn what_is_under_way_is_told_anew_when_the_feed_begins_anew() {
+    let world = World::awake().await;
+    let cookie = world.cookie(1);
+    let told = || {
+        let activity = world.server.activity();
+        assert!(activity.iter().all(|one| one.gateway == crate::support::id(1)));
+        activity.iter().flat_map(|one| &one.workspaces).filter(|one| one.in_flight == 1).count()
+    };
+    let headers = [("cookie", cookie.as_str())];
+    let slow = world.get("/slow", &headers);
+    let conduct = async {
+        until("the server was told of it", || told() == 1).await;
+        world.server.go_down(true);
+        until("the feed is lost", || world.server.feeds_open() == 0).await;
+        world.server.go_down(false);
+        until("the server was told of it again", || told() == 2).await;
+        world.web.finish();
+    };
+    let (answer, ()) = tokio::join!(slow, conduct);
+    assert_eq!(answer.body, "done at last");
+}

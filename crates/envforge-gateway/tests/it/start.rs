@@ -1,6 +1,6 @@
 //! Beginning and end.
 
-use crate::support::{Plan, World, until};
+use crate::support::{Plan, World, id, until};
 use envforge_api::ambient::SystemClock;
 use envforge_core::secret::Secret;
 use envforge_gateway::{Gateway, GatewayConfig, Limits, StartError};
@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 fn config(folder: &Path, listen: SocketAddr) -> GatewayConfig {
     let key = Secret::new("gateway-key".to_owned());
-    GatewayConfig { listen, ..GatewayConfig::one_box(folder.join("server.sock"), folder.join("uplink.sock"), key) }
+    GatewayConfig {
+        listen,
+        ..GatewayConfig::one_box(id(1), folder.join("server.sock"), folder.join("uplink.sock"), key)
+    }
 }
 
 #[tokio::test]

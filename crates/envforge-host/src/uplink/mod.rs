@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -39,6 +40,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(100);
 /// Connections that end at once, in a row, after which the pass is taken to have expired.
 const REFUSED_IN_A_ROW: u32 = 6;
+/// A pass is good for days: one younger than this is refused for another reason, which a new one does not change. A gateway
+/// that knows no key yet refuses every pass, and must not cost the others' host its control stream.
+const PASS_FRESH: Duration = Duration::from_mins(10);
 
 /// The host's uplinks.
 pub(crate) struct Uplinks {
@@ -105,9 +109,13 @@ impl Uplinks {
     async fn hold(self: Arc<Self>, path: String, mut pass: watch::Receiver<Option<String>>) {
         let (mut pause, mut refused) = (FIRST_PAUSE, 0);
         let mut before = JoinSet::new();
+        let (mut known, mut given) = (String::new(), Instant::now());
         loop {
             let Some(current) = pass.borrow_and_update().clone() else { return };
-            let began = tokio::time::Instant::now();
+            if current != known {
+                (known, given) = (current.clone(), Instant::now());
+            }
+            let began = Instant::now();
             let socket = Socket::at(&path);
             let mut dialled = Box::pin(dial(Arc::clone(&self), path.clone(), current));
             while before.try_join_next().is_some() {}
@@ -127,7 +135,9 @@ impl Uplinks {
             }
             if refused >= REFUSED_IN_A_ROW {
                 refused = 0;
-                self.pass_needed.notify_one();
+                if given.elapsed() > PASS_FRESH {
+                    self.pass_needed.notify_one();
+                }
             }
             pause = if lasted { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             tokio::select! {

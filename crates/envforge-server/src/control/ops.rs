@@ -39,9 +39,8 @@ pub fn welcome(app: &App, host: HostId, scope: OrgScope, host_generation: u64) -
     let now = app.now();
     let expires = now.saturating_add(PASS_LIFE).map_or(i64::MAX, jiff::Timestamp::as_second);
     let pass = app.signing_keys.sign(&HostPass { host, org: scope.org(), expires }, now)?;
-    let uplinks = [&app.config.uplink_path, &app.config.gateway_uplink_path];
-    let uplinks =
-        uplinks.iter().map(|path| UplinkAddress { path: path.display().to_string(), pass: pass.clone() }).collect();
+    let uplinks = std::iter::once(&app.config.uplink_path).chain(&app.config.gateway_uplink_paths);
+    let uplinks = uplinks.map(|path| UplinkAddress { path: path.display().to_string(), pass: pass.clone() }).collect();
     Ok(ToHost::Welcome { org: scope.org(), host, host_generation, keys: app.signing_keys.trusted(), uplinks })
 }
 

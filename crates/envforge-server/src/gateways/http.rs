@@ -10,8 +10,7 @@ use crate::platform::bus::Nudge;
 use crate::platform::fault::Answer;
 use crate::platform::http::answer;
 use crate::platform::http::auth::bearer;
-use crate::platform::http::extract::{Json, Path};
-use crate::runtimes;
+use crate::platform::http::extract::{Json, Path, Query};
 use crate::signing_keys;
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, State};
@@ -22,7 +21,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use envforge_api::gateway::{
     ACTIVITY_PATH, Activity, BEAT_SECONDS, ENTER_PATH, EXCHANGE_PATH, Enter, Exchange, Exchanged, FEED_PATH, FeedItem,
-    ROUTES_PATH, Route, WAKE_PATH, WakeAnswer, WakeRequest,
+    Presence, ROUTES_PATH, Route, WAKE_PATH, WakeAnswer, WakeRequest,
 };
 use envforge_core::id::LinkSessionId;
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -91,24 +90,23 @@ async fn activity(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn feed(_: Gateway, State(app): State<App>) -> Response {
+async fn feed(_: Gateway, State(app): State<App>, Query(presence): Query<Presence>) -> Response {
     let (sender, receiver) = mpsc::channel::<Result<Bytes, Infallible>>(256);
     let task = app.clone();
     app.spawn("gateway feed", async move {
-        if let Err(fault) = tell(&task, &sender).await {
+        if let Err(fault) = tell(&task, &presence, &sender).await {
             tracing::warn!(%fault, "a gateway's feed ended, it will come again");
         }
     });
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(ReceiverStream::new(receiver))).into_response()
 }
 
-async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> Answer<()> {
+async fn tell(app: &App, presence: &Presence, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> Answer<()> {
     // Listen first, then look: nothing falls between.
     let mut nudges = app.bus.listen();
     let mut keys = app.signing_keys.watch();
     let mut beat = tokio::time::interval(Duration::from_secs(BEAT_SECONDS));
-    // Requests of a gateway that was killed never end. One that lives tells its own again after the first line.
-    runtimes::store::system_forget_requests(&app.db).await?;
+    ops::came(app, presence).await?;
     let (mut ended, mut look_at) = (Ended::default(), None);
     send(sender, &snapshot(app, &mut ended).await?).await?;
     loop {
@@ -116,7 +114,10 @@ async fn tell(app: &App, sender: &mpsc::Sender<Result<Bytes, Infallible>>) -> An
             () = sender.closed() => return Ok(()),
             _ = beat.tick() => {
                 // A server without its database can't know of revocations, nor of keys: no beat, and gateways fail closed.
-                links::store::system_revoked_links(&app.db, app.now()).await?;
+                if !ops::stays(app, presence.gateway).await? {
+                    // It comes again, and tells its requests again.
+                    return Ok(());
+                }
                 signing_keys::ops::refresh(app).await?;
                 if keys.has_changed() { continue }
                 FeedItem::Beat

@@ -1,6 +1,7 @@
-//! Unverified traffic is counted, one summary per label and minute, never an event a request. What is counted and not
-//! written yet is written when the server stops.
+//! Gateways that ended are forgotten. Unverified traffic is counted, one summary per label and minute, never an event a
+//! request; what is counted and not written yet is written when the server stops.
 
+use super::ops;
 use crate::app::App;
 use crate::ledger::{self, Entry};
 use crate::platform::db::OrgScope;
@@ -44,6 +45,17 @@ fn add(sums: &mut Sums, key: (String, String), count: u64) {
     let key = if sums.len() < LABELS_MAX || sums.contains_key(&key) { key } else { (String::new(), key.1) };
     let sum = sums.entry(key).or_default();
     *sum = sum.saturating_add(count);
+}
+
+/// Forgets gateways that ended, for ever.
+pub async fn forget(app: App) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tick.tick().await;
+        if let Err(fault) = ops::forget(&app).await {
+            tracing::warn!(%fault, "gateways that ended could not be forgotten, they will be");
+        }
+    }
 }
 
 /// Writes a summary every minute, and a last one when the server stops.

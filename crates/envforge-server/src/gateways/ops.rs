@@ -10,16 +10,21 @@ use crate::streams;
 use crate::streams::ops::Wanted;
 use crate::workspaces;
 use crate::workspaces::store::Row;
-use envforge_api::gateway::{Activity, FeedItem, Route, RouteRule, RouteRuntime, WakeAnswer, WakeRequest};
-use envforge_core::id::{OrgId, WorkspaceId};
+use envforge_api::gateway::{
+    Activity, BEAT_SECONDS, FeedItem, LEASE_SECONDS, Presence, Route, RouteRule, RouteRuntime, WakeAnswer, WakeRequest,
+};
+use envforge_core::id::{GatewayId, OrgId, WorkspaceId};
 use envforge_core::link::SessionClaims;
 use envforge_core::readiness::{Part, without_log};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::ticket::TicketKind;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// Life of a `service` ticket: a gateway asks again before it ends.
 const TICKET_LIFE: SignedDuration = SignedDuration::from_secs(120);
+/// A gateway not heard of for so long is gone. Any line of the feed renews its lease, and one may follow the beat that was
+/// noted here: hence the beats beyond it.
+const GONE_AFTER: SignedDuration = SignedDuration::from_secs((LEASE_SECONDS + 2 * BEAT_SECONDS).cast_signed());
 
 /// A runtime as gateways are told of it: nobody reads logs through a link.
 fn runtime(row: &Row) -> RouteRuntime {
@@ -88,7 +93,8 @@ pub async fn activity(app: &App, activity: &Activity) -> Answer<()> {
         let mut tx = app.db.begin(OrgScope::established(org)).await?;
         // A gateway's clock that runs ahead must not keep a runtime awake.
         let last = seen.last_activity.min(app.now());
-        runtimes::store::activity(&mut tx, seen.workspace, seen.in_flight, last).await?;
+        store::requests(&mut tx, activity.gateway, seen.workspace, seen.in_flight).await?;
+        runtimes::store::active(&mut tx, seen.workspace, last).await?;
         tx.commit().await?;
     }
     Ok(())
@@ -99,4 +105,32 @@ pub async fn feed_item(app: &App, org: OrgId, workspace: WorkspaceId) -> Answer<
     let mut tx = app.db.begin(OrgScope::established(org)).await?;
     let row = workspaces::store::find_by_id(&mut tx, workspace).await?.filter(|row| !row.deleting);
     Ok(FeedItem::Workspace { workspace, runtime: row.as_ref().map(runtime) })
+}
+
+/// A gateway begins to listen to the feed.
+pub async fn came(app: &App, presence: &Presence) -> Answer<()> {
+    store::came(&app.db, presence, app.now()).await
+}
+
+/// A gateway still listens; `false` when it was forgotten meanwhile, and with it what it told.
+pub async fn stays(app: &App, gateway: GatewayId) -> Answer<bool> {
+    store::stays(&app.db, gateway, app.now()).await
+}
+
+/// Forgets gateways that are gone. A server that was not there itself first gives them the time to come back.
+pub async fn forget(app: &App) -> Answer<()> {
+    let now = app.now();
+    if now.duration_since(app.started_at) <= GONE_AFTER {
+        return Ok(());
+    }
+    let before = now.checked_sub(GONE_AFTER).unwrap_or(Timestamp::MIN);
+    for address in store::forget(&app.db, before).await? {
+        tracing::info!(address, "a gateway is gone, requests that were open at it are forgotten");
+    }
+    Ok(())
+}
+
+/// Where the gateways that are there listen.
+pub async fn addresses(app: &App) -> Answer<Vec<String>> {
+    store::addresses(&app.db).await
 }

@@ -24,8 +24,8 @@ pub struct ServerConfig {
     pub internal_socket: PathBuf,
     /// Socket on which hosts dial the terminal relay.
     pub uplink_path: PathBuf,
-    /// Socket on which hosts dial the gateway; handed on to them.
-    pub gateway_uplink_path: PathBuf,
+    /// Sockets on which hosts dial gateways, one of each; handed on to them.
+    pub gateway_uplink_paths: Vec<PathBuf>,
     /// The domain of the dev hosts.
     pub dev_domain: String,
     /// `http` or `https`, as browsers reach the gateway.

@@ -174,6 +174,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (23, "git_keys", include_str!("../../migrations/0023_git_keys.sql")),
     (24, "keys_and_labels", include_str!("../../migrations/0024_keys_and_labels.sql")),
     (25, "member_sessions", include_str!("../../migrations/0025_member_sessions.sql")),
+    (26, "gateways", include_str!("../../migrations/0026_gateways.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.
@@ -185,4 +186,5 @@ pub(super) const DOWNS: &[(i64, &str)] = &[
     (19, include_str!("../../migrations/0019_rights_once.down.sql")),
     (21, include_str!("../../migrations/0021_sign_in_mail.down.sql")),
     (22, include_str!("../../migrations/0022_health_report.down.sql")),
+    (26, include_str!("../../migrations/0026_gateways.down.sql")),
 ];

@@ -71,6 +71,8 @@ pub struct Figures {
     pub hosts: Gauge,
     /// Hosts with a control stream to any server.
     pub hosts_online: Gauge,
+    /// Gateways with a feed of any server.
+    pub gateways: Gauge,
     /// 1 when the database answered for these.
     pub database_up: Gauge,
     /// The schema's version.
@@ -108,6 +110,7 @@ impl Default for Metrics {
             ("runtimes_awake", "Runtimes awake in the installation", &figures.runtimes_awake),
             ("hosts", "Registered hosts of the installation", &figures.hosts),
             ("hosts_online", "Hosts with a control stream to any server", &figures.hosts_online),
+            ("gateways", "Gateways with a feed of any server", &figures.gateways),
             ("database_up", "1 when the database answered this look", &figures.database_up),
             ("schema_version", "Version of the database's schema", &figures.schema_version),
         ] {

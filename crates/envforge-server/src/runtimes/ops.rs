@@ -52,7 +52,9 @@ pub async fn wake(app: &App, permit: &Permit, slug: &Slug, size: Option<Size>, c
     Ok(id)
 }
 
-/// Wakes for a verified session on a dev host.
+/// Wakes for a verified session on a dev host. Asked by two gateways at once, or again because an answer was lost, it wakes
+/// once and spends one wake of a link: whoever comes second finds it on its way, or blocked. No gateway asks for what it knows
+/// to be blocked, so such a request is of before the wake that found that out.
 pub async fn wake_by_session(app: &App, claims: &SessionClaims, path: &str) -> Answer<Row> {
     let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
     match claims.holder {
@@ -66,7 +68,7 @@ async fn wake_by_link(app: &App, claims: &SessionClaims, link: LinkId, path: &st
     let mut tx = app.db.begin(OrgScope::established(claims.org)).await?;
     let row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
     let mut runtime = row.runtime;
-    let starts = runtime.wake() != WakeOutcome::Already;
+    let starts = runtime.state != RuntimeState::Blocked && runtime.wake() != WakeOutcome::Already;
     links::ops::spend_wake(app, &mut tx, claims.org, link, starts).await?;
     if !starts {
         return Ok(row);
@@ -95,6 +97,9 @@ async fn wake_by_member(
     let mut tx = app.db.begin(OrgScope::of_member(claims.org, user)).await?;
     member_sessions::ops::check_wake(app, &mut tx, claims, user, login).await?;
     let row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
+    if row.runtime.state == RuntimeState::Blocked {
+        return Ok(row);
+    }
     let actor = format!("user:{user}");
     let waker = Waker { cause: format!("dev host visit by {actor} to {path}"), actor, size: None, link: None };
     wake_locked(app, &mut tx, row, &waker).await?;

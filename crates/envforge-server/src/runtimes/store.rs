@@ -111,22 +111,13 @@ pub(crate) async fn pulse(tx: &mut Tx, host: HostId, pulse: &Pulse, at: Timestam
     Ok(unmetered)
 }
 
-/// A gateway's facts about one workspace.
-pub(crate) async fn activity(tx: &mut Tx, workspace: WorkspaceId, in_flight: u32, last: Timestamp) -> Answer<()> {
-    sqlx::query(
-        "UPDATE runtimes SET in_flight = $2, last_activity = greatest(last_activity, $3) WHERE workspace_id = $1",
-    )
-    .bind(workspace.uuid())
-    .bind(in_flight.cast_signed())
-    .bind(last.to_sqlx())
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
-
-/// No request is open any more, as far as is known.
-pub(crate) async fn system_forget_requests(db: &Db) -> Answer<()> {
-    sqlx::query("SELECT system_forget_requests()").execute(db.pool()).await?;
+/// Traffic was last seen then.
+pub(crate) async fn active(tx: &mut Tx, workspace: WorkspaceId, at: Timestamp) -> Answer<()> {
+    sqlx::query("UPDATE runtimes SET last_activity = greatest(last_activity, $2) WHERE workspace_id = $1")
+        .bind(workspace.uuid())
+        .bind(at.to_sqlx())
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::platform::fault::{Answer, Fault};
 use crate::platform::schema;
 use crate::providers::identity::IdentityProvider;
 use crate::providers::mail::Mailer as _;
-use crate::{ledger, queues, vault};
+use crate::{gateways, ledger, queues, vault};
 use anyhow::Context as _;
 use envforge_api::http::system::{Check, HealthReport};
 use envforge_core::refusal::Refusal;
@@ -35,6 +35,7 @@ pub struct LastLook(Mutex<Option<(Instant, Result<Seen, Refusal>)>>);
 struct Seen {
     schema: i64,
     figures: Figures,
+    gateways: usize,
 }
 
 /// The schema's version, when requests should come here; else why not.
@@ -78,7 +79,8 @@ async fn look_now(app: &App) -> Result<Seen, Refusal> {
         }
     })?;
     let figures = store::system_figures(&app.db).await.map_err(Fault::into_refusal)?;
-    Ok(Seen { schema, figures })
+    let gateways = gateways::ops::addresses(app).await.map_err(Fault::into_refusal)?.len();
+    Ok(Seen { schema, figures, gateways })
 }
 
 fn age(app: &App, at: Timestamp) -> Duration {
@@ -93,7 +95,8 @@ pub async fn metrics(app: &App) -> String {
     gauges.idle_connections.set(idle as i64);
     let seen = look(app).await;
     gauges.database_up.set(i64::from(seen.is_ok()));
-    if let Ok(Seen { schema, figures }) = seen {
+    if let Ok(Seen { schema, figures, gateways: connected }) = seen {
+        gauges.gateways.set(connected as i64);
         gauges.schema_version.set(schema);
         gauges.unsealed.set(figures.unsealed);
         let waits = figures.oldest_unsealed.map_or(Duration::ZERO, |oldest| age(app, oldest));
@@ -131,6 +134,7 @@ pub async fn health_report(app: &App) -> HealthReport {
         bounded("schema", schema_check(app)),
         bounded("clock", clock_check(app)),
         bounded("hosts", hosts_check(app)),
+        bounded("gateways", gateways_check(app)),
         bounded("ledger", ledger_check(app)),
         bounded("ledger seals", seals_check(app)),
         bounded("jobs", jobs_check(app)),
@@ -231,6 +235,19 @@ async fn hosts_check(app: &App) -> Answer<Check> {
     }
     let fix = "look at the host daemon on that machine; it dials out to the server by itself";
     Ok(Check::wrong("hosts", "host.lost", text, fix))
+}
+
+async fn gateways_check(app: &App) -> Answer<Check> {
+    let addresses = gateways::ops::addresses(app).await?;
+    let found = format!("{} connected: {}", addresses.len(), addresses.join(", "));
+    if !addresses.is_empty() {
+        return Ok(Check::fine("gateways", found));
+    }
+    if app.now().duration_since(app.started_at) <= LOST_AFTER {
+        return Ok(Check::fine("gateways", "none connected; this server has just begun to listen"));
+    }
+    let fix = "start one: nobody reaches a dev host; it dials the server's internal socket by itself";
+    Ok(Check::wrong("gateways", "gateway.none", "none connected", fix))
 }
 
 async fn ledger_check(app: &App) -> Answer<Check> {

@@ -73,6 +73,7 @@ pub struct Row {
     /// When the runtime's state last changed.
     pub changed_at: Timestamp,
     pub last_activity: Option<Timestamp>,
+    /// Requests open at all gateways together.
     pub in_flight: u32,
     pub jobs_running: u32,
     pub milli_cpu: u64,
@@ -84,7 +85,8 @@ pub struct Row {
 
 const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, \
     r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.sleep_cause, r.woken_by, r.last_proof, \
-    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.in_flight, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes, \
+    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes, \
+    (SELECT coalesce(sum(g.in_flight), 0) FROM gateway_requests g WHERE g.workspace_id = w.id) AS in_flight, \
     e.id AS elevation_id, e.state AS elevation_state, e.expires_at AS elevation_until, eu.name AS elevation_by \
     FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN hosts h ON h.id = w.host_id JOIN runtimes r ON r.workspace_id = w.id \
     LEFT JOIN elevations e ON e.workspace_id = w.id AND e.state IN ('approved', 'active') LEFT JOIN users eu ON eu.id = e.requested_by \
@@ -172,7 +174,7 @@ fn read(row: &PgRow) -> Answer<Row> {
         absent: row.try_get("absent")?,
         changed_at: row.try_get::<SqlTimestamp, _>("changed_at")?.to_jiff(),
         last_activity: time(row, "last_activity")?,
-        in_flight: row.try_get::<i32, _>("in_flight")?.cast_unsigned(),
+        in_flight: u32::try_from(row.try_get::<i64, _>("in_flight")?).unwrap_or(u32::MAX),
         jobs_running: row.try_get::<i32, _>("jobs_running")?.cast_unsigned(),
         milli_cpu: row.try_get::<i64, _>("milli_cpu")?.cast_unsigned(),
         elevation: elevation(row)?,

@@ -1,5 +1,6 @@
 //! What an operator is told of an installation: each check seen fine, and wrong because something really is.
 
+use crate::gateways::FakeGateway;
 use crate::jobs::{How, enqueue, until, work};
 use crate::mail_by_queue::at;
 use crate::provider::Provider;
@@ -73,15 +74,28 @@ async fn all_is_fine_where_nothing_is_wrong() {
     })
     .await;
     now(&server);
+    let _gateways = (FakeGateway::at(&server, 7081).await, FakeGateway::at(&server, 7091).await);
     let checks = report(&server).await.checks;
     let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
-    let all =
-        ["schema", "clock", "hosts", "ledger", "ledger seals", "jobs", "dead letters", "keys", "mail", "sign-in test"];
+    let all = [
+        "schema",
+        "clock",
+        "hosts",
+        "gateways",
+        "ledger",
+        "ledger seals",
+        "jobs",
+        "dead letters",
+        "keys",
+        "mail",
+        "sign-in test",
+    ];
     assert_eq!(names, all);
     let not: Vec<&Check> = checks.iter().filter(|check| check.verdict != Verdict::Fine).collect();
     assert!(not.is_empty(), "{not:?}");
     assert_eq!(checks[2].found, "1 of 1 online");
-    assert!(checks[3].found.contains("2 chains verified"), "{}", checks[3].found);
+    assert_eq!(checks[3].found, "2 connected: 127.0.0.1:7081, 127.0.0.1:7091");
+    assert!(checks[4].found.contains("2 chains verified"), "{}", checks[4].found);
     assert!(provider.asked("discovery") >= 1, "asked now, whatever is remembered");
 }
 
@@ -99,6 +113,17 @@ async fn a_host_that_left_is_named_with_since_when() {
     let found = check(&server, "hosts").await.found;
     let since = heard - SignedDuration::from_secs(10);
     assert!(found.contains(&format!("of acme is lost since {since:.0}")), "{found}");
+}
+
+// proves OPS-4
+#[tokio::test]
+async fn an_installation_without_a_gateway_is_told() {
+    let server = TestServer::start().await;
+    assert_eq!(verdict(&server, "gateways").await, fine(), "it has just begun to listen");
+    server.advance(21);
+    assert_eq!(verdict(&server, "gateways").await, wrong("gateway.none"));
+    let _gateway = FakeGateway::at(&server, 7081).await;
+    assert_eq!(verdict(&server, "gateways").await, fine());
 }
 
 // proves OPS-4 ORG-6

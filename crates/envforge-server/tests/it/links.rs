@@ -5,7 +5,7 @@ use envforge_api::gateway::{ACTIVITY_PATH, ROUTES_PATH, Route, UnverifiedCount, 
 use envforge_api::host::Pulse;
 use envforge_api::http::links::{CreatedLink, Links, Visits};
 use envforge_api::http::workspaces::Workspace;
-use envforge_core::id::{LinkId, LinkSessionId};
+use envforge_core::id::{GatewayId, LinkId, LinkSessionId};
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
 use envforge_server::gateways::jobs::{Unverified, summarize};
@@ -119,8 +119,11 @@ async fn unverified_traffic_is_summed_up_also_when_the_server_stops() {
     let workspace = server.workspace(&mut host).await;
     let count = |label: &str, count: u64| json!({ "label": label, "reason": "no_session", "count": count });
     let counts = [count(LABEL, 2), count("made--up--acme", 3), count("other--up--acme", 4), count(LABEL, 5)];
-    let _: Value =
-        server.gateway().post(ACTIVITY_PATH, &json!({ "workspaces": [], "unverified": counts })).await.unwrap();
+    let _: Value = server
+        .gateway()
+        .post(ACTIVITY_PATH, &json!({ "gateway": unknown::<GatewayId>(), "workspaces": [], "unverified": counts }))
+        .await
+        .unwrap();
     server.server.app().cancel.cancel();
     wait_until("the summaries are written", async || server.events("traffic.unverified").await == 2).await;
     let mut owner = server.database_owner().await;

@@ -7,6 +7,7 @@ mod deletion;
 mod devices;
 mod documents;
 mod fuzz;
+mod gateways;
 mod git;
 mod git_keys;
 mod github;

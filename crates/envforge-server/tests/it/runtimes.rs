@@ -1,11 +1,9 @@
 //! What runtimes do by themselves, and what a host says of it late, twice or badly.
 
 use crate::support::{MANIFEST, TestServer, code, lock_waits, report};
-use envforge_api::gateway::{ACTIVITY_PATH, FEED_PATH};
 use envforge_api::host::{ManifestReport, Trouble};
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::Workspace;
-use envforge_core::clock::Clock as _;
 use envforge_core::manifest;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
@@ -99,26 +97,6 @@ async fn a_report_that_cant_be_stored_as_it_is_does_not_keep_the_host_away() {
     host.report(odd).await;
     host.report(report(workspace.id, start.generation, ObservedPhase::Up, true, ReadinessState::Ready)).await;
     assert_eq!(server.show("main").await.runtime.state, RuntimeState::Awake);
-}
-
-// proves RUN-4
-#[tokio::test]
-async fn requests_of_a_killed_gateway_keep_nothing_awake() {
-    let server = TestServer::start().await;
-    let mut host = server.host().await;
-    let workspace = server.workspace(&mut host).await;
-    server.awake(&mut host, &workspace).await;
-    let gateway = server.gateway();
-    let seen = json!({ "workspace": workspace.id, "in_flight": 1, "realtime": 0, "realtime_bytes": 0, "last_activity": server.clock.now().to_string() });
-    let _: Value = gateway.post(ACTIVITY_PATH, &json!({ "workspaces": [seen], "unverified": [] })).await.unwrap();
-    let verdict = async || {
-        let idle = server.show("main").await.runtime.idle;
-        serde_json::to_value(idle).unwrap()["verdict"].as_str().unwrap().to_owned()
-    };
-    assert_eq!(verdict().await, "busy");
-    let mut feed = gateway.stream(FEED_PATH).await.unwrap();
-    feed.chunk().await.unwrap().expect("the feed begins");
-    assert_eq!(verdict().await, "idle", "the gateway that comes knows its own requests");
 }
 
 // proves RUN-3

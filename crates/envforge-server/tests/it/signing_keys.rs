@@ -2,7 +2,7 @@
 
 use crate::support::{FakeHost, TestServer, code};
 use envforge_api::client::Client;
-use envforge_api::gateway::{FEED_PATH, FeedItem, WAKE_PATH, WakeRequest};
+use envforge_api::gateway::{FeedItem, Presence, WAKE_PATH, WakeRequest};
 use envforge_api::host::HostPass;
 use envforge_api::http::links::{CreatedLink, LinkState, Links};
 use envforge_api::http::vault::SigningKeys;
@@ -58,7 +58,8 @@ struct Feed(reqwest::Response, Vec<u8>);
 
 impl Feed {
     async fn open(server: &TestServer) -> Self {
-        Self(server.gateway().stream(FEED_PATH).await.unwrap(), Vec::new())
+        let presence = Presence { gateway: crate::support::unknown(), address: ([127, 0, 0, 1], 7081).into() };
+        Self(server.gateway().stream(&presence.feed()).await.unwrap(), Vec::new())
     }
 
     /// Reads on until it is told exactly these keys.

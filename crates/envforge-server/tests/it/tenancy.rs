@@ -1,5 +1,6 @@
 //! The database refuses what the application forgets.
 
+use crate::gateways::FakeGateway;
 use crate::support::TestServer;
 use envforge_api::http::ledger::LedgerEvents;
 use envforge_api::http::links::CreatedLink;
@@ -76,6 +77,8 @@ async fn something_of_everything(server: &TestServer) {
     let policy = json!({ "policy": { "mode": "workspace", "max_minutes": 30 } });
     let _: Value = server.owner.put("/v1/orgs/acme/root-policy", &policy).await.unwrap();
     let _: Value = server.owner.post(&format!("{main}/elevations"), &json!({ "reason": "a row" })).await.unwrap();
+    let gateway = FakeGateway::at(server, 7081).await;
+    gateway.tell(server, workspace.id, 1).await;
     let (app, scope) = (server.server.app(), server.scope("acme").await);
     let mut tx = app.db.begin(scope).await.unwrap();
     envforge_server::vault::ops::seal(app, &mut tx, "here", &"value".to_owned().into()).await.unwrap();

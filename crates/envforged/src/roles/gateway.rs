@@ -4,7 +4,8 @@ use crate::advice::advised;
 use crate::args::{GatewayArguments, Scheme, TlsArguments};
 use crate::{listen, notify, operator, private};
 use anyhow::Context as _;
-use envforge_api::ambient::SystemClock;
+use envforge_api::ambient::{SystemClock, SystemEntropy};
+use envforge_core::id::{GatewayId, Id as _};
 use envforge_gateway::tls::{Files, TlsConfig};
 use envforge_gateway::{Gateway, GatewayConfig, Limits};
 use rustix::fs::Mode;
@@ -22,7 +23,12 @@ pub(crate) fn run(arguments: GatewayArguments) -> anyhow::Result<ExitCode> {
     let sockets = listen::inherited()?;
     super::use_open_files_limit();
     let key = private::read(&arguments.key_file)?;
-    let one_box = GatewayConfig::one_box(arguments.server_socket, arguments.uplink, key);
+    let one_box = GatewayConfig::one_box(
+        GatewayId::mint(&SystemClock, &SystemEntropy),
+        arguments.server_socket,
+        arguments.uplink,
+        key,
+    );
     let notice = Duration::from_secs(arguments.drain.drain_notice);
     let config = GatewayConfig {
         listen: arguments.listen,

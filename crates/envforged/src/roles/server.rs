@@ -59,7 +59,7 @@ fn configuration(
         listen: arguments.listen,
         internal_socket: arguments.internal_socket.clone(),
         uplink_path: arguments.uplink.clone(),
-        gateway_uplink_path: arguments.gateway_uplink.clone(),
+        gateway_uplink_paths: arguments.gateway_uplinks.clone(),
         dev_domain: arguments.dev_domain.clone(),
         gateway_url_scheme: arguments.gateway_scheme.as_str().to_owned(),
         gateway_url_port: arguments.gateway_port,

@@ -195,6 +195,20 @@ impl TestBox {
         command.stdout(words.try_clone().unwrap()).stderr(words).kill_on_drop(true).spawn().unwrap()
     }
 
+    /// A further gateway of the box, as if one balanced load between the two: it has a port of its own, and a socket of its
+    /// own that the box was told of.
+    pub(crate) fn second_gateway(&self, listen: SocketAddr, uplink: &Path) -> Child {
+        let mut command = self.program("envforged");
+        command.args(["gateway", "--listen", &listen.to_string(), "--port", &self.gateway.port().to_string()]);
+        command.arg("--server-socket").arg(self.path().join("run/internal/server.sock"));
+        command.arg("--uplink").arg(uplink).arg("--key-file").arg(self.path().join("secrets/gateway/key"));
+        let words = fs_err::OpenOptions::new().create(true).append(true).open(self.dir.path().join("words")).unwrap();
+        let words = words.into_parts().0;
+        let mut command = tokio::process::Command::from(command);
+        command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words);
+        command.kill_on_drop(true).spawn().unwrap()
+    }
+
     /// What the supervisor and its children said so far.
     pub(crate) fn words(&self) -> String {
         fs_err::read_to_string(self.dir.path().join("words")).unwrap_or_default()

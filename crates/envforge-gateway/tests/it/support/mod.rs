@@ -163,6 +163,7 @@ impl World {
             workers: Some(1),
             limits,
             ..GatewayConfig::one_box(
+                id(1),
                 folder.path().join("server.sock"),
                 folder.path().join("uplink.sock"),
                 Secret::new("gateway-key".to_owned()),

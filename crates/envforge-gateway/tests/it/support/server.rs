@@ -6,7 +6,7 @@ use envforge_api::gateway::{
     Route, RouteRuntime, UnverifiedCount, WAKE_PATH, WakeAnswer, WakeRequest,
 };
 use envforge_api::http::ErrorBody;
-use envforge_core::id::{LinkId, LinkSessionId};
+use envforge_core::id::{GatewayId, LinkId, LinkSessionId};
 use envforge_core::refusal::Refusal;
 use envforge_core::token::PublicKey;
 use futures_util::Stream;
@@ -115,6 +115,7 @@ impl Server {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
         let path = request.uri().path().to_owned();
+        let query = request.uri().query().unwrap_or_default().to_owned();
         assert_eq!(request.headers()["authorization"], "Bearer gateway-key");
         if self.script().is_down {
             return Err(std::io::Error::other("the server is down"));
@@ -124,7 +125,11 @@ impl Server {
             self.script().calls.push(path.clone());
         }
         Ok(match path.as_str() {
-            FEED_PATH => self.open_feed(),
+            FEED_PATH => {
+                let who = format!("gateway={}&address=127.0.0.1:", crate::support::id::<GatewayId>(1));
+                assert!(query.starts_with(&who), "{query}");
+                self.open_feed()
+            }
             EXCHANGE_PATH => self.exchange(&bytes),
             ENTER_PATH => self.enter(&bytes),
             WAKE_PATH => self.wake(&bytes).await,

@@ -96,6 +96,9 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
         .with("--bootstrap-org", &arguments.org)
         .with("--owner-key-file", layout.server_secret("owner.key"))
         .with("--host-token-file", layout.server_secret("host.token"));
+    for socket in &arguments.gateway_uplinks {
+        flags = flags.with("--gateway-uplink", socket);
+    }
     flags = flags.with("--disk-folder", layout.root());
     if arguments.database_url.is_none() {
         flags = flags.with("--disk-folder", layout.database_home());

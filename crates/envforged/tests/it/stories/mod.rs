@@ -7,6 +7,7 @@ mod backup;
 mod browser;
 mod chaos;
 mod closed_surfaces;
+mod fleet;
 mod git_server;
 mod logs;
 mod members;

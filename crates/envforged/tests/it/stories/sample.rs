@@ -152,10 +152,15 @@ impl Member<'_> {
             .await;
     }
 
-    /// Puts the runtime to sleep and waits until it does.
-    pub(crate) async fn sleep(&self, tier: &str) {
+    /// Asks that the runtime sleeps.
+    pub(crate) async fn ask_for_sleep(&self, tier: &str) {
         let body = json!({ "tier": tier });
         retry("sleep", async || self.client().post::<_, Workspace>(&self.path("/sleep"), &body).await.map(drop)).await;
+    }
+
+    /// Puts the runtime to sleep and waits until it does.
+    pub(crate) async fn sleep(&self, tier: &str) {
+        self.ask_for_sleep(tier).await;
         let wanted = if tier == "frozen" { RuntimeState::Frozen } else { RuntimeState::Asleep };
         self.until("it sleeps", |workspace| workspace.runtime.state == wanted).await;
     }

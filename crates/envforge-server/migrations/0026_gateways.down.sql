@@ -1,0 +1,2 @@
+DROP TABLE gateway_requests;
+DROP TABLE gateways;
