@@ -78,7 +78,7 @@ pub async fn code(app: &App, identity: &Identity, label: &str, state: &str) -> A
         state: state.to_owned(),
         expires: expires_at.as_second(),
     };
-    Ok(app.signing_keys.sign(&claims, now)?)
+    app.signing_keys.sign(&claims, now)
 }
 
 /// Spends a code for a session, if its member still may. The browser was checked by the gateway, which has its cookie.

@@ -60,6 +60,15 @@ async fn ask(mut stream: TcpStream) -> String {
     answer.lines().next().unwrap_or_default().to_owned()
 }
 
+/// Whether every thread of a process has stopped: a signal is sent before all of them have heard it.
+fn is_stopped(process: i32) -> bool {
+    let threads = fs_err::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        let status = fs_err::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        status.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
+}
+
 /// New connections, one after the other in several tasks, until told to stop.
 struct Stream {
     over: Arc<AtomicBool>,
@@ -116,6 +125,7 @@ async fn while_its_gateway_is_killed_no_connection_to_a_box_is_refused() {
     let gateway = it.children()["gateway"];
     // One that is stopped takes nothing in: what comes now is for its successor.
     signal(gateway, Signal::STOP);
+    wait_until("each of its threads has stopped", async || is_stopped(gateway)).await;
     let mut waiting = Vec::new();
     for _ in 0..200 {
         waiting.push(TcpStream::connect(it.gateway).await.expect("no connection is refused"));

@@ -145,7 +145,7 @@ async fn what_is_no_service_is_on_no_dev_host() {
     let own = dev.raw("GET /own HTTP/1.1", &dev.host).await;
     assert!(own.ends_with("the service saw GET /own"), "{own}");
     for (method, path) in &api {
-        let path = path.replace('{', "").replace('}', "");
+        let path = path.replace(['{', '}'], "");
         let answer = dev.raw(&format!("{method} {path} HTTP/1.1"), &dev.host).await;
         let is_the_services = answer.contains(&format!("the service saw {method} {path}")) || method == "HEAD";
         assert!(is_the_services || Dev::is_refusal(&answer), "{method} {path}: {answer}");
