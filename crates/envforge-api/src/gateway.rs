@@ -5,11 +5,13 @@
 //! request: cut off means closed. All calls carry `Authorization: Bearer <gateway key>`.
 
 use envforge_core::id::{GatewayId, HostId, LinkId, LinkSessionId, OrgId, WorkspaceId};
+use envforge_core::manifest::{Protocol, Rewrite};
 use envforge_core::readiness::Part;
 use envforge_core::runtime::RuntimeState;
 use envforge_core::token::PublicKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// The feed.
@@ -128,6 +130,15 @@ pub struct RouteRule {
     pub ticket: String,
     /// When the ticket expires.
     pub ticket_expires_at: Timestamp,
+    /// What the service speaks.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// What is changed in its answers.
+    #[serde(default)]
+    pub rewrite: BTreeSet<Rewrite>,
+    /// The port it believes to be reached at, if it is known.
+    #[serde(default)]
+    pub port: Option<u16>,
 }
 
 /// Exchanges a link token for a browser session.

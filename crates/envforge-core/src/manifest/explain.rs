@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
-use super::model::{EnvValue, Health, Manifest, Requirement, ResourceMode, RestartPolicy, Service};
+use super::model::{EnvValue, Health, Manifest, Protocol, Requirement, ResourceMode, RestartPolicy, Service};
 use super::scalar::duration;
 use super::wiring::{Port, ServiceWiring, Source, Supply, Wiring};
 
@@ -81,6 +81,13 @@ fn write_service(out: &mut String, service: &Service, wiring: &ServiceWiring) ->
         writeln!(out, "  routes     none")?;
     } else {
         writeln!(out, "  routes     {}", service.routes.join(", "))?;
+    }
+    if service.protocol == Protocol::H2c {
+        writeln!(out, "  speaks     HTTP/2 without TLS")?;
+    }
+    if !service.rewrite.is_empty() {
+        let rewrites: Vec<&str> = service.rewrite.iter().map(|rewrite| rewrite.as_str()).collect();
+        writeln!(out, "  rewritten  {}", rewrites.join(", "))?;
     }
     for (name, input) in &wiring.inputs {
         let variables: Vec<&str> = service

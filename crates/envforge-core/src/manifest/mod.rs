@@ -42,8 +42,8 @@ mod tests;
 pub use diagnostic::Diagnostic;
 pub use explain::explain;
 pub use model::{
-    Check, EnvValue, Health, Hooks, Manifest, Requirement, ResourceKind, ResourceMode, RestartPolicy, RuntimeDefaults,
-    Service, Shell,
+    Check, EnvValue, Health, Hooks, Manifest, Protocol, Requirement, ResourceKind, ResourceMode, RestartPolicy,
+    Rewrite, RuntimeDefaults, Service, Shell,
 };
 pub use parse::{MAX_BYTES, parse, too_large};
 pub use schema::json_schema;

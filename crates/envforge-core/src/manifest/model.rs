@@ -4,7 +4,7 @@
 //! own, explicit and unambiguous, and not the shorthand people write in `envforge.yml`; `schema` describes that one.
 //! A [`Manifest`] made by [`parse`](super::parse) has passed every check; one read from JSON is as good as its sender.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -55,9 +55,15 @@ pub struct Service {
     /// The port it listens on. Absent: found when it binds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// What it speaks on that port.
+    #[serde(default, skip_serializing_if = "Protocol::is_http")]
+    pub protocol: Protocol,
     /// Path prefixes of the dev host that reach it; empty for a service no browser asks for.
     #[serde(default)]
     pub routes: Vec<String>,
+    /// What the gateway changes in its answers, so that they lead to the dev host.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub rewrite: BTreeSet<Rewrite>,
     /// Named values it asks for.
     #[serde(default)]
     pub inputs: BTreeMap<String, Requirement>,
@@ -73,6 +79,28 @@ pub struct Service {
     /// Seconds between the request to stop and the kill.
     #[serde(default = "default_stop_grace")]
     pub stop_grace: u32,
+}
+
+/// What a service speaks on its port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/2 without TLS and from the first byte on (RFC 9113, section 3.3), as gRPC servers do.
+    H2c,
+}
+
+/// What the gateway changes in a service's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rewrite {
+    /// Redirects to the address the service believes to have, such as `http://localhost:3000/x`, lead to the dev host.
+    Redirects,
+    /// Cookies a browser would refuse from the dev host lose what it refuses: `Secure` where the gateway is reached
+    /// without TLS, and `SameSite=None` without `Secure`.
+    Cookies,
 }
 
 /// Whether a service can run without an input.
@@ -227,6 +255,34 @@ impl Requirement {
         match self {
             Self::Required => "required",
             Self::Optional => "optional",
+        }
+    }
+}
+
+impl Protocol {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::H2c => "h2c",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    fn is_http(&self) -> bool {
+        *self == Self::Http
+    }
+}
+
+impl Rewrite {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Redirects, Self::Cookies];
+
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirects => "redirects",
+            Self::Cookies => "cookies",
         }
     }
 }

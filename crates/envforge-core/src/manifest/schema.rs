@@ -101,9 +101,15 @@ struct Service {
     /// The port it listens on. Left out, it is found when the service listens; `PORT` is suggested to it.
     #[schemars(range(min = 1, max = 65535), example = 3000)]
     port: Option<u16>,
+    /// What it speaks on its port.
+    #[serde(default)]
+    protocol: Protocol,
     /// Path prefixes of the dev host that reach it. Left out: `/` for `web`, `/api` for `api`, `/` for an only service, else none.
     #[schemars(inner(regex(pattern = "^/")), extend("examples" = [["/", "/docs"]]))]
     routes: Option<Vec<String>>,
+    /// What the gateway changes in its answers. Left out: nothing.
+    #[schemars(extend("uniqueItems" = true, "examples" = [["redirects"]]))]
+    rewrite: Option<Vec<Rewrite>>,
     /// Named values it asks for: `<service>_url`, `<service>_port`, `<service>_public_url`, `database_url`, `redis_url`, or a name
     /// under `variables`.
     #[schemars(extend("propertyNames" = { "pattern": "^[a-z][a-z0-9_]{0,62}$" }, "examples" = [{ "database_url": "required" }]))]
@@ -118,6 +124,31 @@ struct Service {
     restart: RestartPolicy,
     /// How long it gets to stop before it is killed, as seconds or a duration.
     stop_grace: Option<Grace>,
+}
+
+/// What a service speaks on its port.
+#[derive(JsonSchema, serde::Serialize, Default)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the shape of the file, read by the schema alone")]
+enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/2 without TLS, from the first byte on, as gRPC servers do. If it speaks nothing else, its health is `tcp`, `command` or
+    /// `log`: `http` and smoke checks ask over HTTP/1.1.
+    H2c,
+}
+
+/// What the gateway changes in a service's answers.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the shape of the file, read by the schema alone")]
+enum Rewrite {
+    /// Redirects to the address the service believes to have, such as `http://localhost:3000/x`, lead to the dev host.
+    Redirects,
+    /// Cookies lose what a browser would refuse them for: `Secure` where the dev host is reached without TLS, and `SameSite=None`
+    /// without `Secure`.
+    Cookies,
 }
 
 /// Whether a service can run without an input.
@@ -150,7 +181,7 @@ enum Scalar {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1, "examples" = [{ "http": "/healthz" }, { "tcp": true }]))]
 #[expect(dead_code, reason = "the shape of the file, read by the schema alone")]
 struct Health {
-    /// A GET of this path answers with a status below 400.
+    /// A GET of this path, over HTTP/1.1, answers with a status below 400.
     #[schemars(regex(pattern = "^/"), example = "/healthz")]
     http: Option<String>,
     /// The port accepts a connection.

@@ -1,16 +1,28 @@
 //! Reading one service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::quoted;
-use super::model::{DEFAULT_STOP_GRACE, EnvValue, Health, Requirement, RestartPolicy, Service};
+use super::hints;
+use super::model::{DEFAULT_STOP_GRACE, EnvValue, Health, Protocol, Requirement, RestartPolicy, Rewrite, Service};
 use super::names;
 use super::read::Reader;
 use super::scalar::{self, Kind};
 use super::tree::{Entry, Node, Value};
 
-pub(super) const SERVICE_KEYS: &[&str] =
-    &["command", "directory", "port", "routes", "inputs", "environment", "health", "restart", "stop_grace"];
+pub(super) const SERVICE_KEYS: &[&str] = &[
+    "command",
+    "directory",
+    "port",
+    "protocol",
+    "routes",
+    "rewrite",
+    "inputs",
+    "environment",
+    "health",
+    "restart",
+    "stop_grace",
+];
 pub(super) const HEALTH_KEYS: &[&str] = &["http", "tcp", "command", "log"];
 
 /// Longest time a service gets to stop, in seconds.
@@ -32,7 +44,7 @@ impl Reader<'_, '_> {
             return (service, routed);
         };
         self.only_known(fields, &format!("in {place}"), SERVICE_KEYS);
-        if !fields.iter().any(|field| super::hints::means_command(&field.key)) {
+        if !fields.iter().any(|field| hints::means_command(&field.key)) {
             self.required(entry, "command", &place, &example);
         }
         for field in fields {
@@ -41,6 +53,8 @@ impl Reader<'_, '_> {
                 "command" => service.command = self.command(field, &what).unwrap_or_default(),
                 "directory" => service.directory = self.directory(field, &what),
                 "port" => service.port = self.port(field, &what),
+                "protocol" => service.protocol = self.protocol(field, &what),
+                "rewrite" => service.rewrite = self.rewrite(field, &what),
                 "routes" => {
                     routed = Some(());
                     service.routes = self.routes(field, &what);
@@ -106,6 +120,46 @@ impl Reader<'_, '_> {
             }
         }
         routes
+    }
+
+    fn protocol(&mut self, field: &Entry, what: &str) -> Protocol {
+        let choices = [Protocol::Http, Protocol::H2c].map(|protocol| (protocol.as_str(), protocol));
+        let written = scalar::written(&field.node).unwrap_or_default();
+        if ["h2", "http2", "http/2", "grpc"].iter().any(|word| word.eq_ignore_ascii_case(written)) {
+            let message = format!("{what} must be one of `http`, `h2c`, not {}", quoted(written));
+            let fix = "write `h2c`: HTTP/2 without TLS";
+            self.report.add(field.value_at(), "manifest.unknown_value", message, fix);
+            return Protocol::default();
+        }
+        self.choice(field, what, &choices).unwrap_or_default()
+    }
+
+    fn rewrite(&mut self, field: &Entry, what: &str) -> BTreeSet<Rewrite> {
+        let words = || Rewrite::ALL.map(Rewrite::as_str);
+        let example = match scalar::written(&field.node) {
+            Some(word) if words().contains(&word) => format!("write a list: {}", quoted(&format!("[{word}]"))),
+            _ => "write a list, as in `[redirects, cookies]`".to_owned(),
+        };
+        let mut rewrites = BTreeSet::new();
+        for (at, text) in self.texts(field, what, &example) {
+            match Rewrite::ALL.into_iter().find(|rewrite| rewrite.as_str() == text) {
+                Some(rewrite) if !rewrites.insert(rewrite) => {
+                    let message = format!("{} is listed twice in {what}", quoted(&text));
+                    self.report.add(at, "manifest.duplicate_key", message, "keep one of the two");
+                }
+                Some(_) => {}
+                None => {
+                    let wanted = format!("one of {}", hints::list(words()));
+                    let fix = match hints::nearest(&text, words()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("write {wanted}"),
+                    };
+                    let message = format!("every entry of {what} must be {wanted}, not {}", quoted(&text));
+                    self.report.add(at, "manifest.unknown_value", message, fix);
+                }
+            }
+        }
+        rewrites
     }
 
     fn inputs(&mut self, field: &Entry, place: &str, what: &str) -> BTreeMap<String, Requirement> {

@@ -10,6 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// The longest first line of an answer.
 const LINE_MAX: usize = 4096;
+/// What is told of an answer that can't be read.
+const NOT_HTTP: &str =
+    "what came back is not HTTP/1.1; a service that speaks HTTP/2 only is asked with `health: { tcp: true }`";
 
 /// What tells that a service works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +76,7 @@ async fn get(ctx: &HostContext, place: &Place, port: u16, path: &str) -> std::io
         }
         line.extend_from_slice(&chunk[..count]);
     }
-    status_in(&line).ok_or_else(|| std::io::Error::other("what came back is not HTTP"))
+    status_in(&line).ok_or_else(|| std::io::Error::other(NOT_HTTP))
 }
 
 fn status_in(answer: &[u8]) -> Option<u16> {

@@ -15,7 +15,7 @@ use envforge_api::gateway::{
 };
 use envforge_core::id::{GatewayId, OrgId, WorkspaceId};
 use envforge_core::link::SessionClaims;
-use envforge_core::readiness::{Part, without_log};
+use envforge_core::readiness::{Part, PartKind, without_log};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::ticket::TicketKind;
 use jiff::{SignedDuration, Timestamp};
@@ -51,7 +51,11 @@ pub async fn resolve(app: &App, label: &str) -> Answer<Route> {
     let rules = rules(&row, &service).into_iter().map(|(prefix, service)| {
         let (ticket, ticket_expires_at) =
             streams::ops::ticket(app, &row, generation, Wanted::of(TicketKind::Service, &service), TICKET_LIFE)?;
-        Ok(RouteRule { prefix, service, ticket, ticket_expires_at })
+        let declared = row.manifest.as_ref().and_then(|manifest| manifest.services.get(&service));
+        let declared = declared.cloned().unwrap_or_default();
+        let port = declared.port.or_else(|| bound_port(&row, &service));
+        let (protocol, rewrite) = (declared.protocol, declared.rewrite);
+        Ok(RouteRule { prefix, service, ticket, ticket_expires_at, protocol, rewrite, port })
     });
     Ok(Route {
         label: label.to_owned(),
@@ -63,6 +67,12 @@ pub async fn resolve(app: &App, label: &str) -> Answer<Route> {
         host: row.host,
         runtime: runtime(&row),
     })
+}
+
+/// The port a service was found to listen on.
+fn bound_port(row: &Row, service: &str) -> Option<u16> {
+    let is_it = |part: &&Part| part.kind == PartKind::Service && part.name == service;
+    row.parts.iter().find(is_it).and_then(|part| part.port)
 }
 
 /// Which service answers which path on a service's dev host. The service at `/` carries the whole application, so the

@@ -1,11 +1,12 @@
 //! What runtimes do by themselves, and what a host says of it late, twice or badly.
 
 use crate::support::{MANIFEST, TestServer, code, lock_waits, report};
+use envforge_api::gateway::Route;
 use envforge_api::host::{ManifestReport, Trouble};
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::Workspace;
-use envforge_core::manifest;
-use envforge_core::readiness::ReadinessState;
+use envforge_core::manifest::{self, Protocol, Rewrite};
+use envforge_core::readiness::{Part, ReadinessState};
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
 use envforge_testkit::wait_until;
 use serde_json::{Value, json};
@@ -97,6 +98,28 @@ async fn a_report_that_cant_be_stored_as_it_is_does_not_keep_the_host_away() {
     host.report(odd).await;
     host.report(report(workspace.id, start.generation, ObservedPhase::Up, true, ReadinessState::Ready)).await;
     assert_eq!(server.show("main").await.runtime.state, RuntimeState::Awake);
+}
+
+// proves LINK-3
+#[tokio::test]
+async fn a_gateway_is_told_what_a_service_speaks_and_what_to_rewrite() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let mut seen = report(workspace.id, 0, ObservedPhase::Absent, false, ReadinessState::Asleep);
+    let declared = MANIFEST.replace("    port: 4000\n", "    protocol: h2c\n    rewrite: [redirects]\n");
+    let manifest = manifest::parse(declared.as_bytes(), "envforge.yml").unwrap();
+    seen.manifest = Some(ManifestReport::Valid { manifest: Box::new(manifest) });
+    let found = |part: &mut Part| part.port = (part.name == "api").then_some(4711);
+    seen.parts.iter_mut().for_each(found);
+    host.report(seen).await;
+    let route: Route = server.gateway().get("/internal/gateway/routes/web--main--acme").await.unwrap();
+    let told = |service: &str| {
+        let rule = route.rules.iter().find(|rule| rule.service == service).unwrap();
+        (rule.protocol, rule.rewrite.iter().copied().collect::<Vec<_>>(), rule.port)
+    };
+    assert_eq!(told("web"), (Protocol::Http, Vec::new(), Some(3000)));
+    assert_eq!(told("api"), (Protocol::H2c, vec![Rewrite::Redirects], Some(4711)));
 }
 
 // proves RUN-3

@@ -52,11 +52,13 @@ services:
       VERSION: 1.10
       DEBUG: true
       EMPTY: ""
+    rewrite: [redirects, cookies]
     health: { http: "/healthz?deep=1" }
     restart: always
     stop_grace: 1m30s
   api:
     command: cargo run
+    protocol: h2c
     health: { tcp: true }
     inputs: { redis_url: required, database_url: required }
     environment: { <<: *env, API_URL: none }
@@ -169,6 +171,7 @@ fn every_key_is_read() {
           runs       cargo run
           port       found when it listens; it is told PORT=4000
           routes     /api
+          speaks     HTTP/2 without TLS
           input      database_url: secret DATABASE_URL
           input      redis_url: resource redis
           also sets  API_URL, DEBUG, EMPTY, VERSION
@@ -187,6 +190,7 @@ fn every_key_is_read() {
           runs       npm ci …  (in apps/web)
           port       3000
           routes     /, /docs
+          rewritten  redirects, cookies
           input      api_public_url (optional): the dev host of service api
           input      api_url: the address of service api, as API_URL
           input      log_level (optional): variable log_level

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use crate::manifest::diagnostic::lines;
 use crate::manifest::{
-    EnvValue, FILE_NAME, Health, InputValues, Manifest, Port, Requirement, ResourceKind, ResourceMode, RestartPolicy,
-    Service, Source, Wiring, explain, parse,
+    EnvValue, FILE_NAME, Health, InputValues, Manifest, Port, Protocol, Requirement, ResourceKind, ResourceMode,
+    RestartPolicy, Rewrite, Service, Source, Wiring, explain, parse,
 };
 
 /// Text as YAML takes it whatever is in it: JSON's quoting is valid double quoting.
@@ -32,6 +32,8 @@ fn render(manifest: &Manifest) -> String {
         if let Some(port) = service.port {
             let _ = writeln!(out, "    port: {port}");
         }
+        let rewrites: Vec<&str> = service.rewrite.iter().map(|rewrite| rewrite.as_str()).collect();
+        let _ = writeln!(out, "    protocol: {}\n    rewrite: {rewrites:?}", service.protocol.as_str());
         for (input, requirement) in &service.inputs {
             let opening = if service.inputs.keys().next() == Some(input) { "    inputs:\n" } else { "" };
             let _ = writeln!(out, "{opening}      {input}: {}", requirement.as_str());
@@ -97,18 +99,37 @@ fn service() -> impl Strategy<Value = Service> {
         btree_map(input, requirement, 0..4),
         btree_map("[A-Z_][A-Z0-9_]{0,5}", "(\\PC|\n|\t){0,12}", 0..3),
         (health, restart, 0..=600_u32),
+        (
+            prop_oneof![Just(Protocol::Http), Just(Protocol::H2c)],
+            proptest::sample::subsequence(Rewrite::ALL.to_vec(), 0..=2),
+        ),
     )
-        .prop_map(|((command, directory, has_port), inputs, literals, (health, restart, stop_grace))| {
-            let literals =
-                literals.into_iter().filter(|(name, text)| !name.starts_with("ENVFORGE_") && !text.contains("input."));
-            let mut environment: BTreeMap<String, EnvValue> =
-                literals.map(|(name, text)| (name, EnvValue::Literal(text))).collect();
-            for input in inputs.keys() {
-                environment.insert(format!("FROM_{}", input.to_uppercase()), EnvValue::Input(input.clone()));
-            }
-            let port = has_port.then_some(1);
-            Service { command, directory, port, routes: Vec::new(), inputs, environment, health, restart, stop_grace }
-        })
+        .prop_map(
+            |((command, directory, has_port), inputs, literals, (health, restart, stop_grace), (protocol, rewrite))| {
+                let literals = literals
+                    .into_iter()
+                    .filter(|(name, text)| !name.starts_with("ENVFORGE_") && !text.contains("input."));
+                let mut environment: BTreeMap<String, EnvValue> =
+                    literals.map(|(name, text)| (name, EnvValue::Literal(text))).collect();
+                for input in inputs.keys() {
+                    environment.insert(format!("FROM_{}", input.to_uppercase()), EnvValue::Input(input.clone()));
+                }
+                let port = has_port.then_some(1);
+                Service {
+                    command,
+                    directory,
+                    port,
+                    protocol,
+                    routes: Vec::new(),
+                    rewrite: rewrite.into_iter().collect(),
+                    inputs,
+                    environment,
+                    health,
+                    restart,
+                    stop_grace,
+                }
+            },
+        )
 }
 
 /// Any manifest that passes, except for what its inputs may lack.

@@ -56,6 +56,61 @@ services:
 
 // proves REPO-3
 #[test]
+fn protocols_and_rewrites() {
+    check(
+        r#"
+services:
+  web: { command: npm run dev, protocol: http2, rewrite: redirects }
+  api: { command: npm run api, protocol: H2C, rewrite: [cookie, cookies, cookies, bodies, 1] }
+"#,
+        expect![[r#"
+            envforge.yml:2:42: `protocol` of service `web` must be one of `http`, `h2c`, not `http2`
+              |
+            2 |   web: { command: npm run dev, protocol: http2, rewrite: redirects }
+              |                                          ^^^^^
+              hint: write `h2c`: HTTP/2 without TLS [manifest.unknown_value]
+
+            envforge.yml:2:58: `rewrite` of service `web` must be a list, this is text `redirects`
+              |
+            2 |   web: { command: npm run dev, protocol: http2, rewrite: redirects }
+              |                                                          ^^^^^^^^^
+              hint: write a list: `[redirects]` [manifest.wrong_type]
+
+            envforge.yml:3:42: `protocol` of service `api` must be one of `http`, `h2c`, not `H2C`
+              |
+            3 |   api: { command: npm run api, protocol: H2C, rewrite: [cookie, cookies, cookies, bodies, 1] }
+              |                                          ^^^
+              hint: did you mean `h2c`? [manifest.unknown_value]
+
+            envforge.yml:3:57: every entry of `rewrite` of service `api` must be one of `redirects`, `cookies`, not `cookie`
+              |
+            3 |   api: { command: npm run api, protocol: H2C, rewrite: [cookie, cookies, cookies, bodies, 1] }
+              |                                                         ^^^^^^
+              hint: did you mean `cookies`? [manifest.unknown_value]
+
+            envforge.yml:3:74: `cookies` is listed twice in `rewrite` of service `api`
+              |
+            3 |   api: { command: npm run api, protocol: H2C, rewrite: [cookie, cookies, cookies, bodies, 1] }
+              |                                                                          ^^^^^^^
+              hint: keep one of the two [manifest.duplicate_key]
+
+            envforge.yml:3:83: every entry of `rewrite` of service `api` must be one of `redirects`, `cookies`, not `bodies`
+              |
+            3 |   api: { command: npm run api, protocol: H2C, rewrite: [cookie, cookies, cookies, bodies, 1] }
+              |                                                                                   ^^^^^^
+              hint: write one of `redirects`, `cookies` [manifest.unknown_value]
+
+            envforge.yml:3:91: every entry of `rewrite` of service `api` must be text, this is a number `1`
+              |
+            3 |   api: { command: npm run api, protocol: H2C, rewrite: [cookie, cookies, cookies, bodies, 1] }
+              |                                                                                           ^
+              hint: write a list, as in `[redirects, cookies]` [manifest.wrong_type]
+        "#]],
+    );
+}
+
+// proves REPO-3
+#[test]
 fn durations_sizes_and_words() {
     check(
         r#"
