@@ -1,14 +1,14 @@
 //! Bodies on their way through: streamed, never gathered.
 //!
-//! [`UpstreamBody`] is where a response lives after its head was passed on. It drives the connection it reads from, with
+//! [`UpstreamBody`] is where a response lives after its head was passed on. It drives what it reads from, with
 //! what is left of the request, counts realtime bytes, and holds the things that must end with it: the visit, and the
 //! connection, which goes back to rest if the response was read to its end. It breaks off when its session ends; a
 //! browser then sees a truncated response, never a complete one.
 
 use crate::activity::Visit;
 use crate::alarm::Alarm;
+use crate::carrier::Carrier;
 use crate::http1::body::{Decoder, Framing, Piece};
-use crate::http1::lane::Lane;
 use crate::http1::response::{Fields, Said};
 use crate::http1::server::Upload;
 use crate::local::Held;
@@ -132,9 +132,9 @@ pub(crate) struct UpstreamBody {
     fields: Fields,
     framing: Framing,
     decoder: Decoder,
-    /// The connection it comes from, until it is over.
-    lane: Option<Lane>,
-    /// Where that rests afterwards.
+    /// What it comes from, until it is over.
+    carrier: Option<Carrier>,
+    /// Where a connection rests afterwards.
     rest: Option<Rest>,
     visit: Visit,
     admitted: Held<Admitted>,
@@ -153,14 +153,14 @@ impl UpstreamBody {
     pub(crate) fn new(
         fields: Fields,
         framing: Framing,
-        lane: Lane,
+        carrier: Carrier,
         rest: Option<Rest>,
         visit: Visit,
         admitted: Held<Admitted>,
         alarm: Arc<Alarm>,
     ) -> Self {
-        let mut body =
-            Self { fields, framing, decoder: Decoder::new(framing), lane: Some(lane), rest, visit, admitted, alarm };
+        let decoder = Decoder::new(framing);
+        let mut body = Self { fields, framing, decoder, carrier: Some(carrier), rest, visit, admitted, alarm };
         if body.decoder.is_over() {
             body.end();
         }
@@ -171,11 +171,11 @@ impl UpstreamBody {
         if self.admitted.has_ended() {
             return Poll::Ready(Some(Err("the session ended".into())));
         }
-        let Some(lane) = &mut self.lane else { return Poll::Ready(None) };
-        match lane.poll_piece(cx, &mut self.decoder) {
+        let Some(carrier) = &mut self.carrier else { return Poll::Ready(None) };
+        match carrier.poll_piece(cx, &mut self.decoder) {
             Poll::Ready(Ok(Piece::Data(data))) => {
                 self.visit.moved(data.len());
-                if self.decoder.is_over() {
+                if carrier.is_over(&self.decoder) {
                     self.end();
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
@@ -201,7 +201,7 @@ impl UpstreamBody {
 
     /// Its connection may carry another request, if all of this one was taken.
     fn end(&mut self) {
-        if let (Some(lane), Some(rest)) = (self.lane.take(), self.rest.take()) {
+        if let (Some(Carrier::Lane(lane)), Some(rest)) = (self.carrier.take(), self.rest.take()) {
             rest.route.rule_at(rest.rule).upstream.rest(rest.worker, lane, rest.room);
         }
     }

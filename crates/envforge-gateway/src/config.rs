@@ -121,6 +121,8 @@ pub struct Limits {
     pub headers: usize,
     /// How long a client may take for its headers, and how long a kept connection may rest.
     pub header_time: Duration,
+    /// How long a service may take to begin its answer, once it has all of the request; what it takes for the rest is its own.
+    pub answer: Duration,
     /// How long a client may let its body or our answer stall.
     pub stall: Duration,
     /// How often the server is told of traffic.
@@ -160,6 +162,7 @@ impl Default for Limits {
             header_bytes: 64 * 1024,
             headers: 128,
             header_time: Duration::from_secs(30),
+            answer: Duration::from_mins(5),
             stall: Duration::from_mins(1),
             tell: Duration::from_secs(1),
             drain_notice: Duration::ZERO,

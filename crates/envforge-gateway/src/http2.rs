@@ -6,6 +6,7 @@
 
 use crate::access_log::Entry;
 use crate::body::{AnswerBody, BodyError, ClientBody, Polled};
+use crate::h2c::Using;
 use crate::hints::Hints;
 use crate::http1::body::Framing;
 use crate::http1::response::Said;
@@ -141,7 +142,7 @@ async fn answer(
         head.status = StatusCode::OK;
         head.headers.remove(SEC_WEBSOCKET_ACCEPT);
         if let Some(send) = send_head(&respond, head, false) {
-            let stream = Stream::H2(Box::new(Tunnel { send, recv, begun: Bytes::new() }));
+            let stream = Stream::H2(Box::new(Tunnel::new(send, recv, None)));
             joined.run(Rewound { begin: Bytes::new(), stream }, BytesMut::new()).await;
         }
         return;
@@ -312,6 +313,14 @@ pub(crate) struct Tunnel {
     recv: RecvStream,
     /// What came and was not read yet.
     begun: Bytes,
+    /// Of a connection to a service: that it is in use.
+    _using: Option<Using>,
+}
+
+impl Tunnel {
+    pub(crate) fn new(send: SendStream<Bytes>, recv: RecvStream, using: Option<Using>) -> Self {
+        Self { send, recv, begun: Bytes::new(), _using: using }
+    }
 }
 
 impl AsyncRead for Tunnel {

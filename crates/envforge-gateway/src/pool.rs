@@ -3,6 +3,7 @@
 //! Lanes rest in an [`Upstream`] per workspace and service, last in, first out, and go when they rested too long. Each
 //! worker has its own: a connection belongs to the loop that watches it.
 
+use crate::h2c::Trunks;
 use crate::http1::lane::Lane;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard};
@@ -18,17 +19,22 @@ pub(crate) fn stream_of(fd: OwnedFd) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The resting connections to one service of one workspace.
-pub(crate) struct Upstream(Vec<Mutex<Vec<Lane>>>);
+/// The connections to one service of one workspace that requests can be sent on.
+pub(crate) struct Upstream {
+    /// Those at rest, of each worker.
+    lanes: Vec<Mutex<Vec<Lane>>>,
+    /// Those that many share, if it speaks HTTP/2.
+    pub(crate) trunks: Trunks,
+}
 
 impl Upstream {
     /// For so many workers.
     pub(crate) fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| Mutex::default()).collect())
+        Self { lanes: (0..workers).map(|_| Mutex::default()).collect(), trunks: Trunks::new(workers) }
     }
 
     fn of(&self, worker: usize) -> MutexGuard<'_, Vec<Lane>> {
-        self.0[worker].lock().expect("no panic while held")
+        self.lanes[worker].lock().expect("no panic while held")
     }
 
     /// A resting connection that is still good.
@@ -55,7 +61,7 @@ impl Upstream {
 
     /// Closes what rested too long.
     pub(crate) fn sweep(&self, rest: Duration) {
-        for worker in 0..self.0.len() {
+        for worker in 0..self.lanes.len() {
             let gone: Vec<Lane> = {
                 let mut resting = self.of(worker);
                 let old = resting.partition_point(|lane| lane.rested() >= rest);
@@ -63,5 +69,6 @@ impl Upstream {
             };
             drop(gone);
         }
+        self.trunks.sweep(rest);
     }
 }

@@ -124,12 +124,13 @@ pub(crate) enum Outcome {
     ServerRefused,
     NoHost,
     Unreachable,
+    Overdue,
     Fault,
 }
 
 impl Outcome {
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Share,
         Self::Entry,
         Self::Own,
@@ -147,6 +148,7 @@ impl Outcome {
         Self::ServerRefused,
         Self::NoHost,
         Self::Unreachable,
+        Self::Overdue,
         Self::Fault,
     ];
 
@@ -170,6 +172,7 @@ impl Outcome {
             Self::ServerRefused => "server_refused",
             Self::NoHost => "no_host",
             Self::Unreachable => "unreachable",
+            Self::Overdue => "overdue",
             Self::Fault => "fault",
         }
     }

@@ -1,9 +1,9 @@
 //! A connection's bytes: what was read and not yet understood, what is still to be written, and its deadline.
 //!
 //! A [`Wire`] is shared by the task that serves a connection and the request body that task handed on, which read it in
-//! turn. Its deadline costs a request nothing: one timer per connection looks at it when it fires, and sleeps again
-//! if there was progress meanwhile.
+//! turn.
 
+use crate::deadline::Deadline;
 use crate::http1::server::Receiving;
 use bytes::{Buf as _, Bytes, BytesMut};
 use std::io::{self, IoSlice};
@@ -13,7 +13,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
@@ -148,8 +147,7 @@ pub(crate) struct Wire {
     pub(crate) out: Outbox,
     /// The body of the request under way.
     pub(crate) receiving: Receiving,
-    deadline: Instant,
-    timer: Pin<Box<Sleep>>,
+    deadline: Deadline,
 }
 
 /// A wire as its users hold it.
@@ -162,39 +160,30 @@ pub(crate) fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
 
 impl Wire {
     pub(crate) fn new(stream: Stream, time: Duration) -> Self {
-        let deadline = Instant::now() + time;
         Self {
             stream,
             input: BytesMut::new(),
             out: Outbox::default(),
             receiving: Receiving::nothing(),
-            deadline,
-            timer: Box::pin(tokio::time::sleep_until(deadline)),
+            deadline: Deadline::new(time),
         }
     }
 
     /// From now on so much time.
     pub(crate) fn give(&mut self, time: Duration) {
-        self.deadline = Instant::now() + time;
-        if self.deadline < self.timer.deadline() {
-            self.timer.as_mut().reset(self.deadline);
-        }
+        self.deadline.give(time);
     }
 
     /// Ready once the time is over.
     pub(crate) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            if Instant::now() >= self.deadline {
-                return Poll::Ready(());
-            }
+        while !ready!(self.deadline.poll_fired(cx)) {
             if self.input.is_empty() && self.out.is_empty() {
                 // It rests: its buffers are given back.
                 self.input = BytesMut::new();
                 self.out = Outbox::default();
             }
-            self.timer.as_mut().reset(self.deadline);
         }
+        Poll::Ready(())
     }
 
     /// Reads more; zero at the end.

@@ -3,6 +3,7 @@
 use clap::Args;
 use envforge_gateway::{Limits, Network, Rate};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Said to the gateway itself, or to a box for its gateway.
 #[derive(Debug, Clone, Args)]
@@ -19,6 +20,9 @@ pub(crate) struct TrafficArguments {
     /// Connections of one address at once
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().address_connections)]
     pub(crate) address_connections: usize,
+    /// Seconds a service may take to begin its answer
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().answer.as_secs())]
+    pub(crate) service_timeout: u64,
     /// File that gets a line of JSON for each request; none when absent
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,
@@ -32,6 +36,7 @@ impl TrafficArguments {
             stranger_rate: rate(self.stranger_rate),
             link_rate: rate(self.link_rate),
             address_connections: self.address_connections,
+            answer: Duration::from_secs(self.service_timeout),
             ..limits.clone()
         }
     }
@@ -42,6 +47,7 @@ impl TrafficArguments {
             ("--stranger-rate", self.stranger_rate.to_string()),
             ("--link-rate", self.link_rate.to_string()),
             ("--address-connections", self.address_connections.to_string()),
+            ("--service-timeout", self.service_timeout.to_string()),
         ];
         flags.extend(self.trusted.iter().map(|network| ("--trust-proxy", network.to_string())));
         flags.extend(self.access_log.iter().map(|file| ("--access-log", file.display().to_string())));

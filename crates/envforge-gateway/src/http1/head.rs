@@ -43,6 +43,17 @@ pub(crate) struct RequestHead {
     pub(crate) takes_trailers: bool,
 }
 
+/// The headers in lines that were written here.
+pub(crate) fn headers_in(lines: &[u8]) -> Result<HeaderMap, HeadError> {
+    let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let text = Bytes::from([b"GET / HTTP/1.1\r\n", lines, b"\r\n"].concat());
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(&text, &mut slots) {
+        Ok(_) => headers_of(&text, parsed.headers),
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
 /// Looks for the end of a head in bytes that arrive piece by piece; no byte is looked at twice.
 #[derive(Debug, Default)]
 pub(crate) struct HeadEnd {
@@ -135,7 +146,7 @@ pub(crate) fn take_request(input: &mut BytesMut, length: usize, headers_max: usi
     Ok(head)
 }
 
-pub(super) fn headers_of(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
+fn headers_of(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
     let mut headers = HeaderMap::with_capacity(parsed.len());
     for header in parsed {
         let name = HeaderName::from_bytes(header.name.as_bytes())

@@ -5,10 +5,13 @@
 //! is still good is asked when it is taken (a service that closed its end, or said something unasked, is seen then).
 
 use crate::body::{BodyError, ClientBody};
+use crate::carrier::Broken;
+use crate::deadline::Deadline;
 use crate::http1::body::{Decoder, Framing, Piece, put_chunk, put_last_chunk};
-use crate::http1::head::{HeadEnd, HeadError, put_request};
+use crate::http1::head::{HeadEnd, put_request};
 use crate::http1::response::{ResponseHead, take_response};
 use crate::phase::headers::ForService;
+use crate::phase::rewrite::ForClient;
 use crate::wire::{Outbox, Rewound, Stream};
 use bytes::BytesMut;
 use http::Method;
@@ -26,23 +29,6 @@ const READ: usize = 16 * 1024;
 /// Largest head of a response.
 const HEAD_MAX: usize = 256 * 1024;
 
-/// Why a lane broke.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LaneError {
-    /// The connection did.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// It ended before it answered.
-    #[error("it hung up before it answered")]
-    HungUp,
-    /// The service's answer can't be read.
-    #[error("its answer can't be read: {0}")]
-    Head(#[from] HeadError),
-    /// The client's body broke off.
-    #[error("the client's body broke off: {0}")]
-    Body(BodyError),
-}
-
 /// One HTTP/1.1 connection to a service.
 pub(crate) struct Lane {
     stream: TcpStream,
@@ -53,11 +39,15 @@ pub(crate) struct Lane {
     is_broken: bool,
     /// The client's body, and whether it goes in chunks.
     upload: Option<(ClientBody, bool)>,
+    /// Until when the answer begins.
+    deadline: Deadline,
+    patience: Duration,
     rests_since: Instant,
 }
 
 impl Lane {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    /// A connection to a service that may take so long to answer.
+    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
         Self {
             stream,
             input: BytesMut::new(),
@@ -65,6 +55,8 @@ impl Lane {
             end: HeadEnd::default(),
             is_broken: false,
             upload: None,
+            deadline: Deadline::new(patience),
+            patience,
             rests_since: Instant::now(),
         }
     }
@@ -81,30 +73,36 @@ impl Lane {
 
     /// Puts a request on its way.
     pub(crate) fn begin(&mut self, request: &ForService<'_>, framing: Framing, body: Option<ClientBody>) {
+        self.deadline.give(self.patience);
         put_request(&mut self.out.small, request, framing);
         self.upload = body.map(|body| (body, framing == Framing::Chunked));
     }
 
     /// Moves the request on, and reads the head of the answer.
-    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>, to: &Method) -> Poll<Result<ResponseHead, LaneError>> {
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &Method,
+        rules: ForClient<'_>,
+    ) -> Poll<Result<ResponseHead, Broken>> {
         // A service may answer and hang up before it read everything: what it said counts.
         let sent = match self.poll_upload(cx) {
-            Poll::Ready(Err(LaneError::Body(error))) => return Poll::Ready(Err(LaneError::Body(error))),
+            Poll::Ready(Err(Broken::Body(error))) => return Poll::Ready(Err(Broken::Body(error))),
             Poll::Ready(Err(error)) => Some(error),
             Poll::Ready(Ok(())) | Poll::Pending => None,
         };
         loop {
             if let Some(length) = self.end.find(&mut self.input, HEAD_MAX)? {
-                return Poll::Ready(Ok(take_response(&mut self.input, length, to)?));
+                return Poll::Ready(Ok(take_response(&mut self.input, length, to, rules)?));
             }
             match self.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(sent.unwrap_or(LaneError::HungUp))),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(sent.unwrap_or(Broken::HungUp))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => {
                     return match sent {
                         Some(error) => Poll::Ready(Err(error)),
-                        None => Poll::Pending,
+                        None => self.deadline.poll_overdue(cx).map(|()| Err(Broken::Overdue)),
                     };
                 }
             }
@@ -112,14 +110,16 @@ impl Lane {
     }
 
     /// Moves what is left of the request on; ready when nothing is.
-    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LaneError>> {
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         loop {
             while let Some((body, is_chunked)) = &mut self.upload
                 && self.out.has_room()
             {
                 let Poll::Ready(frame) = body.poll_frame(cx) else { break };
                 let is_chunked = *is_chunked;
-                match frame.transpose().map_err(LaneError::Body)?.map(Frame::into_data) {
+                // As long as a request is on its way, its answer can't be late.
+                self.deadline.give(self.patience);
+                match frame.transpose().map_err(Broken::Body)?.map(Frame::into_data) {
                     Some(Ok(data)) if is_chunked => put_chunk(&mut self.out.small, &data),
                     Some(Ok(data)) => self.out.put(data),
                     Some(Err(frame)) => {

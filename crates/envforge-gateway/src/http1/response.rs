@@ -5,9 +5,10 @@
 
 use crate::http1::body::Framing;
 use crate::http1::head::{
-    HEADERS_MAX, HeadError, Slots, Told, headers_of, length_of, put_header, put_length, unreadable,
+    HEADERS_MAX, HeadError, Slots, Told, headers_in, length_of, put_header, put_length, unreadable,
 };
 use crate::phase::headers;
+use crate::phase::rewrite::ForClient;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -33,20 +34,36 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
+    /// Of a response that did not come as lines.
+    pub(crate) fn of(headers: &HeaderMap, rules: ForClient<'_>) -> Result<Self, HeadError> {
+        if headers.len() > HEADERS_MAX {
+            return Err(HeadError::TooLarge);
+        }
+        let pairs = headers.iter();
+        let pairs: Vec<_> =
+            pairs.map(|(name, value)| httparse::Header { name: name.as_str(), value: value.as_bytes() }).collect();
+        let room = pairs.iter().map(|header| header.name.len() + header.value.len() + 4).sum();
+        let mut read = Reading::new(&pairs, room, rules);
+        for header in &pairs {
+            read.take(header)?;
+        }
+        let told = read.told(false)?;
+        Ok(read.fields(&told))
+    }
+
     /// As a map, for whoever does not write lines.
     pub(crate) fn to_map(&self) -> HeaderMap {
-        let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-        let text = Bytes::from([b"GET / HTTP/1.1\r\n", &self.lines[..], b"\r\n"].concat());
-        let mut parsed = httparse::Request::new(&mut []);
-        match parsed.parse_with_uninit_headers(&text, &mut slots) {
-            Ok(httparse::Status::Complete(_)) => headers_of(&text, parsed.headers).unwrap_or_default(),
-            _ => HeaderMap::new(),
-        }
+        headers_in(&self.lines).unwrap_or_default()
     }
 }
 
 /// Takes a response's head, found whole, off the input. `to` is the method it answers.
-pub(crate) fn take_response(input: &mut BytesMut, length: usize, to: &Method) -> Result<ResponseHead, HeadError> {
+pub(crate) fn take_response(
+    input: &mut BytesMut,
+    length: usize,
+    to: &Method,
+    rules: ForClient<'_>,
+) -> Result<ResponseHead, HeadError> {
     let bytes = input.split_to(length).freeze();
     let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
@@ -60,7 +77,7 @@ pub(crate) fn take_response(input: &mut BytesMut, length: usize, to: &Method) ->
     let (Some(status), Some(minor)) = (status, parsed.version) else {
         return Err(HeadError::Malformed("the status line can't be read"));
     };
-    let mut read = Reading::new(parsed.headers, bytes.len());
+    let mut read = Reading::new(parsed.headers, bytes.len(), rules);
     for header in &*parsed.headers {
         read.take(header)?;
     }
@@ -76,11 +93,7 @@ pub(crate) fn take_response(input: &mut BytesMut, length: usize, to: &Method) ->
         Told::Nothing => Framing::UntilEnd,
     };
     let keep_alive = if minor == 0 { read.says_keep_alive } else { !read.says_close };
-    let length = match told {
-        Told::Length(length) => Some(length),
-        Told::Chunked | Told::Nothing => None,
-    };
-    let fields = Fields { lines: read.lines.freeze(), length, is_event_stream: read.is_event_stream };
+    let fields = read.fields(&told);
     Ok(ResponseHead { status, fields, framing, keep_alive: keep_alive && framing != Framing::UntilEnd })
 }
 
@@ -94,10 +107,11 @@ struct Reading<'a> {
     is_event_stream: bool,
     /// Headers that `Connection` names.
     named: Vec<&'a [u8]>,
+    rules: ForClient<'a>,
 }
 
 impl<'a> Reading<'a> {
-    fn new(headers: &[httparse::Header<'a>], room: usize) -> Self {
+    fn new(headers: &[httparse::Header<'a>], room: usize, rules: ForClient<'a>) -> Self {
         let is_connection = |header: &&httparse::Header<'a>| header.name.eq_ignore_ascii_case("connection");
         let values = headers.iter().filter(is_connection).map(|header| header.value);
         let mut read = Self {
@@ -108,6 +122,7 @@ impl<'a> Reading<'a> {
             says_close: false,
             is_event_stream: false,
             named: Vec::new(),
+            rules,
         };
         for token in values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
             match token {
@@ -131,12 +146,20 @@ impl<'a> Reading<'a> {
             _ if self.named.iter().any(|named| named.eq_ignore_ascii_case(name.as_bytes())) => return Ok(()),
             _ => {}
         }
-        headers::put_for_client(&mut self.lines, name, header.value);
+        headers::put_for_client(&mut self.lines, name, header.value, self.rules);
         Ok(())
     }
 
     fn told(&self, is_old: bool) -> Result<Told, HeadError> {
         length_of(self.length, self.coding, is_old)
+    }
+
+    fn fields(self, told: &Told) -> Fields {
+        let length = match told {
+            Told::Length(length) => Some(*length),
+            Told::Chunked | Told::Nothing => None,
+        };
+        Fields { lines: self.lines.freeze(), length, is_event_stream: self.is_event_stream }
     }
 }
 
@@ -216,7 +239,7 @@ mod tests {
         let response = |text: &str, to: Method| {
             let mut input = BytesMut::from(text);
             let length = HeadEnd::default().find(&mut input, 8192).expect("readable").expect("whole");
-            take_response(&mut input, length, &to).map(|head| (head.framing, head.keep_alive))
+            take_response(&mut input, length, &to, ForClient::default()).map(|head| (head.framing, head.keep_alive))
         };
         assert_eq!(response("HTTP/1.1 200 OK\r\na: b\r\n\r\n", Method::GET), Ok((Framing::UntilEnd, false)));
         assert_eq!(response("HTTP/1.1 200 \r\ncontent-length: 3\r\n\r\n", Method::GET), Ok((Framing::Length(3), true)));

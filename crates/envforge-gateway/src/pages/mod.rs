@@ -138,7 +138,8 @@ pub(crate) fn of(refused: &Refused, refusal: &Refusal, sign_in: Option<&str>) ->
         Refused::BlockedBecause(causes) => blocked(causes),
         Refused::Waking => again("The preview is still waking up", "Many are waiting for it. Give it a moment."),
         Refused::Asleep => again("The preview sleeps", "Reload its page to wake it."),
-        Refused::Unreachable | Refused::NoHost => {
+        Refused::Overdue => again("The preview takes too long", "Its service did not begin to answer in time."),
+        Refused::Unreachable | Refused::NoWebSocket | Refused::NoHost => {
             again("The preview does not answer", "It is running, but did not take the request. It may be restarting.")
         }
         Refused::LeaseOver | Refused::Draining => {

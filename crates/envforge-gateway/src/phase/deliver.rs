@@ -100,7 +100,7 @@ impl Delivery<'_> {
                     let sent = Instant::now();
                     let failure = match self.send(&current, rule, is_early).await? {
                         Ok(response) => return Ok(response),
-                        Err(failure) if self.outgoing.is_whole() => failure,
+                        Err(failure) if self.outgoing.is_whole() && failure.may_pass() => failure,
                         Err(failure) => return Err(failure.into()),
                     };
                     broken = (sent.elapsed() >= self.shared.config.limits.crossing).then_some(failure);
@@ -229,6 +229,8 @@ impl From<Failure> for Refused {
         match failure {
             Failure::NoHost => Self::NoHost,
             Failure::Unreachable => Self::Unreachable,
+            Failure::Overdue => Self::Overdue,
+            Failure::NoWebSocket => Self::NoWebSocket,
             Failure::ClientBody => Self::BadRequest("the body can't be read"),
         }
     }

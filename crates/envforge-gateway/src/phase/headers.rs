@@ -6,6 +6,7 @@
 
 use crate::config::Scheme;
 use crate::http1::head::{has_token, put_header};
+use crate::phase::rewrite::ForClient;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use envforge_core::entry::{STATE_COOKIE, STATE_COOKIE_PLAIN};
 use envforge_core::link::{COOKIE as OURS, COOKIE_PLAIN as OURS_PLAIN, HEADER};
@@ -114,16 +115,18 @@ pub(crate) fn lower_case<'a>(name: &'a str, buffer: &'a mut [u8; LONGEST]) -> &'
 }
 
 /// Writes what a client gets to see of one header of a service's response. `name` is in lower case.
-pub(crate) fn put_for_client(out: &mut BytesMut, name: &str, value: &[u8]) {
+pub(crate) fn put_for_client(out: &mut BytesMut, name: &str, value: &[u8], rules: ForClient<'_>) {
     match name {
         // Alternative services would let the app lead the browser away from the gateway; how long a browser holds to TLS
         // is said by whoever ends it.
         "alt-svc" | "strict-transport-security" => {}
         "set-cookie" => {
-            if let Some(value) = clean_set_cookie(value) {
+            if let Some(value) = clean_set_cookie(value, rules) {
                 put_header(out, name, &value);
             }
         }
+        "location" | "content-location" => put_header(out, name, &rules.reference(value)),
+        "refresh" => put_header(out, name, &rules.refresh(value)),
         _ if is_of_one_hop(name) => {}
         _ => put_header(out, name, value),
     }
@@ -157,19 +160,22 @@ fn put_cookie(out: &mut BytesMut, value: &HeaderValue) {
 
 /// A service's cookie for its own host only; `None` when it takes our name. A cookie without a name is sent
 /// back as its bare value, so `=name=value` takes a name too.
-fn clean_set_cookie(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+fn clean_set_cookie<'v>(bytes: &'v [u8], rules: ForClient<'_>) -> Option<Cow<'v, [u8]>> {
     let mut parts = bytes.split(|byte| *byte == b';');
     let pair = parts.next().unwrap_or_default().trim_ascii();
     let bare = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii();
     if is_ours(name_of(pair)) || is_ours(name_of(bare)) {
         return None;
     }
-    let is_domain = |part: &[u8]| name_of(part).eq_ignore_ascii_case(b"domain");
-    if !parts.clone().any(is_domain) {
+    let is_secure = parts.clone().any(|part| name_of(part).eq_ignore_ascii_case(b"secure"));
+    let keep = |part: &'v [u8]| {
+        if name_of(part).eq_ignore_ascii_case(b"domain") { None } else { rules.attribute(part, is_secure) }
+    };
+    if parts.clone().all(|part| keep(part) == Some(part)) {
         return Some(Cow::Borrowed(bytes));
     }
     let mut kept = pair.to_vec();
-    for part in parts.filter(|part| !is_domain(part)) {
+    for part in parts.filter_map(keep) {
         kept.push(b';');
         kept.extend_from_slice(part);
     }
@@ -182,6 +188,8 @@ mod tests {
     use crate::http1::body::Framing;
     use crate::http1::head::{put_request, take_request};
     use crate::http1::response::take_response;
+    use crate::phase::rewrite::Rewriting;
+    use envforge_core::manifest::Rewrite;
     use http::header::{COOKIE, HOST};
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -258,9 +266,38 @@ mod tests {
              Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nX-End: 1\r\n\r\n",
         );
         let length = input.len();
-        let head = take_response(&mut input, length, &http::Method::GET).expect("readable");
+        let head = take_response(&mut input, length, &http::Method::GET, ForClient::default()).expect("readable");
         let headers = head.fields.to_map();
         assert_eq!(all(&headers, "set-cookie"), ["a=1; Path=/", "b=2; HttpOnly", "c=3; Secure"]);
         assert_eq!((headers.keys_len(), headers["x-end"].as_bytes()), (2, &b"1"[..]));
+    }
+
+    // proves LINK-3
+    #[test]
+    fn cookies_a_browser_would_refuse_are_made_fit_where_the_manifest_asks() {
+        let asked = Rewriting::new(&[Rewrite::Cookies].into(), "web", None).expect("something is asked for");
+        let clean = |is_plain, asked, cookie: &str| {
+            let rules = ForClient { is_plain, rewriting: asked };
+            let clean = clean_set_cookie(cookie.as_bytes(), rules).expect("not ours");
+            String::from_utf8(clean.into_owned()).expect("text")
+        };
+        for (cookie, plain, secure) in [
+            ("a=1; Path=/x; Secure; HttpOnly", "a=1; Path=/x; HttpOnly", "a=1; Path=/x; Secure; HttpOnly"),
+            ("a=1; SameSite=None; Secure", "a=1; SameSite=Lax", "a=1; SameSite=None; Secure"),
+            ("a=1; samesite = none", "a=1; SameSite=Lax", "a=1; SameSite=Lax"),
+            ("a=1; SameSite=Strict; secure", "a=1; SameSite=Strict", "a=1; SameSite=Strict; secure"),
+            (
+                "a=1; SameSite=None; Secure; Partitioned; Domain=x",
+                "a=1; SameSite=Lax",
+                "a=1; SameSite=None; Secure; Partitioned",
+            ),
+            ("Secure=None; Path=/", "Secure=None; Path=/", "Secure=None; Path=/"),
+        ] {
+            assert_eq!(clean(true, Some(&asked), cookie), plain);
+            assert_eq!(clean(false, Some(&asked), cookie), secure);
+            if !cookie.contains("Domain") {
+                assert_eq!(clean(true, None, cookie), cookie, "nothing of it is asked for");
+            }
+        }
     }
 }

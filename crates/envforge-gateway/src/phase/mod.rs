@@ -5,12 +5,13 @@
 
 pub(crate) mod answer;
 mod deliver;
-mod forward;
+pub(crate) mod forward;
 pub(crate) mod headers;
 mod label;
 mod member;
 pub(crate) mod policy;
 pub(crate) mod refused;
+pub(crate) mod rewrite;
 pub(crate) mod route;
 pub(crate) mod session;
 mod span;

@@ -59,6 +59,10 @@ pub(crate) enum Refused {
     NoHost,
     /// The service does not answer.
     Unreachable,
+    /// The service did not begin its answer in time.
+    Overdue,
+    /// The service speaks HTTP/2 and takes no WebSockets there.
+    NoWebSocket,
     /// A fault of ours.
     Fault,
 }
@@ -165,6 +169,10 @@ impl Refused {
                 Refusal::unavailable("host.unreachable", "the machine of this preview is not connected").retry_after(3)
             }
             Self::Unreachable => Refusal::unavailable("service.unreachable", "the service does not answer"),
+            Self::Overdue => Refusal::unavailable("service.timeout", "the service did not begin its answer in time"),
+            Self::NoWebSocket => {
+                Refusal::unavailable("service.no_websocket", "the service speaks HTTP/2 and takes no WebSockets there")
+            }
             Self::Fault => Refusal::new(RefusalKind::Internal, "gateway.fault", "something broke in the gateway"),
         }
     }
@@ -185,7 +193,8 @@ impl Refused {
             Self::Blocked | Self::BlockedBecause(_) => Outcome::Blocked,
             Self::Server(_) | Self::ServerToMember(_) => Outcome::ServerRefused,
             Self::NoHost => Outcome::NoHost,
-            Self::Unreachable => Outcome::Unreachable,
+            Self::Unreachable | Self::NoWebSocket => Outcome::Unreachable,
+            Self::Overdue => Outcome::Overdue,
             Self::Fault => Outcome::Fault,
         }
     }
@@ -198,7 +207,8 @@ impl Refused {
             Self::BodyTooLarge => 413,
             Self::HeadTooLarge => 431,
             Self::Version => 505,
-            Self::Unreachable => 502,
+            Self::Unreachable | Self::NoWebSocket => 502,
+            Self::Overdue => 504,
             Self::Fault => 500,
             other => other.refusal().kind.http_status(),
         }

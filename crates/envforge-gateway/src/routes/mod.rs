@@ -15,10 +15,12 @@
 use crate::activity::Traffic;
 use crate::alarm::Alarms;
 use crate::flights::Flights;
+use crate::phase::rewrite::Rewriting;
 use crate::pool::Upstream;
 use envforge_api::gateway::{Route, RouteRuntime};
 use envforge_core::id::{HostId, OrgId, WorkspaceId};
 use envforge_core::link::Holder;
+use envforge_core::manifest::Protocol;
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use jiff::{SignedDuration, Timestamp};
@@ -144,6 +146,8 @@ pub(crate) struct Rule {
     prefix: String,
     pub(crate) service: String,
     pub(crate) ticket: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) rewriting: Option<Rewriting>,
     pub(crate) upstream: Arc<Upstream>,
 }
 
@@ -171,6 +175,8 @@ impl LabelRoute {
             .map(|rule| Rule {
                 prefix: rule.prefix.trim_end_matches('/').to_owned(),
                 upstream: workspace.upstream(&rule.service),
+                rewriting: Rewriting::new(&rule.rewrite, &rule.service, rule.port),
+                protocol: rule.protocol,
                 service: rule.service,
                 ticket: rule.ticket,
             })

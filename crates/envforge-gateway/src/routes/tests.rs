@@ -4,6 +4,7 @@ use super::*;
 use envforge_api::gateway::RouteRule;
 use envforge_core::id::Id as _;
 use envforge_core::runtime::RuntimeState;
+use std::collections::BTreeSet;
 
 fn id(n: u128) -> WorkspaceId {
     WorkspaceId::from_uuid(uuid::Uuid::from_u128(n))
@@ -27,6 +28,9 @@ fn route(prefixes: &[(&str, &str)], runtime: RouteRuntime) -> Route {
                 service: (*service).to_owned(),
                 ticket: "t".to_owned(),
                 ticket_expires_at: Timestamp::from_second(100).expect("in range"),
+                protocol: Protocol::Http,
+                rewrite: BTreeSet::new(),
+                port: None,
             })
             .collect(),
         host: HostId::from_uuid(uuid::Uuid::from_u128(1)),

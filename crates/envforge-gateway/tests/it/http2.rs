@@ -8,24 +8,24 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 /// A connection that is spoken on.
-struct Connection(SendRequest<Bytes>);
+pub(crate) struct Connection(pub(crate) SendRequest<Bytes>);
 
 /// A whole answer.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    trailers: Option<HeaderMap>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl Connection {
-    async fn open(world: &World) -> Self {
+    pub(crate) async fn open(world: &World) -> Self {
         let (sender, connection) = h2::client::handshake(world.connect().await).await.expect("HTTP/2 is spoken");
         tokio::spawn(async move { drop(connection.await) });
         Self(sender)
     }
 
-    async fn ask(&self, request: Request<()>, body: &[Bytes]) -> Answer {
+    pub(crate) async fn ask(&self, request: Request<()>, body: &[Bytes]) -> Answer {
         let mut sender = self.0.clone().ready().await.expect("ready");
         let (response, mut stream) = sender.send_request(request, body.is_empty()).expect("sent");
         for (n, piece) in body.iter().enumerate() {
@@ -35,7 +35,7 @@ impl Connection {
     }
 }
 
-async fn whole(response: Response<h2::RecvStream>) -> Answer {
+pub(crate) async fn whole(response: Response<h2::RecvStream>) -> Answer {
     let (head, mut stream) = response.into_parts();
     let mut body = Vec::new();
     while let Some(data) = soon("a body", stream.data()).await {
@@ -47,7 +47,7 @@ async fn whole(response: Response<h2::RecvStream>) -> Answer {
     Answer { status: head.status, headers: head.headers, body, trailers }
 }
 
-fn request(world: &World, method: Method, path: &str) -> Request<()> {
+pub(crate) fn request(world: &World, method: Method, path: &str) -> Request<()> {
     let uri = format!("http://{HOST}{path}");
     Request::builder().method(method).uri(uri).header("cookie", world.cookie(1)).body(()).expect("a request")
 }

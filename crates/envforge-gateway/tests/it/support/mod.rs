@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod client;
+pub(crate) mod h2c;
 pub(crate) mod host;
 pub(crate) mod logs;
 pub(crate) mod readings;
@@ -15,6 +16,7 @@ use envforge_core::clock::{Clock as _, FixedClock};
 use envforge_core::entry::{EntryClaims, state_of};
 use envforge_core::id::{HostId, Id, LinkId, LinkSessionId, OrgId, WorkspaceId};
 use envforge_core::link::{Holder, LinkClaims, SessionClaims};
+use envforge_core::manifest::{Protocol, Rewrite};
 use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::runtime::RuntimeState;
 use envforge_core::secret::Secret;
@@ -24,6 +26,7 @@ use envforge_gateway::{Gateway, GatewayConfig, Limits, Network, RunningGateway, 
 use host::Host;
 use jiff::{SignedDuration, Timestamp};
 use server::Server;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +114,15 @@ pub(crate) struct World {
     pub(crate) signer: Arc<Signer>,
     pub(crate) stop: CancellationToken,
     pub(crate) folder: tempfile::TempDir,
+    declared: Declared,
+}
+
+/// What the manifest says of the services.
+#[derive(Clone, Default)]
+pub(crate) struct Declared {
+    pub(crate) protocol: Protocol,
+    pub(crate) rewrite: BTreeSet<Rewrite>,
+    pub(crate) port: Option<u16>,
 }
 
 /// How a world differs from the ordinary one.
@@ -122,13 +134,15 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) trusted: Vec<Network>,
     pub(crate) product_url: Option<&'static str>,
+    pub(crate) declared: Declared,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         let limits = Limits::default();
         let (scheme, product_url) = (Scheme::Http, Some(PRODUCT));
-        Self { runtime: awake(), scheme, tls: None, limits, trusted: Vec::new(), product_url }
+        let declared = Declared::default();
+        Self { runtime: awake(), scheme, tls: None, limits, trusted: Vec::new(), product_url, declared }
     }
 }
 
@@ -172,7 +186,8 @@ impl World {
         let stop = CancellationToken::new();
         let gateway = Gateway::start(config, Arc::clone(&clock) as _, stop.clone()).await.expect("the gateway starts");
         let host = Host::dial(&folder.path().join("uplink.sock"), &signer, &[&web, &api]);
-        let world = Self { gateway, server, host, web, api, clock, signer, stop, folder };
+        let declared = plan.declared;
+        let world = Self { gateway, server, host, web, api, clock, signer, stop, folder, declared };
         world.server.set_route(world.route(plan.runtime));
         until("the gateway hears its server", || world.gateway.is_connected()).await;
         world
@@ -186,6 +201,9 @@ impl World {
             service: service.to_owned(),
             ticket: service.to_owned(),
             ticket_expires_at: expires,
+            protocol: self.declared.protocol,
+            rewrite: self.declared.rewrite.clone(),
+            port: self.declared.port,
         };
         Route {
             label: LABEL.to_owned(),
