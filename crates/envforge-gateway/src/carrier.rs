@@ -39,6 +39,7 @@ pub(crate) enum Broken {
 }
 
 /// What carries a request and its answer.
+#[expect(clippy::large_enum_variant, reason = "most are lanes, and each request would pay for a box")]
 pub(crate) enum Carrier {
     /// A connection.
     Lane(Lane),

@@ -122,23 +122,7 @@ impl Server {
         hosts::ops::begin(&app).await.context("forgetting the streams of before")?;
         settings::jobs::apply_soon(&app).await;
         let unverified = gateways::jobs::Unverified::default();
-        app.spawn("notifications", app.bus.clone().hear_others(app.db.pool().clone()));
-        app.spawn("sealer", ledger::jobs::run(app.clone()));
-        app.spawn("verifier", ledger::jobs::run_verifier(app.clone()));
-        if let Some(days) = app.config.ledger_retention_days {
-            app.spawn("pruning", ledger::jobs::run_pruning(app.clone(), days));
-        }
-        app.spawn("settings", settings::jobs::run(app.clone()));
-        app.spawn("sessions", sessions::jobs::run(app.clone()));
-        app.spawn("sessions at providers", sessions::jobs::ask_again(app.clone()));
-        app.spawn("devices", devices::jobs::run(app.clone()));
-        app.spawn("sign-in", signin::jobs::run(app.clone()));
-        app.spawn("runtimes", runtimes::jobs::run(app.clone()));
-        app.spawn("elevations", elevations::jobs::run(app.clone()));
-        app.spawn("signing keys", signing_keys::jobs::run(app.clone()));
-        app.spawn("gateways", gateways::jobs::forget(app.clone()));
-        app.spawn("rewrap", vault::jobs::run(app.clone()));
-        app.spawn("reseal", secrets::jobs::run(app.clone()));
+        spawn_watchers(&app);
         // Not ones that are dropped at the stop: they have a last word.
         tasks.spawn(jobs::run(app.clone(), registry()));
         tasks.spawn(ledger::jobs::run_refusals(app.clone()));
@@ -168,6 +152,27 @@ impl Server {
         tracing::info!(%local_addr, "the control plane listens");
         Ok(RunningServer { local_addr, app, tasks })
     }
+}
+
+/// What goes on beside requests until the stop.
+fn spawn_watchers(app: &App) {
+    app.spawn("notifications", app.bus.clone().hear_others(app.db.pool().clone()));
+    app.spawn("sealer", ledger::jobs::run(app.clone()));
+    app.spawn("verifier", ledger::jobs::run_verifier(app.clone()));
+    if let Some(days) = app.config.ledger_retention_days {
+        app.spawn("pruning", ledger::jobs::run_pruning(app.clone(), days));
+    }
+    app.spawn("settings", settings::jobs::run(app.clone()));
+    app.spawn("sessions", sessions::jobs::run(app.clone()));
+    app.spawn("sessions at providers", sessions::jobs::ask_again(app.clone()));
+    app.spawn("devices", devices::jobs::run(app.clone()));
+    app.spawn("sign-in", signin::jobs::run(app.clone()));
+    app.spawn("runtimes", runtimes::jobs::run(app.clone()));
+    app.spawn("elevations", elevations::jobs::run(app.clone()));
+    app.spawn("signing keys", signing_keys::jobs::run(app.clone()));
+    app.spawn("gateways", gateways::jobs::forget(app.clone()));
+    app.spawn("rewrap", vault::jobs::run(app.clone()));
+    app.spawn("reseal", secrets::jobs::run(app.clone()));
 }
 
 /// All kinds of background jobs, and when those of the installation are due.

@@ -170,15 +170,12 @@ async fn by_lane(
     let mut kept = if outgoing.websocket { None } else { rule.upstream.take(client.worker) };
     loop {
         let is_kept = kept.is_some();
-        let mut lane = match kept.take() {
-            Some(lane) => {
-                shared.stats.upstream_reused.add();
-                lane
-            }
-            None => {
-                let stream = connect(shared, route.host, &rule.ticket, &rule.service).await?;
-                Lane::new(stream, shared.config.limits.answer)
-            }
+        let mut lane = if let Some(lane) = kept.take() {
+            shared.stats.upstream_reused.add();
+            lane
+        } else {
+            let stream = connect(shared, route.host, &rule.ticket, &rule.service).await?;
+            Lane::new(stream, shared.config.limits.answer)
         };
         let Some(body) = outgoing.body.take() else { return Err(Failure::Unreachable) };
         let body = Some(body).filter(|body| !body.is_empty());

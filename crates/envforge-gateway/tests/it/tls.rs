@@ -234,7 +234,8 @@ async fn a_gateway_does_not_start_with_a_certificate_that_can_not_do() {
         let tls = config(folder.path(), made);
         std::fs::set_permissions(&tls.files.key, std::fs::Permissions::from_mode(mode)).expect("a mode");
         let at = |name: &str| folder.path().join(name);
-        let one_box = GatewayConfig::one_box(id(1), at("server.sock"), at("uplink.sock"), Secret::new("key".to_owned()));
+        let one_box =
+            GatewayConfig::one_box(id(1), at("server.sock"), at("uplink.sock"), Secret::new("key".to_owned()));
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = GatewayConfig { listen, dev_domain: TLS_DOMAIN.to_owned(), tls: Some(tls), ..one_box };
         let started = Gateway::start(config, Arc::new(SystemClock), CancellationToken::new()).await;
