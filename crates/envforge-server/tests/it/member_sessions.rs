@@ -3,7 +3,7 @@
 use crate::sign_in::{Browser, Page, parameter};
 use crate::support::{FakeHost, TestServer, code, report, unknown};
 use envforge_api::client::{CallError, Client};
-use envforge_api::gateway::{ENTER_PATH, Enter, Exchanged, FEED_PATH, FeedItem, WAKE_PATH, WakeAnswer, WakeRequest};
+use envforge_api::gateway::{ENTER_PATH, Enter, Exchanged, FeedItem, Presence, WAKE_PATH, WakeAnswer, WakeRequest};
 use envforge_api::http::accounts::Me;
 use envforge_api::http::links::{CreatedLink, Links};
 use envforge_api::http::sign_in::LoginSessions;
@@ -291,7 +291,9 @@ struct Feed {
 impl Feed {
     /// The feed, and the members' sessions that it says have ended.
     async fn open(server: &TestServer) -> (Self, HashSet<LinkSessionId>) {
-        let mut feed = Self { response: server.gateway().stream(FEED_PATH).await.unwrap(), read: Vec::new() };
+        let presence = Presence { gateway: unknown(), address: ([127, 0, 0, 1], 7081).into() };
+        let response = server.gateway().stream(&presence.feed()).await.unwrap();
+        let mut feed = Self { response, read: Vec::new() };
         let FeedItem::Snapshot { ended, .. } = feed.next().await else { panic!("no snapshot") };
         (feed, ended.into_iter().collect())
     }
