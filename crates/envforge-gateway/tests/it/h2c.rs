@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn world(limits: Limits) -> World {
     let declared = Declared { protocol: Protocol::H2c, ..Declared::default() };
-    World::new(Plan { declared, limits, ..Plan::default() }).await
+    World::new(Plan { limits, declared, ..Plan::default() }).await
 }
 
 // proves LINK-3
@@ -48,7 +48,7 @@ async fn many_requests_share_a_connection_and_its_streams_are_not_exceeded() {
     let world = world(Limits::default()).await;
     let service = world.h2c(false).await;
     let connection = Connection::open(&world).await;
-    let asks = |_| join_all((0..30).map(|n| connection.ask(request(&world, Method::GET, &format!("/{n}")), &[])));
+    let asks = |()| join_all((0..30).map(|n| connection.ask(request(&world, Method::GET, &format!("/{n}")), &[])));
     for answer in asks(()).await {
         assert_eq!(answer.status, 200);
     }

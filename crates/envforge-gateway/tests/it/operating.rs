@@ -140,7 +140,7 @@ async fn a_links_sessions_share_one_pace() {
 async fn a_load_balancer_of_ours_is_believed_and_nobody_else() {
     let trusted = vec!["127.0.0.0/8".parse().expect("a network"), "10.9.0.0/16".parse().expect("a network")];
     let limits = Limits { stranger_rate: Rate { each_second: 1, burst: 1 }, ..Limits::default() };
-    let world = World::new(Plan { trusted, limits, ..Plan::default() }).await;
+    let world = World::new(Plan { limits, trusted, ..Plan::default() }).await;
     let cookie = world.cookie(1);
     let chain = "6.6.6.6, 203.0.113.9, 10.9.1.1";
     assert_eq!(world.get("/", &[("cookie", &cookie), ("x-forwarded-for", chain)]).await.status, 200);

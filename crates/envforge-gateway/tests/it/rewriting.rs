@@ -12,7 +12,7 @@ const ANSWER: &str = "HTTP/1.1 302 Found\r\nlocation: http://localhost:3000/next
 /// What a client sees of it.
 async fn seen(rewrite: &[Rewrite], scheme: Scheme) -> [String; 4] {
     let declared = Declared { rewrite: rewrite.iter().copied().collect(), port: Some(3000), ..Declared::default() };
-    let world = World::new(Plan { declared, scheme, ..Plan::default() }).await;
+    let world = World::new(Plan { scheme, declared, ..Plan::default() }).await;
     world.scripted(vec![Do::Until("\r\n\r\n"), say(ANSWER)]).await;
     let name = if scheme == Scheme::Http { "envforge-session" } else { "__Host-envforge" };
     let cookie = format!("{name}={}", world.session(1));
