@@ -88,10 +88,10 @@ fn is_foreign<B>(request: &Request<B>, websocket: bool) -> bool {
 
 /// Whether `Origin` names the host asked; `None` when the browser did not say.
 pub(crate) fn is_own_origin(headers: &HeaderMap) -> Option<bool> {
-    let origin = headers.get(ORIGIN)?.to_str().ok()?;
-    let host = headers.get(HOST)?.to_str().ok()?;
-    let authority = origin.split_once("://").map_or(origin, |(_, authority)| authority);
-    Some(authority.eq_ignore_ascii_case(host))
+    let origin = headers.get(ORIGIN)?.as_bytes();
+    let host = headers.get(HOST)?.as_bytes();
+    let begin = memchr::memmem::find(origin, b"://").map_or(0, |at| at + 3);
+    Some(origin[begin..].eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]

@@ -41,11 +41,11 @@ const fn cookie_name(is_https: bool) -> &'static str {
     if is_https { COOKIE } else { COOKIE_PLAIN }
 }
 
-/// What a browser sent as this cookie of ours, as many as are tried.
+/// What a browser sent as this cookie of ours, as many as are tried. An app's own cookies beside it may be any bytes.
 pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(COOKIE_HEADER).iter().filter_map(|value| value.to_str().ok());
-    let ours = lines.flat_map(|line| line.split(';')).filter_map(move |pair| {
-        let (found, value) = pair.trim().split_once('=')?;
+    let lines = headers.get_all(COOKIE_HEADER).iter().map(HeaderValue::as_bytes);
+    let ours = lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(move |pair| {
+        let (found, value) = std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('=')?;
         (found == name).then_some(value)
     });
     ours.take(COOKIES_TRIED)

@@ -254,3 +254,18 @@ async fn a_response_that_flows_counts_as_in_flight_until_its_end() {
     })
     .await;
 }
+
+// proves LINK-3 LINK-10
+#[tokio::test]
+async fn an_apps_cookie_of_any_bytes_costs_nobody_the_session() {
+    let world = World::awake().await;
+    let mut stream = world.connect().await;
+    let mut head = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\ncookie: name=").into_bytes();
+    head.extend_from_slice(b"Gr\xfc\xdfe; ");
+    head.extend_from_slice(format!("{}\r\n\r\n", world.cookie(1)).as_bytes());
+    stream.write_all(&head).await.expect("written");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(world.web.seen()[0].headers["cookie"].as_bytes(), b"name=Gr\xfc\xdfe");
+}
