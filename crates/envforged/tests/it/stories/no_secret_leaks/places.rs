@@ -22,6 +22,8 @@ const A_WHILE: Duration = Duration::from_millis(300);
 pub(super) async fn answers(story: &Story<'_>, made: &Made) {
     let (server, api) = (format!("http://{}", story.the_box.listen), stranger());
     let document: Value = story.the_box.client().get("/v1/openapi.json").await.unwrap();
+    let links: Value = story.the_box.client().get("/v1/orgs/local/workspaces/main/links").await.unwrap();
+    let link = links["links"][0]["id"].as_str().expect("the link that was opened");
     for (path, methods) in document["paths"].as_object().unwrap() {
         if methods.get("get").is_none() || path.ends_with("/terminal") {
             continue;
@@ -35,6 +37,7 @@ pub(super) async fn answers(story: &Story<'_>, made: &Made) {
             ("service", "keeper"),
             ("run", &made.run),
             ("elevation", &made.elevation),
+            ("link", link),
             ("secret", &made.secret),
             ("setting", setting),
         ] {
