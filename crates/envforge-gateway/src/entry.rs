@@ -33,8 +33,8 @@ pub(crate) fn is_entry(shared: &Shared, path: &str) -> bool {
 pub(crate) fn sign_in_at(shared: &Shared, uri: &Uri) -> Option<String> {
     shared.config.product_url.as_ref()?;
     let path = uri.path();
-    // A share path is a token, and ours are nobody's place to be.
-    if own::is_own(path) || share::token_of(path).is_some() {
+    // A share path is a token, or one that was copied badly; and ours are nobody's place to be.
+    if own::is_own(path) || path.starts_with(share::PREFIX) {
         return Some(SIGN_IN.to_owned());
     }
     match destination(uri.path_and_query().map(http::uri::PathAndQuery::as_str)) {

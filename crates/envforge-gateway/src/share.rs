@@ -18,7 +18,8 @@ use envforge_core::token::Claims as _;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use std::time::Duration;
 
-const PREFIX: &str = "/share/";
+/// What the path of a share link begins with.
+pub(crate) const PREFIX: &str = "/share/";
 /// The card's form is empty; a little more is tolerated, and not for long.
 const BODY_MAX: usize = 4096;
 const BODY_TIME: Duration = Duration::from_secs(5);
