@@ -156,7 +156,7 @@ impl Default for Limits {
             stranger_rate: Rate { each_second: 50, burst: 500 },
             // A page of unbundled modules asks for thousands at once.
             link_rate: Rate { each_second: 2_000, burst: 20_000 },
-            held: 512,
+            held: 2_048,
             handshake_time: Duration::from_secs(10),
             first_word: Duration::from_secs(2),
             header_bytes: 64 * 1024,
@@ -169,7 +169,7 @@ impl Default for Limits {
             drain: Duration::from_secs(10),
             upstream_rest: Duration::from_secs(4),
             upstream_resting: 128,
-            sessions: 10_000,
+            sessions: 50_000,
             routes: 20_000,
         }
     }
