@@ -6,6 +6,7 @@
 //! [`OrgScope`]: crate::platform::db::OrgScope
 
 pub mod http;
+pub(crate) mod jobs;
 pub mod ops;
 pub(crate) mod store;
 

@@ -1,10 +1,11 @@
 //! Commands that were answered long ago are deleted.
 
 use super::store;
-use crate::accounts;
+use crate::accounts::jobs::forget_in_every_org;
 use crate::app::App;
 use crate::platform::jobs::{Job, JobContext, JobError};
-use jiff::{SignedDuration, Timestamp};
+use futures_util::FutureExt as _;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// Commands are kept for so long after their answer.
@@ -18,16 +19,6 @@ impl Job for ForgetAnswered {
     const KIND: &'static str = "host_commands.forget_answered";
 
     async fn run(self, app: App, ctx: JobContext) -> Result<(), JobError> {
-        let before = app.now().checked_sub(KEEP).unwrap_or(Timestamp::MIN);
-        for org in accounts::store::system_orgs(&app.db).await? {
-            if ctx.cancel.is_cancelled() {
-                return Err(JobError::later(anyhow::anyhow!("it was told to end")));
-            }
-            let mut tx = app.db.begin(org).await?;
-            let forgotten = store::forget_answered(&mut tx, before).await?;
-            tx.commit().await?;
-            tracing::debug!(org = %org.org(), forgotten, "answered commands were deleted");
-        }
-        Ok(())
+        forget_in_every_org(&app, &ctx, KEEP, |tx, before| store::forget_answered(tx, before).boxed()).await
     }
 }

@@ -1,10 +1,11 @@
 //! Browser sessions that ended long ago are deleted.
 
 use super::store;
-use crate::accounts;
+use crate::accounts::jobs::forget_in_every_org;
 use crate::app::App;
 use crate::platform::jobs::{Job, JobContext, JobError};
-use jiff::{SignedDuration, Timestamp};
+use futures_util::FutureExt as _;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// Sessions are kept for so long after they expired; the visit stays in the ledger.
@@ -18,16 +19,6 @@ impl Job for ForgetSessions {
     const KIND: &'static str = "link_sessions.forget_expired";
 
     async fn run(self, app: App, ctx: JobContext) -> Result<(), JobError> {
-        let before = app.now().checked_sub(KEEP).unwrap_or(Timestamp::MIN);
-        for org in accounts::store::system_orgs(&app.db).await? {
-            if ctx.cancel.is_cancelled() {
-                return Err(JobError::later(anyhow::anyhow!("it was told to end")));
-            }
-            let mut tx = app.db.begin(org).await?;
-            let forgotten = store::forget_sessions(&mut tx, before).await?;
-            tx.commit().await?;
-            tracing::debug!(org = %org.org(), forgotten, "expired browser sessions were deleted");
-        }
-        Ok(())
+        forget_in_every_org(&app, &ctx, KEEP, |tx, before| store::forget_sessions(tx, before).boxed()).await
     }
 }
