@@ -433,7 +433,8 @@ pub(crate) struct PsqlArguments {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, network_pool};
+    use super::Arguments;
+    use super::shared::network_pool;
     use clap::CommandFactory as _;
 
     #[test]

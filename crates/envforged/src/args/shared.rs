@@ -97,7 +97,7 @@ pub(crate) struct MachineArguments {
     pub(crate) allow_elevation: bool,
 }
 
-fn network_pool(text: &str) -> Result<[u8; 2], String> {
+pub(super) fn network_pool(text: &str) -> Result<[u8; 2], String> {
     let bytes = text.split_once('.').and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
     bytes.ok_or_else(|| "give two numbers from 0 to 255: `10.213`".to_owned())
 }
