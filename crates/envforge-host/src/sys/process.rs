@@ -71,6 +71,8 @@ pub struct Stat {
     pub ended: bool,
     /// A signal stopped it.
     pub stopped: bool,
+    /// It waits inside the kernel and no signal interrupts that.
+    pub uninterruptible: bool,
     /// CPU time it used, in clock ticks.
     pub cpu_ticks: u64,
     /// Memory it has, in pages.
@@ -92,6 +94,7 @@ impl Stat {
         Some(Self {
             ended: matches!(*fields.first()?, "Z" | "X"),
             stopped: matches!(*fields.first()?, "T" | "t"),
+            uninterruptible: *fields.first()? == "D",
             cpu_ticks: number(11)? + number(12)?,
             // Negative for none, in some kernels.
             resident_pages: number(21).unwrap_or(0),
@@ -100,6 +103,15 @@ impl Stat {
             start_ticks: fields.get(19)?.parse().ok()?,
         })
     }
+}
+
+/// Whether a `SIGSTOP` was sent to the process and waits to be taken.
+pub fn is_stop_pending(pid: i32) -> bool {
+    let pending = std::fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    });
+    pending.is_some_and(|signals| signals & (1 << (rustix::process::Signal::STOP.as_raw() - 1)) != 0)
 }
 
 /// The host's pid behind a pidfd, also one that came from inside a pid namespace; `None` when the process is gone.

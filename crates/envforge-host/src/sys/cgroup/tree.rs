@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 
 use super::Stats;
 use super::fs::wait_until;
-use crate::sys::process::{ProcessIdentity, Stat, all_pids};
+use crate::sys::process::{ProcessIdentity, Stat, all_pids, is_stop_pending};
 
 /// The processes below an init.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Tree {
     pub(super) fn freeze(&self, deadline: Duration) -> io::Result<()> {
         wait_until("freeze", deadline, || {
             let running: Vec<i32> =
-                self.processes().into_iter().filter(|(_, stat)| !stat.stopped).map(|(pid, _)| pid).collect();
+                self.processes().into_iter().filter(|(pid, stat)| !stands_still(*pid, stat)).map(|(pid, _)| pid).collect();
             for pid in &running {
                 Self::signal(*pid, Signal::STOP);
             }
@@ -83,7 +83,7 @@ impl Tree {
         if processes.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(processes.iter().all(|(_, stat)| stat.stopped))
+        Ok(processes.iter().all(|(pid, stat)| stands_still(*pid, stat)))
     }
 
     /// Ends the init; the kernel ends everything below it.
@@ -106,4 +106,11 @@ impl Tree {
             pids: processes.len() as u64,
         }
     }
+}
+
+/// Whether it runs nothing until it is continued: stopped, or on its way to that out of a wait no signal interrupts.
+///
+/// Whoever called `vfork` waits so until its child calls `exec`, and waits for ever when the child was stopped before.
+fn stands_still(pid: i32, stat: &Stat) -> bool {
+    stat.stopped || (stat.uninterruptible && is_stop_pending(pid))
 }
