@@ -13,6 +13,7 @@
 //! Revoking waits for nobody: the keys before are no more, and neither is anything they signed.
 
 use crate::link;
+use crate::login::later;
 use crate::token::PublicKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -158,10 +159,6 @@ impl SigningKeys {
     pub fn forget_dropped(&mut self, now: Timestamp) -> Vec<SigningKey> {
         self.0.extract_if(.., |key| key.verifies_until.is_some_and(|until| until <= now)).collect()
     }
-}
-
-fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
-    from.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What an operator decides of the gateway's traffic: whom it believes, how often it answers, and what it writes down.
 
+use crate::args::whole;
 use clap::Args;
 use envforge_gateway::{Limits, Network, Rate};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,15 +44,15 @@ impl TrafficArguments {
     }
 
     /// The same, said to a gateway process.
-    pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn flags(&self) -> Vec<(&'static str, OsString)> {
         let mut flags = vec![
-            ("--stranger-rate", self.stranger_rate.to_string()),
-            ("--link-rate", self.link_rate.to_string()),
-            ("--address-connections", self.address_connections.to_string()),
-            ("--service-timeout", self.service_timeout.to_string()),
+            ("--stranger-rate", self.stranger_rate.to_string().into()),
+            ("--link-rate", self.link_rate.to_string().into()),
+            ("--address-connections", self.address_connections.to_string().into()),
+            ("--service-timeout", self.service_timeout.to_string().into()),
         ];
-        flags.extend(self.trusted.iter().map(|network| ("--trust-proxy", network.to_string())));
-        flags.extend(self.access_log.iter().map(|file| ("--access-log", file.display().to_string())));
+        flags.extend(self.trusted.iter().map(|network| ("--trust-proxy", network.to_string().into())));
+        flags.extend(self.access_log.iter().map(|file| ("--access-log", whole(file).into())));
         flags
     }
 }

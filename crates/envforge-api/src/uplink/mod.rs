@@ -168,7 +168,7 @@ impl Uplinks {
                     return tracing::warn!("uplink: a connection without a hello was closed");
                 };
                 match check(&pass) {
-                    Ok(claims) => uplinks.run(claims.host, pass, socket).await,
+                    Ok(claims) => uplinks.run(claims.host, pass, socket, &*check).await,
                     Err(error) => {
                         tracing::warn!(%error, "uplink: a host's pass was refused");
                         refused(error);
@@ -178,10 +178,20 @@ impl Uplinks {
         }
     }
 
-    async fn run(&self, host: HostId, pass: String, socket: UnixSeqpacket) {
+    async fn run(
+        &self,
+        host: HostId,
+        pass: String,
+        socket: UnixSeqpacket,
+        check: impl Fn(&str) -> Result<HostPass, TokenError>,
+    ) {
         let link = Link { socket, pass, ended: Notify::new(), waiting: Mutex::default(), next: AtomicU64::new(1) };
         let link = Arc::new(link);
         self.hosts.lock().expect("no panic while held").insert(host, Arc::clone(&link));
+        // Its key may have been revoked before `end_unknown` could see it here.
+        if check(&link.pass).is_err() {
+            link.ended.notify_one();
+        }
         self.changed.notify_waiters();
         tracing::debug!(%host, "uplink: connected");
         loop {

@@ -211,6 +211,7 @@ impl Held {
             };
             let work = async {
                 let mut tick = tokio::time::interval(Duration::from_secs(1));
+                let mut is_behind = false;
                 loop {
                     tokio::select! {
                         message = messages.recv() => match message.transpose()?.flatten() {
@@ -222,11 +223,17 @@ impl Held {
                             Nudge::Resync => self.send_commands(&mut sender).await?,
                             _ => {}
                         },
-                        _ = tick.tick() => self.send_commands(&mut sender).await?,
-                        () = keys.next() => {
-                            let again = ops::welcome(&self.app, self.host, self.scope, self.generation)?;
-                            send(&mut sender, &again).await?;
+                        _ = tick.tick() => {
+                            if std::mem::take(&mut is_behind) {
+                                send(&mut sender, &self.welcome()?).await?;
+                            }
+                            self.send_commands(&mut sender).await?;
                         }
+                        () = keys.next() => match self.welcome() {
+                            Ok(again) => send(&mut sender, &again).await?,
+                            // The only key left was read and is just being opened.
+                            Err(_) => is_behind = true,
+                        },
                     }
                 }
             };
@@ -238,6 +245,10 @@ impl Held {
         .await;
         ops::end(&self.app, self.host, self.scope, generation).await?;
         result
+    }
+
+    fn welcome(&self) -> Answer<ToHost> {
+        ops::welcome(&self.app, self.host, self.scope, self.generation)
     }
 
     async fn send_commands(&mut self, sender: &mut Sender) -> Answer<()> {

@@ -30,7 +30,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// How soon after a change of rights it is looked whose sessions ended; many changes at once are one look.
@@ -106,6 +106,8 @@ async fn tell(app: &App, presence: &Presence, sender: &mpsc::Sender<Result<Bytes
     let mut nudges = app.bus.listen();
     let mut keys = app.signing_keys.watch();
     let mut beat = tokio::time::interval(Duration::from_secs(BEAT_SECONDS));
+    // Late beats are not made up for: they would ask the database that is late again and again.
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ops::came(app, presence).await?;
     let (mut ended, mut look_at) = (Ended::default(), None);
     send(sender, &snapshot(app, &mut ended).await?).await?;
@@ -118,7 +120,7 @@ async fn tell(app: &App, presence: &Presence, sender: &mpsc::Sender<Result<Bytes
                     // It comes again, and tells its requests again.
                     return Ok(());
                 }
-                signing_keys::ops::refresh(app).await?;
+                signing_keys::ops::read(app).await?;
                 if keys.has_changed() { continue }
                 FeedItem::Beat
             }

@@ -177,11 +177,9 @@ async fn no_label(tx: &mut Tx, workspace: &WorkspaceRow, service: &str) -> Answe
 
 /// Whether its token still opens something.
 fn opens(app: &App, row: &Row, now: Timestamp) -> Result<(), LinkRefused> {
+    row.rules.holds(now)?;
     // The key that signed it was revoked.
-    if row.created_at < app.signing_keys.since() {
-        return Err(LinkRefused::Revoked);
-    }
-    row.rules.holds(now)
+    if row.created_at < app.signing_keys.since() { Err(LinkRefused::Revoked) } else { Ok(()) }
 }
 
 fn shown(app: &App, row: Row, now: Timestamp) -> Link {

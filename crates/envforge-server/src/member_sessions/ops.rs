@@ -100,9 +100,6 @@ async fn spend(app: &App, request: &Enter, claims: &EntryClaims) -> Answer<Excha
     let mut tx = app.db.begin(OrgScope::of_member(claims.org, claims.user)).await?;
     let lost = || denied("entry.denied", "you may not open this preview any more");
     let row = store::lock(&mut tx, claims.session).await?.ok_or_else(lost)?;
-    if row.opened_at.is_some() {
-        return Err(denied("entry.spent", "this sign-in was used before"));
-    }
     let role = workspaces::store::role_at(&mut tx, row.workspace, row.user).await?;
     let workspace = workspaces::store::find_by_id(&mut tx, row.workspace).await?;
     if !role.is_some_and(|role| allows(role, Action::OpenDevHost)) || workspace.is_none_or(|found| found.deleting) {
@@ -113,7 +110,9 @@ async fn spend(app: &App, request: &Enter, claims: &EntryClaims) -> Answer<Excha
     let expires_at = Timestamp::from_second(expires).unwrap_or(now);
     let agent: Option<String> =
         request.user_agent.as_ref().map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
-    store::open(&mut tx, row.id, agent.as_deref(), now, expires_at).await?;
+    if !store::open(&mut tx, row.id, agent.as_deref(), now, expires_at).await? {
+        return Err(denied("entry.spent", "this sign-in was used before"));
+    }
     let details = json!({ "session": row.id, "service": row.service, "login": claims.login });
     let actor = format!("user:{}", row.user);
     let entry = Entry::new(&actor, "dev_host.entered", row.workspace, "signed in").details(details);
@@ -134,20 +133,24 @@ async fn spend(app: &App, request: &Enter, claims: &EntryClaims) -> Answer<Excha
     Ok(Exchanged { session, expires_at })
 }
 
-/// Whether a member's session may wake its workspace now, in the wake's transaction, which reads as that member does.
-pub async fn check_wake(
+/// The role of a member whose session is still good for its workspace, in a transaction that reads as that member does.
+pub async fn check_visit(
     app: &App,
     tx: &mut Tx,
     claims: &SessionClaims,
     user: UserId,
     login: LoginSessionId,
-) -> Answer<()> {
+) -> Answer<Role> {
     let now = app.now();
     let is_open = store::is_open(tx, claims.session, now).await?;
     let role = workspaces::store::role_at(tx, claims.workspace, user).await?;
     let lives = sessions::store::ends_at(tx, login, now).await?.is_some();
     let role = role.filter(|role| is_open && lives && allows(*role, Action::OpenDevHost));
-    let Some(role) = role else { return Err(denied("session.ended", "you may not open this preview any more")) };
+    role.ok_or_else(|| denied("session.ended", "you may not open this preview any more"))
+}
+
+/// Whether a member in this role may wake what sleeps.
+pub fn check_wake(role: Role) -> Answer<()> {
     if allows(role, Action::Wake) {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use crate::platform::db::{Db, Tx};
 use crate::platform::fault::Answer;
 use envforge_core::id::{Id as _, LinkSessionId, LoginSessionId, UserId, WorkspaceId};
 use jiff::Timestamp;
-use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use jiff_sqlx::ToSqlx as _;
 use sqlx::Row as _;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -28,7 +28,6 @@ pub(crate) struct Row {
     pub(crate) user: UserId,
     pub(crate) service: String,
     pub(crate) label: String,
-    pub(crate) opened_at: Option<Timestamp>,
 }
 
 pub(crate) async fn insert(tx: &mut Tx, new: &NewCode<'_>) -> Answer<()> {
@@ -74,19 +73,18 @@ pub(crate) async fn lock(tx: &mut Tx, id: LinkSessionId) -> Answer<Option<Row>> 
         user: UserId::from_uuid(row.try_get("user_id")?),
         service: row.try_get("service")?,
         label: row.try_get("label")?,
-        opened_at: row.try_get::<Option<SqlTimestamp>, _>("opened_at")?.map(SqlTimestamp::to_jiff),
     }))
 }
 
-/// The code is spent: it is a session from now on.
+/// The code is spent: it is a session from now on. `false` when it was one before.
 pub(crate) async fn open(
     tx: &mut Tx,
     id: LinkSessionId,
     user_agent: Option<&str>,
     now: Timestamp,
     expires_at: Timestamp,
-) -> Answer<()> {
-    sqlx::query(
+) -> Answer<bool> {
+    let done = sqlx::query(
         "UPDATE member_sessions SET opened_at = $2, expires_at = $3, user_agent = $4 WHERE id = $1 AND opened_at IS NULL",
     )
     .bind(id.uuid())
@@ -95,7 +93,7 @@ pub(crate) async fn open(
     .bind(user_agent)
     .execute(tx.conn())
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Whether a session was opened, and has not expired.

@@ -79,9 +79,14 @@ pub(crate) async fn remove(tx: &mut Tx, user: UserId) -> Answer<()> {
     Ok(())
 }
 
-/// Whether another org's whole slug is this one's abbreviation in labels, or the other way round.
+/// Whether another org's whole slug is this one's abbreviation in labels, or the other way round; two who ask wait for each
+/// other's end.
 pub(crate) async fn system_is_abbreviated(tx: &mut Tx, slug: &Slug, short: &str) -> Answer<bool> {
     let width = i32::try_from(ORG_PART_MAX).expect("a label has 63 characters");
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('org-labels/' || $1, 0))")
+        .bind(short)
+        .execute(tx.conn())
+        .await?;
     Ok(sqlx::query_scalar("SELECT system_org_is_abbreviated($1, $2, $3)")
         .bind(slug.as_str())
         .bind(short)

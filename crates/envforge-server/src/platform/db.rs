@@ -40,6 +40,8 @@ impl OrgScope {
 
 /// Connections of one server at most.
 pub(crate) const CONNECTIONS_MAX: u32 = 16;
+/// Of them, those that stay open however long nothing is asked.
+const CONNECTIONS_KEPT: u32 = 4;
 
 /// The database and the bus that tells of commits.
 #[derive(Debug, Clone)]
@@ -55,6 +57,17 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(Duration::from_secs(10))
+            // A wake that comes first in a while finds connections whose statements are planned.
+            .min_connections(CONNECTIONS_KEPT)
+            .max_lifetime(None)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // Else the first five runs of each statement on each connection plan it anew, which takes longer
+                    // than to run it.
+                    sqlx::query("SET plan_cache_mode = force_generic_plan").execute(connection).await?;
+                    Ok(())
+                })
+            })
             .connect_with(options)
             .await?;
         Ok(Self { pool, bus })
@@ -175,6 +188,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (24, "keys_and_labels", include_str!("../../migrations/0024_keys_and_labels.sql")),
     (25, "member_sessions", include_str!("../../migrations/0025_member_sessions.sql")),
     (26, "gateways", include_str!("../../migrations/0026_gateways.sql")),
+    (27, "gateway_reads", include_str!("../../migrations/0027_gateway_reads.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.

@@ -18,7 +18,6 @@ use envforge_core::id::{JobId, WorkspaceId};
 use envforge_core::name::Slug;
 use envforge_core::readiness::without_log;
 use envforge_core::refusal::{Refusal, RefusalKind};
-use envforge_core::runtime::WakeOutcome;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -41,7 +40,8 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
         .into());
     }
     let mut tx = app.db.begin(permit.scope).await?;
-    let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
+    let row = workspaces::store::lock_by_slug(&mut tx, slug).await?;
+    let mut row = row.ok_or_else(|| workspaces::ops::not_found(slug))?;
     let since = app.now().checked_sub(OPEN_FOR).unwrap_or(Timestamp::MIN);
     if store::open(&mut tx, row.id, since).await? >= OPEN_MAX {
         let refusal = Refusal::new(
@@ -54,12 +54,10 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
             .retry_after(5)
             .into());
     }
-    let (id, host, mut generation) = (row.id, row.host, row.runtime.generation);
     let waker =
         Waker { actor: permit.actor(), cause: format!("envforge run by {}", permit.actor()), size: None, link: None };
-    if let WakeOutcome::Start { .. } = runtimes::ops::wake_locked(app, &mut tx, row, &waker).await? {
-        generation += 1;
-    }
+    runtimes::ops::wake_locked(app, &mut tx, &mut row, &waker).await?;
+    let (id, host, generation) = (row.id, row.host, row.runtime.generation);
     let job: JobId = app.mint();
     store::insert(&mut tx, job, id, &request.argv, permit.user, app.now()).await?;
     hosts::ops::command(app, &mut tx, host, id, generation, Order::RunJob(RunJob { job, argv: request.argv.clone() }))

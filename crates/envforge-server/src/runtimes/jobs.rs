@@ -191,6 +191,8 @@ async fn close_lost(app: &App, org: OrgScope, seen: &Row) -> Answer<()> {
         session: row.session,
         window: None,
         wake_cause: row.wake_cause.clone(),
+        sleep_cause: row.sleep_cause.clone(),
+        woken_by: row.woken_by,
         blocked: row.blocked.clone(),
         absent: row.absent,
         at: row.changed_at,

@@ -14,6 +14,7 @@ use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::{OpenWindow, Row};
 use envforge_api::host::{Order, Report, StartRuntime, Trouble};
+use envforge_core::access::{Action, allows};
 use envforge_core::id::{LinkId, LoginSessionId, UsageSessionId, UserId, WindowId, WorkspaceId};
 use envforge_core::link::{Holder, SessionClaims};
 use envforge_core::name::Slug;
@@ -44,10 +45,11 @@ pub struct Waker {
 /// Wakes for a member.
 pub async fn wake(app: &App, permit: &Permit, slug: &Slug, size: Option<Size>, cause: &str) -> Answer<WorkspaceId> {
     let mut tx = app.db.begin(permit.scope).await?;
-    let row = workspaces::store::lock_by_slug(&mut tx, slug).await?.ok_or_else(|| workspaces::ops::not_found(slug))?;
+    let row = workspaces::store::lock_by_slug(&mut tx, slug).await?;
+    let mut row = row.ok_or_else(|| workspaces::ops::not_found(slug))?;
     let waker = Waker { actor: permit.actor(), cause: format!("{cause} {}", permit.actor()), size, link: None };
     let id = row.id;
-    wake_locked(app, &mut tx, row, &waker).await?;
+    wake_locked(app, &mut tx, &mut row, &waker).await?;
     tx.commit().await?;
     Ok(id)
 }
@@ -66,9 +68,8 @@ pub async fn wake_by_session(app: &App, claims: &SessionClaims, path: &str) -> A
 /// Within the link's budget.
 async fn wake_by_link(app: &App, claims: &SessionClaims, link: LinkId, path: &str) -> Answer<Row> {
     let mut tx = app.db.begin(OrgScope::established(claims.org)).await?;
-    let row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
-    let mut runtime = row.runtime;
-    let starts = runtime.state != RuntimeState::Blocked && runtime.wake() != WakeOutcome::Already;
+    let mut row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
+    let starts = starts(&row);
     links::ops::spend_wake(app, &mut tx, claims.org, link, starts).await?;
     if !starts {
         return Ok(row);
@@ -79,11 +80,15 @@ async fn wake_by_link(app: &App, claims: &SessionClaims, link: LinkId, path: &st
         size: None,
         link: Some(link),
     };
-    let id = row.id;
-    wake_locked(app, &mut tx, row, &waker).await?;
-    let row = workspaces::store::find_by_id(&mut tx, id).await?.ok_or_else(gone)?;
+    wake_locked(app, &mut tx, &mut row, &waker).await?;
     tx.commit().await?;
     Ok(row)
+}
+
+/// Whether a session's wake has something to do.
+fn starts(row: &Row) -> bool {
+    let mut runtime = row.runtime;
+    runtime.state != RuntimeState::Blocked && runtime.wake() != WakeOutcome::Already
 }
 
 /// As the member by their own name, if they still may; no link pays for it.
@@ -95,15 +100,16 @@ async fn wake_by_member(
     path: &str,
 ) -> Answer<Row> {
     let mut tx = app.db.begin(OrgScope::of_member(claims.org, user)).await?;
-    member_sessions::ops::check_wake(app, &mut tx, claims, user, login).await?;
-    let row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
-    if row.runtime.state == RuntimeState::Blocked {
+    let role = member_sessions::ops::check_visit(app, &mut tx, claims, user, login).await?;
+    let mut row = workspaces::store::lock(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
+    if starts(&row) {
+        member_sessions::ops::check_wake(role)?;
+    } else if row.runtime.state == RuntimeState::Blocked || !allows(role, Action::Wake) {
         return Ok(row);
     }
     let actor = format!("user:{user}");
     let waker = Waker { cause: format!("dev host visit by {actor} to {path}"), actor, size: None, link: None };
-    wake_locked(app, &mut tx, row, &waker).await?;
-    let row = workspaces::store::find_by_id(&mut tx, claims.workspace).await?.ok_or_else(gone)?;
+    wake_locked(app, &mut tx, &mut row, &waker).await?;
     tx.commit().await?;
     Ok(row)
 }
@@ -112,8 +118,8 @@ fn gone() -> Fault {
     Refusal::not_found("workspace.not_found", "this workspace is gone").into()
 }
 
-/// The wake itself, on a locked row, in the caller's transaction.
-pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<WakeOutcome> {
+/// The wake itself, on a locked row, which becomes what it is after, in the caller's transaction.
+pub async fn wake_locked(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> Answer<WakeOutcome> {
     let outcome = decide_wake(app, tx, row, waker).await;
     app.metrics.wake(match &outcome {
         Ok(WakeOutcome::Already) => "already",
@@ -125,7 +131,7 @@ pub async fn wake_locked(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Ans
     outcome
 }
 
-async fn decide_wake(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<WakeOutcome> {
+async fn decide_wake(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> Answer<WakeOutcome> {
     if row.deleting {
         return Err(
             Refusal::conflict("workspace.deleting", format!("workspace `{}` is being deleted", row.slug)).into()
@@ -135,13 +141,13 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<
     let outcome = runtime.wake();
     let WakeOutcome::Start { thaw, new_session } = outcome else {
         if waker.link.is_none() {
-            take_over(app, tx, &row, waker).await?;
+            take_over(app, tx, row, waker).await?;
         }
         return Ok(outcome);
     };
     let size = waker.size.unwrap_or(if new_session { row.size } else { row.runtime_size });
-    usage::ops::check_caps(app, tx, &row, &waker.actor).await?;
-    check_capacity(app, tx, &row, size).await?;
+    usage::ops::check_caps(app, tx, row, &waker.actor).await?;
+    check_capacity(app, tx, row, size).await?;
     let session = match row.session {
         Some(session) => session,
         None => app.mint::<UsageSessionId>(),
@@ -152,12 +158,13 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<
         session: Some(session),
         window: row.window,
         wake_cause: Some(waker.cause.clone()),
+        sleep_cause: row.sleep_cause.clone(),
+        woken_by: waker.link,
         blocked: None,
         absent: false,
         at: app.now(),
     };
     store::write(tx, row.id, &row.runtime, &change).await?;
-    store::set_woken_by(tx, row.id, waker.link).await?;
     hosts::store::supersede(tx, row.id, runtime.generation, app.now()).await?;
     let labels = workspaces::store::labels(tx, row.id).await?;
     let public_urls: BTreeMap<String, String> =
@@ -168,16 +175,19 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: Row, waker: &Waker) -> Answer<
     ledger::record(app, tx, Entry::new(&waker.actor, "runtime.wake_asked", row.id, &waker.cause).details(details))
         .await?;
     tx.nudge(Nudge::Workspace { org: row.org, workspace: row.id });
+    (row.runtime, row.runtime_size, row.session) = (runtime, size, Some(session));
+    (row.wake_cause, row.woken_by, row.blocked, row.absent) = (change.wake_cause, waker.link, None, false);
+    row.changed_at = change.at;
     Ok(outcome)
 }
 
 /// A member wants awake what a link's visitor woke: from now on it is not the link's minutes that it costs.
-async fn take_over(app: &App, tx: &mut Tx, row: &Row, waker: &Waker) -> Answer<()> {
-    let Some(link) = row.woken_by else { return Ok(()) };
+async fn take_over(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> Answer<()> {
+    let Some(link) = row.woken_by.take() else { return Ok(()) };
     if let Some(window) = row.window {
         links::ops::spend_time(tx, link, window.opened_at, app.now()).await?;
     }
-    store::set_woken_by(tx, row.id, None).await?;
+    store::clear_woken_by(tx, row.id).await?;
     let entry = Entry::new(&waker.actor, "runtime.taken_over", row.id, &waker.cause);
     ledger::record(app, tx, entry.details(json!({ "link": link }))).await
 }
@@ -226,12 +236,13 @@ pub async fn sleep_locked(app: &App, tx: &mut Tx, row: Row, tier: SleepTier, act
         session: row.session,
         window: row.window,
         wake_cause: row.wake_cause.clone(),
+        sleep_cause: Some(cause.to_owned()),
+        woken_by: row.woken_by,
         blocked: None,
         absent: false,
         at: app.now(),
     };
     store::write(tx, row.id, &row.runtime, &change).await?;
-    store::set_sleep_cause(tx, row.id, cause).await?;
     hosts::store::supersede(tx, row.id, runtime.generation, app.now()).await?;
     let order = match order {
         RuntimeOrder::Freeze => Order::FreezeRuntime,
@@ -352,6 +363,8 @@ pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str)
         session,
         window,
         wake_cause: row.wake_cause.clone(),
+        sleep_cause: row.sleep_cause.clone(),
+        woken_by: row.woken_by,
         blocked,
         absent,
         at: if observed.changed { app.now() } else { row.changed_at },

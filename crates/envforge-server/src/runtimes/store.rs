@@ -20,6 +20,9 @@ pub(crate) struct Change {
     pub(crate) session: Option<UsageSessionId>,
     pub(crate) window: Option<OpenWindow>,
     pub(crate) wake_cause: Option<String>,
+    pub(crate) sleep_cause: Option<String>,
+    /// The link whose visitor woke it, if that was one.
+    pub(crate) woken_by: Option<LinkId>,
     pub(crate) blocked: Option<Trouble>,
     pub(crate) absent: bool,
     pub(crate) at: Timestamp,
@@ -30,7 +33,8 @@ pub(crate) struct Change {
 pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime, change: &Change) -> Answer<()> {
     let done = sqlx::query(
         "UPDATE runtimes SET intent = $4, state = $5, generation = $6, size = $7, session_id = $8, window_id = $9, window_opened = $10, \
-         wake_cause = $11, blocked_code = $12, blocked_cause = $13, blocked_fix = $14, changed_at = $15, absent = $16 \
+         wake_cause = $11, blocked_code = $12, blocked_cause = $13, blocked_fix = $14, changed_at = $15, absent = $16, \
+         sleep_cause = $17, woken_by = $18 \
          WHERE workspace_id = $1 AND generation = $2 AND state = $3",
     )
     .bind(workspace.uuid())
@@ -49,6 +53,8 @@ pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime,
     .bind(change.blocked.as_ref().map(|trouble| &trouble.fix))
     .bind(change.at.to_sqlx())
     .bind(change.absent)
+    .bind(&change.sleep_cause)
+    .bind(change.woken_by.map(envforge_core::id::Id::uuid))
     .execute(tx.conn())
     .await?;
     if done.rows_affected() == 1 {
@@ -58,21 +64,10 @@ pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime,
     }
 }
 
-/// Notes the link whose visitor woke a runtime, or that it was none.
-pub(crate) async fn set_woken_by(tx: &mut Tx, workspace: WorkspaceId, link: Option<LinkId>) -> Answer<()> {
-    sqlx::query("UPDATE runtimes SET woken_by = $2 WHERE workspace_id = $1")
+/// It is no link's visitor any more who keeps a runtime awake.
+pub(crate) async fn clear_woken_by(tx: &mut Tx, workspace: WorkspaceId) -> Answer<()> {
+    sqlx::query("UPDATE runtimes SET woken_by = NULL WHERE workspace_id = $1")
         .bind(workspace.uuid())
-        .bind(link.map(envforge_core::id::Id::uuid))
-        .execute(tx.conn())
-        .await?;
-    Ok(())
-}
-
-/// Notes who or what puts a runtime to sleep.
-pub(crate) async fn set_sleep_cause(tx: &mut Tx, workspace: WorkspaceId, cause: &str) -> Answer<()> {
-    sqlx::query("UPDATE runtimes SET sleep_cause = $2 WHERE workspace_id = $1")
-        .bind(workspace.uuid())
-        .bind(cause)
         .execute(tx.conn())
         .await?;
     Ok(())

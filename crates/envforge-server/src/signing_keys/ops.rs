@@ -22,9 +22,13 @@ use zeroize::Zeroizing;
 
 /// The keys as this server last read them.
 #[derive(Debug, Default)]
-pub struct Ring(watch::Sender<Arc<Known>>);
+pub struct Ring {
+    known: watch::Sender<Arc<Known>>,
+    /// Held by whoever reads them.
+    reading: tokio::sync::Mutex<()>,
+}
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     keys: SigningKeys,
     /// By key id; those whose private half could be opened.
@@ -34,6 +38,10 @@ struct Known {
 }
 
 impl Known {
+    fn has(&self, id: &str) -> bool {
+        self.keys.all().iter().any(|key| key.public.id == id)
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         self.keys == other.keys && self.trusted == other.trusted && self.signers.keys().eq(other.signers.keys())
     }
@@ -41,7 +49,7 @@ impl Known {
 
 impl Ring {
     fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.0.borrow())
+        Arc::clone(&self.known.borrow())
     }
 
     /// Signs claims with the key in use; refused while this server can open none.
@@ -82,7 +90,7 @@ impl Ring {
 
     /// Resolves each time the keys have changed.
     pub fn watch(&self) -> Changes {
-        Changes(self.0.subscribe())
+        Changes(self.known.subscribe())
     }
 }
 
@@ -120,12 +128,45 @@ pub async fn begin(app: &App) -> Answer<()> {
     refresh(app).await
 }
 
-/// Reads the keys again, and tells those who watch if they changed.
+/// Reads the keys again, tells those who watch if they changed, and opens the private halves that are not open yet.
 pub async fn refresh(app: &App) -> Answer<()> {
+    let closed = read(app).await?;
+    if closed.is_empty() {
+        return Ok(());
+    }
+    let mut opened = BTreeMap::new();
+    let mut tx = app.db.begin_installation().await?;
+    for (id, sealed) in closed {
+        match open(app, &mut tx, &id, &sealed).await {
+            Ok(signer) => drop(opened.insert(id, Arc::new(signer))),
+            // The key before goes on, for as long as it verifies.
+            Err(fault) => tracing::error!(key = id, %fault, "a signing key can't be opened, it will be tried again"),
+        }
+    }
+    app.signing_keys.known.send_if_modified(|known| {
+        // A key revoked meanwhile is not one of them any more.
+        opened.retain(|id, _| known.has(id) && !known.signers.contains_key(id));
+        if opened.is_empty() {
+            return false;
+        }
+        let mut fresh = Known::clone(known);
+        fresh.signers.append(&mut opened);
+        *known = Arc::new(fresh);
+        true
+    });
+    Ok(())
+}
+
+/// Reads the keys and tells those who watch if they changed: what gateways and hosts trust waits for no key store. The
+/// private halves this server has yet to open, by key id.
+pub async fn read(app: &App) -> Answer<Vec<(String, Vec<u8>)>> {
+    // One after the other: a slow reader must not put back a key that was revoked after it read.
+    let _reading = app.signing_keys.reading.lock().await;
     let mut tx = app.db.begin_installation().await?;
     let rows = store::all(&mut tx).await?;
+    drop(tx);
     let before = app.signing_keys.known();
-    let mut signers = BTreeMap::new();
+    let (mut signers, mut closed) = (BTreeMap::new(), Vec::new());
     for row in &rows {
         let id = &row.key.public.id;
         // The first key needs no data key for as long as the server is given the same seed.
@@ -134,29 +175,24 @@ pub async fn refresh(app: &App) -> Answer<()> {
         } else if let Some(signer) = before.signers.get(id) {
             signers.insert(id.clone(), Arc::clone(signer));
         } else if let Some(sealed) = &row.sealed {
-            match open(app, &mut tx, id, sealed).await {
-                Ok(signer) => {
-                    signers.insert(id.clone(), Arc::new(signer));
-                }
-                // The key before goes on, for as long as it verifies.
-                Err(fault) => {
-                    tracing::error!(key = id, %fault, "a signing key can't be opened, it will be tried again");
-                }
-            }
+            closed.push((id.clone(), sealed.clone()));
         }
     }
-    let now = app.now();
     let keys = SigningKeys::new(rows.into_iter().map(|row| row.key).collect());
-    let trusted = keys.trusted(now);
-    let fresh = Known { keyring: Keyring::new(&trusted), keys, signers, trusted };
-    app.signing_keys.0.send_if_modified(|known| {
+    let trusted = keys.trusted(app.now());
+    let mut fresh = Known { keyring: Keyring::new(&trusted), keys, signers, trusted };
+    app.signing_keys.known.send_if_modified(|known| {
+        // Opened while this was read.
+        for (id, signer) in known.signers.iter().filter(|(id, _)| fresh.has(id)).collect::<Vec<_>>() {
+            fresh.signers.entry(id.clone()).or_insert_with(|| Arc::clone(signer));
+        }
         let is_new = !known.is_same(&fresh);
         if is_new {
-            *known = Arc::new(fresh);
+            *known = Arc::new(std::mem::take(&mut fresh));
         }
         is_new
     });
-    Ok(())
+    Ok(closed)
 }
 
 async fn open(app: &App, tx: &mut Tx, id: &str, sealed: &[u8]) -> Answer<Signer> {

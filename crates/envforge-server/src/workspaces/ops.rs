@@ -25,7 +25,6 @@ use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
 use jiff::SignedDuration;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Most workspaces of one org that are not deleted.
@@ -432,24 +431,14 @@ pub async fn manifest_seen(app: &App, tx: &mut Tx, row: &Row, report: &ManifestR
         }
         ManifestReport::Valid { manifest } => {
             store::set_manifest(tx, row.id, manifest).await?;
-            let mut of_service: BTreeMap<String, &String> = BTreeMap::new();
             let mut without = Vec::new();
+            let services: Vec<&str> = manifest.services.keys().map(String::as_str).collect();
             for service in manifest.services.keys() {
                 let Ok(slug) = service.parse::<Slug>() else { continue };
                 let label = hostname::label(&slug, &row.slug, &row.org_slug);
-                // Two of one workspace, if somebody looked for two that are abbreviated to the same.
-                let holder = match of_service.get(&label) {
-                    Some(first) => Some(Holder::Ours { workspace: row.slug.to_string(), service: (*first).clone() }),
-                    None => store::claim_label(tx, &label, row.id, service, app.now()).await?,
-                };
-                match holder {
-                    None => drop(of_service.insert(label, service)),
-                    Some(holder) => {
-                        without.push(format!(
-                            "envforge.yml: {}\n  help: {NO_DEV_HOST_HELP}",
-                            no_dev_host(service, &label, &holder)
-                        ));
-                    }
+                if let Some(holder) = store::claim_label(tx, &label, row.id, service, &services, app.now()).await? {
+                    let cause = no_dev_host(service, &label, &holder);
+                    without.push(format!("envforge.yml: {cause}\n  help: {NO_DEV_HOST_HELP}"));
                 }
             }
             if without.is_empty() { Ok(()) } else { store::set_diagnostics(tx, row.id, &without).await }

@@ -407,13 +407,15 @@ pub(crate) enum Holder {
     Others,
 }
 
-/// Takes a label for a service, or says who holds it: another workspace, of this or another org. A label of a deleted
-/// workspace of the same org is taken over; one of another org never is.
+/// Takes a label for a service, or says who holds it: another one, of this or another workspace or org. A label of a
+/// service that the workspace has no more (`services` are those it has) or of a deleted workspace of the same org is taken
+/// over; one of another org never is.
 pub(crate) async fn claim_label(
     tx: &mut Tx,
     label: &str,
     id: WorkspaceId,
     service: &str,
+    services: &[&str],
     now: Timestamp,
 ) -> Answer<Option<Holder>> {
     let inserted = sqlx::query(
@@ -429,11 +431,12 @@ pub(crate) async fn claim_label(
         return Ok(None);
     }
     let taken = sqlx::query(
-        "UPDATE labels SET workspace_id = $2, service = $3 WHERE label = $1 AND (workspace_id = $2 OR workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL))",
+        "UPDATE labels SET workspace_id = $2, service = $3 WHERE label = $1 AND (workspace_id = $2 AND (service = $3 OR service <> ALL ($4)) OR workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL))",
     )
     .bind(label)
     .bind(id.uuid())
     .bind(service)
+    .bind(services)
     .execute(tx.conn())
     .await?;
     if taken.rows_affected() == 1 { Ok(None) } else { Ok(holder(tx, label).await?) }

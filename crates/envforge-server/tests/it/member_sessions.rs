@@ -253,6 +253,8 @@ async fn a_member_wakes_in_their_own_name_while_they_may() {
     assert!(refused.message.contains("as reviewer"), "{}", refused.message);
     let woken = server.wake_as(&member).await.unwrap();
     assert_eq!((woken.runtime.state, budget().await.0), (RuntimeState::Waking, 0));
+    let on_its_way = server.wake_as(&looks).await.unwrap();
+    assert_eq!(on_its_way.runtime.state, RuntimeState::Waking, "who may not wake sees what others woke");
     let thaw = host.command("START_RUNTIME").await;
     host.done(&thaw).await;
     host.up(&thaw).await;

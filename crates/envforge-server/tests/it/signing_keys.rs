@@ -174,6 +174,9 @@ async fn revoking_ends_all_that_was_signed_at_once() {
     let listed: Links = server.owner.get(LINKS).await.unwrap();
     let states: Vec<_> = listed.links.iter().map(|link| link.state).collect();
     assert_eq!(states, [LinkState::Active, LinkState::Revoked]);
+    server.advance(before.link.expires_at.duration_since(server.clock.now()).as_secs() + 1);
+    let listed: Links = server.owner.get(LINKS).await.unwrap();
+    assert!(listed.links.iter().all(|link| link.state == LinkState::Expired), "whoever looks later reads why it ended");
     assert_eq!(server.events("signing_key.revoked").await, 2, "the announced one too");
 }
 

@@ -272,6 +272,24 @@ async fn the_schema_cant_place_a_second_org_on_a_host() {
 
 // proves ORG-6
 #[tokio::test]
+async fn an_org_changes_no_gateway() {
+    let server = TestServer::start().await;
+    let mut app = server.database_app().await;
+    let (insert, id) =
+        ("INSERT INTO gateways VALUES (gen_random_uuid(), '127.0.0.1:7080', now())", "SELECT id FROM gateways");
+    sqlx::query(insert).execute(&mut app).await.unwrap();
+    let gateway: uuid::Uuid = sqlx::query_scalar(id).fetch_one(&mut app).await.unwrap();
+    assert!(sqlx::query("UPDATE gateways SET id = gen_random_uuid()").execute(&mut app).await.is_err());
+    set(&mut app, "envforge.org", &uuid::Uuid::from_u128(1).to_string()).await;
+    assert!(sqlx::query(insert).execute(&mut app).await.is_err());
+    for statement in ["UPDATE gateways SET heard_at = now()", "DELETE FROM gateways"] {
+        assert_eq!(sqlx::query(statement).execute(&mut app).await.unwrap().rows_affected(), 0, "{statement}");
+    }
+    assert_eq!(sqlx::query_scalar::<_, uuid::Uuid>(id).fetch_one(&mut app).await.unwrap(), gateway);
+}
+
+// proves ORG-6
+#[tokio::test]
 async fn the_ledger_can_only_grow() {
     let server = TestServer::start().await;
     let mut app = server.database_app().await;

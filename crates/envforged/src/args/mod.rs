@@ -15,7 +15,12 @@ use crate::traffic::TrafficArguments;
 use clap::{Args, Parser, Subcommand};
 use envforge_core::job::Queue;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// A path as it was meant where the command was given: children of a box work in `/`.
+pub(crate) fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
 
 /// Runs EnvForge: one box with everything, or its roles one by one.
 #[derive(Debug, Parser)]

@@ -141,16 +141,22 @@ fn input_name(input: &[u8]) -> String {
 }
 
 /// Runs it; a panic, a failure or slowness names the input.
-fn bounded(what: &str, input: &[u8], work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    let outcome = catch_unwind(AssertUnwindSafe(work));
+fn bounded(what: &str, input: &[u8], work: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let named = || format!("{what}: {}", input.escape_ascii());
-    match outcome {
-        Err(_) => bail!("a panic on {}", named()),
-        Ok(outcome) => outcome.with_context(named)?,
+    let mut quickest = Duration::MAX;
+    // What is slow is slow each time; once may be the machine, busy or paused.
+    for _ in 0..3 {
+        let begun = Instant::now();
+        match catch_unwind(AssertUnwindSafe(&work)) {
+            Err(_) => bail!("a panic on {}", named()),
+            Ok(outcome) => outcome.with_context(named)?,
+        }
+        quickest = quickest.min(begun.elapsed());
+        if quickest < LIMIT {
+            return Ok(());
+        }
     }
-    ensure!(begun.elapsed() < LIMIT, "{:?} for {}", begun.elapsed(), named());
-    Ok(())
+    bail!("{quickest:?} for {}", named())
 }
 
 #[cfg(test)]

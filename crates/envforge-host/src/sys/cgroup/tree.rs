@@ -62,8 +62,12 @@ impl Tree {
 
     pub(super) fn freeze(&self, deadline: Duration) -> io::Result<()> {
         wait_until("freeze", deadline, || {
-            let running: Vec<i32> =
-                self.processes().into_iter().filter(|(pid, stat)| !stands_still(*pid, stat)).map(|(pid, _)| pid).collect();
+            let running: Vec<i32> = self
+                .processes()
+                .into_iter()
+                .filter(|(pid, stat)| !stands_still(*pid, stat))
+                .map(|(pid, _)| pid)
+                .collect();
             for pid in &running {
                 Self::signal(*pid, Signal::STOP);
             }

@@ -8,7 +8,7 @@ use super::FrontPorts;
 use super::children::Spec;
 use super::layout::{Accounts, Layout};
 use crate::args::{
-    AllArguments, GithubArguments, MachineArguments, Scheme, SecretStore, SecretStoreArguments, TlsArguments,
+    AllArguments, GithubArguments, MachineArguments, Scheme, SecretStore, SecretStoreArguments, TlsArguments, whole,
 };
 use crate::{listen, private};
 use envforge_core::secret::Secret;
@@ -97,7 +97,7 @@ pub(crate) fn server(arguments: &AllArguments, layout: &Layout, accounts: &Accou
         .with("--owner-key-file", layout.server_secret("owner.key"))
         .with("--host-token-file", layout.server_secret("host.token"));
     for socket in &arguments.gateway_uplinks {
-        flags = flags.with("--gateway-uplink", socket);
+        flags = flags.with("--gateway-uplink", whole(socket));
     }
     flags = flags.with("--disk-folder", layout.root());
     if arguments.database_url.is_none() {
@@ -163,8 +163,6 @@ pub(crate) fn gateway(arguments: &AllArguments, layout: &Layout, accounts: &Acco
         flags = flags.with(flag, value);
     }
     let TlsArguments { certificate, key, redirect_listen, hsts_max_age } = &arguments.tls;
-    // A child works in `/`.
-    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for (flag, file) in [("--tls-certificate", certificate), ("--tls-key", key)] {
         if let Some(file) = file {
             flags = flags.with(flag, whole(file));
