@@ -70,8 +70,11 @@ async fn the_session_stays_here_and_every_other_cookie_goes_on() {
     let (begun, mut random, mut line, mut count) = (Instant::now(), Random(seed | 1), Line::open().await, 0);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/cookie");
     let mut corpus = Vec::new();
-    for file in std::fs::read_dir(&folder).expect("the corpus") {
-        let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder).expect("the corpus").map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    for file in files {
+        let text = std::fs::read_to_string(file).expect("text");
         let values: Vec<String> = text.lines().map(str::to_owned).collect();
         line.check(&values, "corpus").await;
         corpus.push(values);
@@ -101,8 +104,9 @@ struct Line {
 
 impl Line {
     async fn open() -> Self {
-        // One link asks as fast as it is answered.
-        let limits = Limits { link_rate: Rate { each_second: 0, burst: 0 }, ..Limits::default() };
+        // One link asks as fast as it is answered; a run that is paused goes on.
+        let (link_rate, day) = (Rate { each_second: 0, burst: 0 }, Duration::from_secs(86_400));
+        let limits = Limits { link_rate, lease: day, header_time: day, ..Limits::default() };
         let (world, recorder) = (World::new(Plan { limits, ..Plan::default() }).await, Recorder::start().await);
         world.host.place("web", recorder.address);
         let (session, stream) = (world.session(1), world.connect().await);
