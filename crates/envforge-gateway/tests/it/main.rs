@@ -12,6 +12,7 @@ mod frozen;
 mod h2c;
 mod http1;
 mod http2;
+mod http2_clients;
 mod lease;
 mod members;
 mod operating;

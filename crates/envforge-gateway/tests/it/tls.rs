@@ -1,7 +1,8 @@
 //! TLS, ended by the gateway: what it shows, what it takes, and what it refuses.
 
+use crate::http2_clients::{CURL, curl};
 use crate::support::client::Answer;
-use crate::support::{LABEL, PATIENCE, Plan, TLS_DOMAIN, World, id, logs, until};
+use crate::support::{LABEL, PATIENCE, Plan, TLS_DOMAIN, World, id, installed, logs, until};
 use bytes::Bytes;
 use envforge_api::ambient::SystemClock;
 use envforge_core::secret::Secret;
@@ -166,6 +167,20 @@ async fn browsers_are_offered_http2() {
         sender.send_request(request.body(Full::<Bytes>::default()).expect("a request")).await.expect("an answer");
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["strict-transport-security"], "max-age=2592000");
+}
+
+// proves LINK-9
+#[tokio::test]
+async fn curl_chooses_http2_as_browsers_do() {
+    if !installed(CURL) {
+        return;
+    }
+    let (folder, made) = (tempfile::tempdir().expect("a folder"), wildcard());
+    let world = world(folder.path(), &made).await;
+    let trusted = folder.path().join("chain.pem").display().to_string();
+    let url = format!("https://{}/x", host());
+    let said = curl(&world, &cookie(&world), &["--cacert", &trusted, "-d", "five!"], &url).await;
+    assert_eq!(said, "web:POST:/x:five!\n2 200");
 }
 
 // proves LINK-9
