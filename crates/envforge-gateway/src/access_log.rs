@@ -21,6 +21,8 @@ use tokio::time::Instant;
 const WAITING: usize = 16 * 1024;
 /// Longest path that is told.
 const PATH_MAX: usize = 512;
+/// How much of a method is told.
+pub(crate) const METHOD_MAX: usize = 32;
 
 /// Where lines go.
 #[derive(Clone)]

@@ -156,8 +156,7 @@ impl UnverifiedCounts {
             *count += 1;
             return;
         }
-        let label = if counts.len() < UNVERIFIED_LABELS { label } else { "" };
-        *counts.entry((label.to_owned(), reason)).or_default() += 1;
+        add(&mut counts, label.to_owned(), reason, 1);
     }
 
     fn take(&self) -> Vec<UnverifiedCount> {
@@ -174,10 +173,16 @@ impl UnverifiedCounts {
         let mut counts = self.0.lock().expect("no panic while held");
         for UnverifiedCount { label, reason, count } in unsent {
             if let Some(reason) = Unverified::ALL.into_iter().find(|known| known.as_str() == reason) {
-                *counts.entry((label, reason)).or_default() += count;
+                add(&mut counts, label, reason, count);
             }
         }
     }
+}
+
+fn add(counts: &mut HashMap<(String, Unverified), u64>, label: String, reason: Unverified, more: u64) {
+    let key = (label, reason);
+    let key = if counts.len() < UNVERIFIED_LABELS || counts.contains_key(&key) { key } else { (String::new(), reason) };
+    *counts.entry(key).or_default() += more;
 }
 
 /// Tells the server every second, until the gateway is told to stop: what goes on then is told once more at its end.

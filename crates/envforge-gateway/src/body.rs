@@ -116,6 +116,11 @@ impl AnswerBody {
         }
     }
 
+    /// Whether whoever answers may still read the request's body.
+    pub(crate) fn reads_request(&self) -> bool {
+        matches!(self, Self::Upstream(body) if body.carrier.is_some())
+    }
+
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         match self {
             Self::Own(text) if text.is_empty() => Poll::Ready(None),

@@ -151,7 +151,7 @@ impl Default for Limits {
             crossing: Duration::from_secs(2),
             lease: Duration::from_secs(LEASE_SECONDS),
             connections: 60_000,
-            address_connections: 4_096,
+            address_connections: 1_024,
             // Crawlers and scanners come in bursts; a person who opens a page without a session asks for a dozen things.
             stranger_rate: Rate { each_second: 50, burst: 500 },
             // A page of unbundled modules asks for thousands at once.

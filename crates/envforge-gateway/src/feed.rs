@@ -36,7 +36,7 @@ enum FeedError {
     TooLong,
 }
 
-/// Listens until the gateway stops.
+/// Listens until all that is under way has ended: until then links are revoked, sessions end and runtimes wake.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut pause = PAUSE_MIN;
     let mut told = false;
@@ -44,7 +44,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let mut heard = false;
         let ended = tokio::select! {
             ended = listen(&shared, &mut heard) => ended,
-            () = shared.stop.cancelled() => return,
+            () = shared.over.cancelled() => return,
         };
         if heard {
             pause = PAUSE_MIN;
@@ -58,7 +58,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = shared.stop.cancelled() => return,
+            () = shared.over.cancelled() => return,
         }
         pause = (pause * 2).min(PAUSE_MAX);
     }
@@ -116,7 +116,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = shared.stop.cancelled() => return,
+            () = shared.over.cancelled() => return,
         }
         turn += 1;
         shared.sessions.expire(shared.now());

@@ -21,7 +21,7 @@ use crate::http1::head::{HeadError, headers_in};
 use crate::http1::response::{Fields, ResponseHead};
 use crate::http2::Tunnel;
 use crate::phase::forward::Failure;
-use crate::phase::headers::ForService;
+use crate::phase::headers::{ForService, trailers_of};
 use crate::phase::rewrite::ForClient;
 use crate::wire::{Rewound, Stream};
 use aws_lc_rs::digest;
@@ -47,6 +47,8 @@ use tokio::time::Instant;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// And of all of them: more than a client is likely to leave unread, so that slow ones do not hold up the others.
 const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+/// Most streams of a connection: were all of them but one left unread, that one would still have room.
+const STREAMS_MAX: usize = (CONNECTION_WINDOW / STREAM_WINDOW - 1) as usize;
 /// Largest head of a response, as it is counted in HTTP/2.
 const HEAD_MAX: u32 = 256 * 1024;
 /// What follows the key of a WebSocket's handshake in its proof (RFC 6455, section 1.3).
@@ -164,7 +166,7 @@ impl Trunk {
     }
 
     fn has_room(&self) -> bool {
-        self.usage().streams < self.sender.current_max_send_streams()
+        self.usage().streams < self.sender.current_max_send_streams().min(STREAMS_MAX)
     }
 
     /// For how long nothing was under way on it.
@@ -354,7 +356,7 @@ impl Exchange {
                 Some(Ok(data)) => self.taken = data,
                 Some(Err(frame)) => {
                     self.upload = None;
-                    self.send.send_trailers(frame.into_trailers().unwrap_or_default())?;
+                    self.send.send_trailers(trailers_of(&frame.into_trailers().unwrap_or_default()))?;
                 }
                 None => {
                     self.upload = None;
@@ -379,20 +381,24 @@ impl Exchange {
 
     /// Reads the next piece of the answer's body, and moves on what is left of the request.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, BodyError>> {
-        if let Poll::Ready(Err(error)) = self.poll_upload(cx) {
-            tracing::debug!(%error, "h2c: the rest of a request was not taken");
-            (self.upload, self.taken) = (None, Bytes::new());
+        match self.poll_upload(cx) {
+            Poll::Ready(Err(Broken::Body(error))) => {
+                self.send.send_reset(Reason::CANCEL);
+                return Poll::Ready(Err(error));
+            }
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "h2c: the rest of a request was not taken");
+                (self.upload, self.taken) = (None, Bytes::new());
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         let Some(recv) = &mut self.recv else { return Poll::Ready(Ok(Piece::End)) };
-        // A service that has said everything may say that it wants no more of the request (RFC 9113, section 8.1).
-        let is_end = |error: &h2::Error| error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
         if !self.has_all_data {
             match ready!(recv.poll_data(cx)) {
                 Some(Ok(data)) => {
                     recv.flow_control().release_capacity(data.len())?;
                     return Poll::Ready(Ok(Piece::Data(data)));
                 }
-                Some(Err(error)) if error.is_reset() && is_end(&error) => return Poll::Ready(Ok(Piece::End)),
                 Some(Err(error)) => return Poll::Ready(Err(error.into())),
                 None => self.has_all_data = true,
             }

@@ -11,6 +11,7 @@ use crate::hints::Hints;
 use crate::http1::body::Framing;
 use crate::http1::response::Said;
 use crate::phase::answer::{self, Audience};
+use crate::phase::headers::trailers_of;
 use crate::phase::{self, refused::Refused};
 use crate::serve::Client;
 use crate::shared::Shared;
@@ -41,6 +42,9 @@ const STREAMS: u32 = 128;
 /// What one stream, and one connection, may send before it is read.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How long we wait for room for our own words, which fit into what any client takes at once. Strangers who ask too often
+/// have to have the room already.
+const OWN_STALL: Duration = Duration::from_secs(5);
 /// The key of a handshake that stands for an extended CONNECT: 16 bytes as RFC 6455 wants them. It guards against servers
 /// that don't know what they answer; nothing is secret about it.
 const KEY: HeaderValue = HeaderValue::from_static("ZW52Zm9yZ2UtZ2F0ZXdheQ==");
@@ -62,7 +66,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, client: &Arc<Client>, stream: Re
     };
     let open = Arc::new(AtomicUsize::new(0));
     let mut stop = pin!(client.stop.cancelled());
-    let mut stopping = false;
+    let (mut stopping, mut is_told) = (false, false);
     loop {
         let idle = open.load(Ordering::Relaxed) == 0;
         let accepted = tokio::select! {
@@ -74,6 +78,11 @@ pub(crate) async fn serve(shared: &Arc<Shared>, client: &Arc<Client>, stream: Re
             }
             () = tokio::time::sleep(limits.header_time) => {
                 if idle && open.load(Ordering::Relaxed) == 0 {
+                    // Whoever does not answer that it may end is not waited for again.
+                    if is_told {
+                        return tracing::debug!("http2: a connection at rest was left");
+                    }
+                    is_told = true;
                     connection.graceful_shutdown();
                 }
                 continue;
@@ -108,7 +117,7 @@ async fn answer(
     let is_head = *request.method() == Method::HEAD;
     let mut tunnel = None;
     let mut given = None;
-    let response = match understood(request, &mut tunnel) {
+    let response = match understood(request, shared.config.limits.headers, &mut tunnel) {
         Ok(request) => {
             let hints = Some(Hints::Http2(Arc::clone(&respond)));
             let mut handling = pin!(phase::handle(shared, client, hints, request));
@@ -154,10 +163,15 @@ async fn answer(
         _ => drop(head.headers.remove(CONTENT_LENGTH)),
     }
     let is_over = is_head || body.framing() == Framing::Empty;
+    let stall = match body {
+        AnswerBody::Own(_) if head.status == StatusCode::TOO_MANY_REQUESTS => Duration::ZERO,
+        AnswerBody::Own(_) => OWN_STALL,
+        _ => shared.config.limits.stall,
+    };
     if let Some(send) = send_head(&respond, head, is_over)
         && !is_over
     {
-        let sent = send_body(send, body, shared.config.limits.stall, &mut given, entry.as_ref()).await;
+        let sent = send_body(send, body, stall, &mut given, entry.as_ref()).await;
         if sent.is_ok()
             && let Some(entry) = &entry
         {
@@ -183,8 +197,15 @@ fn send_head(
 }
 
 /// Puts a stream's request into the one form the phases know. The stream of an extended CONNECT is set apart.
-fn understood(request: Request<RecvStream>, tunnel: &mut Option<RecvStream>) -> Result<Request<ClientBody>, Refused> {
+fn understood(
+    request: Request<RecvStream>,
+    headers_max: usize,
+    tunnel: &mut Option<RecvStream>,
+) -> Result<Request<ClientBody>, Refused> {
     let (mut head, body) = request.into_parts();
+    if head.headers.len() > headers_max {
+        return Err(Refused::HeadTooLarge);
+    }
     let protocol = head.extensions.remove::<Protocol>();
     head.extensions.clear();
     if let Some(authority) = head.uri.authority() {
@@ -195,6 +216,9 @@ fn understood(request: Request<RecvStream>, tunnel: &mut Option<RecvStream>) -> 
             return Err(Refused::BadRequest("the request names more than one host"));
         }
         head.headers.insert(HOST, host);
+        if let Some(path) = head.uri.path_and_query().cloned() {
+            head.uri = path.into();
+        }
     }
     join_cookies(&mut head.headers);
     let body = match protocol {
@@ -290,7 +314,7 @@ async fn send_body(
             }
             Some(Err(frame)) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
-                return Ok(send.send_trailers(trailers)?);
+                return Ok(send.send_trailers(trailers_of(&trailers))?);
             }
             None => return Ok(send.send_data(Bytes::new(), true)?),
         }

@@ -270,6 +270,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             access_log,
             strangers: rates::Addresses::new(limits.stranger_rate),
+            forgers: rates::Addresses::new(limits.stranger_rate.times(10)),
             since: Instant::now(),
             presence: Presence { gateway: config.id, address: local_addr },
             external_port,
@@ -285,6 +286,8 @@ impl Gateway {
             route_flights: flights::Flights::default(),
             exchange_flights: flights::Flights::default(),
             tasks: TaskTracker::new(),
+            keepers: TaskTracker::new(),
+            over: CancellationToken::new(),
             drain,
             stop: stop.clone(),
             stopping: AtomicBool::new(false),
@@ -293,8 +296,8 @@ impl Gateway {
         });
         serve_uplink(&shared).await?;
         shared.tasks.spawn(announce_end(Arc::clone(&shared)));
-        shared.tasks.spawn(feed::run(Arc::clone(&shared)));
-        shared.tasks.spawn(feed::keep(Arc::clone(&shared)));
+        shared.keepers.spawn(feed::run(Arc::clone(&shared)));
+        shared.keepers.spawn(feed::keep(Arc::clone(&shared)));
         shared.tasks.spawn(activity::run(Arc::clone(&shared)));
         let ended = CancellationToken::new();
         let (workers, threads) = serve::start(&shared, &ended).map_err(|source| StartError::Workers { source })?;
@@ -360,8 +363,8 @@ async fn serve_uplink(shared: &Arc<Shared>) -> Result<(), StartError> {
     if let Some(Err(source)) = poll_immediate(&mut work).await {
         return Err(StartError::Uplink { path: shared.config.uplink_path.clone(), source });
     }
-    let stop = shared.stop.clone();
-    shared.tasks.spawn(async move {
+    let (stop, over) = (shared.stop.clone(), shared.over.clone());
+    shared.keepers.spawn(async move {
         tokio::select! {
             ended = work => {
                 if let Err(error) = ended {
@@ -369,7 +372,7 @@ async fn serve_uplink(shared: &Arc<Shared>) -> Result<(), StartError> {
                     stop.cancel();
                 }
             }
-            () = stop.cancelled() => {}
+            () = over.cancelled() => {}
         }
     });
     Ok(())
@@ -390,6 +393,9 @@ async fn finish(
         // Whatever is left ends with its worker.
         tracing::warn!(left = shared.tasks.len(), "gateway: stopped before everything had ended");
     }
+    shared.over.cancel();
+    shared.keepers.close();
+    shared.keepers.wait().await;
     ended.cancel();
     let joined = tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
     if !joined.await.unwrap_or(false) {

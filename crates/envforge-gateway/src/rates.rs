@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::net::IpAddr;
-use std::sync::Mutex;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -26,6 +26,12 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// So many times as often.
+    pub(crate) fn times(self, factor: u32) -> Self {
+        let Self { each_second, burst } = self;
+        Self { each_second: each_second.saturating_mul(factor), burst: burst.saturating_mul(factor) }
+    }
+
     fn interval(self) -> u64 {
         1_000_000_000 / u64::from(self.each_second.max(1))
     }
@@ -63,12 +69,21 @@ impl Pace {
     }
 }
 
+/// What an address is counted as: of IPv6, the network a household or a machine is given, because it has all addresses of
+/// it.
+pub(crate) fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// The paces of addresses.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     rate: Rate,
     since: Instant,
-    shards: [Mutex<HashMap<u64, u64>>; SHARDS],
+    shards: [Mutex<HashMap<IpAddr, u64>>; SHARDS],
 }
 
 impl Addresses {
@@ -76,19 +91,29 @@ impl Addresses {
         Self { rate, since: Instant::now(), shards: Default::default() }
     }
 
-    /// Lets one more of this address through, or tells how long to wait. IPv6 is counted by the network a household or
-    /// a machine is given, because it has all addresses of it.
+    fn shard(&self, key: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, u64>> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        self.shards[hasher.finish() as usize % SHARDS].lock().expect("no panic while held")
+    }
+
+    /// Whether one more of this address would be let through, else how long to wait.
+    pub(crate) fn look(&self, address: IpAddr) -> Result<(), Duration> {
+        if self.rate.each_second == 0 {
+            return Ok(());
+        }
+        let key = household(address);
+        let due = self.shard(key).get(&key).copied().unwrap_or_default();
+        self.rate.next(due, self.since.elapsed().as_nanos() as u64).map(drop)
+    }
+
+    /// Lets one more of this address through, or tells how long to wait.
     pub(crate) fn take(&self, address: IpAddr) -> Result<(), Duration> {
         if self.rate.each_second == 0 {
             return Ok(());
         }
-        let key = match address.to_canonical() {
-            IpAddr::V4(address) => u64::from(address.to_bits()),
-            IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
-        };
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let mut known = self.shards[hasher.finish() as usize % SHARDS].lock().expect("no panic while held");
+        let key = household(address);
+        let mut known = self.shard(key);
         let now = self.since.elapsed().as_nanos() as u64;
         if known.len() >= KNOWN && !known.contains_key(&key) {
             known.retain(|_, due| *due > now);
@@ -130,7 +155,9 @@ mod tests {
         let addresses = Addresses::new(RATE);
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
         let taken = |text: &str| (0..100).filter(|_| addresses.take(address(text)).is_ok()).count();
+        assert_eq!(addresses.look(address("10.0.0.1")), Ok(()));
         assert_eq!(taken("10.0.0.1"), 3);
+        assert!(addresses.look(address("10.0.0.1")).is_err());
         assert_eq!(taken("10.0.0.2"), 3);
         assert_eq!(taken("::ffff:10.0.0.1"), 0, "the same address, written differently");
         assert_eq!((taken("2001:db8::1"), taken("2001:db8::2"), taken("2001:db8:0:1::1")), (3, 0, 3));

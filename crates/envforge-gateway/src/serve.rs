@@ -12,6 +12,7 @@ use crate::http2;
 use crate::local;
 use crate::memo::Memo;
 use crate::network::Network;
+use crate::rates;
 use crate::shared::Shared;
 use crate::stats::Outcome;
 use crate::wire::{Stream, Wire};
@@ -19,6 +20,7 @@ use http::HeaderMap;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -185,10 +187,13 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, workers: 
                 };
                 let ip = address.ip().to_canonical();
                 let is_trusted = shared.config.trusted.iter().any(|network| network.contains(ip));
-                let place = crowd.admit(ip, shared.config.limits.address_connections);
-                if place.is_none() && !is_trusted {
-                    shared.stats.count(Outcome::TooMany);
-                    continue;
+                let mut place = None;
+                if !is_trusted {
+                    place = crowd.admit(rates::household(ip), shared.config.limits.address_connections);
+                    if place.is_none() {
+                        shared.stats.count(Outcome::TooMany);
+                        continue;
+                    }
                 }
                 let open = Counted::new(&worker.open);
                 if worker.next.send(Accepted { stream, address, permit, place, open }).is_err() {
@@ -264,7 +269,11 @@ impl Drop for Connected {
 /// Serves a connection in the protocol it begins with.
 async fn speak(shared: &Arc<Shared>, client: &Arc<Client>, stream: Stream) -> Option<Tunnelled> {
     let mut wire = Wire::new(stream, shared.config.limits.header_time);
+    let mut stop = pin!(client.stop.cancelled());
     let is_http2 = poll_fn(|cx| {
+        if wire.input.is_empty() && stop.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         loop {
             if !wire.input.is_empty() && !http2::PREFACE.starts_with(&wire.input) {
                 return Poll::Ready(Some(wire.input.starts_with(http2::PREFACE)));

@@ -149,7 +149,7 @@ impl Admitted {
         self.ended.load(Ordering::Acquire)
     }
 
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.ends.cancel();
         self.alarms.ring();
@@ -238,6 +238,11 @@ impl Sessions {
     /// Whether a link is known to be revoked.
     pub(crate) fn is_revoked(&self, link: LinkId) -> bool {
         self.known().revoked.contains(&link)
+    }
+
+    /// Whether a session of this digest was admitted before.
+    pub(crate) fn knows(&self, digest: &Digest) -> bool {
+        self.known().by_digest.contains_key(digest)
     }
 
     /// The session of this digest, if it was admitted before.

@@ -29,6 +29,9 @@ pub(crate) struct Shared {
     pub(crate) access_log: Option<AccessLog>,
     /// How often addresses ask without a session.
     pub(crate) strangers: Addresses,
+    /// How often addresses show what turns out to be no good. Beyond it no more signatures of theirs are checked, which
+    /// takes far longer than to refuse who shows none.
+    pub(crate) forgers: Addresses,
     /// What paces are counted from.
     pub(crate) since: Instant,
     /// Who it is to the server.
@@ -53,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) exchange_flights: Flights<Digest, Result<Arc<Admitted>, Refused>>,
     /// Everything that runs, so that the end can be waited for.
     pub(crate) tasks: TaskTracker,
+    /// What must run until all of that has ended: the feed, the ends it brings, and hosts' uplinks.
+    pub(crate) keepers: TaskTracker,
+    /// Told that all of it has ended.
+    pub(crate) over: CancellationToken,
     /// Told that the end is near: not ready any more, and still answering for a while.
     pub(crate) drain: CancellationToken,
     /// The same as `stop`, where looking at it costs nothing.

@@ -33,6 +33,18 @@ pub(crate) enum Stream {
     H2(Box<crate::http2::Tunnel>),
 }
 
+impl Stream {
+    /// Its end will be a reset: an end in order would say that all was said.
+    pub(crate) fn resets(&self) {
+        let told = match self {
+            Self::Tcp(stream) => stream.set_zero_linger(),
+            Self::Tls(stream) => stream.get_ref().0.set_zero_linger(),
+            Self::H2(_) => Ok(()),
+        };
+        drop(told);
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -142,7 +154,7 @@ impl Outbox {
 
 /// A client's connection.
 pub(crate) struct Wire {
-    stream: Stream,
+    pub(crate) stream: Stream,
     pub(crate) input: BytesMut,
     pub(crate) out: Outbox,
     /// The body of the request under way.

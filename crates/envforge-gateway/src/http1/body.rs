@@ -3,6 +3,7 @@
 //! A [`Decoder`] takes a body off the bytes that arrive, without copying them. Chunks are read strictly (RFC 9112,
 //! section 7.1) and written anew, so extensions, leading zeros and whatever else only some readers see end here.
 
+use crate::phase::headers::may_trail;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -214,7 +215,7 @@ fn put_chunk_size(out: &mut BytesMut, size: usize) {
 /// Writes the last chunk, with trailers or without.
 pub(crate) fn put_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
     out.put_slice(b"0\r\n");
-    for (name, value) in trailers.into_iter().flatten() {
+    for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| may_trail(name.as_str())) {
         out.put_slice(name.as_str().as_bytes());
         out.put_slice(b": ");
         out.put_slice(value.as_bytes());

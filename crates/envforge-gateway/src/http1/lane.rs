@@ -153,6 +153,10 @@ impl Lane {
         if (self.upload.is_some() || !self.out.is_empty())
             && let Poll::Ready(Err(error)) = self.poll_upload(cx)
         {
+            if let Broken::Body(error) = error {
+                // Its end would never be told: the answer can't go on as if it had been.
+                return Poll::Ready(Err(error));
+            }
             // The service wants no more of it.
             tracing::debug!(%error, "lane: the rest of a request was not taken");
             self.upload = None;

@@ -213,7 +213,10 @@ pub(crate) fn put_response(
         Announced::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
         Announced::UntilEnd => {}
         Announced::None => {
-            if let Said::Theirs(Fields { length: Some(length), .. }) = said {
+            // A 204 has none to tell (RFC 9110, section 8.6).
+            if let Said::Theirs(Fields { length: Some(length), .. }) = said
+                && status != StatusCode::NO_CONTENT
+            {
                 put_length(out, *length);
             }
         }

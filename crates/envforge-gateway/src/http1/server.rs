@@ -253,8 +253,10 @@ impl Connection<'_> {
         }
         let entry = head.extensions.get::<Arc<Mutex<Entry>>>().cloned();
         let announced = announced(asked, head.status, body.framing());
-        let keeps =
-            asked.keep_alive && announced != Announced::UntilEnd && !self.shared.stopping.load(Ordering::Acquire);
+        // What is left of a request that nobody reads any more ends the connection.
+        let is_readable = body.reads_request() || lock(&self.wire).receiving.is_over();
+        let may_go_on = is_readable && !self.shared.stopping.load(Ordering::Acquire);
+        let keeps = asked.keep_alive && announced != Announced::UntilEnd && may_go_on;
         let connection = match (keeps, asked.version) {
             (true, Version::HTTP_10) => Some("keep-alive"),
             (true, _) => None,
@@ -314,6 +316,9 @@ impl Connection<'_> {
                     Some(Err(error)) => {
                         tracing::debug!(%error, "serve: an answer broke off");
                         let _ = wire.poll_write(cx);
+                        if announced == Announced::UntilEnd {
+                            wire.stream.resets();
+                        }
                         return Poll::Ready(Err(End::Gone));
                     }
                 }
@@ -339,8 +344,10 @@ impl Connection<'_> {
         let mut left = LINGER_BYTES;
         poll_fn(|cx| {
             let mut wire = lock(&self.wire);
-            if ready!(wire.poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
+            match wire.poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return wire.poll_overdue(cx),
             }
             loop {
                 wire.input.clear();

@@ -160,6 +160,10 @@ impl Delivery<'_> {
         if self.client.memo.route(self.label, now).is_some() || shared.routes.find(self.label, now).is_some() {
             return;
         }
+        // As far as is known: what no service answers wakes nothing.
+        if shared.routes.last(self.label).is_none_or(|route| route.rule(self.outgoing.path()).is_none()) {
+            return;
+        }
         let Some(workspace) = shared.routes.workspace(claims.workspace) else { return };
         let Status::Known(runtime) = workspace.status() else { return };
         if runtime.state == RuntimeState::Frozen || (runtime.state == RuntimeState::Asleep && self.may_start) {

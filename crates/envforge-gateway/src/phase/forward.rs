@@ -225,6 +225,9 @@ async fn by_trunk(
             // Nothing of it was sent: it broke, or was told to end, while it rested.
             Err((error, body)) => {
                 tracing::debug!(service = %rule.service, %error, "forward: a connection takes no more");
+                if !matches!(error, Broken::Http2(_)) {
+                    return Err(error.into());
+                }
                 trunk.retire();
                 outgoing.body = Some(body);
                 continue;

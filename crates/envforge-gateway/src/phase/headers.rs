@@ -32,6 +32,43 @@ fn is_of_one_hop(name: &str) -> bool {
     )
 }
 
+/// Whether a field may come behind a body: not what says how a message is read, by whom, or for whom (RFC 9110, section
+/// 6.5.1), which was looked at in its head.
+pub(crate) fn may_trail(name: &str) -> bool {
+    let is_for_heads = matches!(
+        name,
+        HEADER
+            | "alt-svc"
+            | "authorization"
+            | "cache-control"
+            | "clear-site-data"
+            | "content-encoding"
+            | "content-length"
+            | "content-range"
+            | "content-type"
+            | "cookie"
+            | "forwarded"
+            | "host"
+            | "location"
+            | "max-forwards"
+            | "range"
+            | "set-cookie"
+            | "strict-transport-security"
+            | "trailer"
+            | "x-real-ip"
+    );
+    !(is_for_heads || is_of_one_hop(name) || name.starts_with("x-forwarded-") || name.starts_with("content-security-"))
+}
+
+/// Of trailers, those that may be.
+pub(crate) fn trailers_of(trailers: &HeaderMap) -> HeaderMap {
+    trailers
+        .iter()
+        .filter(|(name, _)| may_trail(name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
 /// The headers that `Connection` names beside the customary ones. `Host` is nobody's to name.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let customary = |name: &[u8]| {
@@ -63,12 +100,11 @@ impl ForService<'_> {
     pub(crate) fn put(&self, out: &mut BytesMut) {
         let headers = &self.head.headers;
         let named = if headers.contains_key(CONNECTION) { named_by_connection(headers) } else { Vec::new() };
-        let (mut before, mut takes_trailers) = (None::<&HeaderValue>, false);
+        let mut takes_trailers = false;
         for (name, value) in headers {
             match name.as_str() {
                 "content-length" | HEADER | "forwarded" | "x-forwarded-host" | "x-forwarded-port"
-                | "x-forwarded-proto" => {}
-                "x-forwarded-for" => before = before.or(Some(value).filter(|_| self.is_trusted)),
+                | "x-forwarded-proto" | "x-forwarded-for" => {}
                 "cookie" => put_cookie(out, value),
                 "te" => takes_trailers |= has_token(headers, &TE, "trailers"),
                 one if is_of_one_hop(one) || named.contains(name) => {}
@@ -81,9 +117,12 @@ impl ForService<'_> {
             out.put_slice(b"te: trailers\r\n");
         }
         out.put_slice(b"x-forwarded-for: ");
-        if let Some(before) = before {
-            out.put_slice(before.as_bytes());
-            out.put_slice(b", ");
+        if self.is_trusted {
+            // Some load balancers add to the line they were given, others write another one below.
+            for before in headers.get_all("x-forwarded-for") {
+                out.put_slice(before.as_bytes());
+                out.put_slice(b", ");
+            }
         }
         out.put_slice(self.way);
     }
@@ -120,6 +159,9 @@ pub(crate) fn put_for_client(out: &mut BytesMut, name: &str, value: &[u8], rules
         // Alternative services would let the app lead the browser away from the gateway; how long a browser holds to TLS
         // is said by whoever ends it.
         "alt-svc" | "strict-transport-security" => {}
+        // A browser takes it to be about the whole site, sessions of other dev hosts included.
+        "clear-site-data"
+            if value.contains(&b'*') || value.windows(7).any(|part| part.eq_ignore_ascii_case(b"cookies")) => {}
         "set-cookie" => {
             if let Some(value) = clean_set_cookie(value, rules) {
                 put_header(out, name, &value);
@@ -191,6 +233,25 @@ mod tests {
     use crate::phase::rewrite::Rewriting;
     use envforge_core::manifest::Rewrite;
     use http::header::{COOKIE, HOST};
+
+    // proves LINK-3 LINK-10
+    #[test]
+    fn nothing_that_is_looked_at_in_a_head_comes_behind_a_body() {
+        let told = map(&[
+            ("grpc-status", "0"),
+            ("x-checksum", "1"),
+            ("envforge-link", "x"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("content-length", "5"),
+            ("host", "other"),
+            ("cookie", "a=b"),
+            ("set-cookie", "a=b; Domain=localhost"),
+            ("connection", "x"),
+            ("transfer-encoding", "chunked"),
+        ]);
+        let kept = trailers_of(&told);
+        assert_eq!(kept.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["grpc-status", "x-checksum"]);
+    }
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
         let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).expect("a name");

@@ -17,7 +17,7 @@ pub(crate) mod session;
 mod span;
 pub(crate) mod wake;
 
-use crate::access_log::{Asked, Entry, Notes};
+use crate::access_log::{Asked, Entry, METHOD_MAX, Notes};
 use crate::body::{AnswerBody, ClientBody};
 use crate::hints::Hints;
 use crate::serve::Client;
@@ -28,7 +28,7 @@ use crate::{entry, own, share};
 use answer::Audience;
 use deliver::Delivery;
 use forward::Outgoing;
-use http::{Method, Request, Response, Uri, Version};
+use http::{Request, Response, Uri, Version};
 use refused::Refused;
 use span::WaitSpan;
 use std::future::poll_fn;
@@ -77,7 +77,7 @@ fn asked<B>(shared: &Shared, client: &Client, begun: Instant, request: &Request<
         at: shared.now(),
         begun,
         client: client.address_of(request.headers(), &shared.config.trusted).to_string(),
-        method: request.method().to_string(),
+        method: request.method().as_str().chars().take(METHOD_MAX).collect(),
         path: request.uri().path().to_owned(),
         protocol: match request.version() {
             Version::HTTP_10 => "HTTP/1.0",
@@ -130,9 +130,7 @@ async fn walk(
         return Err(Refused::LeaseOver);
     }
     if let Some(token) = share::token_of(request.uri().path()).map(str::to_owned) {
-        if *request.method() != Method::GET {
-            shared.strangers.take(address).map_err(Refused::TooMany)?;
-        }
+        shared.strangers.take(address).map_err(Refused::TooMany)?;
         let answer = share::answer(shared, label, &token, request).await;
         if answer.is_ok() {
             shared.stats.count(Outcome::Share);
@@ -140,13 +138,14 @@ async fn walk(
         return answer;
     }
     if entry::is_entry(shared, request.uri().path()) {
+        shared.strangers.take(address).map_err(Refused::TooMany)?;
         let answer = entry::answer(shared, label, &request).await;
         if answer.is_ok() {
             shared.stats.count(Outcome::Entry);
         }
         return answer;
     }
-    let (admitted, via) = session::admit(shared, client, label, request.headers()).await?;
+    let (admitted, via) = session::admit(shared, client, address, label, request.headers()).await?;
     admitted.pace.take(shared.config.limits.link_rate, shared.since).map_err(Refused::TooMany)?;
     if shared.access_log.is_some() {
         let claims = &admitted.claims;

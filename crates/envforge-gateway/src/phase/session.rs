@@ -21,6 +21,7 @@ use envforge_core::link::{COOKIE, COOKIE_PLAIN, HEADER, Holder, LinkClaims, Sess
 use envforge_core::token::TokenError;
 use http::header::{COOKIE as COOKIE_HEADER, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -70,12 +71,13 @@ pub(crate) fn session_cookie(shared: &Shared, made: &Exchanged) -> Result<Header
 pub(crate) async fn admit(
     shared: &Arc<Shared>,
     client: &Client,
+    address: IpAddr,
     label: &Arc<str>,
     headers: &HeaderMap,
 ) -> Result<(Held<Admitted>, Via), Refused> {
     if let Some(token) = headers.get(HEADER) {
         let token = token.to_str().map_err(|_| Refused::Unverified(Unverified::Forged))?;
-        let admitted = by_link(shared, label, token.trim(), headers).await?;
+        let admitted = by_link(shared, address, label, token.trim(), headers).await?;
         return Ok((Held::new(admitted), Via::Header));
     }
     if let Some(admitted) = client.memo.session(label, headers, shared.now()) {
@@ -83,13 +85,23 @@ pub(crate) async fn admit(
     }
     let mut refused = Unverified::NoSession;
     for token in cookies(headers, cookie_name(shared.is_https())) {
-        match by_cookie(shared, label, token) {
+        let digest = Digest::of_session(token);
+        if !shared.sessions.knows(&digest) {
+            shared.forgers.look(address).map_err(Refused::TooMany)?;
+        }
+        match by_cookie(shared, label, token, digest) {
             Ok(admitted) => {
                 return Ok((client.memo.keep_session(label, headers, admitted), Via::Cookie));
             }
-            // What was good once says more than what never was.
-            Err(Unverified::Forged) if refused != Unverified::NoSession => {}
-            Err(why) => refused = why,
+            Err(why) => {
+                if why == Unverified::Forged {
+                    drop(shared.forgers.take(address));
+                }
+                // What was good once says more than what never was.
+                if why != Unverified::Forged || refused == Unverified::NoSession {
+                    refused = why;
+                }
+            }
         }
     }
     Err(Refused::Unverified(refused))
@@ -103,15 +115,24 @@ pub(crate) fn fault(error: TokenError) -> Unverified {
     }
 }
 
-fn by_cookie(shared: &Shared, label: &str, token: &str) -> Result<Arc<Admitted>, Unverified> {
+fn by_cookie(shared: &Shared, label: &str, token: &str, digest: Digest) -> Result<Arc<Admitted>, Unverified> {
     let now = shared.now();
-    let digest = Digest::of_session(token);
     let admitted = if let Some(admitted) = shared.sessions.find(&digest) {
         admitted
     } else {
-        let claims: SessionClaims = shared.sessions.keyring().verify(token, now).map_err(fault)?;
+        let keys = shared.sessions.keyring();
+        let claims: SessionClaims = keys.verify(token, now).map_err(fault)?;
         shared.stats.verified.add();
-        shared.sessions.admit(digest, claims, token.to_owned())?
+        let admitted = shared.sessions.admit(digest, claims, token.to_owned())?;
+        // Keys that were replaced in between ended what was known then.
+        let keys_after = shared.sessions.keyring();
+        if !Arc::ptr_eq(&keys, &keys_after)
+            && let Err(error) = keys_after.verify::<SessionClaims>(token, now)
+        {
+            admitted.end();
+            return Err(fault(error));
+        }
+        admitted
     };
     if admitted.claims.label != label {
         return Err(Unverified::WrongHost);
@@ -122,7 +143,7 @@ fn by_cookie(shared: &Shared, label: &str, token: &str) -> Result<Arc<Admitted>,
 
 /// Where a fresh session begins: at the app's front, or where its link leads.
 pub(crate) fn start_of(shared: &Shared, label: &str, session: &str) -> String {
-    let admitted = by_cookie(shared, label, session);
+    let admitted = by_cookie(shared, label, session, Digest::of_session(session));
     let route = admitted.ok().and_then(|admitted| admitted.claims.routes.first().cloned());
     route.unwrap_or_else(|| "/".to_owned())
 }
@@ -141,6 +162,7 @@ pub(crate) fn verify_link(shared: &Shared, label: &str, token: &str) -> Result<L
 
 async fn by_link(
     shared: &Arc<Shared>,
+    address: IpAddr,
     label: &str,
     token: &str,
     headers: &HeaderMap,
@@ -153,7 +175,11 @@ async fn by_link(
         admitted.check(shared.now()).map_err(Refused::Unverified)?;
         return Ok(admitted);
     }
-    let claims = verify_link(shared, label, token).map_err(Refused::Unverified)?;
+    shared.forgers.look(address).map_err(Refused::TooMany)?;
+    let claims = verify_link(shared, label, token).map_err(|why| {
+        drop(shared.forgers.take(address));
+        Refused::Unverified(why)
+    })?;
     shared.stats.verified.add();
     if let Some(refusal) = shared.sessions.refused_link(&digest) {
         return Err(Refused::Server(refusal));

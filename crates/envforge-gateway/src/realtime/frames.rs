@@ -12,6 +12,8 @@ const PONG: u8 = 0xA;
 
 /// The close frame that ends a socket whose session ended: code 1008, policy violation.
 pub(crate) const CLOSE_POLICY: [u8; 4] = [0x88, 0x02, 0x03, 0xF0];
+/// The close frame that ends a socket whose gateway ends: code 1001, going away.
+pub(crate) const CLOSE_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xE9];
 /// The close frame that ends a socket whose runtime may not wake: code 1013, try again later.
 pub(crate) const CLOSE_LATER: [u8; 4] = [0x88, 0x02, 0x03, 0xF5];
 

@@ -23,7 +23,7 @@ use crate::shared::Shared;
 use crate::wire::Rewound;
 use bytes::BytesMut;
 use envforge_core::refusal::Refusal;
-use frames::{CLOSE_LATER, CLOSE_POLICY, Frames};
+use frames::{CLOSE_AWAY, CLOSE_LATER, CLOSE_POLICY, Frames};
 use futures_util::future::BoxFuture;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -83,7 +83,8 @@ impl Joined {
                 tunnel.say_last(CLOSE_POLICY).await;
             }
             Over::WakeRefused => tunnel.say_last(CLOSE_LATER).await,
-            Over::Stop | Over::Side => {}
+            Over::Stop => tunnel.say_last(CLOSE_AWAY).await,
+            Over::Side => {}
             Over::Broken(error) => tracing::debug!(%error, "realtime: a side broke"),
         }
     }
@@ -236,9 +237,10 @@ impl Tunnel {
     fn sift(&mut self, context: &mut Context<'_>, bytes: &[u8], is_frozen: bool) -> io::Result<()> {
         let sifted = self.client.says.sift(bytes, is_frozen);
         if sifted.answered > 0 {
-            (0..sifted.answered).for_each(|_| self.joined.shared.stats.pongs.add());
-            // In the middle of a frame there is no room for a pong; the next ping will find some.
-            if self.service.says.is_between() {
+            // In the middle of a frame there is no room for a pong, nor while the client does not read; the next ping will
+            // find some.
+            if self.service.says.is_between() && self.client.told.is_empty() {
+                (0..sifted.answered).for_each(|_| self.joined.shared.stats.pongs.add());
                 self.client.tell(context, &sifted.pongs)?;
                 if let Poll::Ready(Err(error)) = self.client.poll_tell(context) {
                     return Err(error);

@@ -263,6 +263,11 @@ impl Routes {
         labels.get(label).filter(|route| route.is_current(now)).cloned()
     }
 
+    /// The label's route as it was told last.
+    pub(crate) fn last(&self, label: &str) -> Option<Arc<LabelRoute>> {
+        self.labels.read().expect("no panic while held").get(label).cloned()
+    }
+
     /// Whether the server said a moment ago that the label leads nowhere.
     pub(crate) fn is_missing(&self, label: &str) -> bool {
         let missing = self.missing.lock().expect("no panic while held");

@@ -105,7 +105,7 @@ struct Line {
 impl Line {
     async fn open() -> Self {
         // One link asks as fast as it is answered; a run that is paused goes on.
-        let (link_rate, day) = (Rate { each_second: 0, burst: 0 }, Duration::from_secs(86_400));
+        let (link_rate, day) = (Rate { each_second: 0, burst: 0 }, Duration::from_hours(24));
         let limits = Limits { link_rate, lease: day, header_time: day, ..Limits::default() };
         let (world, recorder) = (World::new(Plan { limits, ..Plan::default() }).await, Recorder::start().await);
         world.host.place("web", recorder.address);

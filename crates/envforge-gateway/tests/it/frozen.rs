@@ -6,6 +6,7 @@ use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_gateway::Limits;
 use futures_util::{SinkExt as _, StreamExt as _};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -223,6 +224,25 @@ async fn pings_are_answered_for_a_frozen_service_and_only_data_wakes() {
     assert_eq!(socket.next().await.expect("a message").expect("whole"), Message::text("after"));
     until("data wakes", || world.server.wakes().len() == 1).await;
     assert_eq!(world.server.wakes()[0].path, "/ws");
+}
+
+// proves RUN-5
+#[tokio::test]
+async fn pongs_are_not_kept_for_who_does_not_read_them() {
+    const PINGS: usize = 400_000;
+    let world = World::awake().await;
+    let mut socket = world.socket(1).await.expect("a socket");
+    world.becomes(frozen());
+    ping_until_frozen(&world, &mut socket).await;
+    // Masked with zeros; the longest there are.
+    let ping = [&[0x89, 0xFD, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+    let (before, stream) = (world.gateway.stats().pongs, socket.get_mut());
+    for _ in 0..PINGS / 1000 {
+        timeout(PATIENCE, stream.write_all(&ping.repeat(1000))).await.expect("in time").expect("written");
+    }
+    // What the kernel holds for both ends, and no more.
+    let pongs = world.gateway.stats().pongs - before;
+    assert!(pongs * 127 < 24 * 1024 * 1024, "{pongs} of {PINGS} were answered");
 }
 
 // proves LINK-4

@@ -3,7 +3,7 @@
 use crate::http2::{Connection, request, whole};
 use crate::support::h2c::LARGE;
 use crate::support::scripted::{Do, say, soon};
-use crate::support::{Declared, HOST, Plan, World, until};
+use crate::support::{Declared, HOST, PATIENCE, Plan, World, until};
 use bytes::Bytes;
 use envforge_core::manifest::Protocol;
 use envforge_gateway::Limits;
@@ -12,6 +12,7 @@ use http::{Method, Version};
 use http_body_util::BodyExt as _;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 async fn world(limits: Limits) -> World {
     let declared = Declared { protocol: Protocol::H2c, ..Declared::default() };
@@ -83,6 +84,26 @@ async fn bodies_flow_both_ways_as_fast_as_they_are_taken() {
     let slow = world.open(World::request("GET", "/large", &[("cookie", &cookie)], "")).await;
     assert_eq!(world.visit("/large").await.body.len(), LARGE);
     assert_eq!(slow.into_body().collect().await.expect("whole").to_bytes().len(), LARGE);
+}
+
+// proves LINK-3
+#[tokio::test]
+async fn an_answer_that_is_cut_short_is_never_told_whole() {
+    let world = world(Limits::default()).await;
+    world.h2c(false).await;
+    let mut client = world.connect().await;
+    let head = format!("POST /cut HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\n", world.cookie(1));
+    client.write_all(format!("{head}Content-Length: 1\r\n\r\n").as_bytes()).await.expect("written");
+    let (mut answer, mut buffer) = (Vec::new(), [0; 1024]);
+    while !answer.ends_with(b"a begin") {
+        let read = timeout(PATIENCE, client.read(&mut buffer)).await.expect("in time").expect("an answer");
+        assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    client.write_all(b"x").await.expect("written");
+    // Another request on the connection would have its answer taken for the rest of this one.
+    let end = timeout(PATIENCE, client.read(&mut buffer)).await.expect("the connection ends");
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
 }
 
 // proves LINK-3

@@ -1,11 +1,15 @@
 //! HTTP/2 in front: the same requests, the same answers.
 
 use crate::support::scripted::{Do, say, soon};
-use crate::support::{HOST, LABEL, Plan, World};
+use crate::support::{HOST, LABEL, PATIENCE, Plan, World};
 use bytes::Bytes;
 use envforge_core::runtime::RuntimeState;
+use envforge_gateway::Limits;
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 /// A connection that is spoken on.
 pub(crate) struct Connection(pub(crate) SendRequest<Bytes>);
@@ -116,6 +120,33 @@ async fn one_request_names_one_host_here_too() {
     assert_eq!(connection.ask(stranger, &[]).await.status, 401);
     let tunnel = Request::builder().method("CONNECT").uri(HOST).header("cookie", world.cookie(1));
     assert_eq!(connection.ask(tunnel.body(()).expect("a request"), &[]).await.status, 405);
+}
+
+// proves LINK-3
+#[tokio::test]
+async fn a_head_of_too_many_fields_is_refused() {
+    let world = World::awake().await;
+    let mut crowded = request(&world, Method::GET, "/x");
+    for n in 0..200 {
+        let name = http::HeaderName::from_bytes(format!("x-{n}").as_bytes()).expect("a name");
+        crowded.headers_mut().insert(name, "1".parse().expect("a value"));
+    }
+    let connection = Connection::open(&world).await;
+    assert_eq!((connection.ask(crowded, &[]).await.status.as_u16(), world.web.seen().len()), (431, 0));
+    assert_eq!(connection.ask(request(&world, Method::GET, "/x"), &[]).await.status, 200, "the connection goes on");
+}
+
+// proves LINK-3
+#[tokio::test]
+async fn a_connection_at_rest_ends_whether_its_client_answers_or_not() {
+    let limits = Limits { header_time: Duration::from_millis(100), ..Limits::default() };
+    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    let mut silent = world.connect().await;
+    // A preface, no settings, and from then on nothing, not even to a ping.
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("written");
+    let mut told = Vec::new();
+    timeout(PATIENCE, silent.read_to_end(&mut told)).await.expect("hung up in time").expect("read");
+    assert!(!told.is_empty(), "it was spoken with before");
 }
 
 // proves LINK-10

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 pub(crate) const CURL: &str = "/usr/bin/curl";
 const H2LOAD: &str = "/usr/bin/h2load";
 /// For a load of two thousand requests beside other tests.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// What a program says that ends well.
 async fn run(program: &str, arguments: &[&str]) -> String {

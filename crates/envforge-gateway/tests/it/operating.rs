@@ -145,6 +145,10 @@ async fn a_load_balancer_of_ours_is_believed_and_nobody_else() {
     let chain = "6.6.6.6, 203.0.113.9, 10.9.1.1";
     assert_eq!(world.get("/", &[("cookie", &cookie), ("x-forwarded-for", chain)]).await.status, 200);
     assert_eq!(world.web.seen()[0].headers["x-forwarded-for"], format!("{chain}, 127.0.0.1"));
+    // A balancer may write a line of its own below the one that a stranger made up.
+    let lines = [("cookie", cookie.as_str()), ("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "203.0.113.9")];
+    assert_eq!(world.get("/", &lines).await.status, 200);
+    assert_eq!(world.web.seen()[1].headers["x-forwarded-for"], "6.6.6.6, 203.0.113.9, 127.0.0.1");
     // Strangers are counted by where they come from, not by the balancer; what a stranger made up before it counts nothing.
     assert_eq!(world.get("/", &[("x-forwarded-for", chain)]).await.status, 401);
     assert_eq!(world.get("/", &[("x-forwarded-for", "7.7.7.7, 203.0.113.9")]).await.status, 429);

@@ -1,8 +1,9 @@
 //! WebSockets and event streams: through, counted, and over when their session is.
 
-use crate::support::{COOKIE, HOST, World, id, until};
+use crate::support::{COOKIE, HOST, PATIENCE, Plan, World, id, until};
 use envforge_api::gateway::FeedItem;
 use envforge_core::token::Signer;
+use envforge_gateway::Limits;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use jiff::SignedDuration;
@@ -115,6 +116,23 @@ async fn events_flow_as_they_happen_and_stop_with_their_session() {
     let end = timeout(Duration::from_secs(1), events.frame()).await.expect("within a second");
     assert!(!matches!(end, Some(Ok(_))), "cut off");
     until("the app sees it end", || world.web.listeners() == 0).await;
+}
+
+// proves LINK-2 OPS-4
+#[tokio::test]
+async fn a_gateway_that_is_ending_still_hears_of_revocations() {
+    let limits = Limits { drain: Duration::from_mins(1), drain_notice: Duration::ZERO, ..Limits::default() };
+    let world = World::new(Plan { limits, ..Plan::default() }).await;
+    let cookie = world.cookie(1);
+    let mut events = world.open(World::request("GET", "/events", &[("cookie", &cookie)], "")).await.into_body();
+    until("somebody listens", || world.web.listeners() == 1).await;
+    world.stop.cancel();
+    until("it takes nobody in", || std::net::TcpStream::connect(world.gateway.local_addr).is_err()).await;
+    world.web.event("one");
+    assert!(matches!(timeout(PATIENCE, events.frame()).await.expect("in time"), Some(Ok(_))), "it goes on");
+    world.server.feed(&FeedItem::Revoked { link: id(1) });
+    let end = timeout(Duration::from_secs(1), events.frame()).await.expect("within a second");
+    assert!(!matches!(end, Some(Ok(_))), "cut off");
 }
 
 // proves LINK-2

@@ -96,6 +96,14 @@ impl Service {
                     put(send, Bytes::from(vec![b'x'; LARGE])).await;
                 }
             }
+            "/cut" => {
+                let head = ok().header("content-length", LARGE).body(()).expect("a response");
+                let mut send = respond.send_response(head, false).expect("sent");
+                send.send_data(Bytes::from_static(b"a begin"), false).expect("sent");
+                // Not before the client was told the head, so that it is the body that ends early.
+                drop(body.data().await);
+                send.send_reset(Reason::NO_ERROR);
+            }
             "/ws" => {
                 assert_eq!(method, Method::CONNECT);
                 let mut send = respond.send_response(ok().body(()).expect("a response"), false).expect("sent");
