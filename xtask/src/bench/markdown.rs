@@ -80,7 +80,7 @@ pub(super) fn page(records: &[Record], names: &[String], machine: &Machine) -> S
 
 /// As it may stand in a table.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    text.replace('|', "\\|").replace('\n', " ")
 }
 
 #[cfg(test)]

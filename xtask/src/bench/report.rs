@@ -34,7 +34,7 @@ pub(super) struct Record {
     pub(super) ratio: Option<f64>,
     /// Whether the target was missed.
     pub(super) missed: bool,
-    /// Why it was not measured; then there are no numbers.
+    /// Why it, or its peer, was not measured; then there are no numbers of it.
     pub(super) not_run: Option<String>,
 }
 

@@ -2,9 +2,13 @@
 
 use super::report::{Better, Record, Target};
 use super::world::{World, app, resident, timed};
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use envforge_core::runtime::SleepTier;
 use envforge_testkit::Browser;
+use std::borrow::Cow;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -13,6 +17,8 @@ use tokio::time::{Instant, sleep};
 const THAWS: usize = 40;
 const WAKES: usize = 12;
 const RECEIPTS: usize = 12;
+/// How long a program of the peer may take until it listens.
+const START: Duration = Duration::from_secs(10);
 
 /// Memory of the daemon and of the whole control plane, at rest.
 pub(super) fn daemon(world: &World) -> anyhow::Result<Vec<Record>> {
@@ -82,7 +88,11 @@ async fn start_by_hand() -> anyhow::Result<f64> {
 }
 
 /// A program of the peer, ended with this.
-pub(super) struct ByHand(Child);
+pub(super) struct ByHand {
+    child: Child,
+    /// What it says on stderr; a file without a name.
+    words: File,
+}
 
 impl ByHand {
     /// The application's API, without a database.
@@ -95,18 +105,47 @@ impl ByHand {
 
     /// Any program.
     pub(super) fn start(mut command: Command) -> anyhow::Result<Self> {
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("the peer could not be started")?;
-        Ok(Self(child))
+        let words = tempfile::tempfile()?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words.try_clone()?);
+        let child = command.spawn().with_context(|| format!("{} could not be started", name(&command)))?;
+        Ok(Self { child, words })
     }
+
+    /// Waits until it listens on a port; if it does not, an error with its last words.
+    pub(super) fn listens(&mut self, port: u16) -> anyhow::Result<()> {
+        let end = Instant::now() + START;
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended at once ({status}): {}", self.last_words());
+            }
+            ensure!(Instant::now() < end, "nobody listens on port {port}: {}", self.last_words());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// The last lines of its stderr.
+    fn last_words(&self) -> String {
+        let mut text = vec![0; 64 * 1024];
+        // At a place of its own: the program writes where the shared one is.
+        let length = self.words.read_at(&mut text, 0).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text[..length]);
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        lines[lines.len().saturating_sub(4)..].join("; ")
+    }
+}
+
+/// A program's name, without its folder.
+fn name(command: &Command) -> Cow<'_, str> {
+    Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy()
 }
 
 impl Drop for ByHand {
     fn drop(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.0.id().cast_signed()) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
-        let _ = self.0.wait();
+        let _ = self.child.wait();
     }
 }
 
@@ -131,4 +170,20 @@ pub(super) async fn receipt(world: &World) -> anyhow::Result<Vec<Record>> {
     }
     let target = Target { p50: None, p99: Some(1_000.0), text: "p99 < 1,000" };
     Ok(vec![Record::of("receipt", "ms", Better::Less, &samples, target)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ByHand;
+    use std::process::Command;
+
+    #[test]
+    fn a_program_that_ends_before_it_listens_is_quoted() {
+        #[expect(clippy::disallowed_methods, reason = "a program that does not start")]
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo no such option >&2; exit 3"]);
+        let mut program = ByHand::start(command).unwrap();
+        let error = program.listens(envforge_testkit::free_port()).unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.ends_with(": no such option"), "{error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Traffic through the gateway, its session checked on every request, beside others' proxies in front of the same services.
 
-use super::load::{one_by_one, visitor, wrk};
+use super::load::{Load, one_by_one, visitor, wrk};
 use super::peers::{KINDS, Kind, Peer, Services};
 use super::report::{Better, Record, Target};
 use super::world::World;
@@ -31,29 +31,48 @@ pub(super) async fn gateway(world: &World) -> anyhow::Result<Vec<Record>> {
         ("gateway_haproxy", "gateway_haproxy_p99"),
         ("gateway_caddy", "gateway_caddy_p99"),
     ];
+    let services = Services::start().map_err(|error| format!("{error:#}"));
     let mut records = Vec::new();
-    let services = KINDS[0].is_installed().then(Services::start).transpose()?;
     for (kind, (rate, latency)) in KINDS.iter().zip(names) {
         let is_first = kind.name == "nginx";
-        let text = if is_first { "≥ nginx" } else { "-" };
-        let target = Target { p50: None, p99: None, text };
-        let mut rate = Record::of(rate, "req/s", Better::More, &ours.rates, target);
-        let mut latency = Record::of(latency, "ms", Better::Less, &ours.latencies, target);
-        let Some(services) = services.as_ref().filter(|_| kind.is_installed()) else {
-            // Without anybody beside it, ours is told once.
-            records.extend(is_first.then_some([rate, latency]).into_iter().flatten());
-            continue;
+        let target = Target { p50: None, p99: None, text: if is_first { "≥ nginx" } else { "-" } };
+        let theirs = match &services {
+            Ok(services) => beside(kind, services).map_err(|error| format!("{error:#}")),
+            Err(why) => Err(why.clone()),
         };
-        let peer = Peer::start(kind, services)?;
-        let theirs = wrk(&format!("http://127.0.0.1:{}/", peer.port), &[])?;
-        rate = rate.beside(&kind.peer(), Better::More, &theirs.rates);
-        latency = latency.beside(&kind.peer(), Better::Less, &theirs.latencies);
-        for record in [&mut rate, &mut latency] {
-            record.missed = is_first && record.ratio.is_some_and(|ratio| ratio < 1.0);
+        // A peer that does not start costs its own rows and no others; ours stand in the first ones.
+        let mut both = match &theirs {
+            Err(why) if !is_first => {
+                let rows = [(rate, "req/s"), (latency, "ms")];
+                rows.map(|(name, unit)| Record::not_run(name, unit, target, why))
+            }
+            _ => [
+                Record::of(rate, "req/s", Better::More, &ours.rates, target),
+                Record::of(latency, "ms", Better::Less, &ours.latencies, target),
+            ],
+        };
+        match theirs {
+            Ok(theirs) => {
+                let [rate, latency] = both;
+                both = [
+                    rate.beside(&kind.peer(), Better::More, &theirs.rates),
+                    latency.beside(&kind.peer(), Better::Less, &theirs.latencies),
+                ];
+                for record in &mut both {
+                    record.missed = is_first && record.ratio.is_some_and(|ratio| ratio < 1.0);
+                }
+            }
+            Err(why) => both.iter_mut().for_each(|record| record.not_run = Some(why.clone())),
         }
-        records.extend([rate, latency]);
+        records.extend(both);
     }
     Ok(records)
+}
+
+/// What the same load makes of a peer.
+fn beside(kind: &Kind, services: &Services) -> anyhow::Result<Load> {
+    let peer = Peer::start(kind, services)?;
+    wrk(&format!("http://127.0.0.1:{}/", peer.port), &[])
 }
 
 /// What a request takes longer than through nginx, with one client that waits for each answer.

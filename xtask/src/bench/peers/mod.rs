@@ -2,12 +2,9 @@
 
 use super::runtimes::ByHand;
 use super::world::{app, installed};
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use envforge_testkit::free_port;
-
 use std::process::Command;
-use std::time::Duration;
-use tokio::time::Instant;
 
 const NGINX: &str = "/usr/sbin/nginx";
 /// Where the application's fixed answer listens, as in the workspace.
@@ -35,7 +32,7 @@ pub(super) const KINDS: [Kind; 3] = [
     Kind {
         name: "HAProxy",
         program: "/usr/sbin/haproxy",
-        arguments: &["-db", "-q", "-f"],
+        arguments: &["-db", "-f"],
         configuration: include_str!("haproxy.cfg"),
         version: "-v",
     },
@@ -75,7 +72,7 @@ pub(super) fn version_of(program: &str, argument: &str) -> Option<String> {
 /// The application's two services, outside of any sandbox.
 pub(super) struct Services {
     api: u16,
-    _processes: Vec<ByHand>,
+    _processes: [ByHand; 2],
     _folder: tempfile::TempDir,
 }
 
@@ -89,10 +86,10 @@ impl Services {
         #[expect(clippy::disallowed_methods, reason = "the service that is measured")]
         let mut nginx = Command::new(NGINX);
         nginx.arg("-p").arg(&dir).args(["-e", "stderr", "-c"]).arg(configuration);
-        let processes = vec![ByHand::start(nginx)?, ByHand::node(api)?];
-        listens(STATIC)?;
-        listens(api)?;
-        Ok(Self { api, _processes: processes, _folder: folder })
+        let (mut fixed, mut node) = (ByHand::start(nginx)?, ByHand::node(api)?);
+        fixed.listens(STATIC).context("the fixed answer")?;
+        node.listens(api).context("the API")?;
+        Ok(Self { api, _processes: [fixed, node], _folder: folder })
     }
 }
 
@@ -105,6 +102,7 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn start(kind: &Kind, services: &Services) -> anyhow::Result<Self> {
+        ensure!(kind.is_installed(), "{} is not installed", kind.name);
         let (folder, port) = (tempfile::tempdir()?, free_port());
         let dir = folder.path().to_string_lossy().into_owned();
         let text = kind.configuration.replace("@dir@", &dir).replace("@api@", &services.api.to_string());
@@ -113,18 +111,9 @@ impl Peer {
         #[expect(clippy::disallowed_methods, reason = "the peer that is measured")]
         let mut command = Command::new(kind.program);
         command.args(kind.arguments).arg(&configuration).env("HOME", folder.path());
-        command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME").stderr(std::process::Stdio::null());
-        let process = ByHand::start(command)?;
-        listens(port)?;
+        command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
+        let mut process = ByHand::start(command)?;
+        process.listens(port).with_context(|| kind.name)?;
         Ok(Self { port, _process: process, _folder: folder })
     }
-}
-
-fn listens(port: u16) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        ensure!(begun.elapsed() < Duration::from_secs(10), "nobody listens on port {port}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
 }
