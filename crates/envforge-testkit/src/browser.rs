@@ -17,6 +17,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Longer than the gateway holds a request while a runtime wakes.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a connection may rest. The gateway closes it after 30 seconds, and a request sent meanwhile has no answer.
+const REST: Duration = Duration::from_secs(20);
 
 /// A browser on one dev host.
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ impl Browser {
         let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
         let gateway = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         #[expect(clippy::disallowed_methods, reason = "this is a browser, not a client of the product's API")]
-        let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_idle_timeout(REST);
         let name = host.split(':').next().unwrap_or_default();
         let http = builder.redirect(reqwest::redirect::Policy::none()).resolve(name, gateway).build()?;
         Ok(Self { http, host, gateway, cookie: None })

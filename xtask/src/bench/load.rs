@@ -4,8 +4,9 @@ use super::world::{World, installed};
 use anyhow::{Context as _, ensure};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
+use tokio::process::Command;
 use tokio::time::Instant;
 
 pub(super) const WRK: &str = "/usr/bin/wrk";
@@ -29,15 +30,16 @@ pub(super) fn visitor(world: &World) -> anyhow::Result<[String; 4]> {
     Ok(["-H".to_owned(), format!("Host: {}", world.browser.host()), "-H".to_owned(), format!("Cookie: {cookie}")])
 }
 
-/// 64 connections from two threads, again and again.
-pub(super) fn wrk(url: &str, arguments: &[String]) -> anyhow::Result<Load> {
+/// 64 connections from two threads, again and again. Everything else of this program goes on meanwhile: the visitor's kept
+/// connections are closed when they have rested.
+pub(super) async fn wrk(url: &str, arguments: &[String]) -> anyhow::Result<Load> {
     ensure!(installed(WRK), "wrk is not installed: apt-get install wrk");
     let mut all = Load { rates: Vec::new(), latencies: Vec::new() };
     for run in 0..=RUNS {
         #[expect(clippy::disallowed_methods, reason = "the source of load")]
         let mut command = Command::new(WRK);
         command.args(["-t2", "-c64", "-d", SECONDS, "--latency"]).args(arguments).arg(url).stdin(Stdio::null());
-        let output = command.output()?;
+        let output = command.kill_on_drop(true).output().await?;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(!text.contains("Non-2xx"), "not every request was answered well:\n{text}");
         // The first run warms up.

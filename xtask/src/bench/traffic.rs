@@ -25,7 +25,7 @@ const LINKS: usize = 10_000;
 /// Requests a second, and the latency of the worst in a hundred.
 pub(super) async fn gateway(world: &World) -> anyhow::Result<Vec<Record>> {
     world.browser.get("/").await?;
-    let ours = wrk(&format!("http://{}/", world.browser.gateway()), &visitor(world)?)?;
+    let ours = wrk(&format!("http://{}/", world.browser.gateway()), &visitor(world)?).await?;
     let names = [
         ("gateway", "gateway_p99"),
         ("gateway_haproxy", "gateway_haproxy_p99"),
@@ -37,7 +37,7 @@ pub(super) async fn gateway(world: &World) -> anyhow::Result<Vec<Record>> {
         let is_first = kind.name == "nginx";
         let target = Target { p50: None, p99: None, text: if is_first { "≥ nginx" } else { "-" } };
         let theirs = match &services {
-            Ok(services) => beside(kind, services).map_err(|error| format!("{error:#}")),
+            Ok(services) => beside(kind, services).await.map_err(|error| format!("{error:#}")),
             Err(why) => Err(why.clone()),
         };
         // A peer that does not start costs its own rows and no others; ours stand in the first ones.
@@ -70,9 +70,9 @@ pub(super) async fn gateway(world: &World) -> anyhow::Result<Vec<Record>> {
 }
 
 /// What the same load makes of a peer.
-fn beside(kind: &Kind, services: &Services) -> anyhow::Result<Load> {
+async fn beside(kind: &Kind, services: &Services) -> anyhow::Result<Load> {
     let peer = Peer::start(kind, services)?;
-    wrk(&format!("http://127.0.0.1:{}/", peer.port), &[])
+    wrk(&format!("http://127.0.0.1:{}/", peer.port), &[]).await
 }
 
 /// What a request takes longer than through nginx, with one client that waits for each answer.
@@ -106,8 +106,8 @@ pub(super) async fn links(world: &World) -> anyhow::Result<Vec<Record>> {
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("links.lua");
     fs_err::write(&script, lua(world.browser.host(), &sessions(world)?))?;
-    let alone = wrk(&url, &visitor(world)?)?;
-    let many = wrk(&url, &["-s".to_owned(), script.to_string_lossy().into_owned()])?;
+    let alone = wrk(&url, &visitor(world)?).await?;
+    let many = wrk(&url, &["-s".to_owned(), script.to_string_lossy().into_owned()]).await?;
     let target = Target { p50: None, p99: None, text: "-" };
     Ok(vec![
         Record::of("links", "req/s", Better::More, &many.rates, target).beside(
