@@ -47,7 +47,7 @@ pub(super) async fn wrk(url: &str, arguments: &[String]) -> anyhow::Result<Load>
             let said = || format!("wrk said:\n{text}");
             let rate = after(&text, "Requests/sec:").and_then(|word| word.parse().ok());
             all.rates.push(rate.with_context(said)?);
-            all.latencies.push(after(&text, "99%").and_then(milliseconds).with_context(said)?);
+            all.latencies.push(worst_in_a_hundred(&text).with_context(said)?);
         }
     }
     Ok(all)
@@ -56,6 +56,11 @@ pub(super) async fn wrk(url: &str, arguments: &[String]) -> anyhow::Result<Load>
 /// The word after another.
 pub(super) fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     text.split_once(word)?.1.split_whitespace().next()
+}
+
+/// Milliseconds, as wrk tells them. A `99%` may stand before: the share of threads within a standard deviation.
+fn worst_in_a_hundred(text: &str) -> Option<f64> {
+    after(text.split_once("Latency Distribution")?.1, "99%").and_then(milliseconds)
 }
 
 /// `812.00us`, `1.35ms`, `2.01s`.
@@ -103,12 +108,14 @@ fn is_whole(answer: &[u8]) -> anyhow::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{after, is_whole, milliseconds};
+    use super::{after, is_whole, milliseconds, worst_in_a_hundred};
 
     #[test]
     fn what_wrk_says_is_understood() {
-        let text = "     99%    1.35ms\nRequests/sec:  66123.45\n";
-        assert_eq!(after(text, "99%").and_then(milliseconds), Some(1.35));
+        let text = "  Thread Stats   Avg      Stdev     Max   +/- Stdev\n    Latency     1.20ms    0.98ms  20.41ms   86.99%\n    \
+                    Req/Sec    33.10k     1.21k   36.20k    99.00%\n  Latency Distribution\n     50%    1.02ms\n     \
+                    99%    1.35ms\nRequests/sec:  66123.45\n";
+        assert_eq!(worst_in_a_hundred(text), Some(1.35));
         assert_eq!(after(text, "Requests/sec:"), Some("66123.45"));
         assert_eq!(milliseconds("812.00us"), Some(0.812));
         assert_eq!(milliseconds("2.00s"), Some(2_000.0));
