@@ -58,7 +58,7 @@ pub(super) async fn authorize(world: &World) -> anyhow::Result<Vec<Record>> {
     let added: Vec<f64> = crowded?.into_iter().map(|sample| (sample - usual).max(0.0)).collect();
     let target = Target { p50: Some(0.2), p99: None, text: "< 0.2 at 10,000 members" };
     let record = Record::of("authorize", "ms", Better::Less, &added, target);
-    Ok(vec![record.beside("request of the only member", Better::Less, &alone)])
+    Ok(vec![record.along("request of the only member", Better::Less, &alone)])
 }
 
 async fn requests(world: &World, client: &Client) -> anyhow::Result<Vec<f64>> {

@@ -42,21 +42,25 @@ impl Machine {
     }
 }
 
-/// The page.
-pub(super) fn page(records: &[Record], names: &[String], machine: &Machine) -> String {
+/// The page: of the names asked for, and of all that was measured with its meaning.
+pub(super) fn page(records: &[Record], names: &[String], meanings: &[(&str, &str)], machine: &Machine) -> String {
     let command =
         ["./dev bench --markdown"].into_iter().chain(names.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     let mut text = format!(
-        "# Benchmarks\n\nWritten by `{command}`, all of it in one run on one machine. What each name measures is said in \
-         [`xtask/src/bench`](../../xtask/src/bench/mod.rs). A ratio above 1 is ahead of the peer.\n\n| | |\n|---|---|\n"
+        "# Benchmarks\n\nWritten by `{command}`, all of it in one run on one machine, by \
+         [`xtask/src/bench`](../../xtask/src/bench/mod.rs).\n\n| | |\n|---|---|\n"
     );
     for (name, value) in &machine.facts {
         let _ = writeln!(text, "| {name} | {} |", cell(value));
     }
+    text.push_str(
+        "\nOf all samples half are at least as good as p50, and 99 in 100 as good as p99: the slowest, or the lowest rate. A \
+         ratio above 1 is ahead of the peer; what stands beside ours without a ratio is no peer.\n",
+    );
     text.push_str("\n| name | p50 | p99 | unit | to reach | peer | p50 | p99 | ratio | |\n|---|--:|--:|---|---|---|--:|--:|--:|---|\n");
     for record in records {
         let verdict = match &record.not_run {
-            Some(why) => format!("not run: {why}"),
+            Some(why) => format!("not run: {}", short(why)),
             None if record.missed => "**missed**".to_owned(),
             None => String::new(),
         };
@@ -75,12 +79,26 @@ pub(super) fn page(records: &[Record], names: &[String], machine: &Machine) -> S
             cell(&verdict),
         );
     }
+    text.push_str("\n## What each name measures\n\n");
+    for (name, meaning) in meanings {
+        let _ = writeln!(text, "- `{name}`: {meaning}.");
+    }
     text
+}
+
+/// The beginning of a reason, in one line; the command says all of it.
+fn short(why: &str) -> String {
+    const MAX: usize = 300;
+    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 /// As it may stand in a table.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+    text.replace('|', "\\|")
 }
 
 #[cfg(test)]
@@ -94,12 +112,13 @@ mod tests {
         let target = Target { p50: Some(1.0), p99: None, text: "< 1" };
         let missed =
             Record::of("a", "ms", Better::Less, &[2.0], target).beside("nginx, no session", Better::Less, &[1.0]);
-        let text = page(&[missed, Record::not_run("b", "KB", target, "too few")], &["a".to_owned()], &machine);
+        let text = page(&[missed, Record::not_run("b", "KB", target, "too\nfew |")], &["a".to_owned()], &[("a", "how long")], &machine);
         assert!(text.contains("`./dev bench --markdown a`") && text.contains("| kernel | Linux "), "{text}");
         assert!(
             text.contains("| `a` | 2.00 | 2.00 | ms | < 1 | nginx, no session | 1.00 | 1.00 | 0.50 | **missed** |"),
             "{text}"
         );
-        assert!(text.contains("| `b` | - | - | KB | < 1 | - | - | - | - | not run: too few |"), "{text}");
+        assert!(text.contains("| `b` | - | - | KB | < 1 | - | - | - | - | not run: too few \\| |"), "{text}");
+        assert!(text.ends_with("\n- `a`: how long.\n"), "{text}");
     }
 }

@@ -23,39 +23,48 @@ use crate::installation::Which;
 use crate::say;
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use report::Record;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use report::{Record, Target};
 use std::io::Write as _;
 use world::World;
 
-/// What can be measured, in the order of the report.
-const NAMES: [&str; 18] = [
-    "daemon",
-    "create",
-    "attach",
-    "echo",
-    "api",
-    "authorize",
-    "gateway",
-    "gateway_latency",
-    "links",
-    "websocket",
-    "idle",
-    "flood",
-    "storm",
-    "thaw",
-    "wake",
-    "receipt",
-    "ledger_append",
-    "ledger_verify",
+/// What can be measured, and what each means, in the order of the report.
+const NAMES: [(&str, &str); 18] = [
+    ("daemon", "memory of the host daemon at rest; `daemon_all`: with server, gateway and supervisor"),
+    ("create", "from the order to create a workspace to a shell in it"),
+    ("attach", "from the start of `envforge attach` to the first prompt"),
+    ("echo", "a key typed in a terminal until it is seen"),
+    ("api", "mixed API calls at a fixed 500 a second, each timed from when it was due"),
+    ("authorize", "what the check of rights adds to a request in an org of 10,000 members"),
+    (
+        "gateway",
+        "64 connections as fast as they are answered, a session checked on each request; the peers check none; `…_p99`: the \
+         latency of each run's slowest in a hundred",
+    ),
+    ("gateway_latency", "what a request takes longer than through nginx, one client that waits for each answer"),
+    ("links", "the same load while the sessions of 10,000 links to one dev host take turns, beside one session 10,000 times"),
+    ("websocket", "a message through a WebSocket to a service that echoes, there and back"),
+    ("idle", "memory of a gateway that was just started, for each of 9,000 idle WebSockets, and of 50,000"),
+    ("flood", "a visitor's request at an even rate while strangers without a session ask, beside the same without them"),
+    ("storm", "1,000 requests meet a stopped workspace at once, until each is answered"),
+    ("thaw", "what waking a frozen workspace adds to a request"),
+    ("wake", "what waking a stopped workspace adds to what its services take to start"),
+    ("receipt", "from the order to sleep to the final receipt"),
+    ("ledger_append", "events committed and sealed a second; `ledger_lag`: from an event's commit until it is sealed"),
+    ("ledger_verify", "events of an export verified a second"),
 ];
 /// Of them, those that need no box.
 const WITHOUT_BOX: [&str; 2] = ["ledger_append", "ledger_verify"];
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(NAMES.map(|(name, what)| PossibleValue::new(name).help(what)))
+}
 
 /// `xtask bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// What to measure; everything when absent
-    #[arg(value_name = "NAME", value_parser = NAMES)]
+    #[arg(value_name = "NAME", value_parser = names())]
     names: Vec<String>,
     /// Answer with JSON on stdout
     #[arg(long)]
@@ -73,21 +82,26 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
         say("this is a debug build: its numbers mean nothing; `./dev bench` measures a release build");
     }
     let wants = |name: &str| bench.names.is_empty() || bench.names.iter().any(|wanted| wanted == name);
-    let needs_box = NAMES.into_iter().any(|name| wants(name) && !WITHOUT_BOX.contains(&name));
+    let needs_box = NAMES.into_iter().any(|(name, _)| wants(name) && !WITHOUT_BOX.contains(&name));
     let mut world =
         if needs_box { Some(World::begin(&bench.which).await.context("the box to measure")?) } else { None };
     let mut records = Vec::new();
     let mut failed = Vec::new();
-    for name in NAMES.into_iter().filter(|name| wants(name)) {
+    for (name, _) in NAMES.into_iter().filter(|(name, _)| wants(name)) {
         say(&format!("measuring {name}"));
         match measure(world.as_mut(), name).await {
             Ok(measured) => records.extend(measured),
-            Err(error) => failed.push(format!("{name}: {error:#}")),
+            Err(error) => {
+                let why = format!("{error:#}");
+                records.push(Record::not_run(name, "-", Target { p50: None, p99: None, text: "-" }, &why));
+                failed.push(format!("{name}: {why}"));
+            }
         }
     }
-    if let Some(world) = world {
-        world.end().await?;
-    }
+    let ended = match world {
+        Some(world) => world.end().await,
+        None => Ok(()),
+    };
     let mut out = std::io::stdout().lock();
     if bench.json {
         serde_json::to_writer_pretty(&mut out, &records)?;
@@ -96,9 +110,11 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
         write!(out, "{}", report::table(&records))?;
     }
     if bench.markdown {
-        let page = markdown::page(&records, &bench.names, &markdown::Machine::here()?);
+        let meanings: Vec<_> = NAMES.into_iter().filter(|(name, _)| wants(name)).collect();
+        let page = markdown::page(&records, &bench.names, &meanings, &markdown::Machine::here()?);
         fs_err::write(crate::tidy::repository().join(markdown::PATH), page)?;
     }
+    ended?;
     ensure!(failed.is_empty(), "not measured:\n{}", failed.join("\n"));
     Ok(())
 }

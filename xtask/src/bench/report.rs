@@ -81,6 +81,11 @@ impl Record {
         self.ratio = ratio.is_finite().then_some(ratio);
         self
     }
+
+    /// Beside what is no peer, to be read along: another run of our own, or a time of another kind. There is no ratio.
+    pub(super) fn along(self, what: &str, better: Better, samples: &[f64]) -> Self {
+        Self { ratio: None, ..self.beside(what, better, samples) }
+    }
 }
 
 /// The value that `percent` of the samples are at least as good as.

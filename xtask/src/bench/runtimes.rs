@@ -72,7 +72,7 @@ pub(super) async fn wake(world: &World) -> anyhow::Result<Vec<Record>> {
     }
     let target = Target { p50: Some(100.0), p99: None, text: "our share < 100" };
     let record = Record::of("wake", "ms", Better::Less, &samples, target);
-    Ok(vec![record.beside("services by hand (not ours)", Better::Less, &by_hand)])
+    Ok(vec![record.along("services by hand (not ours)", Better::Less, &by_hand)])
 }
 
 /// Milliseconds until node answers, started by hand.

@@ -92,11 +92,9 @@ pub(super) async fn latency(world: &World) -> anyhow::Result<Vec<Record>> {
     sorted.sort_by(f64::total_cmp);
     let usual = sorted[sorted.len() / 2];
     let added: Vec<f64> = ours.iter().map(|sample| sample - usual).collect();
-    let mut record =
-        Record::of("gateway_latency", "µs", Better::Less, &added, target).beside(&nginx.peer(), Better::Less, &theirs);
     // What is added and what a whole request takes are no two of a kind.
-    record.ratio = None;
-    Ok(vec![record])
+    let record = Record::of("gateway_latency", "µs", Better::Less, &added, target);
+    Ok(vec![record.along(&format!("whole request, {}", nginx.name), Better::Less, &theirs)])
 }
 
 /// The same load while the sessions of 10,000 links take turns, beside one session alone.
