@@ -1,4 +1,4 @@
-//! The sources of load: wrk for as much as goes, one patient client for what a single request takes.
+//! The sources of load: wrk for as much as goes, patient clients for what a single request takes.
 
 use super::world::{World, installed};
 use anyhow::{Context as _, ensure};
@@ -6,8 +6,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub(super) const WRK: &str = "/usr/bin/wrk";
 const RUNS: usize = 5;
@@ -15,6 +16,8 @@ const SECONDS: &str = "3s";
 /// Requests of the one client, and those before that only warm up.
 const REQUESTS: usize = 5_000;
 const WARM: usize = 500;
+/// Longer than the gateway holds whoever waits for a wake.
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What came of wrk's runs.
 pub(super) struct Load {
@@ -95,6 +98,31 @@ pub(super) fn one_by_one(address: SocketAddr, lines: &str) -> anyhow::Result<Vec
         }
     }
     Ok(samples)
+}
+
+/// A kept connection, over which the first page is asked for again and again.
+pub(super) struct Page {
+    stream: tokio::net::TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Page {
+    pub(super) fn new(stream: tokio::net::TcpStream) -> anyhow::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, answer: Vec::with_capacity(4 * 1024) })
+    }
+
+    /// Asks with these lines of a head, and waits until a good answer has come.
+    pub(super) async fn get(&mut self, lines: &str) -> anyhow::Result<()> {
+        self.stream.write_all(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes()).await?;
+        self.answer.clear();
+        while !is_whole(&self.answer)? {
+            let length =
+                timeout(PATIENCE, self.stream.read_buf(&mut self.answer)).await.context("no answer in time")??;
+            ensure!(length > 0, "the connection was closed");
+        }
+        Ok(())
+    }
 }
 
 /// Whether a good answer has come to its end; it tells its length.

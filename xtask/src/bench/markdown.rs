@@ -112,7 +112,12 @@ mod tests {
         let target = Target { p50: Some(1.0), p99: None, text: "< 1" };
         let missed =
             Record::of("a", "ms", Better::Less, &[2.0], target).beside("nginx, no session", Better::Less, &[1.0]);
-        let text = page(&[missed, Record::not_run("b", "KB", target, "too\nfew |")], &["a".to_owned()], &[("a", "how long")], &machine);
+        let text = page(
+            &[missed, Record::not_run("b", "KB", target, "too\nfew |")],
+            &["a".to_owned()],
+            &[("a", "how long")],
+            &machine,
+        );
         assert!(text.contains("`./dev bench --markdown a`") && text.contains("| kernel | Linux "), "{text}");
         assert!(
             text.contains("| `a` | 2.00 | 2.00 | ms | < 1 | nginx, no session | 1.00 | 1.00 | 0.50 | **missed** |"),

@@ -10,6 +10,7 @@ mod authorize;
 mod crowds;
 mod ledger;
 mod load;
+mod many;
 mod markdown;
 mod peers;
 mod pty;
@@ -29,7 +30,7 @@ use std::io::Write as _;
 use world::World;
 
 /// What can be measured, and what each means, in the order of the report.
-const NAMES: [(&str, &str); 18] = [
+const NAMES: [(&str, &str); 19] = [
     ("daemon", "memory of the host daemon at rest; `daemon_all`: with server, gateway and supervisor"),
     ("create", "from the order to create a workspace to a shell in it"),
     ("attach", "from the start of `envforge attach` to the first prompt"),
@@ -42,7 +43,11 @@ const NAMES: [(&str, &str); 18] = [
          latency of each run's slowest in a hundred",
     ),
     ("gateway_latency", "what a request takes longer than through nginx, one client that waits for each answer"),
-    ("links", "the same load while the sessions of 10,000 links to one dev host take turns, beside one session 10,000 times"),
+    (
+        "links",
+        "the same load while the sessions of 10,000 links to one dev host take turns; one session is asked alike",
+    ),
+    ("routes", "the same load while 10,000 dev hosts take turns; one dev host is asked alike"),
     ("websocket", "a message through a WebSocket to a service that echoes, there and back"),
     ("idle", "memory of a gateway that was just started, for each of 9,000 idle WebSockets, and of 50,000"),
     ("flood", "a visitor's request at an even rate while strangers without a session ask, beside the same without them"),
@@ -135,7 +140,8 @@ async fn measure(world: Option<&mut World>, name: &str) -> anyhow::Result<Vec<Re
         "authorize" => authorize::authorize(world).await,
         "gateway" => traffic::gateway(world).await,
         "gateway_latency" => traffic::latency(world).await,
-        "links" => traffic::links(world).await,
+        "links" => many::links(world).await,
+        "routes" => many::routes(world).await,
         "websocket" => traffic::websocket(world).await,
         "idle" => crowds::idle(world).await,
         "flood" => crowds::flood(world).await,

@@ -5,13 +5,8 @@ use super::peers::{KINDS, Kind, Peer, Services};
 use super::report::{Better, Record, Target};
 use super::world::World;
 use anyhow::Context as _;
-use envforge_api::ambient::SystemClock;
-use envforge_core::clock::Clock as _;
-use envforge_core::link::{Holder, SessionClaims};
-use envforge_core::token::{Keyring, Signer};
 use envforge_testkit::Browser;
 use futures_util::{SinkExt as _, StreamExt as _};
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -19,8 +14,6 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 const MESSAGES: usize = 3_000;
-/// Links whose sessions take turns.
-const LINKS: usize = 10_000;
 
 /// Requests a second, and the latency of the worst in a hundred.
 pub(super) async fn gateway(world: &World) -> anyhow::Result<Vec<Record>> {
@@ -95,70 +88,6 @@ pub(super) async fn latency(world: &World) -> anyhow::Result<Vec<Record>> {
     // What is added and what a whole request takes are no two of a kind.
     let record = Record::of("gateway_latency", "µs", Better::Less, &added, target);
     Ok(vec![record.along(&format!("whole request, {}", nginx.name), Better::Less, &theirs)])
-}
-
-/// The same load while the sessions of 10,000 links take turns, beside one session alone.
-pub(super) async fn links(world: &World) -> anyhow::Result<Vec<Record>> {
-    world.browser.get("/").await?;
-    let url = format!("http://{}/", world.browser.gateway());
-    let folder = tempfile::tempdir()?;
-    let script = folder.path().join("links.lua");
-    fs_err::write(&script, lua(world.browser.host(), &sessions(world)?))?;
-    let alone = wrk(&url, &visitor(world)?).await?;
-    let many = wrk(&url, &["-s".to_owned(), script.to_string_lossy().into_owned()]).await?;
-    let target = Target { p50: None, p99: None, text: "-" };
-    Ok(vec![
-        Record::of("links", "req/s", Better::More, &many.rates, target).beside(
-            "one session",
-            Better::More,
-            &alone.rates,
-        ),
-        Record::of("links_p99", "ms", Better::Less, &many.latencies, target).beside(
-            "one session",
-            Better::Less,
-            &alone.latencies,
-        ),
-    ])
-}
-
-/// Sessions like the visitor's, each of a link of its own. The box's own key signs them, so that its gateway believes them;
-/// ten thousand real links are more than a workspace may have.
-fn sessions(world: &World) -> anyhow::Result<Vec<String>> {
-    let seed = fs_err::read_to_string(world.installation.data_dir.join("secrets/server/signing-seed"))?;
-    let seed = seed.trim();
-    let bytes = (0..32)
-        .map(|at| u8::from_str_radix(seed.get(2 * at..2 * at + 2).context("64 digits")?, 16).map_err(Into::into));
-    let bytes: Vec<u8> = bytes.collect::<anyhow::Result<_>>()?;
-    let signer = Signer::from_seed(&bytes.try_into().map_err(|_| anyhow::anyhow!("a seed has 32 bytes"))?);
-    let (name, token) = world.browser.cookie().and_then(|cookie| cookie.split_once('=')).context("a session")?;
-    let claims: SessionClaims = Keyring::new(&[signer.public_key()]).verify(token, SystemClock.now())?;
-    let one = |number: usize| {
-        let claims = SessionClaims {
-            session: format!("ls_{number:032x}").parse().map_err(|_| anyhow::anyhow!("an id"))?,
-            holder: Holder::Link(format!("link_{number:032x}").parse().map_err(|_| anyhow::anyhow!("an id"))?),
-            ..claims.clone()
-        };
-        Ok(format!("{name}={}", signer.sign(&claims)))
-    };
-    (1..=LINKS).map(one).collect()
-}
-
-/// A script for wrk: requests made beforehand, one after another, each thread from a place of its own.
-fn lua(host: &str, cookies: &[String]) -> String {
-    let mut text = String::from("local cookies = {\n");
-    for cookie in cookies {
-        let _ = writeln!(text, "\"{cookie}\",");
-    }
-    let _ = write!(
-        text,
-        "}}\nlocal requests, at = {{}}, 0\n\
-         function setup(thread) at = at + 1; thread:set('place', at) end\n\
-         function init()\n  for i, cookie in ipairs(cookies) do\n    \
-         requests[i] = wrk.format('GET', '/', {{ ['Host'] = '{host}', ['Cookie'] = cookie }})\n  end\n  \
-         at = place * 4999\nend\n\
-         function request() at = at % #requests + 1; return requests[at] end\n"
-    );
-    text
 }
 
 /// One message there and back.
