@@ -90,8 +90,8 @@ impl Installation {
             arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
         }
         if throw_away.is_some() {
-            // One visitor stands for thousands here.
-            arguments.extend(["--link-rate".to_owned(), "0".to_owned()]);
+            // One visitor, and one stranger, stand for thousands here.
+            arguments.extend(["--link-rate", "0", "--stranger-rate", "0"].map(str::to_owned));
         }
         let (url, key) = (String::new(), Secret::new(String::new()));
         let mut it = Self { data_dir, url, key, bin_dir, arguments, started: None, throw_away, _slot: slot };

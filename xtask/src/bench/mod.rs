@@ -50,8 +50,17 @@ const NAMES: [(&str, &str); 19] = [
     ("routes", "the same load while 10,000 dev hosts take turns; one dev host is asked alike"),
     ("websocket", "a message through a WebSocket to a service that echoes, there and back"),
     ("idle", "memory of a gateway that was just started, for each of 9,000 idle WebSockets, and of 50,000"),
-    ("flood", "a visitor's request at an even rate while strangers without a session ask, beside the same without them"),
-    ("storm", "1,000 requests meet a stopped workspace at once, until each is answered"),
+    (
+        "flood",
+        "a visitor's request at an even rate while strangers without a session ask 20,000 times a second, each of whom the \
+         gateway looks at, because no stranger rate is set, beside the same without them; `flood_strangers`: how often they \
+         did ask",
+    ),
+    (
+        "storm",
+        "1,000 requests meet a stopped workspace at once: the time of those that get the page; `storm_last`: the time of the \
+         last; `storm_refused`: those that don't get it; `storm_wakes`: how often the workspace woke",
+    ),
     ("thaw", "what waking a frozen workspace adds to a request"),
     ("wake", "what waking a stopped workspace adds to what its services take to start"),
     ("receipt", "from the order to sleep to the final receipt"),
