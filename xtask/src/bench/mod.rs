@@ -45,16 +45,16 @@ const NAMES: [(&str, &str); 19] = [
     ("gateway_latency", "what a request takes longer than through nginx, one client that waits for each answer"),
     (
         "links",
-        "the same load while the sessions of 10,000 links to one dev host take turns; one session is asked alike",
+        "the same load while the sessions of 10,000 links to one dev host take turns, beside one session by the same script",
     ),
-    ("routes", "the same load while 10,000 dev hosts take turns; one dev host is asked alike"),
+    ("routes", "the same load while 10,000 dev hosts take turns, beside one dev host by the same script"),
     ("websocket", "a message through a WebSocket to a service that echoes, there and back"),
     ("idle", "memory of a gateway that was just started, for each of 9,000 idle WebSockets, and of 50,000"),
     (
         "flood",
-        "a visitor's request at an even rate while strangers without a session ask 20,000 times a second, each of whom the \
-         gateway looks at, because no stranger rate is set, beside the same without them; `flood_strangers`: how often they \
-         did ask",
+        "a visitor's request at an even rate while strangers without a session ask 20,000 times a second and each is looked \
+         at, beside the same without them; `flood_strangers`: how often they did ask; `flood_paced`: the same on a box that \
+         has a stranger rate and turns most of them away",
     ),
     (
         "storm",
