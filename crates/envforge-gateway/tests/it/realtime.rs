@@ -70,9 +70,12 @@ async fn keys_rotate_under_open_sockets() {
     let unknown = world.get("/", &[("cookie", &cookie(&next, 2))]).await;
     assert_eq!(unknown.status, 401, "nobody told of this key yet");
     snapshot(&[&world.signer, &next]);
-    while world.get("/", &[("cookie", &cookie(&next, 2))]).await.status != 200 {
-        tokio::task::yield_now().await;
-    }
+    let is_known = async {
+        while world.get("/", &[("cookie", &cookie(&next, 2))]).await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, is_known).await.expect("the key is told in time");
     assert_eq!(world.get("/", &[("cookie", &cookie(&world.signer, 1))]).await.status, 200);
     before.send(Message::text("still here")).await.expect("sent");
     assert_eq!(before.next().await.expect("a message").expect("whole"), Message::text("still here"));

