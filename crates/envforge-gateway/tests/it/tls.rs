@@ -47,9 +47,13 @@ fn wildcard() -> Made {
 
 /// Puts a file in its place at once, readable by its owner.
 fn put(path: &Path, text: &str) {
+    put_as(path, text, 0o600);
+}
+
+fn put_as(path: &Path, text: &str, mode: u32) {
     let partial = path.with_extension("partial");
     std::fs::write(&partial, text).expect("written");
-    std::fs::set_permissions(&partial, std::fs::Permissions::from_mode(0o600)).expect("closed");
+    std::fs::set_permissions(&partial, std::fs::Permissions::from_mode(mode)).expect("a mode");
     std::fs::rename(&partial, path).expect("renamed");
 }
 
@@ -202,13 +206,15 @@ async fn a_new_certificate_is_taken_while_connections_stay_open_and_a_wrong_one_
     timeout(PATIENCE, async { while shown(address, &client).await != second.der {} }).await.expect("taken in time");
     assert_eq!(ask(&mut sender, &world, "/").await.status, 200, "what was open goes on");
 
-    put(&certificate, &made(&["*.other.example"]).certificate);
-    put(&key, &first.key);
-    said("tls: new files are refused").await;
-    put(&certificate, &first.certificate[..200]);
+    let other = made(&["*.other.example"]);
+    put(&key, &other.key);
+    put(&certificate, &other.certificate);
+    said("is not for *.dev.example, but for: *.other.example").await;
+    assert_eq!(shown(address, &client).await, second.der);
+    put(&certificate, &other.certificate[..200]);
     said("there is no certificate").await;
     put(&certificate, &first.certificate);
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("opened");
+    put_as(&key, &first.key, 0o644);
     said("is open to other users (mode 0644)").await;
     assert_eq!(shown(address, &client).await, second.der);
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("closed");
