@@ -12,6 +12,7 @@ use envforge_core::token::Signer;
 use envforge_gateway::Scheme;
 use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::SignedDuration;
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -72,7 +73,7 @@ async fn leaving_sets_a_nonce_and_asks_the_server_nothing() {
         (Scheme::Https, "__Host-envforge-state", "; Path=/; HttpOnly; SameSite=Lax; Max-Age=300; Secure"),
     ] {
         let world = World::new(Plan { scheme, runtime: asleep(), ..Plan::default() }).await;
-        let mut nonces = Vec::new();
+        let mut nonces = HashSet::new();
         for (to, wanted) in [
             ("?to=%2Fa%3Fb%3Dc", "/a%3Fb%3Dc"),
             ("", "/"),
@@ -90,9 +91,8 @@ async fn leaving_sets_a_nonce_and_asks_the_server_nothing() {
                 format!("{PRODUCT}/open/{LABEL}?state={}&to={wanted}", state_of(nonce))
             );
             assert_eq!((answer.header("cache-control"), answer.header("referrer-policy")), ("no-store", "no-referrer"));
-            nonces.push(nonce.to_owned());
+            nonces.insert(nonce.to_owned());
         }
-        nonces.dedup();
         assert_eq!(nonces.len(), 6, "each is another");
         assert_eq!(world.ask("POST", "/.envforge/sign-in", &[], "").await.status, 405);
         assert_eq!(world.get("/.envforge/sign-in", &[("sec-fetch-mode", "no-cors")]).await.status, 403, "an image");
