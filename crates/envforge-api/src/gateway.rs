@@ -26,6 +26,15 @@ pub const ENTER_PATH: &str = "/internal/gateway/enter";
 pub const WAKE_PATH: &str = "/internal/gateway/wake";
 /// `POST`: [`Activity`] → nothing.
 pub const ACTIVITY_PATH: &str = "/internal/gateway/activity";
+/// Every call of a gateway: method and path; a route's label follows [`ROUTES_PATH`].
+pub const CALLS: [(&str, &str); 6] = [
+    ("GET", FEED_PATH),
+    ("GET", ROUTES_PATH),
+    ("POST", EXCHANGE_PATH),
+    ("POST", ENTER_PATH),
+    ("POST", WAKE_PATH),
+    ("POST", ACTIVITY_PATH),
+];
 /// Seconds between beats of the feed.
 pub const BEAT_SECONDS: u64 = 1;
 /// Seconds after which a gateway without a beat refuses everything.
