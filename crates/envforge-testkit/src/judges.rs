@@ -27,10 +27,12 @@ pub fn wycheproof_file(file: &str) -> Option<String> {
     Some(fs_err::read_to_string(checkout.join("testvectors_v1").join(file)).expect("a checkout of Wycheproof"))
 }
 
-/// A program of the system's packages, such as a certificate authority for tests.
+/// A program of the system's packages, such as a certificate authority for tests; a server, too, which Debian keeps where no
+/// ordinary user's `PATH` leads.
 pub fn system_judge(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.exists());
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.exists());
     if found.is_none() {
         assert!(std::env::var_os("CI").is_none(), "{name} is not installed; CI installs it by `./dev test`");
         #[expect(clippy::print_stderr, reason = "a test that is not run must be seen")]

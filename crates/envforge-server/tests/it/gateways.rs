@@ -1,8 +1,8 @@
 //! Several gateways with one server: whose requests are open, and wakes that two ask for, or one asks for twice.
 
-use crate::support::{FakeHost, TestServer, code, report, unknown};
+use crate::support::{FakeHost, Feed, TestServer, code, report, unknown};
 use envforge_api::client::Client;
-use envforge_api::gateway::{ACTIVITY_PATH, Activity, Presence, WAKE_PATH, WakeAnswer, WakeRequest, WorkspaceActivity};
+use envforge_api::gateway::{ACTIVITY_PATH, Activity, WAKE_PATH, WakeAnswer, WakeRequest, WorkspaceActivity};
 use envforge_api::http::links::{CreatedLink, Links};
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::clock::Clock as _;
@@ -19,7 +19,7 @@ const LINKS: &str = "/v1/orgs/acme/workspaces/main/links";
 pub(crate) struct FakeGateway {
     pub(crate) id: GatewayId,
     client: Client,
-    _feed: reqwest::Response,
+    _feed: Feed,
 }
 
 impl FakeGateway {
@@ -29,9 +29,8 @@ impl FakeGateway {
 
     async fn come(server: &TestServer, id: GatewayId, port: u16) -> Self {
         let client = server.gateway();
-        let presence = Presence { gateway: id, address: ([127, 0, 0, 1], port).into() };
-        let mut feed = client.stream(&presence.feed()).await.unwrap();
-        feed.chunk().await.unwrap().expect("the feed begins");
+        let mut feed = Feed::open(&client, id, port).await;
+        feed.next().await.expect("the feed begins");
         Self { id, client, _feed: feed }
     }
 
@@ -135,7 +134,7 @@ async fn a_feed_ends_whose_gateway_was_forgotten_meanwhile() {
     let mut owner = server.database_owner().await;
     sqlx::query("DELETE FROM gateways").execute(&mut owner).await.unwrap();
     let FakeGateway { _feed: mut feed, .. } = gateway;
-    let end = async { while feed.chunk().await.unwrap().is_some() {} };
+    let end = async { while feed.next().await.is_some() {} };
     tokio::time::timeout(std::time::Duration::from_secs(5), end).await.expect("it has to come again, and tell again");
 }
 

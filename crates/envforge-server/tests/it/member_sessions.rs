@@ -1,9 +1,9 @@
 //! Members on dev hosts at the server: who is given a code, how it is spent, what a session may, and what ends it.
 
 use crate::sign_in::{Browser, Page, parameter};
-use crate::support::{FakeHost, TestServer, code, report, unknown};
+use crate::support::{FakeHost, Feed, TestServer, code, report, unknown};
 use envforge_api::client::{CallError, Client};
-use envforge_api::gateway::{ENTER_PATH, Enter, Exchanged, FeedItem, Presence, WAKE_PATH, WakeAnswer, WakeRequest};
+use envforge_api::gateway::{ENTER_PATH, Enter, Exchanged, FeedItem, WAKE_PATH, WakeAnswer, WakeRequest};
 use envforge_api::http::accounts::Me;
 use envforge_api::http::links::{CreatedLink, Links};
 use envforge_api::http::sign_in::LoginSessions;
@@ -284,40 +284,20 @@ async fn a_member_wakes_in_their_own_name_while_they_may() {
     assert_eq!(code(server.wake_as(&member).await), "session.invalid");
 }
 
-/// A gateway's feed.
-struct Feed {
-    response: reqwest::Response,
-    read: Vec<u8>,
+/// A gateway's feed, and the members' sessions that it says have ended.
+async fn listen(server: &TestServer) -> (Feed, HashSet<LinkSessionId>) {
+    let mut feed = Feed::open(&server.gateway(), unknown(), 7081).await;
+    let Some(FeedItem::Snapshot { ended, .. }) = feed.next().await else { panic!("no snapshot") };
+    (feed, ended.into_iter().collect())
 }
 
-impl Feed {
-    /// The feed, and the members' sessions that it says have ended.
-    async fn open(server: &TestServer) -> (Self, HashSet<LinkSessionId>) {
-        let presence = Presence { gateway: unknown(), address: ([127, 0, 0, 1], 7081).into() };
-        let response = server.gateway().stream(&presence.feed()).await.unwrap();
-        let mut feed = Self { response, read: Vec::new() };
-        let FeedItem::Snapshot { ended, .. } = feed.next().await else { panic!("no snapshot") };
-        (feed, ended.into_iter().collect())
-    }
-
-    async fn next(&mut self) -> FeedItem {
-        loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
-                return serde_json::from_slice(&line).unwrap();
-            }
-            self.read.extend_from_slice(&self.response.chunk().await.unwrap().unwrap());
-        }
-    }
-
-    /// The next session that ends.
-    async fn ended(&mut self) -> LinkSessionId {
-        loop {
-            match self.next().await {
-                FeedItem::SessionEnded { session } => return session,
-                FeedItem::Snapshot { ended, .. } if !ended.is_empty() => panic!("a snapshot tells of it: {ended:?}"),
-                _ => {}
-            }
+/// The next session that ends.
+async fn ended(feed: &mut Feed) -> LinkSessionId {
+    loop {
+        match feed.next().await.expect("the feed goes on") {
+            FeedItem::SessionEnded { session } => return session,
+            FeedItem::Snapshot { ended, .. } if !ended.is_empty() => panic!("a snapshot tells of it: {ended:?}"),
+            _ => {}
         }
     }
 }
@@ -369,8 +349,8 @@ async fn gateways_are_told_within_a_second_that_a_members_session_ended() {
     let bystander = server.member("acme", Role::Developer).await;
     join(TestServer::user(&bystander).await).await;
     let (_bystanders, stays, _) = server.enters(&bystander).await;
-    let (mut feed, ended) = Feed::open(&server).await;
-    assert!(ended.is_empty());
+    let (mut feed, before) = listen(&server).await;
+    assert!(before.is_empty());
     let mut all = HashSet::new();
     for what in [
         "signs out",
@@ -386,25 +366,25 @@ async fn gateways_are_told_within_a_second_that_a_members_session_ended() {
         let (mut browser, claims, session) = server.enters(&client).await;
         end(&server, what, &mut browser, &client, user).await;
         let begun = Instant::now();
-        let told = timeout(Duration::from_secs(5), feed.ended()).await.expect(what);
+        let told = timeout(Duration::from_secs(5), ended(&mut feed)).await.expect(what);
         assert_eq!(told, claims.session, "{what}");
         assert!(begun.elapsed() < Duration::from_secs(1), "{what}: {:?}", begun.elapsed());
         assert_eq!(code(server.wake_as(&session).await), "session.ended", "{what}");
         all.insert(told);
     }
     // A gateway that comes back hears of all of it at once, until it would have ended anyway.
-    assert_eq!(Feed::open(&server).await.1, all);
+    assert_eq!(listen(&server).await.1, all);
     // What nobody told of is found by the next beat.
     let (_browser, claims, _) = server.enters(&server.owner).await;
     let removed = "DELETE FROM login_sessions WHERE id = (SELECT login_id FROM member_sessions WHERE id = $1)";
     let id = envforge_core::id::Id::uuid(claims.session);
     sqlx::query(removed).bind(id).execute(&mut server.database_owner().await).await.unwrap();
-    let told = timeout(Duration::from_secs(5), feed.ended()).await.expect("a beat looks");
+    let told = timeout(Duration::from_secs(5), ended(&mut feed)).await.expect("a beat looks");
     assert_eq!(told, claims.session);
     // The group that let the bystander in is gone.
     server.owner.delete::<Value>("/v1/orgs/acme/groups/web").await.unwrap();
-    assert_eq!(timeout(Duration::from_secs(5), feed.ended()).await.expect("the group is gone"), stays.session);
+    assert_eq!(timeout(Duration::from_secs(5), ended(&mut feed)).await.expect("the group is gone"), stays.session);
     server.advance(12 * 3_600);
-    assert_eq!(Feed::open(&server).await.1, HashSet::new());
+    assert_eq!(listen(&server).await.1, HashSet::new());
     assert!(Timestamp::from_second(stays.expires).unwrap() <= server.clock.now());
 }

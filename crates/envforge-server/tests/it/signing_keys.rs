@@ -1,8 +1,8 @@
 //! Signing keys rotate while links, sessions, gateways and hosts go on, and end at once when they are revoked.
 
-use crate::support::{FakeHost, TestServer, code};
+use crate::support::{FakeHost, Feed, TestServer, code, unknown};
 use envforge_api::client::Client;
-use envforge_api::gateway::{FeedItem, Presence, WAKE_PATH, WakeRequest};
+use envforge_api::gateway::{FeedItem, WAKE_PATH, WakeRequest};
 use envforge_api::host::HostPass;
 use envforge_api::http::links::{CreatedLink, LinkState, Links};
 use envforge_api::http::vault::SigningKeys;
@@ -47,33 +47,21 @@ async fn link(server: &TestServer) -> CreatedLink {
 }
 
 async fn wakes(server: &TestServer, session: &str) -> Result<(), String> {
-    let request =
-        WakeRequest { session: session.to_owned(), session_id: crate::support::unknown(), path: "/".to_owned() };
+    let request = WakeRequest { session: session.to_owned(), session_id: unknown(), path: "/".to_owned() };
     let answer = server.gateway().post::<_, Value>(WAKE_PATH, &request).await;
     answer.map(drop).map_err(|error| error.into_refusal().code)
 }
 
-/// A gateway's feed.
-struct Feed(reqwest::Response, Vec<u8>);
+async fn listen(server: &TestServer) -> Feed {
+    Feed::open(&server.gateway(), unknown(), 7081).await
+}
 
-impl Feed {
-    async fn open(server: &TestServer) -> Self {
-        let presence = Presence { gateway: crate::support::unknown(), address: ([127, 0, 0, 1], 7081).into() };
-        Self(server.gateway().stream(&presence.feed()).await.unwrap(), Vec::new())
-    }
-
-    /// Reads on until it is told exactly these keys.
-    async fn told(&mut self, wanted: &[String]) {
-        loop {
-            while let Some(end) = self.1.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.1.drain(..=end).collect();
-                if let FeedItem::Snapshot { keys, .. } = serde_json::from_slice(&line).unwrap()
-                    && keys.iter().map(|key| &key.id).eq(wanted)
-                {
-                    return;
-                }
-            }
-            self.1.extend_from_slice(&self.0.chunk().await.unwrap().expect("the feed goes on"));
+/// Reads on until gateways are told exactly these keys.
+async fn told(feed: &mut Feed, wanted: &[String]) {
+    loop {
+        let item = feed.next().await.expect("the feed goes on");
+        if matches!(item, FeedItem::Snapshot { keys, .. } if keys.iter().map(|key| &key.id).eq(wanted)) {
+            return;
         }
     }
 }
@@ -85,15 +73,15 @@ async fn a_rotation_ends_nothing_that_was_signed_before() {
     let mut host = server.host().await;
     let workspace = server.workspace(&mut host).await;
     server.awake(&mut host, &workspace).await;
-    let mut feed = Feed::open(&server).await;
+    let mut feed = listen(&server).await;
     let old = keys(&server.owner).await;
-    feed.told(&ids(&old)).await;
+    told(&mut feed, &ids(&old)).await;
     let before = link(&server).await;
     let session = server.exchange(LABEL, &before.token).await.unwrap().session;
 
     let both = rotate(&server, false).await;
     assert_eq!(both.iter().map(|(_, state)| *state).collect::<Vec<_>>(), [Signing, Announced]);
-    feed.told(&ids(&both)).await;
+    told(&mut feed, &ids(&both)).await;
     host.told_keys(&ids(&both)).await;
     assert_eq!(key_of(&host.pass), old[0].0);
     assert_eq!(key_of(&link(&server).await.token), old[0].0, "announced is not in use");
@@ -157,14 +145,14 @@ async fn revoking_ends_all_that_was_signed_at_once() {
     let mut host = server.host().await;
     let workspace = server.workspace(&mut host).await;
     server.awake(&mut host, &workspace).await;
-    let mut feed = Feed::open(&server).await;
+    let mut feed = listen(&server).await;
     let before = link(&server).await;
     let session = server.exchange(LABEL, &before.token).await.unwrap().session;
     rotate(&server, false).await;
     server.advance(1);
     let now = rotate(&server, true).await;
     assert_eq!(now.iter().map(|(_, state)| *state).collect::<Vec<_>>(), [Signing]);
-    feed.told(&ids(&now)).await;
+    told(&mut feed, &ids(&now)).await;
     host.told_keys(&ids(&now)).await;
     assert_eq!(key_of(&host.pass), now[0].0, "its uplinks go on with a new pass");
     assert_eq!(server.exchange(LABEL, &before.token).await.unwrap_err().code, "link.invalid");

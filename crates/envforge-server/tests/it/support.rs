@@ -2,7 +2,7 @@
 
 use envforge_api::ambient::SystemEntropy;
 use envforge_api::client::{Address, CallError, Client};
-use envforge_api::gateway::{EXCHANGE_PATH, Exchange, Exchanged};
+use envforge_api::gateway::{EXCHANGE_PATH, Exchange, Exchanged, FeedItem, Presence};
 use envforge_api::host::{
     FromHost, HostCommand, Machine, ManifestReport, Outcome, Pulse, REGISTER_PATH, Register, Registered, Report,
     STREAM_PATH, ToHost,
@@ -11,7 +11,7 @@ use envforge_api::http::accounts::Me;
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::access::Role;
 use envforge_core::clock::FixedClock;
-use envforge_core::id::{UserId, WorkspaceId};
+use envforge_core::id::{GatewayId, UserId, WorkspaceId};
 use envforge_core::manifest;
 use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
@@ -473,6 +473,31 @@ impl FakeHost {
     pub(crate) async fn pulse(&mut self, pulse: Pulse) {
         let at = Timestamp::UNIX_EPOCH;
         self.send(&FromHost::Heartbeat { at, workspaces: vec![pulse], tickets: BTreeSet::new() }).await;
+    }
+}
+
+/// A gateway's feed.
+pub(crate) struct Feed {
+    response: reqwest::Response,
+    read: Vec<u8>,
+}
+
+impl Feed {
+    /// The feed of a gateway that listens at this port.
+    pub(crate) async fn open(client: &Client, gateway: GatewayId, port: u16) -> Self {
+        let presence = Presence { gateway, address: ([127, 0, 0, 1], port).into() };
+        Self { response: client.stream(&presence.feed()).await.unwrap(), read: Vec::new() }
+    }
+
+    /// What it says next, until it ends.
+    pub(crate) async fn next(&mut self) -> Option<FeedItem> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            self.read.extend_from_slice(&self.response.chunk().await.unwrap()?);
+        }
     }
 }
 

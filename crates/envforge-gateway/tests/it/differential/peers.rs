@@ -1,8 +1,8 @@
 //! The proxies that others built and attacked for years, each in front of a recorder of its own.
 
-use crate::support::installed;
 use crate::support::recorder::Recorder;
-use std::path::PathBuf;
+use envforge_testkit::system_judge;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -58,18 +58,18 @@ impl Peer {
     pub(crate) async fn all() -> Vec<Self> {
         let mut peers = Vec::new();
         for (name, program, configuration, arguments) in [
-            ("nginx", "/usr/sbin/nginx", NGINX, ["-e", "stderr", "-c"].as_slice()),
-            ("HAProxy", "/usr/sbin/haproxy", HAPROXY, &["-db", "-q", "-f"]),
-            ("Caddy", "/usr/bin/caddy", CADDY, &["run", "--adapter", "caddyfile", "--config"]),
+            ("nginx", "nginx", NGINX, ["-e", "stderr", "-c"].as_slice()),
+            ("HAProxy", "haproxy", HAPROXY, &["-db", "-q", "-f"]),
+            ("Caddy", "caddy", CADDY, &["run", "--adapter", "caddyfile", "--config"]),
         ] {
-            if installed(program) {
-                peers.push(Self::start(name, program, configuration, arguments).await);
+            if let Some(program) = system_judge(program) {
+                peers.push(Self::start(name, &program, configuration, arguments).await);
             }
         }
         peers
     }
 
-    async fn start(name: &'static str, program: &str, configuration: &str, arguments: &[&str]) -> Self {
+    async fn start(name: &'static str, program: &Path, configuration: &str, arguments: &[&str]) -> Self {
         let (recorder, folder) = (Recorder::start().await, tempfile::tempdir().expect("a temporary folder"));
         let (file, socket) = (folder.path().join("configuration"), folder.path().join("socket"));
         let (dir, service) = (folder.path().to_string_lossy(), recorder.address.to_string());

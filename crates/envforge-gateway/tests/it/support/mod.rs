@@ -63,19 +63,6 @@ pub(crate) fn until<'a>(what: &'a str, holds: impl Fn() -> bool + 'a) -> impl Fu
     }
 }
 
-/// Whether a program is installed; if not, it is said that its test is not run. CI installs them all.
-pub(crate) fn installed(program: &str) -> bool {
-    let is_installed = std::path::Path::new(program).exists();
-    assert!(is_installed || std::env::var_os("CI").is_none(), "{program} is missing; CI installs it by `./dev test`");
-    if !is_installed {
-        #[expect(clippy::print_stderr, reason = "a test that is not run must be seen")]
-        {
-            eprintln!("NOT RUN: {program} is not installed; `./dev test` installs it");
-        }
-    }
-    is_installed
-}
-
 /// A runtime in a state, with the services `web` and `api` in theirs.
 pub(crate) fn runtime(state: RuntimeState, generation: u64, services: ReadinessState) -> RouteRuntime {
     let part = |name: &str| Part::new(PartKind::Service, name, services);
