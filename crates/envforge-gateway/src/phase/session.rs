@@ -95,7 +95,7 @@ pub(crate) async fn admit(
             }
             Err(why) => {
                 if why == Unverified::Forged {
-                    drop(shared.forgers.take(address));
+                    let _ = shared.forgers.take(address);
                 }
                 // What was good once says more than what never was.
                 if why != Unverified::Forged || refused == Unverified::NoSession {
@@ -177,7 +177,7 @@ async fn by_link(
     }
     shared.forgers.look(address).map_err(Refused::TooMany)?;
     let claims = verify_link(shared, label, token).map_err(|why| {
-        drop(shared.forgers.take(address));
+        let _ = shared.forgers.take(address);
         Refused::Unverified(why)
     })?;
     shared.stats.verified.add();
