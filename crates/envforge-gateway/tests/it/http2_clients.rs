@@ -1,13 +1,14 @@
 //! HTTP/2 as others speak it: curl, and h2load with many streams at once.
 
-use crate::support::{HOST, World, installed};
+use crate::support::{HOST, World};
+use envforge_testkit::system_judge;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-pub(crate) const CURL: &str = "/usr/bin/curl";
-const H2LOAD: &str = "/usr/bin/h2load";
+pub(crate) const CURL: &str = "curl";
+const H2LOAD: &str = "h2load";
 /// For a load of two thousand requests beside other tests.
 const LONGEST: Duration = Duration::from_mins(1);
 
@@ -32,7 +33,7 @@ pub(crate) async fn curl(world: &World, cookie: &str, arguments: &[&str], url: &
 // proves LINK-9
 #[tokio::test]
 async fn curl_speaks_http2_from_the_first_byte() {
-    if !installed(CURL) {
+    if system_judge(CURL).is_none() {
         return;
     }
     let world = World::awake().await;
@@ -57,7 +58,7 @@ async fn curl_speaks_http2_from_the_first_byte() {
 // proves LINK-9
 #[tokio::test]
 async fn many_streams_of_many_connections_are_all_answered() {
-    if !installed(H2LOAD) {
+    if system_judge(H2LOAD).is_none() {
         return;
     }
     let world = World::awake().await;

@@ -2,12 +2,13 @@
 
 use crate::http2_clients::{CURL, curl};
 use crate::support::client::Answer;
-use crate::support::{LABEL, PATIENCE, Plan, TLS_DOMAIN, World, id, installed, logs, until};
+use crate::support::{LABEL, PATIENCE, Plan, TLS_DOMAIN, World, id, logs, until};
 use bytes::Bytes;
 use envforge_api::ambient::SystemClock;
 use envforge_core::secret::Secret;
 use envforge_gateway::tls::{Files, TlsConfig, TlsError};
 use envforge_gateway::{Gateway, GatewayConfig, Limits, StartError};
+use envforge_testkit::system_judge;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -176,7 +177,7 @@ async fn browsers_are_offered_http2() {
 // proves LINK-9
 #[tokio::test]
 async fn curl_chooses_http2_as_browsers_do() {
-    if !installed(CURL) {
+    if system_judge(CURL).is_none() {
         return;
     }
     let (folder, made) = (tempfile::tempdir().expect("a folder"), wildcard());
