@@ -102,14 +102,14 @@ fn percentile(samples: &[f64], percent: f64, better: Better) -> f64 {
 /// The records as a table.
 pub(super) fn table(records: &[Record]) -> String {
     let mut text = format!(
-        "{:<20} {:>10} {:>10} {:<6} {:<28} {:<28} {:>10} {:>10} {:>6}\n",
+        "{:<21} {:>10} {:>10} {:<8} {:<28} {:<28} {:>10} {:>10} {:>6}\n",
         "name", "p50", "p99", "unit", "target", "peer", "p50", "p99", "ratio"
     );
     for record in records {
         let number = |value: Option<f64>| number(value, 2);
         let _ = writeln!(
             text,
-            "{:<20} {:>10} {:>10} {:<6} {:<28} {:<28} {:>10} {:>10} {:>6}{}",
+            "{:<21} {:>10} {:>10} {:<8} {:<28} {:<28} {:>10} {:>10} {:>6}{}",
             record.name,
             number(Some(record.p50)),
             number(Some(record.p99)),
