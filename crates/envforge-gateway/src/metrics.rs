@@ -51,11 +51,9 @@ impl Collector for Numbers {
             let counter = ConstCounter::new(counter.get());
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
-        if let Some(log) = &shared.access_log {
-            let help = "Lines of the access log that the disk was too slow for";
-            let counter = ConstCounter::new(log.dropped.get());
-            counter.encode(encoder.encode_descriptor("access_log_dropped", help, None, MetricType::Counter)?)?;
-        }
+        let help = "Lines of the access log that the disk was too slow for";
+        let counter = ConstCounter::new(shared.access_log.as_ref().map_or(0, |log| log.dropped.get()));
+        counter.encode(encoder.encode_descriptor("access_log_dropped", help, None, MetricType::Counter)?)?;
         let help = "What a request's time goes into; `answer` is all of it until the head of the service's answer";
         let mut family = encoder.encode_descriptor("phase", help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for phase in Phase::ALL {
