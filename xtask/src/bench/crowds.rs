@@ -23,7 +23,7 @@ const IDLE_MANY: u64 = 50_000;
 /// Descriptors a process needs for everything else.
 const SPARE: u64 = 500;
 /// Connections of one source address: fewer than the gateway lets one have, and than there are ports.
-const PER_SOURCE: u64 = 4_000;
+const PER_SOURCE: u64 = 1_000;
 const CROWD: usize = 1_000;
 /// Strangers' requests: clients, each so many a second.
 const STRANGERS: u32 = 40;
