@@ -37,6 +37,10 @@ const NAMES: [(&str, &str); 19] = [
     ("echo", "a key typed in a terminal until it is seen"),
     ("api", "mixed API calls at a fixed 500 a second, each timed from when it was due"),
     ("authorize", "what the check of rights adds to a request in an org of 10,000 members"),
+    ("thaw", "what waking a frozen workspace adds to a request"),
+    ("wake", "what waking a stopped workspace adds to what its services take to start"),
+    ("receipt", "from the order to sleep to the final receipt"),
+    // What leaves a box with thousands of connections to clear away comes after what is measured in milliseconds.
     (
         "gateway",
         "64 connections as fast as they are answered, a session checked on each request; the peers check none; `…_p99`: the \
@@ -61,9 +65,6 @@ const NAMES: [(&str, &str); 19] = [
         "1,000 requests meet a stopped workspace at once: the time of those that get the page; `storm_last`: the time of the \
          last; `storm_refused`: those that don't get it; `storm_wakes`: how often the workspace woke",
     ),
-    ("thaw", "what waking a frozen workspace adds to a request"),
-    ("wake", "what waking a stopped workspace adds to what its services take to start"),
-    ("receipt", "from the order to sleep to the final receipt"),
     ("ledger_append", "events committed and sealed a second; `ledger_lag`: from an event's commit until it is sealed"),
     ("ledger_verify", "events of an export verified a second"),
 ];

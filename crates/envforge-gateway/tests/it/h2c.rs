@@ -1,6 +1,6 @@
 //! Services that speak HTTP/2 without TLS: the same answers, on one connection.
 
-use crate::http2::{Connection, request, whole};
+use crate::http2::{Connection, request, websocket, whole};
 use crate::support::h2c::LARGE;
 use crate::support::scripted::{Do, say, soon};
 use crate::support::{Declared, HOST, PATIENCE, Plan, World, until};
@@ -204,6 +204,23 @@ async fn a_websocket_is_a_stream_of_the_connection() {
     let seen = service.seen().remove(0);
     assert_eq!((seen.method(), seen.uri().path()), (&Method::CONNECT, "/ws"));
     assert!(!seen.headers().contains_key("sec-websocket-key") && !seen.headers().contains_key("upgrade"));
+}
+
+// proves LINK-3
+#[tokio::test]
+async fn a_websocket_is_a_stream_on_both_sides() {
+    let world = world(Limits::default()).await;
+    let service = world.h2c(true).await;
+    let mut sender = Connection::open(&world).await.0.ready().await.expect("ready");
+    let (response, mut says) = sender.send_request(websocket(&world), false).expect("sent");
+    let response = soon("an answer", response).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    let frame = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+    says.send_data(Bytes::copy_from_slice(&frame), false).expect("said");
+    let echo = soon("an echo", response.into_body().data()).await.expect("an echo").expect("data");
+    assert_eq!(echo[..], frame);
+    let seen = service.seen().remove(0);
+    assert_eq!((seen.method(), seen.uri().path()), (&Method::CONNECT, "/ws"));
 }
 
 // proves LINK-3

@@ -51,6 +51,15 @@ pub(crate) async fn whole(response: Response<h2::RecvStream>) -> Answer {
     Answer { status: head.status, headers: head.headers, body, trailers }
 }
 
+/// An extended CONNECT.
+pub(crate) fn websocket(world: &World) -> Request<()> {
+    let mut asked = Request::builder().method("CONNECT").uri(format!("http://{HOST}/ws"));
+    asked = asked.header("cookie", world.cookie(1)).header("sec-websocket-version", "13");
+    let mut asked = asked.body(()).expect("a request");
+    asked.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    asked
+}
+
 pub(crate) fn request(world: &World, method: Method, path: &str) -> Request<()> {
     let uri = format!("http://{HOST}{path}");
     Request::builder().method(method).uri(uri).header("cookie", world.cookie(1)).body(()).expect("a request")
@@ -172,10 +181,7 @@ const ECHOED: &[u8] = &[0x81, 0x02, b'h', b'i'];
 async fn an_extended_connect_is_a_websocket() {
     let world = World::awake().await;
     let connection = Connection::open(&world).await;
-    let mut asked = Request::builder().method("CONNECT").uri(format!("http://{HOST}/ws"));
-    asked = asked.header("cookie", world.cookie(1)).header("sec-websocket-version", "13");
-    let mut asked = asked.body(()).expect("a request");
-    asked.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    let asked = websocket(&world);
     let mut sender = connection.0.clone().ready().await.expect("ready");
     let (response, mut says) = sender.send_request(asked, false).expect("sent");
     let response = soon("an answer", response).await.expect("an answer");
