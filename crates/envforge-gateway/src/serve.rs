@@ -29,9 +29,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Pause after a failed accept: most often there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection that has said nothing yet may take to do so once the gateway ends: what was sent when it was taken in
+/// is about to arrive, and what a browser opened in advance is not waited for.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The other end of a connection.
 pub(crate) struct Client {
@@ -80,6 +84,8 @@ struct Accepted {
     /// None for a load balancer of ours.
     place: Option<Place>,
     open: Counted,
+    /// It is waited for from now on, also before its worker has seen it.
+    awaited: TaskTrackerToken,
 }
 
 /// One more of a worker's connections, until it is dropped.
@@ -196,7 +202,8 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, workers: 
                     }
                 }
                 let open = Counted::new(&worker.open);
-                if worker.next.send(Accepted { stream, address, permit, place, open }).is_err() {
+                let awaited = shared.tasks.token();
+                if worker.next.send(Accepted { stream, address, permit, place, open, awaited }).is_err() {
                     tracing::error!("serve: a worker is gone");
                 }
             }
@@ -218,7 +225,7 @@ async fn next(
 }
 
 async fn serve(shared: Arc<Shared>, client: Client, accepted: Accepted) {
-    let Accepted { stream, permit, place, open, .. } = accepted;
+    let Accepted { stream, permit, place, open, awaited: _awaited, .. } = accepted;
     let connected = Connected::new(&shared, permit, place, open);
     let opened = stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream));
     let stream = match opened {
@@ -269,10 +276,11 @@ impl Drop for Connected {
 /// Serves a connection in the protocol it begins with.
 async fn speak(shared: &Arc<Shared>, client: &Arc<Client>, stream: Stream) -> Option<Tunnelled> {
     let mut wire = Wire::new(stream, shared.config.limits.header_time);
-    let mut stop = pin!(client.stop.cancelled());
+    let (mut stop, mut stops) = (pin!(client.stop.cancelled()), false);
     let is_http2 = poll_fn(|cx| {
-        if wire.input.is_empty() && stop.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
+        if !stops && stop.as_mut().poll(cx).is_ready() {
+            stops = true;
+            wire.give(LAST_WORD);
         }
         loop {
             if !wire.input.is_empty() && !http2::PREFACE.starts_with(&wire.input) {

@@ -19,7 +19,7 @@ pub(crate) struct TrafficArguments {
     /// Requests answered each second with the sessions of one link, after a burst of ten seconds' worth; 0 is no limit
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().link_rate.each_second)]
     pub(crate) link_rate: u32,
-    /// Connections of one address at once
+    /// Connections of one address at once; of IPv6, of one /64
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().address_connections)]
     pub(crate) address_connections: usize,
     /// Seconds a service may take to begin its answer

@@ -13,13 +13,16 @@ use tokio::time::{Instant, timeout};
 pub(super) const WRK: &str = "/usr/bin/wrk";
 const RUNS: usize = 5;
 const SECONDS: &str = "3s";
-/// Requests of the one client, and those before that only warm up.
-const REQUESTS: usize = 5_000;
-const WARM: usize = 500;
+/// Requests of the one client, and those before that only warm up, each time it is its turn.
+const REQUESTS: usize = 500;
+const WARM: usize = 50;
+/// How often it is everybody's turn where one client waits.
+pub(super) const TURNS: usize = 10;
 /// Longer than the gateway holds whoever waits for a wake.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What came of wrk's runs.
+#[derive(Default)]
 pub(super) struct Load {
     /// Requests a second.
     pub(super) rates: Vec<f64>,
@@ -33,27 +36,45 @@ pub(super) fn visitor(world: &World) -> anyhow::Result<[String; 4]> {
     Ok(["-H".to_owned(), format!("Host: {}", world.browser.host()), "-H".to_owned(), format!("Cookie: {cookie}")])
 }
 
-/// 64 connections from two threads, again and again. Everything else of this program goes on meanwhile: the visitor's kept
-/// connections are closed when they have rested.
-pub(super) async fn wrk(url: &str, arguments: &[String]) -> anyhow::Result<Load> {
-    ensure!(installed(WRK), "wrk is not installed: apt-get install wrk");
-    let mut all = Load { rates: Vec::new(), latencies: Vec::new() };
+/// Whom wrk asks, and how.
+pub(super) struct Asked {
+    pub(super) url: String,
+    pub(super) arguments: Vec<String>,
+}
+
+/// 64 connections from two threads to each in turn, again and again: what the machine does beside it meets all of them.
+/// Everything else of this program goes on meanwhile: the visitor's kept connections are closed when they have rested.
+pub(super) async fn in_turns(all: &[Asked]) -> Vec<anyhow::Result<Load>> {
+    let mut loads: Vec<anyhow::Result<Load>> = all.iter().map(|_| Ok(Load::default())).collect();
     for run in 0..=RUNS {
-        #[expect(clippy::disallowed_methods, reason = "the source of load")]
-        let mut command = Command::new(WRK);
-        command.args(["-t2", "-c64", "-d", SECONDS, "--latency"]).args(arguments).arg(url).stdin(Stdio::null());
-        let output = command.kill_on_drop(true).output().await?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(!text.contains("Non-2xx"), "not every request was answered well:\n{text}");
-        // The first run warms up.
-        if run > 0 {
-            let said = || format!("wrk said:\n{text}");
-            let rate = after(&text, "Requests/sec:").and_then(|word| word.parse().ok());
-            all.rates.push(rate.with_context(said)?);
-            all.latencies.push(worst_in_a_hundred(&text).with_context(said)?);
+        for (asked, load) in all.iter().zip(&mut loads) {
+            let Ok(so_far) = load else { continue };
+            match once(asked).await {
+                // The first run warms up.
+                Ok(_) if run == 0 => {}
+                Ok((rate, latency)) => {
+                    so_far.rates.push(rate);
+                    so_far.latencies.push(latency);
+                }
+                Err(error) => *load = Err(error),
+            }
         }
     }
-    Ok(all)
+    loads
+}
+
+/// The rate, and the milliseconds of the worst in a hundred.
+async fn once(asked: &Asked) -> anyhow::Result<(f64, f64)> {
+    ensure!(installed(WRK), "wrk is not installed: apt-get install wrk");
+    #[expect(clippy::disallowed_methods, reason = "the source of load")]
+    let mut command = Command::new(WRK);
+    command.args(["-t2", "-c64", "-d", SECONDS, "--latency"]).args(&asked.arguments).arg(&asked.url);
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(!text.contains("Non-2xx"), "not every request was answered well:\n{text}");
+    let said = || format!("wrk said:\n{text}");
+    let rate = after(&text, "Requests/sec:").and_then(|word| word.parse().ok()).with_context(said)?;
+    Ok((rate, worst_in_a_hundred(&text).with_context(said)?))
 }
 
 /// The word after another.

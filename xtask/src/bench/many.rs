@@ -5,7 +5,7 @@
 //! would make: the box's own key signs their sessions, so that its gateway believes them, and the dev hosts are written into
 //! its database for as long as they are asked.
 
-use super::load::{Load, Page, wrk};
+use super::load::{Asked, Load, Page, in_turns};
 use super::report::{Better, Record, Target};
 use super::world::World;
 use anyhow::Context as _;
@@ -44,8 +44,7 @@ pub(super) async fn links(world: &World) -> anyhow::Result<Vec<Record>> {
     let label = issuer.claims.label.as_str();
     let visit = |number| Ok(Visit { host: host.to_owned(), cookie: issuer.session(number, label)? });
     let visits: Vec<_> = (1..=MANY).map(visit).collect::<anyhow::Result<_>>()?;
-    let alone = alone(world).await?;
-    let many = load(world, &visits).await?;
+    let (many, alone) = load(world, &visits).await?;
     Ok(records(["links", "links_p99"], &many, "one session", &alone))
 }
 
@@ -59,7 +58,6 @@ pub(super) async fn routes(world: &World) -> anyhow::Result<Vec<Record>> {
         Ok(Visit { cookie: issuer.session(number, &label)?, host: format!("{label}.{domain}") })
     };
     let visits: Vec<_> = (1..=MANY).map(visit).collect::<anyhow::Result<_>>()?;
-    let alone = alone(world).await?;
     let SessionClaims { org, workspace, service, .. } = &issuer.claims;
     let (org, workspace) = (org.uuid(), workspace.uuid());
     let values = [format!("org={org}"), format!("workspace={workspace}"), format!("service={service}")];
@@ -68,14 +66,15 @@ pub(super) async fn routes(world: &World) -> anyhow::Result<Vec<Record>> {
     let filled = world.installation.psql(&variables, FILL).await;
     // Measured while the tickets live that the gateway was given with the routes. The API is not asked meanwhile: it would
     // list every dev host.
-    let many = async {
+    let loads = async {
         filled?;
         warm(world, &visits).await?;
         load(world, &visits).await
     }
     .await;
     world.installation.psql(&[], EMPTY).await?;
-    Ok(records(["routes", "routes_p99"], &many?, "one dev host", &alone))
+    let (many, alone) = loads?;
+    Ok(records(["routes", "routes_p99"], &many, "one dev host", &alone))
 }
 
 fn records(names: [&'static str; 2], many: &Load, what: &str, alone: &Load) -> Vec<Record> {
@@ -85,18 +84,20 @@ fn records(names: [&'static str; 2], many: &Load, what: &str, alone: &Load) -> V
     vec![rate.along(what, Better::More, &alone.rates), latency.along(what, Better::Less, &alone.latencies)]
 }
 
-/// The visitor's own session, as often as there are others.
-async fn alone(world: &World) -> anyhow::Result<Load> {
+/// What these make of it and, in turns with them, the visitor's own session, as often as there are others.
+async fn load(world: &World, visits: &[Visit]) -> anyhow::Result<(Load, Load)> {
     let cookie = world.browser.cookie().context("a session")?.to_owned();
-    load(world, &vec![Visit { host: world.browser.host().to_owned(), cookie }; MANY]).await
-}
-
-async fn load(world: &World, visits: &[Visit]) -> anyhow::Result<Load> {
+    let alone = vec![Visit { host: world.browser.host().to_owned(), cookie }; MANY];
     let folder = tempfile::tempdir()?;
-    let script = folder.path().join("visits.lua");
-    fs_err::write(&script, lua(visits))?;
-    let arguments = ["-s".to_owned(), script.to_string_lossy().into_owned()];
-    wrk(&format!("http://{}/", world.browser.gateway()), &arguments).await
+    let asked = |name: &str, visits: &[Visit]| {
+        let script = folder.path().join(name);
+        fs_err::write(&script, lua(visits))?;
+        let arguments = vec!["-s".to_owned(), script.to_string_lossy().into_owned()];
+        anyhow::Ok(Asked { url: format!("http://{}/", world.browser.gateway()), arguments })
+    };
+    let all = [asked("many.lua", visits)?, asked("alone.lua", &alone)?];
+    let [many, alone] = <[_; 2]>::try_from(in_turns(&all).await).ok().context("two were asked")?;
+    Ok((many?, alone?))
 }
 
 /// Each once: the gateway asks the server where a dev host leads, and then it knows.
