@@ -181,10 +181,10 @@ impl Running {
 
         self.keep_front(specs::gateway(arguments, &layout, &accounts, &ports.front));
         self.keep_front(specs::host(arguments, &layout));
-        // Not over its port, where connections are taken from before it runs.
+        // Not over its port, where connections are taken from before it runs. Ready is when it has heard from the server.
         let socket = layout.operator_socket("gateway");
-        let is_up = async || matches!(probe::operator(&socket, "/health").await, Some((200, _))).then_some(());
-        answer("gateway", hopeless, is_up).await?;
+        let is_ready = async || matches!(probe::operator(&socket, "/ready").await, Some((200, _))).then_some(());
+        answer("gateway", hopeless, is_ready).await?;
         steps.done("gateway", &format!("answers on {}", arguments.gateway_listen));
         self.host_is_online(arguments, hopeless, steps).await?;
 
