@@ -190,7 +190,11 @@ async fn all_servers_sign_with_the_same_key() {
         server.signing_keys.verify::<HostPass>(token, server.now()).unwrap();
     }
     let now = rotate(&server, true).await;
-    envforge_testkit::wait_until("the other has read them", async || theirs.signing_keys.trusted().len() == 1).await;
+    envforge_testkit::wait_until("the other has read and opened them", async || {
+        let claims = HostPass { host: theirs.mint(), org: theirs.mint(), expires: theirs.now().as_second() + 60 };
+        theirs.signing_keys.trusted().len() == 1 && theirs.signing_keys.sign(&claims, theirs.now()).is_ok()
+    })
+    .await;
     assert_eq!(key_of(&pass(theirs)), now[0].0, "though by its clock none signs yet");
     assert_eq!(theirs.signing_keys.verify::<HostPass>(&ours, theirs.now()), Err(TokenError::UnknownKey));
     cancel.cancel();
