@@ -6,6 +6,8 @@ use envforge_api::http::links::CreatedLink;
 use envforge_core::runtime::RuntimeState;
 use envforge_testkit::{Browser, wait_until, wait_until_within};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use super::super::sample::PATIENCE;
 
@@ -62,6 +64,9 @@ pub(super) async fn with_a_stolen_link(world: &World) {
     summed_up(world).await;
 }
 
+/// Longer than a gateway takes to tell what it refused.
+const TOLD: Duration = Duration::from_secs(3);
+
 /// What the gateway tells each second is summed up each minute, and when the server stops. Dev hosts that lead nowhere are
 /// no org's.
 async fn summed_up(world: &World) {
@@ -71,16 +76,20 @@ async fn summed_up(world: &World) {
         let summaries: Vec<&str> = text.lines().filter(|line| line.contains("traffic.unverified")).collect();
         Some(reasons.iter().all(|reason| summaries.iter().any(|line| line.contains(reason))))
     };
+    // What was not told yet is told to the next server; one that is ended again at once never hears of it, and the more
+    // often it dies the longer its supervisor waits.
+    let mut begun = Instant::now();
     wait_until_within("the gateway's refusals are summed up", PATIENCE, async || {
         let of_local = told("orgs/local", &["wrong_host", "revoked", "forged"]).await;
         let of_nobody = told("installation", &["wrong_host"]).await;
         if (of_local, of_nobody) == (Some(true), Some(true)) {
             return true;
         }
-        if of_local.is_some() && of_nobody.is_some() {
+        if of_local.is_some() && of_nobody.is_some() && begun.elapsed() > TOLD {
             let server = world.the_box.children()["server"];
             signal(server, rustix::process::Signal::TERM);
             world.the_box.successor("server", server).await;
+            begun = Instant::now();
         }
         false
     })
