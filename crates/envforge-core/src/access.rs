@@ -107,6 +107,8 @@ actions! {
     Run = "run.create", "run a test or job": Admin Developer;
     /// Read captured logs.
     ReadLogs = "logs.read", "read logs": Admin Developer;
+    /// Look into a workspace's mail, stored objects and database; a key that only reads does not, for a message may hold a way to sign in.
+    UseConsoles = "console.use", "look into mail, stored objects and databases": Admin Developer;
     /// Create or revoke a signed link.
     IssueLink = "link.issue", "issue or revoke a link": Admin Developer;
     /// See usage and receipts.
@@ -127,12 +129,14 @@ actions! {
     SetProjectAccess = "project.access", "choose who sees a project": Admin;
     /// Say who may become root in workspaces, and how.
     SetRootPolicy = "root_policy.set", "set the root policy": Admin;
+    /// Say whether terminals are recorded.
+    SetTerminalPolicy = "terminal_policy.set", "set whether terminals are recorded": Admin;
     /// Ask for root in a workspace and, once it is granted, open root terminals.
     RequestElevation = "elevation.request", "ask for root in a workspace": Admin Developer;
     /// Answer other people's requests for root, and take root back.
     ApproveElevation = "elevation.approve", "approve, refuse or revoke root": Admin;
     /// Read what root terminals printed; a key that only reads does not, for it may hold secrets.
-    ReadRecording = "recording.read", "read recordings of root terminals": Admin;
+    ReadRecording = "recording.read", "read recordings of terminals": Admin;
     /// See the names of secrets, who set them and when they were used; never a value.
     ViewSecrets = "secret.view", "see the names of secrets": Admin Developer;
     /// Set, restore or remove a secret of the org or of a project: every workspace it reaches runs with it.

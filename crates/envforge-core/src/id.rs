@@ -119,6 +119,8 @@ ids! {
     CommandId = "cmd";
     /// One person's time-boxed right to root terminals in one workspace.
     ElevationId = "elv";
+    /// What one client of a recorded terminal was shown.
+    RecordingId = "rec";
     /// One ledger event.
     EventId = "evt";
     /// A gateway, from its start to its end.
@@ -137,6 +139,8 @@ ids! {
     JobId = "job";
     /// One server's hold on a background job it runs.
     LeaseId = "lease";
+    /// A message in a workspace's mail sink.
+    MailId = "mail";
     /// A link in a mail to sign in with.
     MagicLinkId = "ml";
     /// A signed link.

@@ -4,7 +4,7 @@
 //! generation, workspace, kind, subject, expiry, nonce. A gateway can only be given `service` tickets, so a
 //! taken gateway is not a shell.
 
-use crate::id::{HostId, OrgId, WorkspaceId};
+use crate::id::{HostId, OrgId, RecordingId, WorkspaceId};
 use crate::token::Claims;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,14 +15,18 @@ use serde::{Deserialize, Serialize};
 pub enum TicketKind {
     /// A service's port: dev-host traffic.
     Service,
-    /// A terminal in the shell layer.
+    /// Terminals of the shell layer: one to attach to, the list of them, the end of one, and a command without one.
     Terminal,
     /// Captured logs of a service or job.
     Logs,
     /// A root terminal, of one elevation.
     Elevation,
-    /// What an elevation's root terminals printed.
+    /// What terminals printed: one recording, or the list of them.
     Recording,
+    /// One question about what resources hold.
+    Console,
+    /// A dump of the workspace's database, or one to restore.
+    Database,
 }
 
 /// What a ticket says.
@@ -40,7 +44,8 @@ pub struct TicketClaims {
     pub workspace: WorkspaceId,
     /// What it opens.
     pub kind: TicketKind,
-    /// The service's name; the job's or service's name for logs; the elevation's id; empty for the main terminal.
+    /// The service's name; the job's or service's name for logs; the elevation's or recording's id; the digest of a console's question;
+    /// the terminal's name, empty for the main one.
     #[serde(rename = "sub")]
     pub subject: String,
     /// Expiry, seconds since 1970 UTC.
@@ -55,6 +60,10 @@ pub struct TicketClaims {
     /// keeps by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
+    /// That what a terminal prints is recorded, under this id. A host from before there was such a thing does
+    /// not record.
+    #[serde(default, rename = "rec", skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingId>,
 }
 
 /// A person, as Git names one.

@@ -222,7 +222,7 @@ impl<'a> Checker<'a, '_> {
                     Supply::Unsatisfied { fix, .. } => fix.clone(),
                     // A secret is set outside the file, so whether it is there can't be said here; but what is nearly
                     // the name of something in the file is hardly meant to be one.
-                    Supply::Provided { source: Source::Secret { .. } } if wiring::resource_giving(input).is_none() => {
+                    Supply::Provided { source: Source::Secret { .. } } if wiring::resource_at(input).is_none() => {
                         let Some(near) = hints::nearest(input, known.clone()) else { continue };
                         format!(
                             "did you mean `{near}`? Provided in this file: {}. A secret needs a name further from these",

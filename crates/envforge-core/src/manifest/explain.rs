@@ -33,7 +33,16 @@ fn write_all(out: &mut String, manifest: &Manifest, wiring: &Wiring) -> fmt::Res
     }
     for (kind, mode) in &manifest.resources {
         match mode {
-            ResourceMode::BranchScoped => writeln!(out, "  {kind:<10} this branch's own")?,
+            ResourceMode::BranchScoped { from, extensions } => {
+                write!(out, "  {kind:<10} this branch's own")?;
+                if let Some(branch) = from {
+                    write!(out, ", begun as a copy of branch {branch}'s")?;
+                }
+                if !extensions.is_empty() {
+                    write!(out, ", with {}", extensions.join(", "))?;
+                }
+                writeln!(out)?;
+            }
             ResourceMode::CustomerCloud { secret } => {
                 writeln!(out, "  {kind:<10} in the customer's cloud, billed separately; address in secret {secret}")?;
             }
@@ -50,10 +59,12 @@ fn write_all(out: &mut String, manifest: &Manifest, wiring: &Wiring) -> fmt::Res
         writeln!(out, "  {name:<10} GET {} of service {} answers {}", check.path, check.service, check.status)?;
     }
     let runtime = &manifest.runtime;
-    let (idle, stop_after) = (duration(runtime.idle.into()), duration(runtime.stop_after.into()));
+    let [idle, reclaim_after, stop_after] =
+        [runtime.idle, runtime.reclaim_after, runtime.stop_after].map(|seconds| duration(seconds.into()));
     writeln!(
         out,
-        "runtime\n  size {}, asleep after {idle} without activity, stopped after {stop_after} asleep",
+        "runtime\n  size {}, asleep after {idle} without activity, its memory given back after {reclaim_after} asleep, stopped \
+         after {stop_after}",
         runtime.size
     )?;
     if !manifest.shell.tools.is_empty() || manifest.hooks.setup.is_some() {
@@ -64,6 +75,16 @@ fn write_all(out: &mut String, manifest: &Manifest, wiring: &Wiring) -> fmt::Res
     }
     if let Some(setup) = &manifest.hooks.setup {
         writeln!(out, "  setup      {}", one_line(setup))?;
+    }
+    let hooks = &manifest.hooks;
+    if hooks.before_sleep.is_some() || hooks.after_wake.is_some() {
+        writeln!(out, "around sleep")?;
+    }
+    if let Some(command) = &hooks.before_sleep {
+        writeln!(out, "  before     {}", one_line(command))?;
+    }
+    if let Some(command) = &hooks.after_wake {
+        writeln!(out, "  after      {}", one_line(command))?;
     }
     Ok(())
 }

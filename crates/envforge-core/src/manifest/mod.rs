@@ -24,11 +24,13 @@
 mod check;
 mod diagnostic;
 mod explain;
+mod extensions;
 mod hints;
 mod model;
 mod names;
 mod parse;
 mod read;
+mod resource;
 mod scalar;
 mod schema;
 mod service;
@@ -41,11 +43,12 @@ mod tests;
 
 pub use diagnostic::Diagnostic;
 pub use explain::explain;
+pub use extensions::EXTENSIONS;
 pub use model::{
     Check, EnvValue, Health, Hooks, Manifest, Protocol, Requirement, ResourceKind, ResourceMode, RestartPolicy,
     Rewrite, RuntimeDefaults, Service, Shell,
 };
-pub use parse::{MAX_BYTES, parse, too_large};
+pub use parse::{HOOK_KEYS, MAX_BYTES, parse, too_large};
 pub use schema::json_schema;
 pub use wiring::{InputValues, MissingInput, Port, ServiceWiring, Source, Supply, WiredInput, Wiring};
 

@@ -157,10 +157,14 @@ pub enum RestartPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceKind {
-    /// A PostgreSQL database; gives `database_url` and `postgres_url`.
+    /// A PostgreSQL database.
     Postgres,
-    /// A Redis instance; gives `redis_url`.
+    /// A Redis instance.
     Redis,
+    /// A bucket that speaks the S3 API.
+    ObjectStorage,
+    /// A mail sink: SMTP that accepts every message and delivers none.
+    Mail,
 }
 
 /// Who runs a resource.
@@ -168,7 +172,14 @@ pub enum ResourceKind {
 #[serde(tag = "mode", rename_all = "snake_case")]
 pub enum ResourceMode {
     /// Made for each workspace, on its host.
-    BranchScoped,
+    BranchScoped {
+        /// The branch a database begins as a copy of; empty when absent. PostgreSQL only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        /// Extensions the database is to have, of those that are allowed. PostgreSQL only.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        extensions: Vec<String>,
+    },
     /// Run and billed by a provider of the customer's; only its address is known here, as a secret.
     CustomerCloud {
         /// The secret that holds its URL.
@@ -197,6 +208,9 @@ pub struct RuntimeDefaults {
     /// Seconds without activity before it is frozen.
     #[serde(default = "default_idle")]
     pub idle: u32,
+    /// Seconds frozen before its memory is given back, as far as the machine has swap.
+    #[serde(default = "default_reclaim_after")]
+    pub reclaim_after: u32,
     /// Seconds frozen before it is stopped.
     #[serde(default = "default_stop_after")]
     pub stop_after: u32,
@@ -216,12 +230,21 @@ pub struct Hooks {
     /// Run once in the shell layer after checkout, and again when the files it depends on change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<String>,
+    /// Run in the runtime layer before it is put to sleep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_sleep: Option<String>,
+    /// Run in the runtime layer after a thaw, beside the services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_wake: Option<String>,
 }
 
 /// Seconds between the request to stop and the kill, when the file does not say.
 pub(super) const DEFAULT_STOP_GRACE: u32 = 10;
 /// Seconds of idleness before a freeze, when the file does not say.
 pub(super) const DEFAULT_IDLE: u32 = 10 * 60;
+/// Seconds frozen before memory is given back, when the file does not say: long enough that whoever comes back soon does
+/// not wait for it.
+pub(super) const DEFAULT_RECLAIM_AFTER: u32 = 3 * 60;
 /// Seconds frozen before a stop, when the file does not say.
 pub(super) const DEFAULT_STOP_AFTER: u32 = 30 * 60;
 /// The status a check expects, when the file does not say.
@@ -235,6 +258,10 @@ fn default_idle() -> u32 {
     DEFAULT_IDLE
 }
 
+fn default_reclaim_after() -> u32 {
+    DEFAULT_RECLAIM_AFTER
+}
+
 fn default_stop_after() -> u32 {
     DEFAULT_STOP_AFTER
 }
@@ -245,7 +272,12 @@ fn default_status() -> u16 {
 
 impl Default for RuntimeDefaults {
     fn default() -> Self {
-        Self { size: Size::default(), idle: DEFAULT_IDLE, stop_after: DEFAULT_STOP_AFTER }
+        Self {
+            size: Size::default(),
+            idle: DEFAULT_IDLE,
+            reclaim_after: DEFAULT_RECLAIM_AFTER,
+            stop_after: DEFAULT_STOP_AFTER,
+        }
     }
 }
 
@@ -298,24 +330,65 @@ impl RestartPolicy {
     }
 }
 
+impl Default for ResourceMode {
+    fn default() -> Self {
+        Self::BranchScoped { from: None, extensions: Vec::new() }
+    }
+}
+
+impl ResourceMode {
+    /// Whether each workspace is given one of its own.
+    pub fn is_branch_scoped(&self) -> bool {
+        matches!(self, Self::BranchScoped { .. })
+    }
+}
+
 impl ResourceKind {
     /// Every kind this version provides.
-    pub const ALL: [Self; 2] = [Self::Postgres, Self::Redis];
+    pub const ALL: [Self; 4] = [Self::Postgres, Self::Redis, Self::ObjectStorage, Self::Mail];
 
     /// The key in the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
             Self::Redis => "redis",
+            Self::ObjectStorage => "object_storage",
+            Self::Mail => "mail",
         }
     }
 
-    /// The names of the inputs it gives, all with the same value.
-    pub fn input_names(self) -> &'static [&'static str] {
+    /// The names of the inputs that are its whole address, all with the same value. A resource in the customer's cloud
+    /// gives these from its secret, and nothing else.
+    pub fn address_inputs(self) -> &'static [&'static str] {
         match self {
             Self::Postgres => &["database_url", "postgres_url"],
             Self::Redis => &["redis_url"],
+            Self::ObjectStorage => &["object_storage_url", "s3_url"],
+            Self::Mail => &["smtp_url"],
         }
+    }
+
+    /// The names of the inputs that are pieces of its address, for programs that take them one by one. Where no
+    /// branch-scoped resource gives them, they are secrets like any other name.
+    pub fn piece_inputs(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => {
+                &["postgres_host", "postgres_port", "postgres_user", "postgres_password", "postgres_database"]
+            }
+            Self::Redis => &["redis_host", "redis_port"],
+            Self::ObjectStorage => {
+                &["s3_endpoint", "s3_bucket", "s3_region", "s3_access_key_id", "s3_secret_access_key"]
+            }
+            Self::Mail => &["smtp_host", "smtp_port"],
+        }
+    }
+
+    /// Inputs that are a password and nothing else.
+    pub const PASSWORDS: [&'static str; 2] = ["postgres_password", "s3_secret_access_key"];
+
+    /// The names of all inputs that a branch-scoped one gives.
+    pub fn input_names(self) -> impl Iterator<Item = &'static str> {
+        self.address_inputs().iter().chain(self.piece_inputs()).copied()
     }
 }
 

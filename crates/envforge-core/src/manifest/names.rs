@@ -13,7 +13,7 @@ pub(super) struct Unfit {
     pub fix: String,
 }
 
-fn unfit(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Unfit {
+pub(super) fn unfit(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Unfit {
     Unfit { code, message: message.into(), fix: fix.into() }
 }
 
@@ -121,6 +121,25 @@ pub(super) fn environment(what: &str, name: &str) -> Result<(), Unfit> {
         ));
     }
     Ok(())
+}
+
+/// The name of a branch, by Git's rules for it (`git check-ref-format`) as far as one can be made that breaks them.
+pub(super) fn branch(name: &str) -> Result<(), Unfit> {
+    let is_bad = |next: char| next.is_control() || " ~^:?*[\\".contains(next);
+    let fits = !name.is_empty()
+        && name.len() <= 250
+        && !name.contains(is_bad)
+        && !name.contains("..")
+        && !name.starts_with(['-', '/', '.'])
+        && !name.ends_with(['/', '.']);
+    if fits {
+        return Ok(());
+    }
+    Err(unfit(
+        "manifest.wrong_value",
+        format!("{} is not the name of a branch", quoted(name)),
+        "write a branch of this repository, such as `main` or `feature/login`",
+    ))
 }
 
 /// The name of a program for the shell.

@@ -8,10 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::check;
 use super::diagnostic::{Diagnostic, lines};
-use super::hints;
-use super::model::{
-    Check, DEFAULT_STATUS, Hooks, Manifest, ResourceKind, ResourceMode, RuntimeDefaults, Service, Shell,
-};
+use super::model::{Check, DEFAULT_STATUS, Hooks, Manifest, RuntimeDefaults, Service, Shell};
 use super::names;
 use super::read::Reader;
 use super::scalar::{self, Kind};
@@ -29,13 +26,10 @@ const MAX_FOUND: usize = 200;
 pub(super) const TOP_KEYS: &[&str] =
     &["repo", "prepare_pr", "services", "resources", "checks", "runtime", "shell", "hooks", "variables"];
 pub(super) const CHECK_KEYS: &[&str] = &["service", "path", "status"];
-pub(super) const RUNTIME_KEYS: &[&str] = &["size", "idle", "stop_after"];
+pub(super) const RUNTIME_KEYS: &[&str] = &["size", "idle", "reclaim_after", "stop_after"];
 pub(super) const SHELL_KEYS: &[&str] = &["tools"];
-pub(super) const HOOK_KEYS: &[&str] = &["setup"];
-pub(super) const RESOURCE_KEYS: &[&str] = &["mode", "secret"];
-
-/// Resources the format will have; naming one now gets an answer of its own.
-const LATER_RESOURCES: [&str; 2] = ["object_storage", "mail"];
+/// Keys of `hooks`; a log is named after each.
+pub const HOOK_KEYS: &[&str] = &["setup", "before_sleep", "after_wake"];
 
 /// What is said of a file of more than [`MAX_BYTES`], also by who did not even read it.
 pub fn too_large(bytes: u64, file: &str) -> Diagnostic {
@@ -241,77 +235,6 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn resources(&mut self, entry: &Entry) -> BTreeMap<ResourceKind, ResourceMode> {
-        let mut resources = BTreeMap::new();
-        let example = "write `postgres: branch_scoped` below it";
-        let Some(listed) = self.mapping(&entry.node, entry.value_at(), "`resources`", example) else {
-            self.unsure = true;
-            return resources;
-        };
-        for entry in listed {
-            let key = entry.key.as_str();
-            if LATER_RESOURCES.contains(&key) {
-                self.report.add(
-                    entry.at,
-                    "manifest.not_available",
-                    format!("resource `{key}` is not available in this version"),
-                    format!("remove it; available: {}", hints::list(ResourceKind::ALL.map(ResourceKind::as_str))),
-                );
-                continue;
-            }
-            let Some(kind) = ResourceKind::ALL.into_iter().find(|kind| kind.as_str() == key) else {
-                self.unknown_key(entry, "under `resources`", &ResourceKind::ALL.map(ResourceKind::as_str));
-                self.unsure = true;
-                continue;
-            };
-            let mode = self.resource_mode(entry, kind);
-            resources.insert(kind, mode.unwrap_or(ResourceMode::BranchScoped));
-        }
-        resources
-    }
-
-    fn resource_mode(&mut self, entry: &Entry, kind: ResourceKind) -> Option<ResourceMode> {
-        let what = format!("the mode of resource `{kind}`");
-        let secret_fix =
-            format!("write `{kind}: {{ mode: customer_cloud, secret: {}_URL }}`", kind.as_str().to_uppercase());
-        let modes = [("branch_scoped", false), ("customer_cloud", true)];
-        let (mode, secret) = if scalar::kind(&entry.node) == Kind::Map {
-            let fields = self.mapping(&entry.node, entry.value_at(), &format!("resource `{kind}`"), &secret_fix)?;
-            self.only_known(fields, &format!("in resource `{kind}`"), RESOURCE_KEYS);
-            let mode = entry.node.entry("mode").map(|mode| self.choice(mode, &what, &modes));
-            (mode.unwrap_or(Some(false))?, entry.node.entry("secret"))
-        } else {
-            (self.choice(entry, &what, &modes)?, None)
-        };
-        match (mode, secret) {
-            (false, None) => Some(ResourceMode::BranchScoped),
-            (false, Some(secret)) => {
-                let message = format!("resource `{kind}` is `branch_scoped`, which takes no `secret`");
-                self.report.add(
-                    secret.at,
-                    "manifest.wrong_value",
-                    message,
-                    "remove `secret`, or write `mode: customer_cloud`",
-                );
-                None
-            }
-            (true, None) => {
-                let message = format!(
-                    "resource `{kind}` is in the customer's cloud, and `secret` does not say where its address is"
-                );
-                self.report.add(entry.at, "manifest.missing_key", message, secret_fix);
-                None
-            }
-            (true, Some(secret)) => {
-                let name = self.text(secret, &format!("`secret` of resource `{kind}`"), &secret_fix)?;
-                match names::environment("secret", name) {
-                    Ok(()) => Some(ResourceMode::CustomerCloud { secret: name.to_owned() }),
-                    Err(unfit) => self.unfit(secret.node.at, unfit),
-                }
-            }
-        }
-    }
-
     fn checks(&mut self, entry: &Entry) -> BTreeMap<String, Check> {
         let example = "write a name for each check, as in `home: { service: web, path: / }`";
         let Some(listed) = self.mapping(&entry.node, entry.value_at(), "`checks`", example) else {
@@ -372,6 +295,10 @@ impl Reader<'_, '_> {
                     let idle = self.duration(field, "`idle`", 30, 24 * 3600, "10m");
                     runtime.idle = idle.unwrap_or(runtime.idle);
                 }
+                "reclaim_after" => {
+                    let reclaim_after = self.duration(field, "`reclaim_after`", 10, 7 * 24 * 3600, "3m");
+                    runtime.reclaim_after = reclaim_after.unwrap_or(runtime.reclaim_after);
+                }
                 "stop_after" => {
                     let stop_after = self.duration(field, "`stop_after`", 60, 7 * 24 * 3600, "30m");
                     runtime.stop_after = stop_after.unwrap_or(runtime.stop_after);
@@ -415,8 +342,15 @@ impl Reader<'_, '_> {
             return Hooks::default();
         };
         self.only_known(fields, "under `hooks`", HOOK_KEYS);
-        let setup = entry.node.entry("setup").and_then(|field| self.text(field, "`setup`", example));
-        Hooks { setup: setup.map(str::to_owned) }
+        let mut hook = |name: &str, example: &str| {
+            let field = entry.node.entry(name)?;
+            self.text(field, &format!("`{name}`"), example).map(str::to_owned)
+        };
+        Hooks {
+            setup: hook("setup", example),
+            before_sleep: hook("before_sleep", "write `hooks: { before_sleep: npm run flush }`"),
+            after_wake: hook("after_wake", "write `hooks: { after_wake: npm run warm-up }`"),
+        }
     }
 
     fn variables(&mut self, entry: &Entry) -> BTreeMap<String, String> {

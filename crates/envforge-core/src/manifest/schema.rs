@@ -110,8 +110,8 @@ struct Service {
     /// What the gateway changes in its answers. Left out: nothing.
     #[schemars(extend("uniqueItems" = true, "examples" = [["redirects"]]))]
     rewrite: Option<Vec<Rewrite>>,
-    /// Named values it asks for: `<service>_url`, `<service>_port`, `<service>_public_url`, `database_url`, `redis_url`, or a name
-    /// under `variables`.
+    /// Named values it asks for: `<service>_url`, `<service>_port`, `<service>_public_url`, what a resource gives
+    /// (`database_url`, `redis_url`, `s3_endpoint`, `smtp_url` and more), or a name under `variables`.
     #[schemars(extend("propertyNames" = { "pattern": "^[a-z][a-z0-9_]{0,62}$" }, "examples" = [{ "database_url": "required" }]))]
     inputs: Option<BTreeMap<String, Requirement>>,
     /// Environment variables: a value, or `input.<name>` for the value of an input.
@@ -226,10 +226,16 @@ enum Grace {
 #[schemars(extend("examples" = [{ "postgres": "branch_scoped" }]))]
 #[expect(dead_code, reason = "the shape of the file, read by the schema alone")]
 struct Resources {
-    /// A PostgreSQL database; gives the inputs `database_url` and `postgres_url`.
+    /// A PostgreSQL database; gives the inputs `database_url` and `postgres_url`, and `postgres_host`, `postgres_port`,
+    /// `postgres_user`, `postgres_password`, `postgres_database`.
     postgres: Option<Resource>,
-    /// A Redis instance; gives the input `redis_url`.
+    /// A Redis instance; gives the inputs `redis_url`, `redis_host` and `redis_port`.
     redis: Option<Resource>,
+    /// A bucket that speaks the S3 API; gives the inputs `s3_endpoint`, `s3_bucket`, `s3_region`, `s3_access_key_id` and
+    /// `s3_secret_access_key`, and all of them in one as `object_storage_url` and `s3_url`.
+    object_storage: Option<Resource>,
+    /// A mail sink, which accepts every message and delivers none; gives the inputs `smtp_url`, `smtp_host` and `smtp_port`.
+    mail: Option<Resource>,
 }
 
 /// Who runs a resource.
@@ -260,6 +266,18 @@ enum BranchScoped {
 struct ResourceMapping {
     /// Who runs it.
     mode: Option<Mode>,
+    /// The branch its database begins as a copy of; `postgres` only, and not with `customer_cloud`. That branch itself
+    /// begins empty.
+    #[schemars(example = &"main")]
+    from: Option<String>,
+    /// Extensions its database is to have; `postgres` only, and not with `customer_cloud`. What is taken off the list stays in the
+    /// database.
+    #[schemars(extend(
+        "items" = { "type": "string", "enum": super::EXTENSIONS },
+        "examples" = [["pg_trgm", "vector"]],
+        "uniqueItems" = true
+    ))]
+    extensions: Option<Vec<String>>,
     /// The secret that holds its address; with `customer_cloud` only.
     #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"), example = &"DATABASE_URL")]
     secret: Option<String>,
@@ -310,6 +328,10 @@ struct Runtime {
     /// Time without activity before it sleeps, from 30s to 24h; 10m when left out.
     #[schemars(regex(pattern = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"), length(min = 2), example = "10m")]
     idle: Option<String>,
+    /// Time asleep before its memory is given back, from 10s to 7d; 3m when left out. How much that is depends on the
+    /// machine's swap; a wake then takes some milliseconds more.
+    #[schemars(regex(pattern = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"), length(min = 2), example = "3m")]
+    reclaim_after: Option<String>,
     /// Time asleep before its processes are stopped, from 1m to 7d; 30m when left out.
     #[schemars(regex(pattern = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"), length(min = 2), example = "30m")]
     stop_after: Option<String>,
@@ -333,4 +355,12 @@ struct Hooks {
     /// Run once in the shell layer after checkout, and again when the files it depends on change.
     #[schemars(example = "npm ci")]
     setup: Option<String>,
+    /// Run in the runtime layer before it is put to sleep, while the services still run. It has 10 s; sleep follows also when
+    /// it fails or takes longer.
+    #[schemars(example = "npm run flush")]
+    before_sleep: Option<String>,
+    /// Run in the runtime layer after a thaw, beside the services, which wait for nothing; for 60 s at most. Services that
+    /// were stopped start by their own commands, and this is not run.
+    #[schemars(example = "npm run warm-up")]
+    after_wake: Option<String>,
 }

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `<service>_url`, `<service>_port` | the service, inside the workspace | at once with a declared `port`, else when it binds |
 //! | `<service>_public_url` | the service's dev host | always: the label exists before anything runs |
-//! | `database_url`, `postgres_url`, `redis_url` | the resource | when it is provisioned |
+//! | what [`ResourceKind::input_names`] lists, such as `database_url` | the resource | when it is provisioned |
 //! | a name under `variables` | the file | always |
 //! | any other name | the secret of that name in capitals | when the runtime has fetched it |
 //!
@@ -14,6 +14,7 @@
 //! optional never holds it back. So the only order between services is the one their unknown ports impose, and the only
 //! mistake possible is a circle of such ports ([`Wiring::cycle`]).
 
+use core::net::{Ipv4Addr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -43,7 +44,7 @@ pub enum Source {
         /// The service that provides it.
         service: String,
     },
-    /// The address of a branch-scoped resource, with its credentials.
+    /// The address of a branch-scoped resource or a piece of it, credentials included; the input's name says which.
     Resource {
         /// The resource that provides it.
         resource: ResourceKind,
@@ -136,21 +137,28 @@ pub struct MissingInput {
 #[derive(Clone, Default)]
 pub struct InputValues {
     values: BTreeMap<Source, String>,
+    /// What each resource gives, by the input's name.
+    resources: BTreeMap<ResourceKind, BTreeMap<&'static str, Secret>>,
 }
 
 impl fmt::Debug for InputValues {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.values.keys()).finish()
+        formatter.debug_set().entries(self.sources()).finish()
     }
 }
 
 impl InputValues {
     /// Records the port a service listens on: both its URL and its port inside the workspace.
     pub fn bound(&mut self, service: &str, port: u16) {
+        self.bound_at(service, (Ipv4Addr::LOCALHOST, port).into());
+    }
+
+    /// The same for a service that does not listen on 127.0.0.1.
+    pub fn bound_at(&mut self, service: &str, address: SocketAddr) {
         let service = service.to_owned();
         let url = Source::ServiceUrl { service: service.clone() };
-        self.values.insert(url, service_url(port));
-        self.values.insert(Source::ServicePort { service }, port.to_string());
+        self.values.insert(url, service_url(address));
+        self.values.insert(Source::ServicePort { service }, address.port().to_string());
     }
 
     /// Records the origin of a service's dev host.
@@ -159,9 +167,9 @@ impl InputValues {
         self.values.insert(Source::ServicePublicUrl { service }, origin.into());
     }
 
-    /// Records the address of a resource that is provisioned.
-    pub fn resource(&mut self, resource: ResourceKind, url: impl Into<String>) {
-        self.values.insert(Source::Resource { resource }, url.into());
+    /// Records what a resource that is provisioned gives: a value for each of its inputs.
+    pub fn resource(&mut self, resource: ResourceKind, values: BTreeMap<&'static str, Secret>) {
+        self.resources.insert(resource, values);
     }
 
     /// Records a secret that was fetched.
@@ -179,7 +187,8 @@ impl InputValues {
 
     /// The sources that have a value: what [`Wiring::ready_to_start`] asks for.
     pub fn sources(&self) -> BTreeSet<Source> {
-        self.values.keys().cloned().collect()
+        let resources = self.resources.keys().map(|resource| Source::Resource { resource: *resource });
+        self.values.keys().cloned().chain(resources).collect()
     }
 }
 
@@ -321,6 +330,29 @@ impl Wiring {
         secrets.map(|(input, name)| (name, variables(input))).collect()
     }
 
+    /// The variables of a service whose values nobody is to read in what it writes, each with the name of its secret, or with
+    /// its input where that is a resource's password and nothing else.
+    pub fn secret_variables(&self, service: &str) -> BTreeMap<String, String> {
+        let mut variables = self.passwords_of(service);
+        for (secret, names) in self.secrets_of(service) {
+            variables.extend(names.into_iter().map(|name| (name.to_owned(), secret.to_string())));
+        }
+        variables
+    }
+
+    /// The variables of a service that hold a resource's password and nothing else, each with its input.
+    fn passwords_of(&self, service: &str) -> BTreeMap<String, String> {
+        let environment = self.services.get(service).into_iter().flat_map(|wiring| &wiring.environment);
+        environment
+            .filter_map(|(variable, value)| match value {
+                EnvValue::Input(from) if ResourceKind::PASSWORDS.contains(&from.as_str()) => {
+                    Some((variable.clone(), from.clone()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
     /// A circle of services that each wait for the next one's port, first name repeated at the end.
     pub fn cycle(&self) -> Option<Vec<String>> {
         self.cycles().into_iter().next()
@@ -390,13 +422,18 @@ impl Wiring {
 
     fn value_of(&self, wiring: &ServiceWiring, input: &str, values: &InputValues) -> Option<String> {
         let source = wiring.inputs.get(input)?.source()?;
+        if let Source::Resource { resource } = source {
+            return values.resources.get(resource)?.get(input).map(|value| value.expose().to_owned());
+        }
         if let Some(value) = values.values.get(source) {
             return Some(value.clone());
         }
         let declared = |service: &str| self.services.get(service).and_then(|provider| provider.port.declared());
         match source {
             Source::Variable { name } => self.variables.get(name).cloned(),
-            Source::ServiceUrl { service } => declared(service).map(service_url),
+            Source::ServiceUrl { service } => {
+                declared(service).map(|port| service_url((Ipv4Addr::LOCALHOST, port).into()))
+            }
             Source::ServicePort { service } => declared(service).map(|port| port.to_string()),
             Source::ServicePublicUrl { .. } | Source::Resource { .. } | Source::Secret { .. } => None,
         }
@@ -420,8 +457,8 @@ impl Source {
 }
 
 /// The address of a service as its neighbours in the workspace see it.
-fn service_url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
+fn service_url(address: SocketAddr) -> String {
+    format!("http://{address}")
 }
 
 /// Every input name something provides, with all its providers: more than one is a mistake `check` reports.
@@ -429,9 +466,9 @@ pub(super) fn providers(manifest: &Manifest) -> BTreeMap<String, Vec<Source>> {
     let mut found: BTreeMap<String, Vec<Source>> = BTreeMap::new();
     let mut add = |name: String, source: Source| found.entry(name).or_default().push(source);
     for (kind, mode) in &manifest.resources {
-        if *mode == ResourceMode::BranchScoped {
+        if mode.is_branch_scoped() {
             for name in kind.input_names() {
-                add((*name).to_owned(), Source::Resource { resource: *kind });
+                add(name.to_owned(), Source::Resource { resource: *kind });
             }
         }
     }
@@ -448,9 +485,9 @@ pub(super) fn providers(manifest: &Manifest) -> BTreeMap<String, Vec<Source>> {
     found
 }
 
-/// The resource that would give this input, whether or not the manifest declares it.
-pub(super) fn resource_giving(input: &str) -> Option<ResourceKind> {
-    ResourceKind::ALL.into_iter().find(|kind| kind.input_names().contains(&input))
+/// The resource whose address this input is, whether or not the manifest declares it.
+pub(super) fn resource_at(input: &str) -> Option<ResourceKind> {
+    ResourceKind::ALL.into_iter().find(|kind| kind.address_inputs().contains(&input))
 }
 
 fn supply(manifest: &Manifest, providers: &BTreeMap<String, Vec<Source>>, input: &str) -> Supply {
@@ -459,7 +496,7 @@ fn supply(manifest: &Manifest, providers: &BTreeMap<String, Vec<Source>>, input:
     }
     let secret = |name: SecretName| Supply::Provided { source: Source::Secret { name } };
     let unsatisfied = |cause: String, fix: String| Supply::Unsatisfied { cause, fix };
-    let Some(kind) = resource_giving(input) else {
+    let Some(kind) = resource_at(input) else {
         return SecretName::of_input(input).map_or_else(
             |error| {
                 let fix = format!("declare it under `variables`, or remove `{input}` from `inputs`");

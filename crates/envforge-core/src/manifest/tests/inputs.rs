@@ -1,11 +1,16 @@
 //! Who provides what, and who starts when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::expect;
 
 use super::{SMALLEST, ok};
 use crate::manifest::{InputValues, MissingInput, Port, ResourceKind, Source, Supply, Wiring};
+use crate::secret::Secret;
+
+fn database(url: &str) -> BTreeMap<&'static str, Secret> {
+    BTreeMap::from([("database_url", Secret::new(url.to_owned()))])
+}
 
 fn wired(source: &str) -> Wiring {
     Wiring::new(&ok(source))
@@ -18,7 +23,7 @@ fn what_is_satisfied_starts_and_the_rest_follows() {
     let mut values = InputValues::default();
     assert!(wiring.ready_to_start(&values.sources()).is_empty());
     assert_eq!(wiring.held_back_by("api", &values.sources()), ["database_url"]);
-    values.resource(ResourceKind::Postgres, "postgres://branch");
+    values.resource(ResourceKind::Postgres, database("postgres://branch"));
     assert_eq!(wiring.ready_to_start(&values.sources()), ["api"]);
     assert_eq!(wiring.services["web"].waits_for, BTreeSet::from(["api".to_owned()]));
     let missing = MissingInput { service: "web".to_owned(), input: "api_url".to_owned() };
@@ -99,6 +104,50 @@ resources: { postgres: { mode: customer_cloud, secret: PROD_DB } }",
     assert_eq!(wiring.ready_to_start(&BTreeSet::from([source])), ["web"]);
 }
 
+// proves RUN-6
+#[test]
+fn a_resource_gives_each_of_its_inputs_a_value_of_its_own() {
+    let source = "services:
+          web:
+            command: a
+            inputs: { s3_endpoint: required, s3_bucket: required, postgres_host: optional }
+            environment: { ENDPOINT: input.s3_endpoint, BUCKET: input.s3_bucket, HOST: input.postgres_host }
+resources: { object_storage: branch_scoped";
+    let wiring = wired(&format!("{source} }}"));
+    let mut values = InputValues::default();
+    let given = [("s3_endpoint", "http://127.0.0.1:9000"), ("s3_bucket", "workspace")];
+    values.resource(
+        ResourceKind::ObjectStorage,
+        given.into_iter().map(|(name, value)| (name, Secret::new(value.to_owned()))).collect(),
+    );
+    assert_eq!(wiring.ready_to_start(&values.sources()), ["web"]);
+    let environment = wiring.resolve("web", &values).expect("what is required is known");
+    assert_eq!((&*environment["ENDPOINT"], &*environment["BUCKET"]), ("http://127.0.0.1:9000", "workspace"));
+    // Without a database, its pieces are names like any other, which many have secrets for.
+    let host = |wiring: &Wiring| wiring.services["web"].inputs["postgres_host"].source().cloned();
+    let secret = Some(Source::Secret { name: "POSTGRES_HOST".parse().expect("a name") });
+    assert_eq!(host(&wiring), secret);
+    let elsewhere = wired(&format!("{source}, postgres: {{ mode: customer_cloud, secret: DB_URL }} }}"));
+    assert_eq!(host(&elsewhere), secret);
+    let here = wired(&format!("{source}, postgres: branch_scoped }}"));
+    assert_eq!(host(&here), Some(Source::Resource { resource: ResourceKind::Postgres }));
+}
+
+// proves RUN-6
+#[test]
+fn mail_goes_to_the_branch_or_to_a_provider_of_the_customers() {
+    let source = "services:
+          web: { command: a, inputs: { smtp_url: required }, environment: { SMTP_URL: input.smtp_url } }
+resources: { mail: ";
+    let source_of = |mode: &str| {
+        let wiring = wired(&format!("{source}{mode} }}"));
+        wiring.services["web"].inputs["smtp_url"].source().cloned()
+    };
+    assert_eq!(source_of("branch_scoped"), Some(Source::Resource { resource: ResourceKind::Mail }));
+    let secret = Some(Source::Secret { name: "THEIR_SMTP".parse().expect("a name") });
+    assert_eq!(source_of("{ mode: customer_cloud, secret: THEIR_SMTP }"), secret);
+}
+
 // proves ORG-5
 // proves REPO-4
 #[test]
@@ -160,6 +209,6 @@ fn suggested_ports_are_fixed_and_free() {
 #[test]
 fn known_values_are_not_printed() {
     let mut values = InputValues::default();
-    values.resource(ResourceKind::Postgres, "postgres://user:hunter2@host");
+    values.resource(ResourceKind::Postgres, database("postgres://user:hunter2@host"));
     assert!(!format!("{values:?}").contains("hunter2"));
 }

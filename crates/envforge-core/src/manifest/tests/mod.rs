@@ -73,9 +73,9 @@ resources:
 checks:
   home: { service: web, path: / }
   login-page: { service: web, path: /login, status: 302 }
-runtime: { size: large, idle: 1h30m, stop_after: 7d }
+runtime: { size: large, idle: 1h30m, reclaim_after: 45s, stop_after: 7d }
 shell: { tools: [ripgrep, node@22] }
-hooks: { setup: npm ci }
+hooks: { setup: npm ci, before_sleep: npm run flush, after_wake: "npm run warm-up\nnpm run more" }
 variables: { log_level: debug, retries: 3 }
 "#;
 
@@ -137,7 +137,7 @@ fn the_smallest_useful_file_works_as_it_stands() {
         resources
           postgres   this branch's own
         runtime
-          size small, asleep after 10m without activity, stopped after 30m asleep
+          size small, asleep after 10m without activity, its memory given back after 3m asleep, stopped after 30m
     "#]]
     .assert_eq(&explain(&manifest, &wiring));
 }
@@ -161,7 +161,10 @@ fn every_key_is_read() {
     assert_eq!(manifest.services["mail-worker"].command, web.command);
     assert!(manifest.services["mail-worker"].routes.is_empty());
     assert_eq!(manifest.runtime.size, Size::Large);
-    assert_eq!((manifest.runtime.idle, manifest.runtime.stop_after), (5_400, 604_800));
+    let runtime = &manifest.runtime;
+    assert_eq!((runtime.idle, runtime.reclaim_after, runtime.stop_after), (5_400, 45, 604_800));
+    assert_eq!(manifest.hooks.before_sleep.as_deref(), Some("npm run flush"));
+    assert_eq!(manifest.hooks.after_wake.as_deref(), Some("npm run warm-up\nnpm run more"));
     let postgres = manifest.resources.values().next();
     assert_eq!(postgres, Some(&ResourceMode::CustomerCloud { secret: "DATABASE_URL".to_owned() }));
     expect![[r#"
@@ -208,10 +211,13 @@ fn every_key_is_read() {
           home       GET / of service web answers 200
           login-page GET /login of service web answers 302
         runtime
-          size large, asleep after 1h30m without activity, stopped after 7d asleep
+          size large, asleep after 1h30m without activity, its memory given back after 45s asleep, stopped after 7d
         shell
           tools      ripgrep, node@22
           setup      npm ci
+        around sleep
+          before     npm run flush
+          after      npm run warm-up …
     "#]]
     .assert_eq(&explain(&manifest, &Wiring::new(&manifest)));
 }
@@ -308,7 +314,7 @@ fn schema_keys(schema: &Value, definition: Option<&str>) -> BTreeSet<String> {
 // proves REPO-3
 #[test]
 fn the_schema_has_the_keys_the_parser_knows() {
-    use super::{parse as top, service};
+    use super::{parse as top, resource, service};
     let schema = json_schema();
     let known = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
     let resources = super::ResourceKind::ALL.map(super::ResourceKind::as_str);
@@ -320,7 +326,7 @@ fn the_schema_has_the_keys_the_parser_knows() {
         (Some("Runtime"), top::RUNTIME_KEYS),
         (Some("Shell"), top::SHELL_KEYS),
         (Some("Hooks"), top::HOOK_KEYS),
-        (Some("ResourceMapping"), top::RESOURCE_KEYS),
+        (Some("ResourceMapping"), resource::RESOURCE_KEYS),
         (Some("Resources"), resources.as_slice()),
     ] {
         assert_eq!(schema_keys(&schema, definition), known(keys), "{definition:?}");

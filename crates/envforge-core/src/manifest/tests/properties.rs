@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use crate::manifest::diagnostic::lines;
 use crate::manifest::{
-    EnvValue, FILE_NAME, Health, InputValues, Manifest, Port, Protocol, Requirement, ResourceKind, ResourceMode,
+    EnvValue, FILE_NAME, Health, Hooks, InputValues, Manifest, Port, Protocol, Requirement, ResourceKind, ResourceMode,
     RestartPolicy, Rewrite, Service, Source, Wiring, explain, parse,
 };
+use crate::secret::Secret;
 
 /// Text as YAML takes it whatever is in it: JSON's quoting is valid double quoting.
 fn yaml(text: &str) -> String {
@@ -58,7 +59,10 @@ fn render(manifest: &Manifest) -> String {
     let _ = writeln!(out, "resources:");
     for (kind, mode) in &manifest.resources {
         let _ = match mode {
-            ResourceMode::BranchScoped => writeln!(out, "  {kind}: branch_scoped"),
+            ResourceMode::BranchScoped { from: None, .. } => writeln!(out, "  {kind}: branch_scoped"),
+            ResourceMode::BranchScoped { from: Some(branch), extensions } => {
+                writeln!(out, "  {kind}: {{ from: {branch}, extensions: [{}] }}", extensions.join(", "))
+            }
             ResourceMode::CustomerCloud { secret } => {
                 writeln!(out, "  {kind}: {{ mode: customer_cloud, secret: {secret} }}")
             }
@@ -71,9 +75,18 @@ fn render(manifest: &Manifest) -> String {
     let runtime = &manifest.runtime;
     let _ = writeln!(
         out,
-        "runtime: {{ size: {}, idle: {}s, stop_after: {}s }}",
-        runtime.size, runtime.idle, runtime.stop_after
+        "runtime: {{ size: {}, idle: {}s, reclaim_after: {}s, stop_after: {}s }}",
+        runtime.size, runtime.idle, runtime.reclaim_after, runtime.stop_after
     );
+    let _ = writeln!(out, "hooks:");
+    let hooks = &manifest.hooks;
+    for (name, command) in
+        [("setup", &hooks.setup), ("before_sleep", &hooks.before_sleep), ("after_wake", &hooks.after_wake)]
+    {
+        if let Some(command) = command {
+            let _ = writeln!(out, "  {name}: {}", yaml(command));
+        }
+    }
     out
 }
 
@@ -83,6 +96,7 @@ fn service() -> impl Strategy<Value = Service> {
         "(web|api|alpha|beta|gamma)_(url|port|public_url)".prop_map(|name| name),
         Just("database_url".to_owned()),
         Just("redis_url".to_owned()),
+        Just("s3_bucket".to_owned()),
         Just("level".to_owned()),
     ];
     let requirement = prop_oneof![Just(Requirement::Required), Just(Requirement::Optional)];
@@ -138,12 +152,15 @@ fn manifest() -> impl Strategy<Value = Manifest> {
     let mode = || {
         prop_oneof![
             Just(None),
-            Just(Some(ResourceMode::BranchScoped)),
+            Just(Some(ResourceMode::default())),
             Just(Some(ResourceMode::CustomerCloud { secret: "THEIR_URL".to_owned() })),
         ]
     };
-    (names, 1..32_u8, mode(), mode(), any::<bool>(), 30..=86_400_u32).prop_map(
-        |(services, chosen, postgres, redis, prepare_pr, idle)| {
+    let resources = [mode(), mode(), mode()];
+    let hook = || proptest::option::of("[a-z](\\PC|\n){0,20}");
+    let hooks = (hook(), hook(), hook());
+    (names, 1..32_u8, resources, any::<bool>(), (30..=86_400_u32, 10..=604_800_u32), hooks).prop_map(
+        |(services, chosen, resources, prepare_pr, (idle, reclaim_after), (setup, before_sleep, after_wake))| {
             let names = ["web", "api", "alpha", "beta", "gamma"];
             let mut manifest =
                 Manifest { prepare_pr, repo: prepare_pr.then(|| "git.example/a/b".to_owned()), ..Manifest::default() };
@@ -154,10 +171,18 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                     manifest.services.insert(name.to_owned(), service);
                 }
             }
-            manifest.resources.extend(postgres.map(|mode| (ResourceKind::Postgres, mode)));
-            manifest.resources.extend(redis.map(|mode| (ResourceKind::Redis, mode)));
+            let modes = ResourceKind::ALL.into_iter().zip(resources);
+            manifest.resources.extend(modes.filter_map(|(kind, mode)| Some((kind, mode?))));
+            if let Some(ResourceMode::BranchScoped { from, extensions }) =
+                manifest.resources.get_mut(&ResourceKind::Postgres)
+                && idle % 2 == 0
+            {
+                *from = Some("feature/start".to_owned());
+                extensions.extend(["bloom", "uuid-ossp"].map(str::to_owned));
+            }
             manifest.variables.insert("level".to_owned(), "3 # not a comment".to_owned());
-            manifest.runtime.idle = idle;
+            (manifest.runtime.idle, manifest.runtime.reclaim_after) = (idle, reclaim_after);
+            manifest.hooks = Hooks { setup, before_sleep, after_wake };
             manifest
         },
     )
@@ -323,7 +348,8 @@ proptest! {
         let wiring = Wiring::new(&manifest);
         let mut values = InputValues::default();
         for kind in manifest.resources.keys() {
-            values.resource(*kind, "url");
+            let given = kind.input_names().map(|name| (name, Secret::new("value".to_owned())));
+            values.resource(*kind, given.collect());
         }
         for name in manifest.services.keys() {
             values.public_url(name, "https://origin");

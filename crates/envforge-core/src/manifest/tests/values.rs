@@ -3,6 +3,7 @@
 use expect_test::expect;
 
 use super::check;
+use crate::manifest::{ResourceKind, ResourceMode};
 
 // proves REPO-3
 #[test]
@@ -392,23 +393,11 @@ resources:
               |                                 ^^^^^^
               hint: remove `secret`, or write `mode: customer_cloud` [manifest.wrong_value]
 
-            envforge.yml:6:3: resource `object_storage` is not available in this version
-              |
-            6 |   object_storage: branch_scoped
-              |   ^^^^^^^^^^^^^^
-              hint: remove it; available: `postgres`, `redis` [manifest.not_available]
-
-            envforge.yml:7:3: resource `mail` is not available in this version
-              |
-            7 |   mail: branch_scoped
-              |   ^^^^
-              hint: remove it; available: `postgres`, `redis` [manifest.not_available]
-
             envforge.yml:8:3: unknown key `kafka` under `resources`
               |
             8 |   kafka: branch_scoped
               |   ^^^^^
-              hint: known keys here: `postgres`, `redis` [manifest.unknown_key]
+              hint: known keys here: `postgres`, `redis`, `object_storage`, `mail` [manifest.unknown_key]
         "#]],
     );
 }
@@ -448,6 +437,117 @@ services:
             5 |   d: { command: x, health: { http: healthz } }
               |                                    ^^^^^^^
               hint: write `/healthz` [manifest.bad_path]
+        "#]],
+    );
+}
+
+// proves REPO-3, RUN-6
+#[test]
+fn a_database_begins_as_a_copy() {
+    let manifest = super::ok("services:\n  web: { command: a }\nresources:\n  postgres: { from: feature/start }\n");
+    let mode = &manifest.resources[&ResourceKind::Postgres];
+    let extensions = Vec::new();
+    assert_eq!(mode, &ResourceMode::BranchScoped { from: Some("feature/start".to_owned()), extensions });
+    let json = serde_json::to_value(mode).expect("JSON");
+    assert_eq!(json, serde_json::json!({ "mode": "branch_scoped", "from": "feature/start" }));
+    // As it was written before there was such a key.
+    let before: ResourceMode = serde_json::from_str(r#"{ "mode": "branch_scoped" }"#).expect("reads");
+    assert_eq!(before, ResourceMode::default());
+    let explained = super::explain(&manifest, &super::Wiring::new(&manifest));
+    assert!(explained.contains("begun as a copy of branch feature/start's"), "{explained}");
+}
+
+// proves REPO-3
+#[test]
+fn a_copy_told_wrongly() {
+    for source in ["main..x", "-main", "a b", "/main", "main/", "''", "a~1"] {
+        let file = format!("services:\n  web: {{ command: a }}\nresources:\n  postgres: {{ from: {source} }}\n");
+        assert_eq!(super::first(file.as_bytes()), "4:21 manifest.wrong_value", "{source}");
+    }
+    check(
+        r"
+services:
+  web: { command: a }
+resources:
+  postgres: { mode: customer_cloud, secret: X, from: main }
+  redis: { from: main }
+",
+        expect![[r#"
+            envforge.yml:4:48: resource `postgres` is in the customer's cloud, where nothing is copied to
+              |
+            4 |   postgres: { mode: customer_cloud, secret: X, from: main }
+              |                                                ^^^^
+              hint: remove `from` [manifest.wrong_value]
+
+            envforge.yml:5:12: resource `redis` always starts empty; only `postgres` takes `from`
+              |
+            5 |   redis: { from: main }
+              |            ^^^^
+              hint: remove `from` [manifest.wrong_value]
+        "#]],
+    );
+}
+
+// proves REPO-3, RUN-6
+#[test]
+fn extensions_of_a_database() {
+    let manifest = super::ok(
+        "services:\n  web: { command: a }\nresources:\n  postgres: { from: main, extensions: [bloom, uuid-ossp] }\n",
+    );
+    let mode = &manifest.resources[&ResourceKind::Postgres];
+    let extensions = ["bloom", "uuid-ossp"].map(str::to_owned).to_vec();
+    assert_eq!(mode, &ResourceMode::BranchScoped { from: Some("main".to_owned()), extensions });
+    let explained = super::explain(&manifest, &super::Wiring::new(&manifest));
+    assert!(explained.contains("begun as a copy of branch main's, with bloom, uuid-ossp"), "{explained}");
+    // What reads files, opens connections, runs programs or looks at others.
+    for name in [
+        "file_fdw",
+        "dblink",
+        "postgres_fdw",
+        "adminpack",
+        "plpython3u",
+        "plperlu",
+        "pg_stat_statements",
+        "pageinspect",
+        "bloom; DROP TABLE t",
+        "BLOOM",
+    ] {
+        let file =
+            format!("services:\n  web: {{ command: a }}\nresources:\n  postgres: {{ extensions: ['{name}'] }}\n");
+        assert_eq!(super::first(file.as_bytes()), "4:28 manifest.extension_refused", "{name}");
+    }
+    check(
+        r"
+services:
+  web: { command: a }
+resources:
+  postgres: { extensions: [vectors, dblink, bloom, bloom] }
+  redis: { extensions: [bloom] }
+",
+        expect![[r#"
+            envforge.yml:4:28: extension `vectors` is not allowed: the databases of all workspaces share a server
+              |
+            4 |   postgres: { extensions: [vectors, dblink, bloom, bloom] }
+              |                            ^^^^^^^
+              hint: did you mean `vector`? [manifest.extension_refused]
+
+            envforge.yml:4:37: extension `dblink` is not allowed: the databases of all workspaces share a server
+              |
+            4 |   postgres: { extensions: [vectors, dblink, bloom, bloom] }
+              |                                     ^^^^^^
+              hint: remove it; allowed: `bloom`, `btree_gin`, `btree_gist`, `citext`, `cube`, `dict_int`, `fuzzystrmatch`, `hstore`, `intarray`, `isn`, `lo`, `ltree`, and 11 more [manifest.extension_refused]
+
+            envforge.yml:4:52: extension `bloom` is listed twice
+              |
+            4 |   postgres: { extensions: [vectors, dblink, bloom, bloom] }
+              |                                                    ^^^^^
+              hint: keep one of the two [manifest.duplicate_key]
+
+            envforge.yml:5:12: resource `redis` has no extensions; only `postgres` has
+              |
+            5 |   redis: { extensions: [bloom] }
+              |            ^^^^^^^^^^
+              hint: remove `extensions` [manifest.wrong_value]
         "#]],
     );
 }

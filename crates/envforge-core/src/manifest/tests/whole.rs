@@ -225,6 +225,12 @@ resources: { redis: branch_scoped }
               |   ^^^^^^^^^^
               hint: rename the service [manifest.ambiguous_input]
 
+            envforge.yml:4:3: input `redis_port` would come from resource redis and from the port of service redis
+              |
+            4 |   redis: { command: c }
+              |   ^^^^^
+              hint: rename the service [manifest.ambiguous_input]
+
             envforge.yml:4:3: input `redis_url` would come from resource redis and from the address of service redis
               |
             4 |   redis: { command: c }
