@@ -131,6 +131,14 @@ impl Client {
         read(self.request(Method::DELETE, path).timeout(CALL_TIMEOUT).send().await?).await
     }
 
+    /// `POST` of a file, sent as it is read and answered with JSON. No time limit.
+    pub async fn upload<T: DeserializeOwned>(&self, path: &str, file: std::fs::File) -> Result<T, CallError> {
+        let file = tokio::fs::File::from_std(file);
+        let request =
+            self.request(Method::POST, path).header(reqwest::header::CONTENT_TYPE, "application/octet-stream");
+        read(request.body(file).send().await?).await
+    }
+
     /// `GET` whose body is read as it comes: log lines, server-sent events, the feed. No time limit.
     pub async fn stream(&self, path: &str) -> Result<reqwest::Response, CallError> {
         let response = self.request(Method::GET, path).send().await?;

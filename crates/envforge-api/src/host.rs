@@ -6,11 +6,13 @@
 //! workspace's generation: a host refuses commands of an older one than it has obeyed.
 
 use crate::http::runs::RunState;
+use crate::http::workspaces::ServiceAction;
 use crate::sensitive::Sensitive;
 use envforge_core::egress::EgressRule;
 use envforge_core::id::{CommandId, ElevationId, HostId, JobId, OrgId, WorkspaceId};
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
+use envforge_core::pressure::MemoryReading;
 use envforge_core::readiness::Part;
 use envforge_core::runtime::ObservedPhase;
 use envforge_core::secret::SecretName;
@@ -22,6 +24,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use utoipa::ToSchema;
 
 /// Where a host registers.
 pub const REGISTER_PATH: &str = "/internal/host/register";
@@ -255,12 +258,16 @@ pub enum Order {
     PrepareShell(PrepareShell),
     /// Bring the runtime up, or thaw it.
     StartRuntime(StartRuntime),
+    /// Tell a runtime that is awake which dev hosts its services have by now.
+    NameDevHosts(NameDevHosts),
     /// Pause every runtime process.
     FreezeRuntime,
     /// End every runtime process.
     StopRuntime,
     /// Run a test or job in the runtime sandbox.
     RunJob(RunJob),
+    /// Start, stop or restart one service of a runtime that is awake.
+    ChangeService(ChangeService),
     /// End an elevation: its root terminal with everything in it, and open none of it again.
     EndElevation(EndElevation),
     /// End everything and delete the workspace with its resources.
@@ -273,9 +280,11 @@ impl Order {
         match self {
             Self::PrepareShell(_) => "PREPARE_SHELL",
             Self::StartRuntime(_) => "START_RUNTIME",
+            Self::NameDevHosts(_) => "NAME_DEV_HOSTS",
             Self::FreezeRuntime => "FREEZE_RUNTIME",
             Self::StopRuntime => "STOP_RUNTIME",
             Self::RunJob(_) => "RUN_JOB",
+            Self::ChangeService(_) => "CHANGE_SERVICE",
             Self::EndElevation(_) => "END_ELEVATION",
             Self::DestroyWorkspace => "DESTROY_WORKSPACE",
         }
@@ -291,6 +300,9 @@ pub struct PrepareShell {
     pub repository: String,
     /// The branch; made from the repository's default branch when it does not exist.
     pub branch: String,
+    /// The workspace of the same project and host that it begins as a copy of, on a new branch; none begins as a clone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork_of: Option<WorkspaceId>,
 }
 
 /// The names a workspace goes by, for prompts, README and context.
@@ -313,6 +325,21 @@ pub struct StartRuntime {
     pub cause: String,
     /// Dev host origin per service, for `<service>_public_url` inputs.
     pub public_urls: BTreeMap<String, String>,
+    /// Whether these are all there are. A workspace that is woken before its manifest was reported has none yet, and
+    /// `NAME_DEV_HOSTS` follows.
+    #[serde(default = "yes")]
+    pub dev_hosts_known: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// `NAME_DEV_HOSTS`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NameDevHosts {
+    /// Dev host origin per service: all there are.
+    pub public_urls: BTreeMap<String, String>,
 }
 
 /// `RUN_JOB`.
@@ -322,6 +349,18 @@ pub struct RunJob {
     pub job: JobId,
     /// Program and arguments.
     pub argv: Vec<String>,
+    /// The service whose environment, secrets and directory it has; none has every input under its own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+/// `CHANGE_SERVICE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeService {
+    /// The service, as `envforge.yml` names it.
+    pub service: String,
+    /// What is to happen to it.
+    pub action: ServiceAction,
 }
 
 /// `END_ELEVATION`. Obeyed whatever its generation: root is taken back also from a workspace that has gone on.
@@ -363,6 +402,12 @@ pub enum FromHost {
         /// What was wrong with tickets shown since the last one, for the ledger.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         tickets: BTreeSet<TicketFault>,
+        /// What keeps the host from taking anything new on: a disk that is nearly full.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<Trouble>,
+        /// How short the machine's memory is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memory: Option<MemoryReading>,
     },
 }
 
@@ -373,18 +418,24 @@ pub struct Machine {
     pub milli_cpu: u64,
     /// Memory in bytes.
     pub memory: u64,
+    /// Swap in bytes, zram included: what the memory of a frozen runtime goes to. None if it can't be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<u64>,
     /// What its isolation lacks, in plain sentences; empty is full isolation.
     pub reductions: Vec<String>,
     /// Whether it opens root terminals: its operator allows it, and workspaces have users of their own.
     #[serde(default)]
     pub elevation: bool,
+    /// Whether a fork shares the blocks of its files with what it is a copy of.
+    #[serde(default)]
+    pub copy_on_write: bool,
 }
 
 /// How a command went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// It is done (or, for `START_RUNTIME` and `RUN_JOB`, well begun; the rest is reported).
+    /// It is done (or, for `START_RUNTIME`, `RUN_JOB` and `CHANGE_SERVICE`, well begun; the rest is reported).
     Done,
     /// The workspace has obeyed a newer generation.
     Stale,
@@ -393,7 +444,7 @@ pub enum Outcome {
 }
 
 /// What is wrong and what helps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct Trouble {
     /// Stable code: `shell.branch_not_found`, `host.disk_full`.
     pub code: String,

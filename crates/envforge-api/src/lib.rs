@@ -8,6 +8,8 @@
 
 pub mod ambient;
 pub mod client;
+pub mod console;
+pub mod exec;
 pub mod gateway;
 pub mod host;
 pub mod http;

@@ -1,5 +1,6 @@
 //! Who one is: user, orgs, API keys, hosts.
 
+use crate::host::Trouble;
 use envforge_core::access::Role;
 use envforge_core::id::{ApiKeyId, HostId, OrgId, UserId};
 use envforge_core::name::Slug;
@@ -114,6 +115,16 @@ pub struct Host {
     pub state: HostState,
     /// What its isolation lacks, in plain sentences; empty is full isolation.
     pub reductions: Vec<String>,
+    /// What keeps it from taking anything new on, as it last said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+    /// Swap of its machine in bytes, zram included. With 0, what is frozen keeps nearly all of its memory until it is stopped;
+    /// none if the host never said.
+    #[serde(default)]
+    pub swap: Option<u64>,
+    /// Why its machine's memory is short, while it is: what has been frozen longest is stopped then.
+    #[serde(default)]
+    pub memory_short: Option<String>,
     /// Last heartbeat.
     #[schema(value_type = Option<String>)]
     pub last_seen_at: Option<Timestamp>,

@@ -11,6 +11,9 @@ use utoipa::ToSchema;
 pub struct CreateRun {
     /// Program and arguments; not interpreted by a shell.
     pub argv: Vec<String>,
+    /// The service whose environment, secrets and directory it is to have. Without one it has every input in capitals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
 }
 
 /// The state of a run.

@@ -42,6 +42,9 @@ pub struct Workspace {
     pub project: Slug,
     /// The branch.
     pub branch: String,
+    /// The workspace it began as a copy of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<Slug>,
     /// Shell layer.
     pub shell: Part,
     /// Runtime layer.
@@ -104,6 +107,59 @@ pub struct DevHost {
 pub struct Workspaces {
     /// By slug.
     pub workspaces: Vec<Workspace>,
+}
+
+/// Most copies one request may ask for.
+pub const FORKS_MAX: usize = 20;
+
+/// Asks for copies of a workspace: its files, database and object storage as they are now, its own secrets, size and cap.
+/// Asking again for the same ones answers those that exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkWorkspace {
+    /// The slug of each copy, at most [`FORKS_MAX`]; its branch has the same name and begins at the source's commit.
+    #[schema(min_items = 1, max_items = 20)]
+    pub slugs: Vec<Slug>,
+}
+
+/// The copies of a workspace. Each is there when its shell is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForkedWorkspaces {
+    /// In the order asked for.
+    pub workspaces: Vec<Workspace>,
+    /// Whether their files take no room of their own until they change.
+    pub copy_on_write: bool,
+}
+
+/// What can happen to one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceAction {
+    /// It runs again if it had ended, was stopped or is blocked; one that runs is left alone.
+    Start,
+    /// It ends, and stays so until it is started or the runtime wakes from stopped.
+    Stop,
+    /// It ends, and is started with its inputs as they are now.
+    Restart,
+}
+
+impl ServiceAction {
+    /// The word in commands and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// Starts, stops or restarts a service; a runtime that sleeps is woken for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeService {
+    /// What is to happen.
+    pub action: ServiceAction,
 }
 
 /// Wakes a runtime.

@@ -8,10 +8,13 @@
 //!
 //! One datagram is one JSON message of at most [`MESSAGE_MAX`] bytes; answers may come in any order.
 
+pub mod transfer;
+
 use crate::host::HostPass;
 use envforge_core::id::HostId;
 use envforge_core::refusal::Refusal;
 use envforge_core::token::{Keyring, TokenError};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::future::Future;
@@ -27,6 +30,8 @@ use tokio_seqpacket::{UnixSeqpacket, UnixSeqpacketListener};
 
 /// Largest message, in bytes.
 pub const MESSAGE_MAX: usize = 16 * 1024;
+/// Longest pattern, in bytes.
+pub const PATTERN_MAX: usize = 1024;
 /// How long a host may take to open a stream.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -43,6 +48,12 @@ pub enum Open {
         /// Rows.
         rows: u16,
     },
+    /// A pipe of the terminals there are: one [`Terminals`](crate::http::terminal::Terminals) as JSON.
+    Terminals,
+    /// The same, once the ticket's terminal has ended.
+    EndTerminal,
+    /// A socket of the frames of one command ([`crate::exec`]).
+    Exec,
     /// A root terminal of this size.
     Elevation {
         /// Columns.
@@ -50,15 +61,48 @@ pub enum Open {
         /// Rows.
         rows: u16,
     },
-    /// An elevation's recording, as asciicast v2.
+    /// A recording, as asciicast v2.
     Recording,
+    /// The recordings of terminals there are: one [`TerminalRecordings`](crate::http::recordings::TerminalRecordings) as JSON.
+    Recordings,
+    /// A dump of the workspace's database, as [`transfer`] has it.
+    DatabaseDump,
+    /// A socket that takes a dump to restore as [`transfer`] has it, and answers with the end of such a stream.
+    DatabaseRestore,
     /// Captured log lines.
     Logs {
-        /// Lines from the end to begin with.
+        /// Lines from the end to begin with, of those that are wanted.
         tail: u32,
         /// Keep sending what is appended.
         follow: bool,
+        /// Which lines are wanted; all, if nothing is said. A daemon from before there were filters sends all.
+        #[serde(default, skip_serializing_if = "LogFilter::is_empty")]
+        filter: LogFilter,
     },
+    /// The answer to a console's question, as [`crate::console`] says.
+    Console {
+        /// The question in JSON; the ticket names its digest.
+        question: String,
+    },
+}
+
+/// Which lines of a log are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFilter {
+    /// In which this regular expression (syntax of the `regex` crate) is found, in what the process wrote, without time and
+    /// stream. At most [`PATTERN_MAX`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grep: Option<String>,
+    /// That were not written before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+impl LogFilter {
+    /// Whether all lines are wanted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -105,3 +105,11 @@ async fn a_pass_of_a_revoked_key_is_cut_off() {
     held.abort();
     server.abort();
 }
+
+#[test]
+fn a_side_from_before_filters_is_understood_and_understands() {
+    let without = r#"{"open":"logs","tail":5,"follow":true}"#;
+    let open = Open::Logs { tail: 5, follow: true, filter: LogFilter::default() };
+    assert_eq!(serde_json::from_str::<Open>(without).expect("it is understood"), open);
+    assert_eq!(serde_json::to_string(&open).expect("written"), without);
+}
