@@ -7,10 +7,11 @@
 //!
 //! A checkout appears by a rename, when it is complete. A half-made one is thrown away at the next try.
 
+use crate::faults::point;
 use crate::files;
 use crate::git;
 use crate::place::Place;
-use crate::sys::command::tokio_command;
+use crate::sys::command::{end_with_daemon, tokio_command};
 use crate::trouble::{Blocked, blocked};
 use envforge_core::git::Repository;
 use envforge_core::ssh::SshRepository;
@@ -45,7 +46,12 @@ pub(crate) async fn ensure(place: &Place, forbidden: &Path, repository: &str, br
     };
     drop(files::remove_if_there(&place.bundle()));
     match made {
-        Ok(()) => fs_err::rename(&unfinished, place.checkout()).map_err(|error| disk(&error)),
+        Ok(()) => {
+            point("checkout.made");
+            fs_err::rename(&unfinished, place.checkout()).map_err(|error| disk(&error))?;
+            point("checkout.there");
+            Ok(())
+        }
         Err(blocked) => {
             drop(files::remove_tree(&unfinished));
             Err(blocked)
@@ -118,6 +124,7 @@ async fn from_directory(place: &Place, forbidden: &Path, path: &Path, branch: &s
         return Err(not_a_repository(&path, "it belongs to this host's own data"));
     }
     bundle(place, &path, metadata.uid(), metadata.gid()).await?;
+    point("checkout.bundled");
     let bundle = place.bundle().to_string_lossy().into_owned();
     let output =
         git(place, &["-c", "protocol.file.allow=always", "clone", "--quiet", "--no-checkout", "--", &bundle, "."])
@@ -171,7 +178,7 @@ async fn bundle(place: &Place, path: &Path, uid: u32, gid: u32) -> Result<(), Bl
         .stdout(Stdio::from(into))
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let output = finish(command.spawn()).await?;
+    let output = finish(command).await?;
     if !output.status.success() {
         let said = said(&output);
         if said.contains("empty bundle") || said.contains("ambiguous argument 'HEAD'") || said.contains("bad revision")
@@ -189,13 +196,7 @@ async fn bundle(place: &Place, path: &Path, uid: u32, gid: u32) -> Result<(), Bl
 
 /// Checks the branch out; one that does not exist is made from the default branch.
 async fn switch(place: &Place, branch: &str) -> Result<(), Blocked> {
-    if !succeeds(place, &["check-ref-format", "--branch", branch]).await? || branch.starts_with('-') {
-        return Err(blocked(
-            "shell.branch_invalid",
-            format!("`{}` can't name a branch", branch.escape_default()),
-            "use letters, digits, `-`, `_`, `.` and `/`",
-        ));
-    }
+    check_name(place, branch).await?;
     if !succeeds(place, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await?
         && !succeeds(place, &["rev-parse", "--verify", "--quiet", &format!("refs/remotes/origin/{branch}^{{commit}}")])
             .await?
@@ -212,6 +213,28 @@ async fn switch(place: &Place, branch: &str) -> Result<(), Blocked> {
     } else {
         run(place, &["checkout", "--quiet", "-B", branch, "--no-track", "HEAD"]).await
     }
+}
+
+/// Puts the unfinished checkout on a new branch at the commit it is at, and leaves index and files as they are.
+pub(crate) async fn branch_off(place: &Place, branch: &str) -> Result<(), Blocked> {
+    check_name(place, branch).await?;
+    let reference = format!("refs/heads/{branch}");
+    // Before a first commit there is nothing a branch could be at.
+    if succeeds(place, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await? {
+        run(place, &["update-ref", &reference, "HEAD"]).await?;
+    }
+    run(place, &["symbolic-ref", "HEAD", &reference]).await
+}
+
+async fn check_name(place: &Place, branch: &str) -> Result<(), Blocked> {
+    if succeeds(place, &["check-ref-format", "--branch", branch]).await? && !branch.starts_with('-') {
+        return Ok(());
+    }
+    Err(blocked(
+        "shell.branch_invalid",
+        format!("`{}` can't name a branch", branch.escape_default()),
+        "use letters, digits, `-`, `_`, `.` and `/`",
+    ))
 }
 
 async fn succeeds(place: &Place, args: &[&str]) -> Result<bool, Blocked> {
@@ -232,13 +255,15 @@ async fn run(place: &Place, args: &[&str]) -> Result<(), Blocked> {
 
 /// Git in the unfinished checkout, as the workspace's user.
 async fn git(place: &Place, args: &[&str]) -> Result<Output, Blocked> {
-    finish(configured(as_user(place), place, args).spawn()).await
+    finish(configured(as_user(place), place, args)).await
 }
 
 /// The same, as somebody whom SSH knows by name.
 async fn over_ssh(place: &Place, repository: &SshRepository, args: &[&str]) -> Result<Output, Blocked> {
     let command = if place.is_apart() { git::ssh::git_of_named_user(place) } else { as_user(place) };
-    finish(configured(command, place, args).envs(git::ssh::cloning_here(place, repository)).spawn()).await
+    let mut command = configured(command, place, args);
+    command.envs(git::ssh::cloning_here(place, repository));
+    finish(command).await
 }
 
 fn as_user(place: &Place) -> Command {
@@ -270,13 +295,15 @@ fn configured(mut command: Command, place: &Place, args: &[&str]) -> Command {
     command
 }
 
-async fn finish(spawned: io::Result<tokio::process::Child>) -> Result<Output, Blocked> {
-    let child = spawned.map_err(|error| match error.kind() {
+async fn finish(mut command: Command) -> Result<Output, Blocked> {
+    end_with_daemon(&mut command);
+    let child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             blocked("shell.git_missing", "git is not installed on the host", "install it: apt-get install git")
         }
         _ => disk(&error),
     })?;
+    point("git.started");
     match tokio::time::timeout(CLONE_LIMIT, child.wait_with_output()).await {
         Ok(output) => output.map_err(|error| disk(&error)),
         Err(_) => Err(blocked(

@@ -5,7 +5,7 @@
 //! it would share its users, and find its cables plugged in elsewhere.
 
 use crate::config::HostConfig;
-use crate::sys::egress::POOL_SIZE;
+use crate::sys::egress::{POOL_SIZE, cable_prefix};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -44,6 +44,9 @@ impl Claim {
     fn overlap(&self, other: &Self) -> Option<String> {
         if self.instance == other.instance {
             return Some(format!("the instance name `{}`", self.instance));
+        }
+        if cable_prefix(&self.instance) == cable_prefix(&other.instance) {
+            return Some(format!("the cables' names, by the short hash of the instance name `{}`", other.instance));
         }
         if self.uid_base.abs_diff(other.uid_base) < POOL_SIZE {
             return Some(format!("the Linux users from {} on", other.uid_base));

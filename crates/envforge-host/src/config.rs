@@ -1,5 +1,6 @@
 //! What an operator decides about a host daemon; everything else it finds out by itself.
 
+use crate::disk::LowWater;
 use envforge_api::client::Address;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +33,8 @@ pub struct HostConfig {
     pub server: Address,
     /// The file that holds the one-time registration token; not needed once registered.
     pub registration_token: Option<PathBuf>,
-    /// The executable whose `sandbox-init` argument makes it a sandbox's init: `/proc/self/exe` of `envforged`.
+    /// The executable that is a sandbox's init when its first argument is `sandbox-init`, and in it a resource when that is
+    /// `resource`: `/proc/self/exe` of `envforged`.
     pub program: PathBuf,
     /// Tells several daemons on one machine apart; lower-case letters, digits and `_`.
     pub instance: String,
@@ -46,6 +48,8 @@ pub struct HostConfig {
     pub resolvers: Vec<IpAddr>,
     /// Further IPv4 networks closed to workspaces.
     pub closed_networks: Vec<String>,
+    /// What must be free on the data directory's filesystem for anything new to be taken on.
+    pub low_water: LowWater,
     /// The shell layer's baseline.
     pub shell_limits: ShellLimits,
     /// The directory of `initdb` and `postgres`; found under `/usr/lib/postgresql` when absent.
@@ -58,8 +62,10 @@ pub struct HostConfig {
     pub redis_server: PathBuf,
     /// Open root terminals for elevations that the server has granted (`--allow-elevation`).
     pub allow_elevation: bool,
-    /// Bytes that the recording of one elevation may have.
+    /// Bytes that a recording may have.
     pub recording_max: u64,
+    /// Where the kernel tells of the machine's memory, `/proc`.
+    pub proc: PathBuf,
     /// Certificates the egress proxy trusts besides the machine's, such as a company's own; a PEM file.
     pub egress_certificates: Option<PathBuf>,
     /// Destinations of the egress proxy that are found here instead of by name; these may be on this machine.
@@ -80,6 +86,7 @@ impl HostConfig {
             network_pool: [10, 213],
             resolvers: Vec::new(),
             closed_networks: Vec::new(),
+            low_water: LowWater::default(),
             shell_limits: ShellLimits::default(),
             postgres_bin: None,
             resource_user: "postgres".to_owned(),
@@ -87,6 +94,7 @@ impl HostConfig {
             redis_server: PathBuf::from("/usr/bin/redis-server"),
             allow_elevation: false,
             recording_max: 64 * 1024 * 1024,
+            proc: PathBuf::from("/proc"),
             egress_certificates: None,
             egress_hosts: BTreeMap::new(),
         }

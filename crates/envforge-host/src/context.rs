@@ -135,7 +135,7 @@ const COMMANDS: [(&str, &str); 5] = [
 ];
 
 const PROFILE: &str = "# Read by login shells.\n[ -n \"$BASH_VERSION\" ] && [ -r ~/.bashrc ] && . ~/.bashrc\n\
-                       PATH=\"$HOME/.local/bin:$PATH\"\n";
+                       PATH=\"$HOME/.local/bin:$HOME/.local/share/gem/bin:$PATH\"\n";
 
 /// A short prompt that costs no process: `workspace:branch$`. The branch's name stays in a variable: what a prompt
 /// string itself holds would be run.

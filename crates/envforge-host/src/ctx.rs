@@ -1,6 +1,7 @@
 //! What every part of the daemon is given: who the host is, its engine, its clock, its line to the server.
 
 use crate::config::HostConfig;
+use crate::disk::Disk;
 use crate::egress_proxy::EgressProxy;
 use crate::elevation::Elevations;
 use crate::engines::Engine;
@@ -19,6 +20,7 @@ use std::sync::atomic::AtomicU64;
 pub(crate) struct HostContext {
     pub(crate) config: HostConfig,
     pub(crate) data: DataDir,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) identity: Identity,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,

@@ -5,7 +5,7 @@
 
 use crate::config::HostConfig;
 use crate::place::DataDir;
-use crate::resources::postgres::Cluster;
+use crate::resources::postgres::{Cluster, InUse};
 use envforge_api::ambient::SystemEntropy;
 use std::process::Stdio;
 use tokio::process::Child;
@@ -24,13 +24,15 @@ pub struct DatabasesError {
 pub struct Databases {
     cluster: Cluster,
     data: DataDir,
+    /// Held from the first use on: a daemon that runs meanwhile does not stop the cluster.
+    in_use: tokio::sync::OnceCell<InUse>,
 }
 
 impl Databases {
     /// Those of the host with this configuration.
     pub fn of(config: &HostConfig) -> Self {
         let data = DataDir::new(&config.data_dir, true);
-        Self { cluster: Cluster::new(config, &data), data }
+        Self { cluster: Cluster::new(config, &data), data, in_use: tokio::sync::OnceCell::new() }
     }
 
     /// Whether there were ever any.
@@ -40,7 +42,7 @@ impl Databases {
 
     /// A program that writes all of them to its standard output; the cluster is started if it does not run.
     pub async fn dump(&self) -> Result<Child, DatabasesError> {
-        self.cluster.ensure_running(&SystemEntropy).await.map_err(DatabasesError::from)?;
+        self.start().await?;
         Ok(self.cluster.admin("pg_dumpall", &["--database", "postgres"], Stdio::null(), Stdio::piped())?)
     }
 
@@ -51,9 +53,14 @@ impl Databases {
             cause: error.to_string(),
             fix: "see that the host's disk has room".to_owned(),
         })?;
-        self.cluster.ensure_running(&SystemEntropy).await.map_err(DatabasesError::from)?;
+        self.start().await?;
         let arguments = ["--no-psqlrc", "--quiet", "--dbname", "postgres", "--file", "-"];
         Ok(self.cluster.admin("psql", &arguments, sql, Stdio::null())?)
+    }
+
+    async fn start(&self) -> Result<(), DatabasesError> {
+        self.in_use.get_or_try_init(|| self.cluster.in_use()).await?;
+        Ok(self.cluster.ensure_running(&SystemEntropy).await?)
     }
 
     /// Stops the cluster, if it runs.

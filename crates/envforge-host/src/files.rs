@@ -7,6 +7,7 @@
 //! opened beneath the checkout by the kernel's own rule, must be an ordinary file, and has a size limit; it is never
 //! written by the daemon at all.
 
+use crate::faults::point;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -24,7 +25,10 @@ pub(crate) enum Durability {
 /// Replaces `path` by a file with these bytes and this mode.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     let beside = temporary(path);
-    let written = write_beside(&beside, bytes, mode, durability).and_then(|()| fs_err::rename(&beside, path));
+    let written = write_beside(&beside, bytes, mode, durability).and_then(|()| {
+        point("file.beside");
+        fs_err::rename(&beside, path)
+    });
     if written.is_err() {
         drop(fs_err::remove_file(&beside));
     }

@@ -3,8 +3,10 @@
 use crate::claim::{self, Taken};
 use crate::config::HostConfig;
 use crate::ctx::HostContext;
+use crate::disk::Disk;
 use crate::egress_proxy::EgressProxy;
 use crate::engines::{Engine, native::Native};
+use crate::fork;
 use crate::journal::{self, Gravestone};
 use crate::metrics::Metrics;
 use crate::place::DataDir;
@@ -12,6 +14,7 @@ use crate::registration::{RegistrationError, identify};
 use crate::resources::postgres::Cluster;
 use crate::stream::{Stream, heartbeats, outbox::Outbox};
 use crate::sys::capability::{self, NotPermitted};
+use crate::sys::memory;
 use crate::tasks::Tasks;
 use crate::uplink::Uplinks;
 use crate::workspace::registry::Workspaces;
@@ -87,9 +90,11 @@ impl Host {
         let egress = EgressProxy::new(&config, &identity)?;
         let tasks = Tasks::new(cancel);
         let (host, org) = (identity.host, identity.org);
+        let disk = Arc::new(Disk::new(data.path(), config.low_water));
         let ctx = Arc::new(HostContext {
             config,
             data,
+            disk: Arc::clone(&disk),
             identity,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -115,8 +120,11 @@ impl Host {
             uplinks: Arc::clone(&uplinks),
         };
         tasks.spawn("stream", stream.hold());
-        let cluster = Arc::clone(&ctx);
-        tasks.spawn_loose("postgres-watch", async move { cluster.postgres.watch(cluster.entropy.as_ref()).await });
+        tasks.spawn_loose("disk-watch", disk.watch());
+        let (cluster, needing) = (Arc::clone(&ctx), Arc::clone(&workspaces));
+        tasks.spawn_loose("postgres-watch", async move {
+            cluster.postgres.watch(|| needing.may_have_runtimes(), cluster.entropy.as_ref()).await;
+        });
         let operated = Operated { ctx: Arc::clone(&ctx), workspaces: Arc::clone(&workspaces) };
         tasks.spawn("heartbeats", heartbeats(ctx, workspaces, uplinks));
         Ok(RunningHost { host, org, tasks, operated, _lock: lock })
@@ -195,19 +203,14 @@ pub(crate) async fn lock(data_dir: &Path) -> Result<std::fs::File, StartError> {
 }
 
 fn machine(ctx: &HostContext) -> Machine {
+    let memory = memory::read(&ctx.config.proc).ok();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     Machine {
         milli_cpu: cores * 1_000,
-        memory: memory().unwrap_or(0),
+        memory: memory.map_or(0, |memory| memory.total),
+        swap: memory.map(|memory| memory.swap),
         reductions: ctx.engine.reductions(),
         elevation: ctx.engine.elevates(),
+        copy_on_write: fork::is_copy_on_write(ctx.data.path()),
     }
-}
-
-/// The machine's memory in bytes.
-fn memory() -> Option<u64> {
-    let text = fs_err::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kib * 1024)
 }

@@ -9,12 +9,15 @@
 //! What must stay true: no command is answered before its answer is in the journal; a report's sequence is in the
 //! journal before the report is sent; a report that opens or closes the meter stays until it is acknowledged.
 
+use crate::disk::Spares;
+use crate::faults::point;
 use crate::files::{self, Durability};
 use crate::place::{DataDir, Place};
 use crate::reports::ReportQueue;
 use crate::services::supervisor::Supervisor;
 use crate::sys::process::ProcessIdentity;
 use crate::tasks::Tasks;
+use crate::trouble::is_full;
 use envforge_api::host::{HostCommand, JobReport, ManifestReport, Outcome, PrepareShell, Report, StartRuntime};
 use envforge_api::http::runs::RunState;
 use envforge_core::id::{CommandId, JobId, WorkspaceId};
@@ -23,8 +26,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Answered commands remembered.
@@ -68,12 +72,18 @@ pub(crate) struct ServiceRecord {
     pub(crate) pid: Option<i32>,
     /// The port it listens on.
     pub(crate) port: Option<u16>,
+    /// The address it listens on, if that is not 127.0.0.1.
+    #[serde(default)]
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// A job that was ordered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobRecord {
     pub(crate) argv: Vec<String>,
+    /// The service whose environment and directory it has.
+    #[serde(default)]
+    pub(crate) service: Option<String>,
     pub(crate) state: RunState,
     pub(crate) exit_code: Option<i32>,
     pub(crate) cause: Option<String>,
@@ -97,6 +107,15 @@ pub(crate) struct SetupRecord {
     /// The command, as shown.
     pub(crate) command: String,
     pub(crate) state: SetupState,
+}
+
+/// What the runtime's cgroup counted, as far as it was told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OutOfMemoryRecord {
+    /// Processes killed because memory ran out.
+    pub(crate) kills: u64,
+    /// How often the runtime's own limit was met.
+    pub(crate) limit_hits: u64,
 }
 
 /// How far the setup hook is.
@@ -132,6 +151,12 @@ pub(crate) struct WorkspaceState {
     pub(crate) intent: Intent,
     /// The manifest the runtime was started with.
     pub(crate) running: Option<Manifest>,
+    /// The order to stop that is being carried out.
+    #[serde(default)]
+    pub(crate) stopping: Option<HostCommand>,
+    /// The beginning of the pause that ended last, while the runtime is awake: what `after_wake` is run for.
+    #[serde(default)]
+    pub(crate) wake_of: Option<Timestamp>,
     pub(crate) shell: Option<ProcessIdentity>,
     pub(crate) runtime: Option<ProcessIdentity>,
     /// A service or job was started since the runtime came up.
@@ -141,6 +166,9 @@ pub(crate) struct WorkspaceState {
     pub(crate) setup: Option<SetupRecord>,
     /// The branch database exists.
     pub(crate) database: bool,
+    /// What was told of processes that memory ran out for; `None` of a runtime that an older daemon started.
+    #[serde(default)]
+    pub(crate) out_of_memory: Option<OutOfMemoryRecord>,
 }
 
 impl WorkspaceState {
@@ -158,6 +186,8 @@ impl WorkspaceState {
             manifest_reported: None,
             intent: Intent::Asleep,
             running: None,
+            stopping: None,
+            wake_of: None,
             shell: None,
             runtime: None,
             process_started: false,
@@ -165,6 +195,7 @@ impl WorkspaceState {
             jobs: BTreeMap::new(),
             setup: None,
             database: false,
+            out_of_memory: None,
         }
     }
 
@@ -206,6 +237,8 @@ pub(crate) struct Journal {
     recent: PathBuf,
     /// The revision the synced file has; its lock is held while that file is written.
     last_synced: Arc<Mutex<u64>>,
+    /// For a full disk; only who writes has them.
+    spares: Option<Arc<Spares>>,
 }
 
 impl Journal {
@@ -214,26 +247,39 @@ impl Journal {
             synced: place.root().join("state.json"),
             recent: place.root().join("state.recent.json"),
             last_synced: Arc::default(),
+            spares: None,
         }
+    }
+
+    /// The same, to be written also while the disk is full.
+    pub(crate) fn with(self, spares: &Arc<Spares>) -> Self {
+        Self { spares: Some(Arc::clone(spares)), ..self }
     }
 
     /// Writes the state, raising its revision.
     pub(crate) fn write(&self, state: &mut WorkspaceState, durability: Durability) -> io::Result<()> {
         state.revision += 1;
         let bytes = serde_json::to_vec(state).map_err(io::Error::other)?;
+        point("journal.before");
         match durability {
-            Durability::Process => files::replace(&self.recent, &bytes, 0o600, durability),
-            Durability::Machine => self.write_synced(state.revision, &bytes),
+            Durability::Process => self.replace(&self.recent, &bytes, durability)?,
+            Durability::Machine => self.write_synced(state.revision, &bytes)?,
         }
+        point("journal.after");
+        Ok(())
     }
 
     fn write_synced(&self, revision: u64, bytes: &[u8]) -> io::Result<()> {
         let mut last = self.last_synced.lock().unwrap_or_else(PoisonError::into_inner);
         if revision > *last {
-            files::replace(&self.synced, bytes, 0o600, Durability::Machine)?;
+            self.replace(&self.synced, bytes, Durability::Machine)?;
             *last = revision;
         }
         Ok(())
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+        replace(path, bytes, durability, self.spares.as_deref())
     }
 
     /// Brings the state to the disk without keeping anybody waiting.
@@ -275,6 +321,19 @@ impl Journal {
     }
 }
 
+/// Replaces a file of JSON, with what was put by for that if the disk is full.
+fn replace(path: &Path, json: &[u8], durability: Durability, spares: Option<&Spares>) -> io::Result<()> {
+    if let Some(spares) = spares.filter(|spares| spares.hold(path))
+        && spares.replace(path, json).is_ok()
+    {
+        return Ok(());
+    }
+    match (files::replace(path, json, 0o600, durability), spares) {
+        (Err(error), Some(spares)) if is_full(&error) => spares.replace(path, json).map_err(|_| error),
+        (written, _) => written,
+    }
+}
+
 /// What is remembered of a workspace that was deleted: enough to answer its commands again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Gravestone {
@@ -293,9 +352,9 @@ impl Gravestone {
         }
     }
 
-    pub(crate) fn write(&self, data: &DataDir, workspace: WorkspaceId) -> io::Result<()> {
+    pub(crate) fn write(&self, data: &DataDir, workspace: WorkspaceId, spares: &Spares) -> io::Result<()> {
         let bytes = serde_json::to_vec(self).map_err(io::Error::other)?;
-        files::replace(&data.destroyed().join(workspace.to_string()), &bytes, 0o600, Durability::Machine)
+        replace(&data.destroyed().join(workspace.to_string()), &bytes, Durability::Machine, Some(spares))
     }
 
     pub(crate) fn read(data: &DataDir, workspace: WorkspaceId) -> Option<Self> {

@@ -11,17 +11,16 @@
 //! is. What it touches is its own: files, users, processes, ports, cgroups and resource daemons of this machine.
 //!
 //! Where things are: [`stream`] and [`uplink`] speak with others; [`workspace`] drives one workspace, [`commands`] holds
-//! its verbs; [`elevation`] opens root terminals; [`engines`] builds sandboxes over [`sys`], and [`init`] is what runs inside them; [`services`] and
-//! [`resources`] keep what runs there; [`journal`] is what survives.
+//! its verbs, [`fork`] one workspace's files for another; [`elevation`] opens root terminals, [`exec`] runs single commands; [`transfer`] moves databases out and in; [`recorded`] writes down what terminals print; [`engines`] builds sandboxes over [`sys`], and [`init`] is what runs inside them; [`services`] and
+//! [`resources`] keep what runs there; [`journal`] is what survives, and [`disk`] what it needs for that.
 //!
 //! What must stay true:
 //!
 //! - Ending the daemon ends nothing else. Sandboxes, services, terminals and databases go on, and the next daemon finds them.
-//!   Only root terminals end with it: nobody would record them, or end them in time.
+//!   Only root terminals and `exec`'s commands end with it: nobody would record the ones, or read the others.
 //! - The daemon writes nowhere that a workspace's user could have prepared: checkouts and homes are written by
 //!   processes that run as that user.
 //! - A Git credential goes from the server to the program that asked, and nowhere else.
-//! - An address with a password goes into the environment of services and jobs, and nowhere else.
 //! - An address with a password goes into the environment of services and jobs, and nowhere else; a secret into that of
 //!   the services that declare it, and what these write of it is marked out before it is kept ([`redact`]).
 
@@ -30,19 +29,26 @@ mod claim;
 mod clear;
 mod commands;
 mod config;
+mod console;
 mod context;
+mod copy_tree;
 mod ctx;
 mod elevation;
 mod databases;
-mod engines;
+mod disk;
+pub mod engines;
 mod egress_proxy;
+mod exec;
+pub mod faults;
 mod files;
+mod fork;
 mod git;
 mod host;
 pub mod init;
 mod journal;
 mod metrics;
-mod place;
+pub mod place;
+mod recorded;
 mod redact;
 mod registration;
 mod reports;
@@ -53,6 +59,7 @@ mod stream;
 pub mod sys;
 mod tasks;
 mod terminal;
+mod transfer;
 mod trouble;
 mod uplink;
 mod workspace;
@@ -61,5 +68,6 @@ pub use claim::Taken;
 pub use clear::clear;
 pub use config::{HostConfig, ShellLimits};
 pub use databases::{Databases, DatabasesError};
+pub use disk::LowWater;
 pub use host::{Host, Operated, RunningHost, StartError};
 pub use registration::RegistrationError;

@@ -4,12 +4,14 @@
 //! <data_dir>/                  (all of it the daemon's user's, where that is not root)
 //!   host.json                 who this host is                                  root
 //!   resources/postgres/       the resource cluster                              the resource user
+//!   spare/                    disk space for journals when there is no other       root
 //!   destroyed/<ws id>         what was obeyed before a workspace was deleted    root
 //!   workspaces/<ws id>/       mode 0711: its user may pass, not look            root
 //!     state.json, proof       the journal, the last proof that the runtime ran  root
 //!     postgres.password       of the branch database                            root
+//!     object_storage.secret   of the bucket                                     root
 //!     git/                    Git's configuration, the sockets that answer it  root
-//!     recordings/             of root terminals                                 root
+//!     recordings/             of terminals                                      root
 //!     run/                    control sockets, the pinned network namespace     root
 //!     home/  checkout/        seen by both sandboxes                            the workspace's user
 //!     logs/                   written by the inits                              the workspace's user
@@ -26,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 /// In a shared network, ports of resources are shifted up by this and by what is random in the workspace's id.
 const SHARED_PORTS_FROM: u16 = 20_000;
-/// So many ports are there to be had; fewer than lie between those of PostgreSQL and Redis.
+/// So many ports are there to be had; fewer than lie between those of any two resources.
 const SHARED_PORTS: u128 = 900;
 
 /// Users of workspaces that have further ids; all of those lie above.
@@ -34,12 +36,12 @@ const SUB_IDS_FOR: std::ops::Range<u32> = 100_000..10_000_000;
 
 /// Where a workspace is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) workspace: WorkspaceId,
+pub struct Place {
+    pub workspace: WorkspaceId,
     /// Unique among this host's workspaces; user and network addresses follow from it.
-    pub(crate) index: u32,
+    pub index: u32,
     /// The user inside its sandboxes.
-    pub(crate) uid: u32,
+    pub uid: u32,
     root: PathBuf,
     /// That user exists on the host too, and its network is its own.
     is_apart: bool,
@@ -47,19 +49,19 @@ pub(crate) struct Place {
 
 /// The daemon's own directories, below its data directory.
 #[derive(Debug, Clone)]
-pub(crate) struct DataDir {
+pub struct DataDir {
     path: PathBuf,
     users: bool,
 }
 
 impl DataDir {
     /// With `users`, each workspace has a Linux user and a network of its own; otherwise everything is the daemon's.
-    pub(crate) fn new(path: &Path, users: bool) -> Self {
+    pub fn new(path: &Path, users: bool) -> Self {
         Self { path: path.to_owned(), users }
     }
 
     /// Makes what is missing.
-    pub(crate) fn create(&self) -> io::Result<()> {
+    pub fn create(&self) -> io::Result<()> {
         fs_err::create_dir_all(&self.path)?;
         files::directory(&self.path, 0o711, None)?;
         for (path, mode) in [(self.workspaces(), 0o711), (self.resources(), 0o711), (self.destroyed(), 0o700)] {
@@ -84,7 +86,7 @@ impl DataDir {
         self.path.join("destroyed")
     }
 
-    pub(crate) fn place(&self, workspace: WorkspaceId, index: u32, uid: u32) -> Place {
+    pub fn place(&self, workspace: WorkspaceId, index: u32, uid: u32) -> Place {
         let root = self.workspaces().join(workspace.to_string());
         Place { workspace, index, uid, root, is_apart: self.users }
     }
@@ -92,7 +94,7 @@ impl DataDir {
 
 impl Place {
     /// Makes the directories that are missing and gives each its owner.
-    pub(crate) fn create(&self) -> io::Result<()> {
+    pub fn create(&self) -> io::Result<()> {
         let user = Some(self.host_user());
         files::directory(&self.root, 0o711, None)?;
         files::directory(&self.run(), 0o700, None)?;
@@ -103,7 +105,7 @@ impl Place {
     }
 
     /// User and group that the workspace's files belong to on the host: its own, or the daemon's.
-    pub(crate) fn host_user(&self) -> (u32, u32) {
+    pub fn host_user(&self) -> (u32, u32) {
         self.acts_as(self.uid, self.uid)
     }
 
@@ -131,7 +133,7 @@ impl Place {
     /// The first of the further ids that a root terminal of this workspace has ([`SUB_IDS`]): a hundred times its own, so
     /// that no two workspaces of a machine share one. `None` where there are none: for a daemon that is not root, and for
     /// users so low or so high that these could be somebody's.
-    pub(crate) fn sub_ids(&self) -> Option<u32> {
+    pub fn sub_ids(&self) -> Option<u32> {
         (self.is_apart && SUB_IDS < 100 && SUB_IDS_FOR.contains(&self.uid)).then(|| self.uid * 100)
     }
 
@@ -150,11 +152,11 @@ impl Place {
         &self.root
     }
 
-    pub(crate) fn home(&self) -> PathBuf {
+    pub fn home(&self) -> PathBuf {
         self.root.join("home")
     }
 
-    pub(crate) fn checkout(&self) -> PathBuf {
+    pub fn checkout(&self) -> PathBuf {
         self.root.join("checkout")
     }
 
@@ -167,15 +169,15 @@ impl Place {
         self.root.join("checkout.bundle")
     }
 
-    pub(crate) fn logs(&self) -> PathBuf {
+    pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }
 
-    pub(crate) fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.root.join("data")
     }
 
-    pub(crate) fn run(&self) -> PathBuf {
+    pub fn run(&self) -> PathBuf {
         self.root.join("run")
     }
 
@@ -184,7 +186,7 @@ impl Place {
         self.root.join("git")
     }
 
-    pub(crate) fn network(&self) -> PathBuf {
+    pub fn network(&self) -> PathBuf {
         self.run().join("net")
     }
 
@@ -198,5 +200,9 @@ impl Place {
 
     pub(crate) fn postgres_password(&self) -> PathBuf {
         self.root.join("postgres.password")
+    }
+
+    pub(crate) fn object_storage_secret(&self) -> PathBuf {
+        self.root.join("object_storage.secret")
     }
 }

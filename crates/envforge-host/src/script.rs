@@ -5,7 +5,7 @@
 //! list or lies on a disk.
 
 use crate::init::client::{ClientError, InitClient};
-use crate::init::protocol::{Program, RefusalCode, Spawn};
+use crate::init::protocol::{Exit, ProcessState, Program, RefusalCode, Spawn};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SeekFrom};
 use std::fmt::Write as _;
 use std::io;
@@ -90,7 +90,13 @@ pub(crate) async fn run_to_end(client: &InitClient, spawn: Spawn, limit: Duratio
     wait(client, &name, spawned.pidfd, limit).await
 }
 
-async fn wait(client: &InitClient, name: &str, pidfd: OwnedFd, limit: Duration) -> Result<Option<i32>, ClientError> {
+/// Waits for a process's end and forgets it; its exit code, or nothing if it had to be killed.
+pub(crate) async fn wait(
+    client: &InitClient,
+    name: &str,
+    pidfd: OwnedFd,
+    limit: Duration,
+) -> Result<Option<i32>, ClientError> {
     let ended = crate::sys::watch::watch(pidfd, Interest::READABLE)?;
     let in_time = tokio::time::timeout(limit, ended.readable()).await.is_ok();
     if !in_time {
@@ -98,17 +104,18 @@ async fn wait(client: &InitClient, name: &str, pidfd: OwnedFd, limit: Duration) 
     }
     let exit = exit_of(client, name).await?;
     client.forget(name).await?;
-    Ok(exit.filter(|_| in_time))
+    Ok(exit.filter(|_| in_time).map(|exit| exit.code.unwrap_or(128)))
 }
 
-async fn exit_of(client: &InitClient, name: &str) -> Result<Option<i32>, ClientError> {
+/// How a process ended whose end its descriptor told of; nothing of one that is not known.
+pub(crate) async fn exit_of(client: &InitClient, name: &str) -> Result<Option<Exit>, ClientError> {
     // The descriptor tells of the end before the init has reaped it.
     for _ in 0..50 {
         let state = client.list().await?;
         let record = state.processes.iter().find(|record| record.name == name);
         match record.map(|record| &record.state) {
-            Some(crate::init::protocol::ProcessState::Exited(exit)) => return Ok(exit.code.or(Some(128))),
-            Some(crate::init::protocol::ProcessState::Running) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Some(ProcessState::Exited(exit)) => return Ok(Some(*exit)),
+            Some(ProcessState::Running) => tokio::time::sleep(Duration::from_millis(2)).await,
             None => return Ok(None),
         }
     }

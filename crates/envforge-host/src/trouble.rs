@@ -15,6 +15,13 @@ pub(crate) struct Blocked {
     pub(crate) fix: String,
 }
 
+/// Something that goes on in spite of what is said, and what helps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) cause: String,
+    pub(crate) fix: String,
+}
+
 /// Names what is wrong.
 pub(crate) fn blocked(code: &str, cause: impl Into<String>, fix: impl Into<String>) -> Blocked {
     Blocked { code: code.to_owned(), cause: cause.into(), fix: fix.into() }
@@ -27,16 +34,27 @@ impl Blocked {
     }
 }
 
+impl Note {
+    /// The part it is said of.
+    pub(crate) fn on(&self, part: Part) -> Part {
+        Part { cause: Some(self.cause.clone()), fix: Some(self.fix.clone()), ..part }
+    }
+}
+
 impl From<Blocked> for Trouble {
     fn from(blocked: Blocked) -> Self {
         Self { code: blocked.code, cause: blocked.cause, fix: blocked.fix }
     }
 }
 
+/// Whether there was no room for it.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 /// The journal could not be written, so nothing was done.
 pub(crate) fn unwritable(error: &std::io::Error) -> Blocked {
-    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-    if full {
+    if is_full(error) {
         blocked(
             "host.disk_full",
             "the host's disk is full, so the command can't be remembered",

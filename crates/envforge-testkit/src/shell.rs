@@ -23,18 +23,30 @@ pub struct Shell {
 impl Shell {
     /// Attaches to the workspace's shell with the owner's key.
     pub async fn attach(server: &str, key: &str, org: &str, workspace: &str) -> anyhow::Result<Self> {
+        Self::attach_to(server, key, org, workspace, "main").await
+    }
+
+    /// Attaches to another terminal than the main one.
+    pub async fn attach_to(
+        server: &str,
+        key: &str,
+        org: &str,
+        workspace: &str,
+        terminal: &str,
+    ) -> anyhow::Result<Self> {
         let address = server.strip_prefix("http://").context("the one box speaks plain HTTP here")?;
-        Self::open(address, key, &format!("/v1/orgs/{org}/workspaces/{workspace}/terminal")).await
+        let path = format!("/v1/orgs/{org}/workspaces/{workspace}/terminal?terminal={terminal}&");
+        Self::open(address, key, &path).await
     }
 
     /// Opens the root terminal of an elevation.
     pub async fn elevated(server: &str, key: &str, org: &str, elevation: &str) -> anyhow::Result<Self> {
         let address = server.strip_prefix("http://").context("the one box speaks plain HTTP here")?;
-        Self::open(address, key, &format!("/v1/orgs/{org}/elevations/{elevation}/terminal")).await
+        Self::open(address, key, &format!("/v1/orgs/{org}/elevations/{elevation}/terminal?")).await
     }
 
     async fn open(address: &str, key: &str, path: &str) -> anyhow::Result<Self> {
-        let url = format!("ws://{address}{path}?cols=120&rows=30");
+        let url = format!("ws://{address}{path}cols=120&rows=30");
         let mut request = url.into_client_request()?;
         let bearer = HeaderValue::try_from(format!("Bearer {key}"))?;
         request.headers_mut().insert(AUTHORIZATION, bearer);

@@ -7,6 +7,7 @@
 use super::{Finished, begin, journaled, stop_runtime::clear};
 use crate::ctx::HostContext;
 use crate::engines::Layer;
+use crate::faults::point;
 use crate::files::{self, Durability};
 use crate::journal::Gravestone;
 use crate::place::Place;
@@ -43,9 +44,13 @@ pub(super) fn ended(driver: &mut Driver, command: HostCommand, result: Result<()
     driver.fail_pending_jobs("the workspace was deleted");
     driver.runtime.trouble = None;
     driver.runtime_is_gone("the workspace was deleted");
+    let (ctx, place, files) = (Arc::clone(&driver.ctx), driver.place.clone(), driver.view.files());
+    begin(driver, command, async move {
+        // A copy into it has been told to stop, and writes until it has; one of it is finished first.
+        let _alone = files.write().await;
+        Finished::Removed(remove(&ctx, &place).await)
+    });
     driver.publish();
-    let (ctx, place) = (Arc::clone(&driver.ctx), driver.place.clone());
-    begin(driver, command, async move { Finished::Removed(remove(&ctx, &place).await) });
 }
 
 async fn remove(ctx: &HostContext, place: &Place) -> Result<(), Blocked> {
@@ -75,6 +80,7 @@ fn remove_files(place: &Place) -> io::Result<()> {
     for file in [place.bundle(), place.proof(), place.postgres_password()] {
         files::remove_if_there(&file)?;
     }
+    point("files.removed");
     Ok(())
 }
 
@@ -88,8 +94,10 @@ pub(super) fn removed(driver: &mut Driver, command: &HostCommand, result: Result
         answered: driver.state.answered.clone(),
         at: driver.ctx.now(),
     };
-    let buried =
-        stone.write(&driver.ctx.data, driver.place.workspace).and_then(|()| files::remove_tree(driver.place.root()));
+    let buried = stone.write(&driver.ctx.data, driver.place.workspace, &driver.ctx.disk.spares).and_then(|()| {
+        point("stone.written");
+        files::remove_tree(driver.place.root())
+    });
     if let Err(error) = buried {
         let block = blocked(
             "workspace.not_destroyed",
@@ -98,6 +106,7 @@ pub(super) fn removed(driver: &mut Driver, command: &HostCommand, result: Result
         );
         return driver.say_answer(command.id, Outcome::Failed(block.into()));
     }
+    point("journal.removed");
     tracing::info!(workspace = %driver.place.workspace, "workspace destroyed");
     driver.abandon();
     driver.say_answer(command.id, Outcome::Done);

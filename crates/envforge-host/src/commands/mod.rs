@@ -5,14 +5,17 @@
 //! goes on in [`finished`]. A command that can't be journaled is answered so and changes nothing. Every verb may run again from
 //! any point at which the daemon may have died: it looks at what is there before it makes it.
 
+mod change_service;
 mod destroy_workspace;
 mod end_elevation;
 mod freeze_runtime;
+mod name_dev_hosts;
 mod prepare_shell;
 mod run_job;
 mod start_runtime;
 mod stop_runtime;
 
+use crate::faults;
 use crate::files::Durability;
 use crate::journal::WorkspaceState;
 use crate::sys::sandbox::Sandbox;
@@ -27,6 +30,8 @@ use tracing::Span;
 pub(crate) enum Finished {
     /// The checkout is there and the shell runs.
     Prepared(Result<Arc<Sandbox>, Blocked>),
+    /// The hook that runs before a pause has ended.
+    Quieted,
     /// The runtime is gone.
     Stopped(Result<(), Blocked>),
     /// Both layers are gone; the rest of the workspace is still there.
@@ -37,12 +42,16 @@ pub(crate) enum Finished {
 
 /// Carries a command out, or begins to.
 pub(crate) async fn obey(driver: &mut Driver, command: HostCommand) {
+    faults::command(command.generation);
+    faults::point("command.taken");
     match command.order.clone() {
-        Order::PrepareShell(prepare) => prepare_shell::obey(driver, command, prepare),
+        Order::PrepareShell(prepare) => prepare_shell::obey(driver, command, prepare).await,
         Order::StartRuntime(start) => start_runtime::obey(driver, command, start).await,
+        Order::NameDevHosts(named) => name_dev_hosts::obey(driver, command, named).await,
         Order::FreezeRuntime => freeze_runtime::obey(driver, command).await,
         Order::StopRuntime => stop_runtime::obey(driver, command),
         Order::RunJob(job) => run_job::obey(driver, command, job).await,
+        Order::ChangeService(change) => change_service::obey(driver, command, &change).await,
         Order::EndElevation(end) => end_elevation::obey(driver, command, end).await,
         Order::DestroyWorkspace => destroy_workspace::obey(driver, command),
     }
@@ -52,6 +61,7 @@ pub(crate) async fn obey(driver: &mut Driver, command: HostCommand) {
 pub(crate) async fn finished(driver: &mut Driver, command: HostCommand, finished: Finished) {
     match finished {
         Finished::Prepared(result) => prepare_shell::finished(driver, command, result).await,
+        Finished::Quieted => freeze_runtime::pause(driver, command).await,
         Finished::Stopped(result) => stop_runtime::finished(driver, &command, result),
         Finished::Ended(result) => destroy_workspace::ended(driver, command, result),
         Finished::Removed(result) => destroy_workspace::removed(driver, &command, result),

@@ -16,7 +16,8 @@ pub(super) async fn obey(driver: &mut Driver, command: HostCommand, job: RunJob)
         let block = blocked("job.no_command", "the job names no program", "give a program and its arguments");
         return driver.answer(command.id, Outcome::Failed(block.into()), Durability::Process);
     }
-    let record = JobRecord { argv: job.argv, state: RunState::Pending, exit_code: None, cause: None };
+    let record =
+        JobRecord { argv: job.argv, service: job.service, state: RunState::Pending, exit_code: None, cause: None };
     // A job that came before, under another command or before a crash, is the same job.
     if !journaled(driver, &command, Durability::Process, |state| {
         state.jobs.entry(job.job).or_insert(record);

@@ -13,7 +13,7 @@ use crate::workspace::layers::Held;
 use crate::workspace::layers::{runtime_limits, runtime_plan};
 use crate::workspace::manifest::usable;
 use envforge_api::host::{HostCommand, Outcome, StartRuntime};
-use envforge_core::manifest::Manifest;
+use envforge_core::manifest::{Manifest, ResourceKind};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -63,6 +63,7 @@ async fn thaw(driver: &mut Driver, command: HostCommand, order: StartRuntime, be
     driver.state.generation = command.generation;
     driver.state.intent = Intent::Awake { order: order.clone() };
     driver.state.remember(command.id, Outcome::Done);
+    driver.state.wake_of = Some(since);
     driver.skip_time(since);
     driver.publish();
     if driver.unsaved {
@@ -77,8 +78,10 @@ async fn thaw(driver: &mut Driver, command: HostCommand, order: StartRuntime, be
         return driver.say_answer(command.id, Outcome::Failed(unwritable(&full).into()));
     }
     driver.say_answer(command.id, Outcome::Done);
+    driver.after_wake();
     if before.size != order.size {
         set_limits(driver, &order);
+        driver.retry_out_of_memory();
     }
     driver.resume_probes();
     driver.reconcile_if_needed();
@@ -96,12 +99,18 @@ async fn start(driver: &mut Driver, order: &StartRuntime) -> Result<(), Blocked>
     for (name, grace) in to_end {
         driver.end_process(name, grace);
     }
+    let database = |manifest: &Manifest| manifest.resources.get(&ResourceKind::Postgres).cloned();
+    if driver.state.running.as_ref().map(database) != Some(database(&manifest)) {
+        // What is there stays, and what is asked for now is added.
+        driver.runtime.resources.remove(&ResourceKind::Postgres);
+    }
     driver.state.running = Some(manifest.clone());
     driver.ensure_setup(&manifest).await;
     driver.refresh_context();
     if driver.layer.sandbox.is_some() {
         set_limits(driver, order);
         driver.fetch_secrets_anew();
+        driver.after_wake();
         if driver.is_active() && driver.runtime.reconciled {
             driver.begin_resources().await;
         }
@@ -127,6 +136,7 @@ async fn build(driver: &mut Driver, order: &StartRuntime, manifest: &Manifest) -
     let sandbox = started.map_err(|error| failed(error.to_string()))?;
     driver.state.process_started = false;
     driver.runtime.reconciled = false;
+    driver.count_memory_anew();
     driver.hold(Held::Runtime, Arc::new(sandbox));
     driver.fetch_secrets();
     tracing::debug!(workspace = %driver.place.workspace, services = manifest.services.len(), "runtime: its sandbox is there");

@@ -1,17 +1,19 @@
 //! `STOP_RUNTIME`: every service is asked to end, given its grace, and ended; then resources, then the sandbox.
 //!
 //! A paused runtime is resumed for it, so that services can end in order; that moment is not reported as awake, because nothing was
-//! woken.
+//! woken. A daemon that dies on the way leaves the command in the journal and the next one goes on with it at once: what is half
+//! ended must be neither started again nor taken for awake.
 
 use super::{Finished, begin, journaled};
 use crate::ctx::HostContext;
 use crate::engines::Layer;
+use crate::faults::point;
 use crate::files::Durability;
 use crate::init::client::InitClient;
 use crate::init::protocol::ProcessState;
 use crate::journal::Intent;
 use crate::place::Place;
-use crate::resources::redis;
+use crate::resources;
 use crate::services::supervisor::Event as Change;
 use crate::sys::sandbox::Sandbox;
 use crate::trouble::{Blocked, blocked};
@@ -31,9 +33,10 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) fn obey(driver: &mut Driver, command: HostCommand) {
     let was_frozen = driver.is_frozen();
-    if !journaled(driver, &command, Durability::Process, |_| {}) {
+    if !journaled(driver, &command, Durability::Process, |state| state.stopping = Some(command.clone())) {
         return;
     }
+    let hook = driver.before_sleep(command.id);
     driver.fail_pending_jobs("the runtime was stopped before the job began");
     driver.drop_probes();
     driver.runtime.trouble = None;
@@ -43,10 +46,16 @@ pub(super) fn obey(driver: &mut Driver, command: HostCommand) {
         driver.publish();
     }
     let work = driver.end_runtime();
-    begin(driver, command, async move { Finished::Stopped(work.await) });
+    begin(driver, command, async move {
+        if let Some(hook) = hook {
+            hook.await;
+        }
+        Finished::Stopped(work.await)
+    });
 }
 
 pub(super) fn finished(driver: &mut Driver, command: &HostCommand, result: Result<(), Blocked>) {
+    driver.state.stopping = None;
     let outcome = match result {
         Ok(()) => {
             driver.runtime_is_gone("the runtime was stopped");
@@ -70,7 +79,7 @@ impl Driver {
             graces.insert(format!("service.{name}"), grace(&unit.declared));
             unit.supervisor.handle(Change::Stop, now);
         }
-        if let Some(unit) = &mut self.runtime.redis {
+        for unit in self.runtime.instances.values_mut() {
             unit.supervisor.handle(Change::Stop, now);
         }
         let frozen = matches!(self.state.intent, Intent::Frozen { .. });
@@ -96,11 +105,14 @@ async fn end_in_order(sandbox: &Sandbox, client: Option<InitClient>, graces: &BT
     let Some(client) = client else { return };
     let Ok(Ok(known)) = tokio::time::timeout(REACH_LIMIT, client.list()).await else { return };
     let running = known.processes.iter().filter(|record| record.state == ProcessState::Running);
-    let names: Vec<String> = running.map(|record| record.name.clone()).filter(|name| name != redis::PROCESS).collect();
-    let stops = names.iter().map(|name| client.stop(name, graces.get(name).copied().unwrap_or(OTHER_GRACE)));
-    drop(futures_util::future::join_all(stops).await);
-    // Last, so that services could still write to it.
-    drop(client.stop(redis::PROCESS, OTHER_GRACE).await);
+    let (last, first): (Vec<&str>, Vec<&str>) =
+        running.map(|record| record.name.as_str()).partition(|name| name.starts_with(resources::PROCESS));
+    // Resources are last, so that services could still write to them.
+    for names in [first, last] {
+        let stops = names.into_iter().map(|name| client.stop(name, graces.get(name).copied().unwrap_or(OTHER_GRACE)));
+        drop(futures_util::future::join_all(stops).await);
+        point("services.ended");
+    }
     if client.shutdown(Duration::from_secs(1)).await.is_ok() {
         drop(tokio::time::timeout(END_LIMIT, sandbox.ended()).await);
     }

@@ -45,10 +45,14 @@ pub(super) fn is_outside(address: IpAddr) -> bool {
     }
 }
 
+/// Where clouds answer a machine's own questions outside of the link: Azure's agent, Oracle's metadata.
+const MACHINE_SERVICES: [Ipv4Addr; 2] = [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
+
 fn is_outside_v4(v4: Ipv4Addr) -> bool {
     let [a, b, ..] = v4.octets();
     let is_shared = a == 100 && (64..128).contains(&b);
-    !(a == 0 || a >= 240 || is_shared || v4.is_loopback() || v4.is_link_local() || v4.is_multicast())
+    let is_cloud = MACHINE_SERVICES.contains(&v4);
+    !(a == 0 || a >= 240 || is_shared || is_cloud || v4.is_loopback() || v4.is_link_local() || v4.is_multicast())
 }
 
 /// The IPv4 address inside one of NAT64 (RFC 6052) or of 6to4 (RFC 3056).
@@ -74,6 +78,8 @@ mod tests {
             "0.0.0.0",
             "169.254.169.254",
             "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
             "224.0.0.1",
             "255.255.255.255",
             "::1",

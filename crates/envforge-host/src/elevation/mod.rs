@@ -8,8 +8,7 @@
 //!
 //! A root terminal is a sandbox of its own ([`Layer::Elevated`]) that lives exactly as long as the terminal: whichever ends
 //! first, the shell, the connection, the time box, the elevation or this daemon, ends it with everything in it. It is
-//! not shared and not found again. Unlike with other terminals every byte passes through the daemon, which writes
-//! down what is printed ([`recording`]) before anybody sees it; what can't be written down ends the terminal.
+//! not shared and not found again. What is printed is recorded ([`crate::recorded`]); what can't be written down ends the terminal.
 //!
 //! What must stay true:
 //!
@@ -18,15 +17,14 @@
 //! - An elevation that was ended opens nothing again, also with a ticket that was signed before and after a restart: a file
 //!   beside the recordings says so.
 
-pub(crate) mod recording;
-mod relay;
-
 use crate::ctx::HostContext;
 use crate::engines::{Layer, inside};
 use crate::files::{self, Durability};
 use crate::init::client::InitClient;
 use crate::init::protocol::{Program, Spawn, TerminalSize};
 use crate::place::Place;
+use crate::recorded::recording::{Recorded, Recording};
+use crate::recorded::relay::{self, Over, Terminal};
 use crate::workspace::layers;
 use crate::workspace::view::View;
 use envforge_core::elevation::MINUTES_MAX;
@@ -34,8 +32,6 @@ use envforge_core::id::{ElevationId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::ticket::TicketClaims;
 use jiff::{SignedDuration, Timestamp};
-use recording::Recording;
-use relay::{Over, Terminal};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -155,7 +151,8 @@ pub(crate) async fn open(
         return Err(over());
     }
     let size = TerminalSize { cols: cols.clamp(2, 1000), rows: rows.clamp(2, 1000) };
-    let recording = Recording::begin(&place, elevation, size, ctx.config.recording_max, secrets, ctx.now())?;
+    let of = Recorded::Elevation(elevation);
+    let recording = Recording::begin(&place, of, None, size, ctx.config.recording_max, secrets, ctx.now())?;
     let plan = layers::elevated_plan(ctx, &prepared);
     let sandbox = ctx.engine.start(&place, &plan).await.map_err(|error| not_started(&error))?;
     let begun = async {
@@ -221,7 +218,7 @@ async fn hold(
     let elevation = taken.live.elevation;
     tracing::info!(workspace = %place.workspace, %elevation, %why, "a root terminal ended");
     recording.into_inner().unwrap_or_else(PoisonError::into_inner).close(&why, ctx.now());
-    terminal.say(&why);
+    terminal.say("root", &why);
 }
 
 /// Resolves when the wall clock has reached this instant, also if it was set or the machine slept.

@@ -7,7 +7,7 @@
 //! [`native`] builds them on the kernel directly. Another engine (containers) brings the same init into what it
 //! builds and answers the same calls.
 
-pub(crate) mod native;
+pub mod native;
 
 use crate::place::Place;
 use crate::sys::cgroup::Stats;
@@ -16,73 +16,80 @@ use crate::sys::sandbox::Sandbox;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 
-pub(crate) use crate::sys::cgroup::Layer;
-pub(crate) use crate::sys::sandbox::Bind;
+pub use crate::sys::cgroup::Layer;
+pub use crate::sys::sandbox::Bind;
 
 /// The paths both layers see, the same in every engine.
-pub(crate) mod inside {
+pub mod inside {
     /// The checkout.
-    pub(crate) const CHECKOUT: &str = "/workspace";
+    pub const CHECKOUT: &str = "/workspace";
     /// The user's home.
-    pub(crate) const HOME: &str = "/home/dev";
-    /// Data of resources that live in the runtime.
-    pub(crate) const DATA: &str = "/var/lib/envforge";
+    pub const HOME: &str = "/home/dev";
+    /// Data of resources that live in the runtime, in both; in the shell, to be read only.
+    pub const DATA: &str = "/var/lib/envforge";
     /// Captured logs, in the shell, to be read only.
-    pub(crate) const LOGS: &str = "/var/log/envforge";
+    pub const LOGS: &str = "/var/log/envforge";
     /// Git's configuration and the socket that answers it, in both.
-    pub(crate) const GIT: &str = "/run/envforge/git";
+    pub const GIT: &str = "/run/envforge/git";
+    /// The daemon's own program, in both: what it can be beside a daemon is run there.
+    pub const PROGRAM: &str = "/run/envforge/envforged";
     /// The directory of the resource cluster's socket, in the runtime.
-    pub(crate) const POSTGRES: &str = "/run/envforge/postgres";
+    pub const POSTGRES: &str = "/run/envforge/postgres";
 }
 
 /// What a layer may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LayerLimits {
+pub struct LayerLimits {
     /// CPU at most, in thousandths of one core.
-    pub(crate) milli_cpu: u64,
+    pub milli_cpu: u64,
     /// CPU reserved when the machine is busy, in thousandths of one core.
-    pub(crate) reserved_milli_cpu: u64,
+    pub reserved_milli_cpu: u64,
     /// Memory at most, in bytes.
-    pub(crate) memory: u64,
+    pub memory: u64,
     /// Processes and threads at most.
-    pub(crate) processes: u64,
+    pub processes: u64,
 }
 
 /// What a layer looks like.
 #[derive(Debug, Clone)]
-pub(crate) struct LayerPlan {
-    pub(crate) layer: Layer,
+pub struct LayerPlan {
+    pub layer: Layer,
     /// Letters, digits and hyphens.
-    pub(crate) hostname: String,
-    pub(crate) limits: LayerLimits,
+    pub hostname: String,
+    pub limits: LayerLimits,
     /// Beside home and checkout, which both layers have.
-    pub(crate) binds: Vec<Bind>,
+    pub binds: Vec<Bind>,
+    /// What the layer's init alone has.
+    pub init_only: Vec<Bind>,
     /// Files in the layer's own root, readable by everyone in it.
-    pub(crate) files: Vec<(PathBuf, String)>,
-    pub(crate) environment: BTreeMap<String, String>,
+    pub files: Vec<(PathBuf, String)>,
+    pub environment: BTreeMap<String, String>,
 }
 
 /// A port somebody listens on in a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Listener {
-    pub(crate) port: u16,
+pub struct Listener {
+    pub port: u16,
+    /// Where; unspecified means on every address.
+    pub address: IpAddr,
     /// The leader it belongs to, of those asked for.
-    pub(crate) leader: Option<i32>,
+    pub leader: Option<i32>,
 }
 
 /// An engine could not do it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct EngineError(pub(crate) String);
+pub struct EngineError(pub String);
 
 /// An answer that takes a while.
-pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One way to build layers. Every call may be repeated.
-pub(crate) trait Engine: Send + Sync + 'static {
+pub trait Engine: Send + Sync + 'static {
     /// What this machine's isolation lacks, in plain sentences.
     fn reductions(&self) -> Vec<String>;
 
@@ -118,13 +125,17 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Gives back what memory a paused layer can spare; the bytes given back.
     fn reclaim<'a>(&'a self, place: &'a Place, layer: Layer) -> Work<'a, io::Result<u64>>;
 
+    /// The processes in a layer, by their pid on the host; whether its init is one of them is the engine's affair.
+    fn processes(&self, place: &Place, layer: Layer) -> io::Result<Vec<i32>>;
+
     /// What a layer used.
     fn stats(&self, place: &Place, layer: Layer) -> io::Result<Stats>;
 
     /// Ends everything in a layer, paused or not, and removes what is left of it.
     fn end<'a>(&'a self, place: &'a Place, layer: Layer) -> Work<'a, Result<(), EngineError>>;
 
-    /// Opens a connection to a port inside the workspace, also while a layer is paused.
+    /// Opens a connection to a port inside the workspace, also while a layer is paused: on loopback, or else on the address
+    /// somebody listens on.
     fn connect<'a>(&'a self, place: &'a Place, port: u16) -> Work<'a, io::Result<tokio::net::TcpStream>>;
 
     /// Listens on a port of the workspace's own loopback.

@@ -2,20 +2,22 @@
 
 use super::{Engine, EngineError, Layer, LayerLimits, LayerPlan, Listener, Work, inside};
 use crate::config::HostConfig;
+use crate::disk::LowWater;
+use crate::faults::point;
 use crate::init::client::InitClient;
 use crate::place::Place;
 use crate::sys::capability::{self, Isolation, NotPermitted};
 use crate::sys::cgroup::{self, Cgroups, Group, GroupName, Limits, Stats};
 use crate::sys::command::CommandError;
 use crate::sys::egress::{Egress, EgressConfig, EgressState};
-use crate::sys::netns;
+use crate::sys::netns::{self, loopback};
 use crate::sys::ports::{self, ListeningPort};
 use crate::sys::process::{ProcessIdentity, all_pids};
 use crate::sys::sandbox::{self, Bind, GeneratedFile, Sandbox, SandboxSpec};
 use envforge_core::id::WorkspaceId;
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,9 +32,11 @@ const REACH_LIMIT: Duration = Duration::from_secs(2);
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The native engine.
-pub(crate) struct Native {
+pub struct Native {
     program: PathBuf,
     instance: String,
+    /// What logs leave free.
+    low_water: LowWater,
     isolation: Isolation,
     elevates: bool,
     cgroups: Cgroups,
@@ -52,7 +56,13 @@ struct Looked {
 
 impl Native {
     /// `isolation` is what the machine permits.
-    pub(crate) fn new(config: &HostConfig, isolation: Isolation) -> Result<Self, NotPermitted> {
+    pub fn new(config: &HostConfig, isolation: Isolation) -> Result<Self, NotPermitted> {
+        let cgroups = if isolation.rootless { cgroup::none("the daemon is not root") } else { cgroup::detect() };
+        Self::with_cgroups(config, isolation, cgroups)
+    }
+
+    /// The same with other cgroups than the machine's best.
+    pub fn with_cgroups(config: &HostConfig, isolation: Isolation, cgroups: Cgroups) -> Result<Self, NotPermitted> {
         let resolvers = if config.resolvers.is_empty() { machine_resolvers() } else { config.resolvers.clone() };
         let egress = EgressConfig {
             instance: config.instance.clone(),
@@ -61,10 +71,10 @@ impl Native {
             closed: config.closed_networks.clone(),
         };
         let egress = Egress::new(egress).map_err(|error| NotPermitted(error.to_string()))?;
-        let cgroups = if isolation.rootless { cgroup::none("the daemon is not root") } else { cgroup::detect() };
         Ok(Self {
             program: config.program.clone(),
             instance: config.instance.clone(),
+            low_water: config.low_water,
             elevates: config.allow_elevation && !isolation.rootless && capability::user_namespaces_work(),
             isolation,
             cgroups,
@@ -105,9 +115,11 @@ impl Native {
         spec.netns = (!self.isolation.rootless).then(|| place.network());
         spec.cgroup_procs = group.join_files();
         spec.log_dir = Some(place.logs());
+        spec.log_leaves_free = self.low_water.bytes_on(&place.logs());
         spec.binds =
             vec![Bind::writable(place.home(), inside::HOME), Bind::writable(place.checkout(), inside::CHECKOUT)];
         spec.binds.extend(plan.binds.iter().cloned());
+        spec.init_only.clone_from(&plan.init_only);
         spec.files = plan
             .files
             .iter()
@@ -124,7 +136,7 @@ impl Native {
     }
 
     /// Takes away what belongs to no workspace: the rules of the way out.
-    pub(crate) async fn leave(&self) -> io::Result<()> {
+    pub async fn leave(&self) -> io::Result<()> {
         if self.isolation.rootless {
             return Ok(());
         }
@@ -142,20 +154,28 @@ impl Native {
         let group = self.group(place, plan.layer).map_err(told("cgroup"))?;
         group.create().map_err(told("cgroup"))?;
         group.apply(&limits(plan.limits)).map_err(told("limits"))?;
+        point("layer.grouped");
         let spec = self.spec(place, plan, &group);
         if plan.layer == Layer::Elevated && spec.elevated.is_none() {
             return Err(EngineError("the workspace has no further users for root terminals".to_owned()));
         }
-        let started = sandbox::start(&self.program, &spec, START_LIMIT).await;
-        let group = match &started {
-            Ok(sandbox) if self.cgroups.are_by_init() => {
-                let name = self.name(place, plan.layer).map_err(told("cgroup"))?;
-                self.cgroups.group_of(&name, sandbox.pid())
+        let sandbox = match sandbox::start(&self.program, &spec, START_LIMIT).await {
+            Ok(sandbox) => sandbox,
+            Err(error) => {
+                // The init may still be about to end.
+                self.end_layer(place, plan.layer).await?;
+                return Err(EngineError(error.to_string()));
             }
-            _ => group,
+        };
+        let group = if self.cgroups.are_by_init() {
+            let name = self.name(place, plan.layer).map_err(told("cgroup"))?;
+            self.cgroups.group_of(&name, sandbox.pid())
+        } else {
+            group
         };
         self.remember(place, plan.layer, Some(group));
-        started.map_err(|error| EngineError(error.to_string()))
+        point("layer.started");
+        Ok(sandbox)
     }
 
     async fn end_layer(&self, place: &Place, layer: Layer) -> Result<(), EngineError> {
@@ -166,7 +186,9 @@ impl Native {
         blocking(move || {
             if group.exists() {
                 group.kill(KILL_LIMIT)?;
+                point("layer.killed");
                 group.remove(KILL_LIMIT)?;
+                point("layer.ended");
             }
             Ok(())
         })
@@ -199,12 +221,27 @@ impl Native {
             .iter()
             .filter_map(|listener| {
                 let owner = owners.get(&listener.inode)?;
-                Some(Listener { port: listener.port, leader: ports::leader_of(*owner, leaders) })
+                let leader = ports::leader_of(*owner, leaders);
+                Some(Listener { port: listener.port, address: listener.address, leader })
             })
             .collect();
-        found.sort_unstable_by_key(|listener| (listener.port, listener.leader));
+        found.sort_unstable_by_key(|listener| (listener.port, listener.leader, listener.address));
         found.dedup();
         Ok(found)
+    }
+}
+
+impl Native {
+    /// Addresses other than the usual ones on which somebody in the runtime listens on this port; read anew each time, because
+    /// a daemon that was replaced has never looked, and a paused runtime is not looked at.
+    fn unusual_addresses(&self, place: &Place, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let pids = self.group(place, Layer::Runtime)?.pids()?;
+        let Some(any) = pids.first() else { return Ok(Vec::new()) };
+        let is_usual =
+            |address: IpAddr| address.is_unspecified() || loopback(port).iter().any(|usual| usual.ip() == address);
+        let listening = ports::listening_ports(*any)?.into_iter();
+        let here = listening.filter(|listener| listener.port == port && !is_usual(listener.address));
+        Ok(here.map(|listener| (listener.address, port).into()).collect())
     }
 }
 
@@ -276,7 +313,10 @@ impl Engine for Native {
             let (egress, path, index) = (Arc::clone(&self.egress), place.network(), place.index);
             blocking(move || {
                 netns::create(&path)?;
-                Ok(match egress.open(&path, index) {
+                point("network.made");
+                let state = egress.open(&path, index);
+                point("network.open");
+                Ok(match state {
                     EgressState::Open { .. } => None,
                     EgressState::Unavailable(why) => Some(why),
                 })
@@ -297,7 +337,10 @@ impl Engine for Native {
                 if let Err(error) = egress.close(index) {
                     tracing::debug!(%error, "network: the way out was not closed");
                 }
-                netns::destroy(&path)
+                point("network.closed");
+                netns::destroy(&path)?;
+                point("network.gone");
+                Ok(())
             })
             .await
             .map_err(told("network"))
@@ -322,12 +365,16 @@ impl Engine for Native {
     fn freeze<'a>(&'a self, place: &'a Place, layer: Layer) -> Work<'a, io::Result<()>> {
         Box::pin(async move {
             let group = self.group(place, layer)?;
-            blocking(move || group.freeze(FREEZE_LIMIT)).await
+            blocking(move || group.freeze(FREEZE_LIMIT)).await?;
+            point("layer.frozen");
+            Ok(())
         })
     }
 
     fn thaw(&self, place: &Place, layer: Layer) -> io::Result<()> {
-        self.group(place, layer)?.thaw()
+        self.group(place, layer)?.thaw()?;
+        point("layer.thawed");
+        Ok(())
     }
 
     fn is_frozen(&self, place: &Place, layer: Layer) -> Option<bool> {
@@ -345,6 +392,10 @@ impl Engine for Native {
         })
     }
 
+    fn processes(&self, place: &Place, layer: Layer) -> io::Result<Vec<i32>> {
+        self.group(place, layer)?.pids()
+    }
+
     fn stats(&self, place: &Place, layer: Layer) -> io::Result<Stats> {
         self.group(place, layer)?.stats()
     }
@@ -355,10 +406,15 @@ impl Engine for Native {
 
     fn connect<'a>(&'a self, place: &'a Place, port: u16) -> Work<'a, io::Result<tokio::net::TcpStream>> {
         Box::pin(async move {
-            if self.isolation.rootless {
-                return netns::connect_here(port).await;
+            let path = (!self.isolation.rootless).then(|| place.network());
+            let refused = match netns::connect_to(path.as_deref(), &loopback(port)).await {
+                Err(error) if error.kind() != io::ErrorKind::TimedOut => error,
+                answer => return answer,
+            };
+            match self.unusual_addresses(place, port) {
+                Ok(unusual) if !unusual.is_empty() => netns::connect_to(path.as_deref(), &unusual).await,
+                _ => Err(refused),
             }
-            netns::connect(&place.network(), port).await
         })
     }
 

@@ -209,11 +209,11 @@ impl InitClient {
         Ok(Events { receiver })
     }
 
-    /// Carries TCP connections to `listen` inside the network namespace to a Unix socket the sandbox sees.
-    /// Asking twice for the same is fine.
-    pub async fn forward(&self, listen: SocketAddr, to: &Path) -> Result<(), ClientError> {
+    /// Carries TCP connections to `listen` inside the network namespace to a Unix socket the init sees, as many as `limit` at
+    /// once. Asking twice for the same is fine; the first limit holds.
+    pub async fn forward(&self, listen: SocketAddr, to: &Path, limit: Option<u32>) -> Result<(), ClientError> {
         let to = to.to_owned();
-        self.done(Request::Forward { listen, to }, REQUEST_LIMIT).await
+        self.done(Request::Forward { listen, to, limit }, REQUEST_LIMIT).await
     }
 
     /// Ends a forward. Asking twice is fine.

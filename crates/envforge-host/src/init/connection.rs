@@ -130,8 +130,8 @@ fn carry_out(shared: &Rc<Shared>, request: Request, fds: Vec<OwnedFd>) -> Outcom
                 .map_err(|error| Refusal::new(RefusalCode::NoSuchProcess, format!("{name}: {error}")))?;
             Ok((Answer::Located { pid }, vec![pidfd]))
         }
-        Request::Forward { listen, to } => {
-            shared.forwards.open(listen, to)?;
+        Request::Forward { listen, to, limit } => {
+            shared.forwards.open(listen, to, limit)?;
             done()
         }
         Request::Unforward { listen } => {

@@ -2,7 +2,7 @@
 //!
 //! A line is `2025-11-21T06:30:00.123Z stdout text`. Output is read as fast as it comes and written with one call a
 //! chunk, so a service waits for its log only as long as the kernel takes to copy it. A file that would pass its limit is moved
-//! aside first. A disk that is full costs lines, which are counted and owned up to in the file itself when there is room
+//! aside first. A disk that is full, or has less left than others are to find, costs lines, which are counted and owned up to in the file itself when there is room
 //! again; it never stops a service. Secrets that were given to processes of the sandbox are marked out of it first
 //! ([`crate::redact`]).
 
@@ -20,11 +20,21 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use crate::redact::{Known, Redaction};
+use crate::sys::sandbox::SandboxSpec;
 
 /// A longer line is split, so that one without an end can't fill memory.
 const LINE_MAX: usize = 16 * 1024;
+/// What is kept in memory for the next one.
+const SHORT_LINE: usize = 8 * 1024;
 
-const CHUNK: usize = 8 * 1024;
+/// As much as a pipe holds.
+const CHUNK: usize = 64 * 1024;
+
+/// What is written with one call, and a line at most.
+const WRITE: usize = 32 * 1024;
+
+/// After so many bytes, what is free is looked at again.
+const LOOK_EVERY: u64 = 1024 * 1024;
 
 /// The wall clock of everything the init notes.
 pub(super) fn now() -> Timestamp {
@@ -57,14 +67,24 @@ struct Place {
     dir: Option<OwnedFd>,
     max_bytes: u64,
     keep: u8,
+    /// Bytes of the filesystem that others are to find.
+    leaves_free: u64,
     dropped: Cell<u64>,
     /// The secrets that are somewhere in the sandbox.
     secrets: Known,
 }
 
 impl Logs {
-    pub(super) fn new(dir: Option<OwnedFd>, max_bytes: u64, keep: u8) -> Self {
-        let place = Place { dir, max_bytes, keep, dropped: Cell::new(0), secrets: Known::default() };
+    /// Kept in this directory as the specification says.
+    pub(super) fn new(dir: Option<OwnedFd>, spec: &SandboxSpec) -> Self {
+        let place = Place {
+            dir,
+            max_bytes: spec.log_max_bytes,
+            keep: spec.log_keep,
+            leaves_free: spec.log_leaves_free,
+            dropped: Cell::new(0),
+            secrets: Known::default(),
+        };
         Self { place: Rc::new(place), open: RefCell::default() }
     }
 
@@ -103,10 +123,21 @@ impl Logs {
 }
 
 impl Place {
+    /// Whether what is free is more than what others are to find.
+    fn has_room(&self) -> bool {
+        let free = |dir| rustix::fs::fstatvfs(dir).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        self.leaves_free == 0
+            || self.dir.as_ref().is_none_or(|dir| free(dir).is_ok_and(|free| free >= self.leaves_free))
+    }
+
+    /// Whatever else has the name, a pipe say, is no place for lines and nothing to wait for.
     fn open(&self, name: &str) -> std::io::Result<std::fs::File> {
+        const FLAGS: OFlags =
+            OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::APPEND).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
         let dir = self.dir.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o640))?.into())
+        let file: std::fs::File =
+            rustix::fs::openat(dir, name, FLAGS | OFlags::CLOEXEC, Mode::from_raw_mode(0o640))?.into();
+        if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::ErrorKind::InvalidInput.into()) }
     }
 }
 
@@ -121,6 +152,8 @@ pub(super) struct LogFile {
 struct FileState {
     file: Option<std::fs::File>,
     size: u64,
+    /// Bytes that may be written before what is free is looked at again.
+    credit: u64,
     dropped: u64,
     /// The disk filled up within a line.
     torn: bool,
@@ -160,6 +193,13 @@ impl LogFile {
     /// Writes all of it, or says how much.
     fn write(&self, state: &mut FileState, text: &[u8]) -> Result<(), usize> {
         let length = text.len() as u64;
+        if state.credit < length {
+            if !self.place.has_room() {
+                return Err(0);
+            }
+            state.credit = LOOK_EVERY;
+        }
+        state.credit = state.credit.saturating_sub(length);
         if state.file.is_some() && state.size > 0 && state.size + length > self.place.max_bytes {
             state.file = None;
         }
@@ -225,11 +265,14 @@ pub(super) async fn capture(log: Rc<LogFile>, stream: Stream, mut from: pipe::Re
             redaction.feed(&redactor, &chunk[..count], &mut clean);
         }
         let stamp = stamp();
-        let mut text = Vec::with_capacity(count * 2);
+        let mut text = Vec::with_capacity(WRITE.min(count * 2));
         let mut lines = 0;
         let mut put = |line: &[u8]| {
             put_line(&mut text, &stamp, stream.name(), line);
             lines += 1;
+            if text.len() >= WRITE {
+                log.append(std::mem::take(&mut text), std::mem::take(&mut lines));
+            }
         };
         splitter.feed(&clean, &mut put);
         if count == 0 {
@@ -265,9 +308,13 @@ impl LineSplitter {
         while !bytes.is_empty() {
             let room = LINE_MAX - self.rest.len();
             let within = &bytes[..bytes.len().min(room)];
-            if let Some(end) = within.iter().position(|byte| *byte == b'\n') {
-                self.rest.extend_from_slice(&bytes[..end]);
-                self.emit(put);
+            if let Some(end) = memchr::memchr(b'\n', within) {
+                if self.rest.is_empty() {
+                    put(without_return(&bytes[..end]));
+                } else {
+                    self.rest.extend_from_slice(&bytes[..end]);
+                    self.emit(put);
+                }
                 bytes = &bytes[end + 1..];
             } else {
                 self.rest.extend_from_slice(within);
@@ -288,10 +335,15 @@ impl LineSplitter {
     }
 
     fn emit(&mut self, put: &mut impl FnMut(&[u8])) {
-        put(self.rest.strip_suffix(b"\r").unwrap_or(&self.rest));
+        put(without_return(&self.rest));
         self.rest.clear();
-        self.rest.shrink_to(CHUNK);
+        self.rest.shrink_to(SHORT_LINE);
     }
+}
+
+/// The end of a line as terminals write it.
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 #[cfg(test)]

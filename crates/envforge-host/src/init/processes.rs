@@ -56,8 +56,10 @@ impl Processes {
             ("USER", "dev"),
             ("LOGNAME", "dev"),
             ("SHELL", "/bin/bash"),
-            ("PATH", "/home/dev/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("PATH", "/home/dev/.local/bin:/home/dev/.local/share/gem/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
             ("LANG", "C.UTF-8"),
+            // Bundler gives up where it may not write; unlike npm and pip, it asks for no other place by itself.
+            ("GEM_HOME", "/home/dev/.local/share/gem"),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -100,6 +102,7 @@ impl Processes {
                 pid,
                 started_at: super::log::now(),
                 tty: spawn.tty.is_some(),
+                key: spawn.key.clone(),
                 state: ProcessState::Running,
             },
             start_ticks: Stat::read(pid).map_or(0, |stat| stat.start_ticks),

@@ -71,8 +71,11 @@ pub enum Request {
     Forward {
         /// Where to listen.
         listen: SocketAddr,
-        /// A socket's path as the sandbox sees it.
+        /// A socket's path as the init sees it.
         to: PathBuf,
+        /// How many connections are carried at once; others wait until one of them ends. Without one there is no limit.
+        #[serde(default)]
+        limit: Option<u32>,
     },
     /// Stop accepting at `listen`; connections already open stay.
     Unforward {
@@ -120,6 +123,9 @@ pub struct Spawn {
     /// Stdin, stdout and stderr are the three descriptors sent along. Not together with `tty` or `log`.
     #[serde(default)]
     pub pass_stdio: bool,
+    /// What it was started for, to be found in its record by whoever did not see it start.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// Only the names of the environment: its values may be secrets.
@@ -135,6 +141,7 @@ impl fmt::Debug for Spawn {
             .field("tty", &self.tty)
             .field("whole_tree", &self.whole_tree)
             .field("pass_stdio", &self.pass_stdio)
+            .field("key", &self.key)
             .finish()
     }
 }
@@ -152,6 +159,7 @@ impl Spawn {
             tty: None,
             whole_tree: false,
             pass_stdio: false,
+            key: None,
         }
     }
 }
@@ -241,6 +249,9 @@ pub struct ProcessRecord {
     pub started_at: Timestamp,
     /// Whether it has a terminal.
     pub tty: bool,
+    /// Its [`Spawn::key`].
+    #[serde(default)]
+    pub key: Option<String>,
     /// Where it stands.
     pub state: ProcessState,
 }

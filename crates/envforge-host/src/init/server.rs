@@ -78,14 +78,14 @@ pub(super) fn outgoing() -> (mpsc::Sender<Outgoing>, mpsc::Receiver<Outgoing>) {
 
 /// Serves until the sandbox is to end.
 pub(super) async fn serve(entered: Entered) -> io::Result<()> {
-    let Entered { spec, listener, log_dir } = entered;
+    let Entered { spec, listener, log_dir, init_only } = entered;
     let listener = PacketListener::new(listener)?;
     let mut child_ended = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let shared = Rc::new(Shared {
         processes: RefCell::new(Processes::new(&spec)),
-        logs: Logs::new(log_dir, spec.log_max_bytes, spec.log_keep),
-        forwards: Forwards::default(),
+        logs: Logs::new(log_dir, &spec),
+        forwards: Forwards::new(init_only),
         subscribers: RefCell::default(),
         reaped: Notify::new(),
         shutdown: Cell::new(None),

@@ -3,6 +3,7 @@
 //! A log is `<name>.log`, older pieces `<name>.log.1`, `.2`, …; a line is `<time> <stream> <text>`. The directory belongs to
 //! the workspace's user, so files in it are opened like any file of others: no links, no waiting.
 
+use super::log_filter::{Filter, Verdict};
 use crate::files;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 const PIECES: u32 = 9;
 /// Read at once.
 const CHUNK: u64 = 64 * 1024;
+/// What is longer is taken apart like lines: we write none that long, but others may.
+const LINE_MAX: usize = 128 * 1024;
 
 fn piece(name: &str, number: u32) -> PathBuf {
     match number {
@@ -34,57 +37,171 @@ pub(crate) fn exists(dir: &Path, name: &str) -> bool {
     matches!(open(dir, name, 0), Ok(Some(_))) || matches!(open(dir, name, 1), Ok(Some(_)))
 }
 
-/// The last `lines` lines as they stand in the file, oldest first, and where the log goes on.
-pub(crate) fn tail(dir: &Path, name: &str, lines: usize) -> io::Result<(Vec<u8>, Cursor)> {
-    let mut text = Vec::new();
-    let mut cursor = Cursor::start(dir, name);
-    let mut missing = lines;
-    for number in 0..=PIECES {
-        let Some(mut file) = open(dir, name, number)? else { break };
-        let metadata = file.metadata()?;
-        if number == 0 {
-            cursor.position = Some((metadata.ino(), metadata.len()));
-        }
-        let (found, count) = last_lines(&mut file, metadata.len(), missing)?;
-        text.splice(0..0, found);
-        missing -= count;
-        if missing == 0 {
-            break;
-        }
-    }
-    Ok((text, cursor))
+/// What a log holds at one moment. Its pieces stay open, so that nothing is missed or told twice when it is rotated while it
+/// is read; no more than a chunk of it is in memory.
+pub(crate) struct Past {
+    /// Newest first.
+    pieces: Vec<Piece>,
+    /// How many lines are still looked for.
+    missing: usize,
+    /// Where they are still looked for: before this, in this piece.
+    unseen: (usize, u64),
+    /// The start of the text after it, whose line begins before it.
+    rest: Vec<u8>,
+    /// Where reading goes on: in this piece, at this byte.
+    next: (usize, u64),
 }
 
-/// The last lines of one file, and how many they are.
-fn last_lines(file: &mut std::fs::File, size: u64, lines: usize) -> io::Result<(Vec<u8>, usize)> {
-    let mut text: Vec<u8> = Vec::new();
-    let mut from = size;
-    loop {
-        let ends = newlines(&text);
-        // One more line end than lines: the one before the first of them. An unended last line counts too.
-        let complete = ends - usize::from(text.ends_with(b"\n")) >= lines;
-        if complete || from == 0 {
-            break;
+struct Piece {
+    file: std::fs::File,
+    size: u64,
+}
+
+impl Past {
+    /// Opens a log to read its last `lines` lines, and says where it goes on.
+    pub(crate) fn open(dir: &Path, name: &str, lines: usize) -> io::Result<(Self, Cursor)> {
+        let (mut pieces, mut known) = (Vec::new(), Vec::new());
+        let mut cursor = Cursor::start(dir, name);
+        for number in 0..=PIECES {
+            let Some(file) = open(dir, name, number)? else { break };
+            let metadata = file.metadata()?;
+            if number == 0 {
+                cursor.position = Some((metadata.ino(), metadata.len()));
+            }
+            // Moved aside since it was opened.
+            if known.contains(&metadata.ino()) {
+                continue;
+            }
+            known.push(metadata.ino());
+            pieces.push(Piece { file, size: metadata.len() });
         }
-        let step = CHUNK.min(from);
-        from -= step;
+        let end = (0, pieces.first().map_or(0, |piece| piece.size));
+        Ok((Self { pieces, missing: lines, unseen: end, rest: Vec::new(), next: end }, cursor))
+    }
+
+    /// Looks at a chunk more, from the end backwards, for the lines to begin with; whether they are found.
+    pub(crate) fn look_back(&mut self, mut judge: impl FnMut(&[u8]) -> Verdict) -> io::Result<bool> {
+        let (at, before) = self.unseen;
+        if self.missing == 0 || at >= self.pieces.len() {
+            return Ok(true);
+        }
+        let step = CHUNK.min(before);
+        let from = before - step;
+        let mut text = self.pieces[at].read_at(from, step)?;
+        text.append(&mut self.rest);
+        // What is before the first line's end may begin in the chunk before.
+        let first = if from == 0 || text.len() > LINE_MAX {
+            0
+        } else {
+            memchr::memchr(b'\n', &text).map_or(text.len(), |end| end + 1)
+        };
+        let mut end = text.len();
+        while end > first {
+            let start = memchr::memrchr(b'\n', &text[first..end - 1]).map_or(first, |before| first + before + 1);
+            match judge(&text[start..end]) {
+                Verdict::Wanted => {
+                    self.next = (at, from + start as u64);
+                    self.missing -= 1;
+                }
+                Verdict::Unwanted => {}
+                Verdict::TooOld => self.missing = 0,
+            }
+            if self.missing == 0 {
+                return Ok(true);
+            }
+            end = start;
+        }
+        text.truncate(first);
+        self.rest = text;
+        self.unseen =
+            if from > 0 { (at, from) } else { (at + 1, self.pieces.get(at + 1).map_or(0, |piece| piece.size)) };
+        Ok(false)
+    }
+
+    /// A chunk of what follows from there; empty at the end.
+    pub(crate) fn read(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            let (at, from) = self.next;
+            let Some(piece) = self.pieces.get(at) else { return Ok(Vec::new()) };
+            let text = piece.read_at(from, CHUNK.min(piece.size.saturating_sub(from)))?;
+            match (text.len() as u64, at.checked_sub(1)) {
+                (0, None) => return Ok(text),
+                (0, Some(newer)) => self.next = (newer, 0),
+                (length, _) => {
+                    self.next = (at, from + length);
+                    return Ok(text);
+                }
+            }
+        }
+    }
+}
+
+impl Piece {
+    fn read_at(&self, from: u64, length: u64) -> io::Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(length as usize);
+        let mut file = &self.file;
         file.seek(SeekFrom::Start(from))?;
-        let mut chunk = Vec::with_capacity(step as usize);
-        file.by_ref().take(step).read_to_end(&mut chunk)?;
-        chunk.append(&mut text);
-        text = chunk;
+        file.take(length).read_to_end(&mut text)?;
+        Ok(text)
     }
-    let starts: Vec<usize> = std::iter::once(0)
-        .chain(text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1))
-        .filter(|start| *start < text.len())
-        .collect();
-    let count = starts.len().min(lines);
-    let first = if count == 0 { text.len() } else { starts[starts.len() - count] };
-    Ok((text.split_off(first), count))
 }
 
-fn newlines(text: &[u8]) -> usize {
-    text.split(|byte| *byte == b'\n').count() - 1
+/// Takes out of chunks the lines that are wanted.
+pub(crate) struct Sieve {
+    filter: Filter,
+    /// A line without its end.
+    rest: Vec<u8>,
+}
+
+impl Sieve {
+    pub(crate) fn new(filter: Filter) -> Self {
+        Self { filter, rest: Vec::new() }
+    }
+
+    /// What is wanted of it; a line that has not ended waits for its end.
+    pub(crate) fn push(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut wanted = Vec::new();
+        for part in text.split_inclusive(|byte| *byte == b'\n') {
+            self.rest.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.rest.len() > LINE_MAX {
+                self.put(&mut wanted);
+            }
+        }
+        wanted
+    }
+
+    /// The line that has not ended, if it is wanted.
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
+        let mut wanted = Vec::new();
+        self.put(&mut wanted);
+        wanted
+    }
+
+    fn put(&mut self, wanted: &mut Vec<u8>) {
+        if !self.rest.is_empty() && self.judge(&self.rest) == Verdict::Wanted {
+            wanted.append(&mut self.rest);
+        }
+        self.rest.clear();
+    }
+
+    /// What is made of a line.
+    pub(crate) fn judge(&self, line: &[u8]) -> Verdict {
+        self.filter.judge(line)
+    }
+}
+
+/// The last `lines` lines as they stand in the files, oldest first.
+fn tail(dir: &Path, name: &str, lines: usize) -> io::Result<Vec<u8>> {
+    let (mut past, _) = Past::open(dir, name, lines)?;
+    while !past.look_back(|_| Verdict::Wanted)? {}
+    let mut text = Vec::new();
+    loop {
+        let mut chunk = past.read()?;
+        if chunk.is_empty() {
+            return Ok(text);
+        }
+        text.append(&mut chunk);
+    }
 }
 
 /// Removes a log with all its pieces; what can't be removed stays.
@@ -101,7 +218,7 @@ const WORDS_MAX: usize = 4 * 1024;
 /// The last lines for a person: without time and stream, at most this many and [`WORDS_MAX`] bytes of them, and nothing
 /// that would move a cursor or end a string: a service may write what it likes, and this travels far.
 pub(crate) fn last_words(dir: &Path, name: &str, lines: usize) -> String {
-    let text = tail(dir, name, lines).map(|(text, _)| text).unwrap_or_default();
+    let text = tail(dir, name, lines).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let words: Vec<String> = text.lines().map(|line| plain(message(line))).collect();
     let words = words.join("\n");
@@ -112,7 +229,7 @@ pub(crate) fn last_words(dir: &Path, name: &str, lines: usize) -> String {
 }
 
 /// Without escape sequences and other control characters.
-fn plain(line: &str) -> String {
+pub(crate) fn plain(line: &str) -> String {
     let mut rest = line.chars().peekable();
     let mut plain = String::with_capacity(line.len());
     while let Some(c) = rest.next() {
@@ -200,73 +317,5 @@ impl Cursor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn lines(from: usize, to: usize) -> String {
-        (from..to).map(|n| format!("2026-01-01T00:00:00.000Z stdout line {n}\n")).collect::<Vec<_>>().concat()
-    }
-
-    #[test]
-    fn what_a_service_writes_is_quoted_plainly() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let line = |text: &str| format!("2026-01-01T00:00:00.000Z stderr {text}\n");
-        let odd = line("\u{1b}[31;1mred\u{1b}[0m a\0b\u{7}\tc\u{9b}");
-        fs_err::write(dir.path().join("web.log"), odd).expect("written");
-        assert_eq!(last_words(dir.path(), "web", 5), "red ab\tc");
-        fs_err::write(dir.path().join("api.log"), line(&"ä".repeat(9_000))).expect("written");
-        let words = last_words(dir.path(), "api", 5);
-        assert!(words.starts_with('…') && words.ends_with('ä') && words.len() <= WORDS_MAX + '…'.len_utf8());
-    }
-
-    #[test]
-    fn the_tail_reaches_into_rotated_pieces() {
-        let dir = tempfile::tempdir().expect("a directory");
-        fs_err::write(dir.path().join("web.log.1"), lines(0, 5)).expect("written");
-        fs_err::write(dir.path().join("web.log"), lines(5, 8)).expect("written");
-        let (text, _) = tail(dir.path(), "web", 4).expect("reads");
-        assert_eq!(String::from_utf8_lossy(&text), lines(4, 8));
-        assert_eq!(last_words(dir.path(), "web", 2), "line 6\nline 7");
-        assert_eq!(tail(dir.path(), "web", 100).expect("reads").0, lines(0, 8).into_bytes());
-        assert!(tail(dir.path(), "web", 0).expect("reads").0.is_empty());
-        assert!(tail(dir.path(), "other", 3).expect("reads").0.is_empty());
-    }
-
-    #[test]
-    fn following_loses_nothing_across_a_rotation() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("web.log");
-        let mut cursor = Cursor::end(dir.path(), "web");
-        assert!(cursor.read().expect("reads").is_empty());
-        fs_err::write(&path, lines(0, 2)).expect("written");
-        assert_eq!(cursor.read().expect("reads"), lines(0, 2).into_bytes());
-        fs_err::write(&path, lines(0, 4)).expect("written");
-        fs_err::rename(&path, dir.path().join("web.log.1")).expect("rotated");
-        fs_err::write(&path, lines(4, 6)).expect("written");
-        let mut all = Vec::new();
-        for _ in 0..3 {
-            all.extend(cursor.read().expect("reads"));
-        }
-        assert_eq!(String::from_utf8_lossy(&all), lines(2, 6));
-    }
-
-    #[test]
-    fn a_link_is_no_log() {
-        let dir = tempfile::tempdir().expect("a directory");
-        fs_err::os::unix::fs::symlink("/etc/passwd", dir.path().join("web.log")).expect("linked");
-        assert!(!exists(dir.path(), "web"));
-    }
-
-    proptest! {
-        #[test]
-        fn a_tail_is_the_last_lines(texts in prop::collection::vec("[a-z ]{0,30}", 0..60), wanted in 0_usize..70) {
-            let dir = tempfile::tempdir().expect("a directory");
-            let all: Vec<String> = texts.iter().map(|text| format!("{text}\n")).collect();
-            fs_err::write(dir.path().join("a.log"), all.concat()).expect("written");
-            let (text, _) = tail(dir.path(), "a", wanted).expect("reads");
-            let expected = all[all.len().saturating_sub(wanted)..].concat();
-            prop_assert_eq!(String::from_utf8_lossy(&text), expected);
-        }
-    }
-}
+#[path = "log_file_tests.rs"]
+mod tests;

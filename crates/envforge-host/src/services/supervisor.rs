@@ -8,6 +8,7 @@
 //!                              └─ back-off ◄─────┴─────────────────┘
 //!                                  │
 //!        any of these ──► blocked: not found │ five failures in 60 s │ never healthy in 120 s │ could not be started
+//!                          (five failures of which the last is memory that ran out say that, and what helps)
 //!                     ──► ended: by itself, and its policy leaves it so
 //!                     ──► stopped: on order
 //! ```
@@ -33,6 +34,24 @@ const LOOP_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 const PATIENCE: SignedDuration = SignedDuration::from_secs(120);
 /// Failed health checks in a row that make a ready service unwell.
 const UNWELL_AFTER: u8 = 3;
+
+/// Code of a service that memory ran out for.
+pub(crate) const SHORT: &str = "service.out_of_memory";
+/// How a process ended that memory ran out for.
+pub(crate) const OUT_OF_MEMORY: &str = "was ended because memory ran out";
+const SEE_ITS_LOG: &str = "see its log, correct the error, then start the service again";
+
+/// How trying ends.
+struct Block<'a> {
+    code: &'a str,
+    fix: &'a str,
+}
+
+impl<'a> Block<'a> {
+    fn new(code: &'a str, fix: &'a str) -> Self {
+        Self { code, fix }
+    }
+}
 
 /// Where a service stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,12 +90,21 @@ impl Exit {
     /// In words.
     pub(crate) fn say(self) -> String {
         match (self.code, self.signal) {
-            (_, Some(9)) => "was killed (signal 9; out of memory?)".to_owned(),
+            (_, Some(9)) => "was killed (signal 9)".to_owned(),
             (_, Some(signal)) => format!("was ended by signal {signal}"),
             (Some(code), None) => format!("exited with code {code}"),
             (None, None) => "ended, and nobody saw how".to_owned(),
         }
     }
+}
+
+/// Memory that ran out, as the end of a process: what the kernel says, not what a signal suggests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutOfMemory {
+    /// Whose memory it was and how much there is: "the runtime reached its limit of 8 GiB (size small)".
+    pub(crate) cause: String,
+    /// What helps.
+    pub(crate) fix: String,
 }
 
 /// What happened.
@@ -88,8 +116,8 @@ pub(crate) enum Event {
     Healthy,
     /// Its health check failed; `sure` when there is no point in asking again before believing it.
     Unhealthy { detail: String, sure: bool },
-    /// Its process ended; `lines` are the last of its log.
-    Exited { exit: Exit, lines: String },
+    /// Its process ended, perhaps because memory ran out; `lines` are the last of its log.
+    Exited { exit: Exit, memory: Option<OutOfMemory>, lines: String },
     /// Its process could not be started.
     NotStarted { cause: String },
     /// Time passed.
@@ -173,6 +201,13 @@ impl Supervisor {
         }
     }
 
+    /// Leaves blocked alone.
+    pub(crate) fn retry_blocked(&mut self) {
+        if matches!(self.state, State::Blocked { .. }) {
+            self.retry();
+        }
+    }
+
     /// What follows from an event. Events that come too late change nothing.
     pub(crate) fn handle(&mut self, event: Event, now: Timestamp) -> Option<Effect> {
         match event {
@@ -186,9 +221,9 @@ impl Supervisor {
                 self.unhealthy(detail, sure, now);
                 None
             }
-            Event::Exited { exit, lines } => {
+            Event::Exited { exit, memory, lines } => {
                 if self.wants_process() {
-                    self.exited(exit, &lines, now);
+                    self.exited(exit, memory, &lines, now);
                 }
                 None
             }
@@ -238,7 +273,7 @@ impl Supervisor {
         }
     }
 
-    fn exited(&mut self, exit: Exit, lines: &str, now: Timestamp) {
+    fn exited(&mut self, exit: Exit, memory: Option<OutOfMemory>, lines: &str, now: Timestamp) {
         let starting = matches!(self.state, State::Starting { .. });
         if starting && exit.code == Some(127) {
             let cause = with_lines("the command, or a program it runs, was not found", lines);
@@ -256,7 +291,14 @@ impl Supervisor {
             RestartPolicy::Never => false,
         };
         if again {
-            self.failed(&exit.say(), lines, now);
+            let (how, block) = match &memory {
+                Some(OutOfMemory { cause, fix }) => (format!("{OUT_OF_MEMORY}: {cause}"), Block::new(SHORT, fix)),
+                None => (exit.say(), Block::new("service.crash_loop", SEE_ITS_LOG)),
+            };
+            self.failed(&how, lines, &block, now);
+        } else if let Some(OutOfMemory { cause, fix }) = memory.filter(|_| failed) {
+            let cause = format!("it {OUT_OF_MEMORY}: {cause}; its restart policy is `never`");
+            self.block(SHORT, with_lines(&cause, lines), &fix);
         } else if failed {
             let cause = with_lines(&format!("it {} and its restart policy is `never`", exit.say()), lines);
             self.block("service.failed", cause, "see its log, then start the service again");
@@ -265,8 +307,8 @@ impl Supervisor {
         }
     }
 
-    /// Counts a failure: a pause and another try, or the end of trying.
-    fn failed(&mut self, how: &str, lines: &str, now: Timestamp) {
+    /// Counts a failure: a pause and another try, or the end of trying as `block` says.
+    fn failed(&mut self, how: &str, lines: &str, block: &Block<'_>, now: Timestamp) {
         if let State::Ready { since, .. } = self.state
             && now.duration_since(since) >= FORGIVEN_AFTER
         {
@@ -277,11 +319,7 @@ impl Supervisor {
         self.failures.push(now);
         if self.failures.len() >= LOOP_FAILURES {
             let cause = format!("it {how}; it failed {} times within a minute", self.failures.len());
-            self.block(
-                "service.crash_loop",
-                with_lines(&cause, lines),
-                "see its log, correct the error, then start the service again",
-            );
+            self.block(block.code, with_lines(&cause, lines), block.fix);
             return;
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << self.streak.min(10)).min(LONGEST_PAUSE);
@@ -307,7 +345,7 @@ impl Supervisor {
             }
             State::Unwell { since, detail } if now.duration_since(*since) >= PATIENCE => {
                 let how = format!("stayed unhealthy for {} s: {detail}", PATIENCE.as_secs());
-                self.failed(&how, "", now);
+                self.failed(&how, "", &Block::new("service.crash_loop", SEE_ITS_LOG), now);
                 Some(Effect::Stop)
             }
             _ => None,

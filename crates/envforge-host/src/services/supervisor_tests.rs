@@ -8,7 +8,7 @@ fn at(milliseconds: i64) -> Timestamp {
 }
 
 fn crash() -> Event {
-    Event::Exited { exit: Exit { code: Some(1), signal: None }, lines: "boom".to_owned() }
+    Event::Exited { exit: Exit { code: Some(1), signal: None }, memory: None, lines: "boom".to_owned() }
 }
 
 fn started(policy: RestartPolicy) -> Supervisor {
@@ -62,8 +62,39 @@ fn a_minute_of_health_forgives() {
 fn a_command_that_is_not_there_blocks_at_once() {
     let mut supervisor = started(RestartPolicy::Always);
     let exit = Exit { code: Some(127), signal: None };
-    supervisor.handle(Event::Exited { exit, lines: "sh: nope: not found".to_owned() }, at(5));
+    supervisor.handle(Event::Exited { exit, memory: None, lines: "sh: nope: not found".to_owned() }, at(5));
     assert!(matches!(supervisor.state(), State::Blocked { code, .. } if code == "service.command_not_found"));
+}
+
+// proves RUN-2 RUN-8
+#[test]
+fn memory_that_ran_out_blocks_as_what_it_is_and_a_mere_kill_does_not() {
+    let killed = Exit { code: None, signal: Some(9) };
+    let short = || OutOfMemory { cause: "the runtime reached its limit".to_owned(), fix: "a larger size".to_owned() };
+    let ended = |policy, memory: Option<OutOfMemory>, times| {
+        let mut supervisor = started(policy);
+        let mut now = 0;
+        for _ in 0..times {
+            supervisor.handle(Event::Exited { exit: killed, memory: memory.clone(), lines: String::new() }, at(now));
+            if let Some(until) = supervisor.deadline() {
+                now = until.as_millisecond();
+                supervisor.handle(Event::Tick, at(now));
+            }
+        }
+        supervisor.state
+    };
+    for (policy, times) in [(RestartPolicy::OnFailure, 5), (RestartPolicy::Always, 5), (RestartPolicy::Never, 1)] {
+        let State::Blocked { code, cause, fix } = ended(policy, Some(short()), times) else { panic!("not blocked") };
+        assert_eq!((code.as_str(), fix.as_str()), ("service.out_of_memory", "a larger size"));
+        assert!(cause.contains("memory ran out: the runtime reached its limit"), "{cause}");
+        let State::Blocked { code, cause, .. } = ended(policy, None, times) else { panic!("not blocked") };
+        assert!(code != "service.out_of_memory" && !cause.contains("memory"), "{code}: {cause}");
+    }
+    // What ended well did not end for that.
+    let mut supervisor = started(RestartPolicy::Never);
+    let fine = Exit { code: Some(0), signal: None };
+    supervisor.handle(Event::Exited { exit: fine, memory: Some(short()), lines: String::new() }, at(1));
+    assert!(matches!(supervisor.state(), State::Ended { .. }));
 }
 
 #[test]
@@ -101,7 +132,10 @@ fn one_missed_check_is_no_illness_and_a_long_one_is_a_restart() {
 fn policies_decide_what_follows_an_end() {
     let end = |policy, code| {
         let mut supervisor = started(policy);
-        supervisor.handle(Event::Exited { exit: Exit { code: Some(code), signal: None }, lines: String::new() }, at(1));
+        supervisor.handle(
+            Event::Exited { exit: Exit { code: Some(code), signal: None }, memory: None, lines: String::new() },
+            at(1),
+        );
         supervisor.state
     };
     assert!(matches!(end(RestartPolicy::OnFailure, 0), State::Ended { .. }));
@@ -112,7 +146,7 @@ fn policies_decide_what_follows_an_end() {
 
 fn event() -> impl Strategy<Value = Event> {
     let exit = (prop::option::of(prop_oneof![Just(0), Just(1), Just(127)]), prop::option::of(1..16))
-        .prop_map(|(code, signal)| Event::Exited { exit: Exit { code, signal }, lines: String::new() });
+        .prop_map(|(code, signal)| Event::Exited { exit: Exit { code, signal }, memory: None, lines: String::new() });
     prop_oneof![
         2 => Just(Event::InputsKnown),
         2 => Just(Event::Healthy),

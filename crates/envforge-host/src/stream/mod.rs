@@ -10,6 +10,8 @@
 pub(crate) mod outbox;
 
 use crate::ctx::HostContext;
+use crate::faults::point;
+use crate::sys::memory;
 use crate::uplink::Uplinks;
 use crate::workspace::registry::Workspaces;
 use envforge_api::client::Address;
@@ -113,7 +115,10 @@ impl Stream {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let hello = FromHost::Hello { version: env!("CARGO_PKG_VERSION").to_owned(), machine: self.machine.clone() };
+        // Swap may be added at any time.
+        let swap = memory::read(&self.ctx.config.proc).ok().map(|memory| memory.swap);
+        let machine = Machine { swap, ..self.machine.clone() };
+        let hello = FromHost::Hello { version: env!("CARGO_PKG_VERSION").to_owned(), machine };
         socket.send(text(&hello)?).await?;
         let first = tokio::time::timeout(WELCOME_LIMIT, next(&mut socket)).await;
         let welcome = first.map_err(|_| StreamError::NotWelcomed)??;
@@ -142,11 +147,20 @@ impl Stream {
             tokio::select! {
                 incoming = next(socket) => self.received(incoming?)?,
                 Some(message) = outgoing.recv() => {
-                    socket.feed(text(&message)?).await?;
-                    while let Ok(message) = outgoing.try_recv() {
+                    let (mut next, mut reported, mut answered) = (Some(message), false, false);
+                    while let Some(message) = next {
+                        reported |= matches!(message, FromHost::Report { .. });
+                        answered |= matches!(message, FromHost::Answer { .. });
                         socket.feed(text(&message)?).await?;
+                        next = outgoing.try_recv().ok();
                     }
                     socket.flush().await?;
+                    if reported {
+                        point("report.sent");
+                    }
+                    if answered {
+                        point("answer.sent");
+                    }
                 }
                 () = self.uplinks.pass_needed() => return Err(StreamError::PassExpired),
             }
@@ -213,6 +227,7 @@ pub(crate) async fn heartbeats(ctx: Arc<HostContext>, workspaces: Arc<Workspaces
         let workspaces = workspaces.pulses(at);
         // Kept for as long as nobody listens.
         let tickets = ctx.outbox.connection().map(|_| uplinks.take_faults()).unwrap_or_default();
-        ctx.outbox.send(FromHost::Heartbeat { at, workspaces, tickets });
+        let (trouble, memory) = (ctx.disk.trouble(), memory::reading(&ctx.config.proc).ok());
+        ctx.outbox.send(FromHost::Heartbeat { at, workspaces, tickets, trouble, memory });
     }
 }

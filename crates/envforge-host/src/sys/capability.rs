@@ -3,7 +3,7 @@
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 
-use super::{cgroup, egress, netns};
+use super::{cgroup, egress, netns, sandbox};
 
 /// How well workspaces can be kept apart here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,14 @@ pub struct Isolation {
 #[error("this machine can't run native sandboxes: {0}")]
 pub struct NotPermitted(pub String);
 
+/// What is missing wherever the daemon is not root.
+const ROOTLESS: [&str; 3] = [
+    "not root: server, gateway and all workspaces run as one Linux user, so only namespaces keep them apart",
+    "not root: workspaces share this machine's network; two branches can't listen on the same port, and what \
+     listens here can be reached from each",
+    "not root: no CPU, memory or process limits; a frozen runtime is stopped by signals and keeps its memory",
+];
+
 /// Finds out, by trying where only trying tells.
 pub fn probe() -> Result<Isolation, NotPermitted> {
     if has_admin() {
@@ -29,6 +37,7 @@ pub fn probe() -> Result<Isolation, NotPermitted> {
         }
         let mut reductions = cgroup::detect().missing_limits();
         reductions.extend(egress::missing_programs());
+        reductions.extend(sandbox::missing_landlock());
         return Ok(Isolation { full: reductions.is_empty(), rootless: false, reductions });
     }
     if !user_namespaces_work() {
@@ -41,14 +50,7 @@ pub fn probe() -> Result<Isolation, NotPermitted> {
     Ok(Isolation {
         full: false,
         rootless: true,
-        reductions: [
-            "not root: server, gateway and all workspaces run as one Linux user, so only namespaces keep them apart",
-            "not root: workspaces share this machine's network; two branches can't listen on the same port, and what \
-             listens here can be reached from each",
-            "not root: no CPU, memory or process limits; a frozen runtime is stopped by signals and keeps its memory",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        reductions: ROOTLESS.map(str::to_owned).into_iter().chain(sandbox::missing_landlock()).collect(),
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Such programs (`ip`, `nft`, `git`, database tools) run with a minimal environment and never inherit a descriptor.
 //! What a workspace asks to run is never started here: that is the sandbox's init.
+#![expect(unsafe_code, reason = "what a process is to be ended with is said between fork and exec")]
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -45,6 +46,23 @@ pub fn std_command(program: impl AsRef<OsStr>) -> Command {
 /// The same for tokio.
 pub fn tokio_command(program: impl AsRef<OsStr>) -> tokio::process::Command {
     tokio::process::Command::from(std_command(program))
+}
+
+/// Ends the program when the daemon ends, however that does: nobody would wait for it any more. For what is started by one of the
+/// runtime's own threads, which live as long as the daemon; the kernel goes by the thread.
+pub(crate) fn end_with_daemon(command: &mut tokio::process::Command) {
+    let daemon = rustix::process::getpid();
+    // SAFETY: between fork and exec only system calls are made: no allocation, no lock.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            // It may have ended before that was said.
+            if rustix::process::getppid() != Some(daemon) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            Ok(())
+        });
+    }
 }
 
 /// Runs a program to its end, with `input` as its standard input, and returns what it wrote. Blocks.

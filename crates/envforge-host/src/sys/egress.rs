@@ -4,7 +4,7 @@
 //! the host's address. One nftables table of our own holds every rule, by interface name, so nothing has to be added
 //! for a workspace and nothing of the machine's own firewall is touched. From a workspace this is closed:
 //! the host itself (every address it has, the gateway end of the cable included), other workspaces, link-local and
-//! metadata addresses (169.254.0.0/16), what the operator lists, and any source address but its own; into a workspace
+//! metadata addresses, what the operator lists, and any source address but its own; into a workspace
 //! nothing comes that it did not ask for. DNS to the configured resolvers is open also where they are the host's.
 //!
 //! IPv4 only. A machine that can't do this keeps working without a way out, and says why ([`EgressState`]).
@@ -20,6 +20,10 @@ use crate::sys::command::{CommandError, run};
 
 /// Workspaces in one pool: a /16 has room for as many /30s.
 pub const POOL_SIZE: u32 = 16_384;
+
+/// Closed on every machine: link-local, where most clouds have their metadata, loopback, and where the other clouds have
+/// theirs or the agent that gives machines their identity (Alibaba Cloud, Azure, Oracle Cloud).
+const CLOSED: [&str; 5] = ["169.254.0.0/16", "127.0.0.0/8", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"];
 
 /// How workspaces get out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +82,7 @@ impl Egress {
         if let Some(network) = config.closed.iter().find(|network| !is_network(network)) {
             return Err(bad(format!("egress: {network:?} is not an IPv4 network like 10.0.0.0/8")));
         }
-        let prefix = format!("ef{:04x}", short_hash(instance));
+        let prefix = cable_prefix(instance);
         Ok(Self { config, prefix, loaded: Mutex::new(false) })
     }
 
@@ -143,7 +147,8 @@ impl Egress {
         let from = format!("iifname \"{}*\"", self.prefix);
         let to = format!("oifname \"{}*\"", self.prefix);
         let pool = format!("{}.{}.0.0/16", self.config.pool[0], self.config.pool[1]);
-        let mut closed = vec!["169.254.0.0/16".to_owned(), "127.0.0.0/8".to_owned(), pool.clone()];
+        let mut closed: Vec<String> = CLOSED.map(str::to_owned).to_vec();
+        closed.push(pool.clone());
         closed.extend(self.config.closed.iter().cloned());
         let closed = closed.join(", ");
         let resolvers: Vec<String> =
@@ -244,6 +249,11 @@ fn is_network(text: &str) -> bool {
         return text.parse::<Ipv4Addr>().is_ok();
     };
     address.parse::<Ipv4Addr>().is_ok() && bits.parse::<u8>().is_ok_and(|bits| bits <= 32)
+}
+
+/// How the cables of a daemon with this instance name begin: an interface's name has 15 bytes at most.
+pub(crate) fn cable_prefix(instance: &str) -> String {
+    format!("ef{:04x}", short_hash(instance))
 }
 
 /// FNV-1a folded to 16 bits: enough to keep a handful of instances on one machine apart.

@@ -7,6 +7,7 @@
 //! - [`cgroup`] limits, freezes, kills and measures such a tree, on cgroup v2 and on v1.
 //! - [`netns`] gives each workspace its own network, so that every branch can use the same ports, and opens sockets in it.
 //! - [`egress`] lets a workspace's network out and nothing in; [`ports`] says who listens there.
+//! - [`memory`] says how short memory is, and [`page_out`] pushes out a process's.
 //! - [`process`] tells processes apart over time; [`command`] runs programs of the system; [`capability`] says what this
 //!   machine permits.
 //!
@@ -21,6 +22,8 @@ pub mod capability;
 pub mod cgroup;
 pub mod command;
 pub(crate) mod deadline;
+pub(crate) mod memory;
+pub(crate) mod page_out;
 pub mod egress;
 pub mod netns;
 pub mod ports;

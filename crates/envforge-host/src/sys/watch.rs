@@ -12,3 +12,14 @@ pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Owned
     // SAFETY: an `OwnedFd` is open, is always the same descriptor, and is closed only when the `AsyncFd` drops it.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
+
+/// Writes all of it to a descriptor that does not block.
+pub(crate) async fn write_all(fd: &AsyncFd<OwnedFd>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let mut guard = fd.writable().await?;
+        if let Ok(written) = guard.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), bytes)?)) {
+            bytes = &bytes[written?..];
+        }
+    }
+    Ok(())
+}

@@ -13,9 +13,13 @@ pub(crate) mod logs;
 mod nonces;
 mod service;
 
+use crate::console;
 use crate::ctx::HostContext;
 use crate::elevation;
+use crate::exec;
+use crate::recorded::recording;
 use crate::terminal;
+use crate::transfer::{self, Direction};
 use crate::workspace::registry::Workspaces;
 use envforge_api::host::UplinkAddress;
 use envforge_api::uplink::{self, Open};
@@ -50,6 +54,7 @@ pub(crate) struct Uplinks {
     workspaces: Arc<Workspaces>,
     trust: Mutex<Trust>,
     nonces: Nonces,
+    searches: logs::Turns,
     /// For the next heartbeat.
     faults: Mutex<BTreeSet<TicketFault>>,
     dialled: Mutex<BTreeMap<String, watch::Sender<Option<String>>>>,
@@ -71,6 +76,7 @@ impl Uplinks {
             workspaces,
             trust: Mutex::default(),
             nonces,
+            searches: logs::turns(),
             faults: Mutex::default(),
             dialled: Mutex::default(),
             pass_needed: Notify::new(),
@@ -157,15 +163,23 @@ impl Uplinks {
         view.taken_up().await;
         match open {
             Open::Service => service::open(&self.ctx, &view, &claims.subject).await,
-            Open::Terminal { cols, rows } => {
-                terminal::open(&self.ctx, &view, &claims.subject, claims.person.as_ref(), cols, rows).await
-            }
+            Open::Terminal { cols, rows } => terminal::open(&self.ctx, &view, &claims, cols, rows).await,
+            Open::Terminals => terminal::list::open(&self.ctx, &view).await,
+            Open::EndTerminal => terminal::list::end(&self.ctx, &view, &claims.subject).await,
+            Open::Exec => exec::open(&self.ctx, &view, claims.person.as_ref()).await,
             Open::Elevation { cols, rows } => elevation::open(&self.ctx, &view, &claims, cols, rows).await,
             Open::Recording => {
                 let place = view.get().place.clone();
-                elevation::recording::read(&self.ctx, &place, &claims.subject)
+                recording::read(&self.ctx, &place, &claims.subject)
             }
-            Open::Logs { tail, follow } => logs::open(&self.ctx, &view, &claims.subject, tail, follow),
+            Open::Recordings => recording::list(&self.ctx, &view.get().place.clone()),
+            Open::Console { question } => console::open(&self.ctx, &view, &claims.subject, &question).await,
+            Open::DatabaseDump => transfer::open(&self.ctx, view, Direction::Dump),
+            Open::DatabaseRestore => transfer::open(&self.ctx, view, Direction::Restore),
+            Open::Logs { tail, follow, filter } => {
+                let lines = logs::Lines { tail, follow, filter };
+                logs::open(&self.ctx, &view, &claims.subject, &lines, &self.searches)
+            }
         }
     }
 
@@ -195,10 +209,12 @@ impl Uplinks {
         };
         let kind = match open {
             Open::Service => TicketKind::Service,
-            Open::Terminal { .. } => TicketKind::Terminal,
+            Open::Terminal { .. } | Open::Terminals | Open::EndTerminal | Open::Exec => TicketKind::Terminal,
             Open::Elevation { .. } => TicketKind::Elevation,
-            Open::Recording => TicketKind::Recording,
+            Open::Recording | Open::Recordings => TicketKind::Recording,
+            Open::DatabaseDump | Open::DatabaseRestore => TicketKind::Database,
             Open::Logs { .. } => TicketKind::Logs,
+            Open::Console { .. } => TicketKind::Console,
         };
         if claims.kind != kind {
             return Err(self.suspect(TicketFault::OtherKind, "the ticket is for another kind of stream"));

@@ -9,6 +9,7 @@ use super::runtime::Runtime;
 use super::view::View;
 use crate::commands::{self, Finished};
 use crate::ctx::HostContext;
+use crate::faults::point;
 use crate::files::Durability;
 use crate::journal::{Intent, Journal, WorkspaceState};
 use crate::place::Place;
@@ -83,7 +84,7 @@ impl Driver {
         queue: mpsc::UnboundedSender<Event>,
     ) -> Self {
         Self {
-            journal: Journal::of(&place),
+            journal: Journal::of(&place).with(&ctx.disk.spares),
             ctx,
             workspaces,
             place,
@@ -108,6 +109,11 @@ impl Driver {
             git: Vec::new(),
             gone: false,
         }
+    }
+
+    /// Whether the workspace is being destroyed.
+    pub(crate) fn is_destroying(&self) -> bool {
+        self.operation.as_ref().is_some_and(|operation| operation.command.order == Order::DestroyWorkspace)
     }
 
     /// Drives the workspace until it is destroyed or the daemon ends. Its layers go on without it.
@@ -166,7 +172,8 @@ impl Driver {
             RuntimeEvent::ServiceGone(service) => self.service_gone(&service).await,
             RuntimeEvent::Listening(listeners) => self.listening(listeners).await,
             RuntimeEvent::Probed(service, pid, result) => self.probed(&service, pid, result).await,
-            RuntimeEvent::RedisReady(pid) => self.redis_ready(pid).await,
+            RuntimeEvent::MemoryRanOut => self.memory_ran_out(),
+            RuntimeEvent::InstanceReady(kind, pid) => self.instance_ready(kind, pid).await,
             RuntimeEvent::Secrets(names, given) => self.secrets_given(names, given).await,
             RuntimeEvent::Checked(check, pid, result) => self.checked(&check, pid, result),
         }
@@ -188,6 +195,13 @@ impl Driver {
         if let Some(operation) = &self.operation {
             if operation.command.id == command.id {
                 return;
+            }
+            if operation.command.order == Order::FreezeRuntime && is_newer_runtime_order(&command, &operation.command) {
+                // Nothing sleeps yet, and this is what is wanted now.
+                let frozen = operation.command.id;
+                self.call_off_sleep().await;
+                self.obey(command).await;
+                return self.say_answer(frozen, Outcome::Stale);
             }
             if command.order == Order::DestroyWorkspace && !matches!(operation.command.order, Order::DestroyWorkspace) {
                 // What is being made is not wanted any more; what was made so far goes with the rest.
@@ -257,6 +271,7 @@ impl Driver {
             span.record("otel.status_code", "ERROR");
             tracing::info!(workspace = %self.place.workspace, %command, code = trouble.code, cause = trouble.cause, "command failed");
         }
+        point("answer.before");
         self.ctx.outbox.send(FromHost::Answer { command, outcome });
     }
 
@@ -312,8 +327,11 @@ impl Driver {
     /// Time since then did not pass for what was paused.
     pub(crate) fn skip_time(&mut self, since: Timestamp) {
         let paused = self.ctx.now().duration_since(since);
-        let redis = self.runtime.redis.iter_mut().map(|redis| &mut redis.supervisor);
-        for supervisor in self.runtime.units.values_mut().map(|unit| &mut unit.supervisor).chain(redis) {
+        for unit in self.runtime.units.values_mut() {
+            unit.elsewhere_since = None;
+        }
+        let instances = self.runtime.instances.values_mut().map(|unit| &mut unit.supervisor);
+        for supervisor in self.runtime.units.values_mut().map(|unit| &mut unit.supervisor).chain(instances) {
             supervisor.shift(paused);
         }
     }
@@ -349,4 +367,9 @@ impl Driver {
             Held::Runtime => &mut self.layer,
         }
     }
+}
+
+/// Whether a command says later than another what is to become of the runtime.
+fn is_newer_runtime_order(command: &HostCommand, than: &HostCommand) -> bool {
+    command.generation > than.generation && matches!(command.order, Order::StartRuntime(_) | Order::StopRuntime)
 }

@@ -4,12 +4,14 @@ use super::layers::Held;
 use crate::commands::Finished;
 use crate::init::client::InitClient;
 use crate::init::protocol::{Exit, SandboxState};
+use crate::resources::Values;
 use crate::trouble::Blocked;
 use envforge_api::host::HostCommand;
 use envforge_core::id::CommandId;
 use envforge_core::manifest::ResourceKind;
 use envforge_core::secret::{Secret, SecretName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use tokio::sync::mpsc;
 
 /// Something happened.
@@ -34,7 +36,7 @@ pub(crate) enum Event {
     /// one must not be taken for this one's.
     Runtime(i32, RuntimeEvent),
     /// A resource was made, or not. The pid is that of the runtime's init it was made for.
-    Provisioned(ResourceKind, i32, Result<Secret, Blocked>),
+    Provisioned(ResourceKind, i32, Result<Values, Blocked>),
     /// The setup hook ended, and these were its last words.
     SetupEnded(Exit, String),
 }
@@ -45,16 +47,28 @@ pub(crate) enum RuntimeEvent {
     ServiceExited(String, i32, Exit, String),
     /// A service's process, told to end, is gone with all it started.
     ServiceGone(String),
-    /// Who listens: ports with the service they belong to.
-    Listening(Vec<(u16, Option<String>)>),
+    /// Who listens.
+    Listening(Vec<Heard>),
     /// A service's health check passed or failed.
     Probed(String, i32, Result<(), String>),
-    /// Redis answers.
-    RedisReady(i32),
+    /// Processes were ended because memory ran out, and nothing was told of it yet.
+    MemoryRanOut,
+    /// An instance of a resource answers.
+    InstanceReady(ResourceKind, i32),
     /// The server has said what there is of these secrets, or that it gives none.
     Secrets(BTreeSet<SecretName>, Result<BTreeMap<SecretName, Secret>, Blocked>),
     /// A smoke check of a service passed or failed.
     Checked(String, i32, Result<(), String>),
+}
+
+/// A port that is listened on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(super) port: u16,
+    /// Unspecified means on every address.
+    pub(super) address: IpAddr,
+    /// The service it belongs to; a process that left its service has none.
+    pub(super) service: Option<String>,
 }
 
 /// The way to tell a driver of one runtime.

@@ -5,10 +5,12 @@
 
 use super::driver::Driver;
 use super::events::Event;
+use crate::console;
 use crate::context::Context;
 use crate::ctx::HostContext;
 use crate::egress_proxy;
 use crate::engines::{Bind, Layer, LayerLimits, LayerPlan, inside};
+use crate::exec;
 use crate::files::Durability;
 use crate::git;
 use crate::init::client::{ClientError, Events, InitClient};
@@ -23,7 +25,7 @@ use envforge_api::host::{PrepareShell, StartRuntime};
 use envforge_core::size::Size;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,11 +64,19 @@ impl LayerSlot {
 
 /// What the shell layer looks like.
 pub(crate) fn shell_plan(ctx: &HostContext, place: &Place, prepared: &PrepareShell) -> LayerPlan {
+    let mut binds = vec![
+        Bind::read_only(place.logs(), inside::LOGS),
+        Bind::read_only(place.git(), inside::GIT),
+        // Consoles read it here, for the runtime may be asleep.
+        Bind::read_only(place.data(), inside::DATA),
+    ];
+    binds.extend(program_on_disk(&ctx.config.program).map(|program| Bind::read_only(program, inside::PROGRAM)));
     LayerPlan {
         layer: Layer::Shell,
         hostname: hostname(prepared),
         limits: shell_limits(ctx),
-        binds: vec![Bind::read_only(place.logs(), inside::LOGS), Bind::read_only(place.git(), inside::GIT)],
+        binds,
+        init_only: Vec::new(),
         files: vec![(PathBuf::from(terminal::CONFIG_PATH), terminal::CONFIG.to_owned())],
         environment: environment(ctx, prepared),
     }
@@ -79,18 +89,27 @@ pub(crate) fn runtime_plan(
     prepared: &PrepareShell,
     order: &StartRuntime,
 ) -> LayerPlan {
+    let mut binds = vec![Bind::writable(place.data(), inside::DATA), Bind::read_only(place.git(), inside::GIT)];
+    binds.extend(program_on_disk(&ctx.config.program).map(|program| Bind::read_only(program, inside::PROGRAM)));
     LayerPlan {
         layer: Layer::Runtime,
         hostname: hostname(prepared),
         limits: runtime_limits(order.size),
-        binds: vec![
-            Bind::writable(place.data(), inside::DATA),
-            Bind::read_only(ctx.postgres.socket_dir(), inside::POSTGRES),
-            Bind::read_only(place.git(), inside::GIT),
-        ],
+        binds,
+        init_only: vec![Bind::read_only(ctx.postgres.socket_dir(), inside::POSTGRES)],
         files: Vec::new(),
         environment: environment(ctx, prepared),
     }
+}
+
+/// Where a program lies that is named by a link of the kernel's; after an upgrade, the one that lies there now.
+fn program_on_disk(program: &Path) -> Option<PathBuf> {
+    let path = std::fs::read_link(program).unwrap_or_else(|_| program.to_owned());
+    let path = match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+        Some(path) => PathBuf::from(path),
+        None => path,
+    };
+    path.is_file().then_some(path)
 }
 
 /// What a root terminal's layer looks like: the shell's limits, nothing that a program of the workspace could have put
@@ -109,6 +128,7 @@ pub(crate) fn elevated_plan(ctx: &HostContext, prepared: &PrepareShell) -> Layer
         hostname: hostname(prepared),
         limits: shell_limits(ctx),
         binds: Vec::new(),
+        init_only: Vec::new(),
         files: Vec::new(),
         environment,
     }
@@ -266,13 +286,14 @@ impl Driver {
             return;
         }
         match layer {
+            // The operation that ends it knows.
+            Held::Shell if self.is_destroying() => {}
             Held::Shell => {
                 tracing::warn!(workspace = %self.place.workspace, "the shell ended; it is started again");
                 self.let_go(Held::Shell);
                 self.setup_lost();
                 self.keep_shell().await;
             }
-            // The operation that ends it knows.
             Held::Runtime if self.runtime.stopping => {}
             Held::Runtime => {
                 tracing::warn!(workspace = %self.place.workspace, "the runtime ended by itself");
@@ -318,6 +339,9 @@ impl Driver {
                 self.exited(Held::Shell, &record.name, record.pid, exit).await;
             }
         }
+        if let Some(shell) = &self.shell.client {
+            exec::clear(&self.ctx, &self.view, shell, known);
+        }
         let running = known
             .processes
             .iter()
@@ -329,10 +353,11 @@ impl Driver {
     pub(crate) async fn exited(&mut self, layer: Held, name: &str, pid: i32, exit: crate::init::protocol::Exit) {
         match layer {
             Held::Shell if name == super::setup::PROCESS => self.setup_exited(exit),
-            Held::Shell if name.starts_with(terminal::PREFIX) || name.starts_with("tmux.") => {
+            Held::Shell if [terminal::PREFIX, "tmux.", console::PREFIX].iter().any(|it| name.starts_with(it)) => {
                 self.forget(Held::Shell, name);
             }
             Held::Shell => {}
+            Held::Runtime if name.starts_with(console::PREFIX) => self.forget(Held::Runtime, name),
             Held::Runtime => self.runtime_exited(name, pid, exit).await,
         }
     }

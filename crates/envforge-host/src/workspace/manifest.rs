@@ -68,7 +68,9 @@ pub(crate) fn usable(report: &ManifestReport) -> Result<Manifest, Blocked> {
         ManifestReport::Missing => Err(blocked(
             "manifest.missing",
             format!("the checkout has no {FILE_NAME}, so there is nothing to run"),
-            "write one; `envforge repo connect` proposes it",
+            format!(
+                "write one and commit it on this branch: a {FILE_NAME} that is only in your own working copy does not get here"
+            ),
         )),
     }
 }

@@ -4,9 +4,11 @@
 //! thaw. They only ever put what they found into the driver's queue.
 
 use super::driver::Driver;
-use super::events::{RuntimeEvent, RuntimeLine};
+use super::events::{Heard, RuntimeEvent, RuntimeLine};
+use super::memory;
+use super::runtime::directory;
 use crate::ctx::HostContext;
-use crate::engines::{Layer, inside};
+use crate::engines::Layer;
 use crate::init::client::InitClient;
 use crate::init::protocol::{Program, Spawn};
 use crate::place::Place;
@@ -17,6 +19,7 @@ use crate::services::supervisor::State;
 use crate::tasks::Owned;
 use envforge_core::manifest::Check;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,6 +30,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const WAKING_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two failed health checks.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// After this, who listens is told again while something is on its way.
+const TOLD_AGAIN: Duration = Duration::from_millis(500);
 /// Between two looks at the ports when all is well.
 const CALM_PAUSE: Duration = Duration::from_secs(2);
 /// Between two health checks of a service that works.
@@ -40,10 +45,10 @@ const RUNS_AFTER: Duration = Duration::from_millis(300);
 /// Between two tries of a check that fails.
 const CHECK_PAUSE: Duration = Duration::from_secs(5);
 
-/// The task that looks who listens, and what it looks for.
+/// The tasks that look who listens and whether memory ran out, and for whom they look.
 pub(super) struct PortsProbe {
     aim: watch::Sender<Aim>,
-    _task: Owned,
+    _tasks: [Owned; 2],
 }
 
 /// Whose ports are wanted, and how soon.
@@ -60,9 +65,7 @@ impl Driver {
         let units = &self.runtime.units;
         let aim = Aim {
             leaders: units.iter().filter_map(|(name, unit)| Some((unit.host_pid?, name.clone()))).collect(),
-            urgent: units
-                .values()
-                .any(|unit| unit.host_pid.is_some() && !matches!(unit.supervisor.state(), State::Ready { .. })),
+            urgent: units.values().any(|unit| unit.host_pid.is_some() && (!unit.is_ready() || unit.is_elsewhere())),
         };
         match &self.runtime.ports_probe {
             Some(probe) => {
@@ -76,9 +79,13 @@ impl Driver {
             None => {
                 let Some(line) = self.line() else { return };
                 let (sender, receiver) = watch::channel(aim);
-                let look = look_at_ports(Arc::clone(&self.ctx), self.place.clone(), line, receiver);
-                let task = self.ctx.tasks.spawn_owned("ports", look);
-                self.runtime.ports_probe = Some(PortsProbe { aim: sender, _task: task });
+                let (ctx, place, memory) = (Arc::clone(&self.ctx), self.place.clone(), self.runtime.memory.clone());
+                let memory =
+                    memory::watch(ctx, place, line.clone(), memory, sender.subscribe(), |aim| aim.leaders.clone());
+                let ports = look_at_ports(Arc::clone(&self.ctx), self.place.clone(), line, receiver);
+                let tasks = &self.ctx.tasks;
+                let tasks = [tasks.spawn_owned("ports", ports), tasks.spawn_owned("memory", memory)];
+                self.runtime.ports_probe = Some(PortsProbe { aim: sender, _tasks: tasks });
             }
         }
     }
@@ -111,13 +118,14 @@ impl Driver {
             Mode::Tcp => Some(self.ctx.tasks.spawn_owned("health", probe.ask_port(None))),
             Mode::Http(path) => Some(self.ctx.tasks.spawn_owned("health", probe.ask_port(Some(path)))),
             Mode::Command(line) => {
+                let directory = directory(&unit.declared);
                 let environment = self
                     .runtime
                     .wiring
                     .as_ref()
                     .and_then(|wiring| wiring.resolve(name, &self.runtime.values(self.order())).ok());
-                let command =
-                    self.ctx.tasks.spawn_owned("health", probe.ask_command(line, environment.unwrap_or_default()));
+                let ask = probe.ask_command(line, directory, environment.unwrap_or_default());
+                let command = self.ctx.tasks.spawn_owned("health", ask);
                 if let Some(unit) = self.runtime.units.get_mut(name) {
                     unit.probe = Some(command);
                 }
@@ -133,8 +141,8 @@ impl Driver {
         for unit in self.runtime.units.values_mut() {
             unit.probe = None;
         }
-        if let Some(redis) = &mut self.runtime.redis {
-            redis.probe = None;
+        for unit in self.runtime.instances.values_mut() {
+            unit.probe = None;
         }
         for check in self.runtime.checks.values_mut() {
             match check {
@@ -157,14 +165,15 @@ impl Driver {
                 *check = super::checks::CheckState::Waiting;
             }
         }
-        self.watch_redis();
+        self.watch_instances();
         self.fetch_secrets();
     }
 }
 
-/// Looks who listens, quickly while something is on its way, and tells when it changed.
+/// Looks who listens, quickly while something is on its way, and tells when it changed; as long as something is on its way,
+/// also now and then when it did not.
 async fn look_at_ports(ctx: Arc<HostContext>, place: Place, line: RuntimeLine, mut aim: watch::Receiver<Aim>) {
-    let (mut last, line_init) = (None, line.init);
+    let (mut last, mut since_told, line_init) = (None, Duration::ZERO, line.init);
     loop {
         let Aim { leaders, urgent } = aim.borrow_and_update().clone();
         let longest = if urgent { WAKING_PAUSE } else { CALM_PAUSE };
@@ -176,15 +185,19 @@ async fn look_at_ports(ctx: Arc<HostContext>, place: Place, line: RuntimeLine, m
                 tokio::task::spawn_blocking(move || engine.listeners(&at, Layer::Runtime, line_init, &pids)).await;
             if let Ok(Ok(found)) = looked {
                 let owner = |leader: Option<i32>| leader.and_then(|leader| leaders.get(&leader).cloned());
-                let found: Vec<(u16, Option<String>)> =
-                    found.iter().map(|listener| (listener.port, owner(listener.leader))).collect();
-                if last.as_ref() != Some(&found) {
+                let heard = found.iter().map(|listener| Heard {
+                    port: listener.port,
+                    address: listener.address,
+                    service: owner(listener.leader),
+                });
+                let found: Vec<Heard> = heard.collect();
+                if last.as_ref() != Some(&found) || urgent && since_told >= TOLD_AGAIN {
                     line.tell(RuntimeEvent::Listening(found.clone()));
-                    last = Some(found);
+                    (last, since_told) = (Some(found), Duration::ZERO);
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause) => since_told += pause,
                 changed = aim.changed() => match changed {
                     Ok(()) => break,
                     Err(_) => return,
@@ -232,13 +245,13 @@ impl Probe {
         }
     }
 
-    /// Runs a command with the service's own environment.
-    async fn ask_command(self, line: String, environment: BTreeMap<String, String>) {
+    /// Runs a command with the service's own environment, where the service runs.
+    async fn ask_command(self, line: String, directory: PathBuf, environment: BTreeMap<String, String>) {
         let mut pause = WAKING_PAUSE;
         loop {
             let mut spawn = Spawn::new(&format!("health.{}", self.service), Program::Shell(line.clone()));
             spawn.env.clone_from(&environment);
-            spawn.cwd = inside::CHECKOUT.into();
+            spawn.cwd.clone_from(&directory);
             spawn.whole_tree = true;
             let result = match run_to_end(&self.client, spawn, COMMAND_LIMIT).await {
                 Ok(Some(0)) => Ok(()),

@@ -100,6 +100,7 @@ impl Driver {
         seen.generation = self.state.generation;
         seen.prepared.clone_from(&self.state.prepared);
         seen.shell.clone_from(&self.shell.client);
+        seen.runtime_init = self.layer.client.clone().filter(|_| self.is_active());
         seen.services =
             self.manifest_in_force().map(|manifest| manifest.services.keys().cloned().collect()).unwrap_or_default();
         seen.ports = self.runtime.ports();

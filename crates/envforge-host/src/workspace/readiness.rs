@@ -5,14 +5,15 @@
 
 use super::checks::CheckState;
 use super::driver::Driver;
+use super::ports;
 use super::runtime::Unit;
 use crate::journal::{Intent, SetupState};
 use crate::resources::Provision;
 use crate::services::supervisor::State;
-use crate::trouble::{Blocked, blocked};
+use crate::trouble::{Blocked, Note, blocked};
 use envforge_api::http::runs::RunState;
-use envforge_core::manifest::{ResourceKind, ResourceMode, Source, Supply};
-use envforge_core::readiness::{Part, PartKind, ReadinessState};
+use envforge_core::manifest::{Port, ResourceKind, Source, Supply};
+use envforge_core::readiness::{Part, PartKind, ReadinessState, without_log};
 use envforge_core::runtime::ObservedPhase;
 
 /// What keeps a service, or a job, from starting.
@@ -59,7 +60,7 @@ impl Driver {
         match first_block {
             _ if unsettled > 0 || self.layer.client.is_none() && usable == 0 => (ObservedPhase::Starting, runs, None),
             Some((name, block)) if usable == 0 && !job_runs => {
-                let cause = format!("service {name}: {}", block.cause);
+                let cause = format!("service {name}: {}", without_log(&block.cause));
                 (ObservedPhase::Blocked, runs, Some(Blocked { cause, ..block }))
             }
             _ => (ObservedPhase::Up, runs, None),
@@ -78,8 +79,16 @@ impl Driver {
         }
     }
 
-    /// What keeps services and jobs from starting, whatever they need: the setup hook.
-    pub(crate) fn setup_hold(&self) -> Option<Hold> {
+    /// What keeps services and jobs from starting, whatever they need.
+    pub(crate) fn common_hold(&self) -> Option<Hold> {
+        self.setup_hold().or_else(|| {
+            let is_unnamed = self.order().is_some_and(|order| !order.dev_hosts_known);
+            is_unnamed.then(|| Hold::Waits("waits for the server to name its dev hosts".to_owned()))
+        })
+    }
+
+    /// What the setup hook keeps from starting.
+    fn setup_hold(&self) -> Option<Hold> {
         self.state.running.as_ref()?.hooks.setup.as_ref()?;
         let record = self.state.setup.as_ref()?;
         match &record.state {
@@ -91,8 +100,13 @@ impl Driver {
 
     /// What keeps a waiting service from starting.
     pub(crate) fn held_by(&self, service: &str, depth: usize) -> Option<Hold> {
-        if let Some(hold) = self.setup_hold() {
-            return Some(hold);
+        match self.common_hold() {
+            // What it said is quoted where it stands itself, not by everyone who waits for it.
+            Some(Hold::Blocked(block)) => {
+                return Some(Hold::Blocked(Blocked { cause: without_log(&block.cause).to_owned(), ..block }));
+            }
+            Some(hold) => return Some(hold),
+            None => {}
         }
         if let Some(hold) = self.secrets_hold(service) {
             return Some(hold);
@@ -170,12 +184,15 @@ impl Driver {
             parts.push(if awake { part } else { part.asleep() });
         }
         for (kind, mode) in &manifest.resources {
-            if *mode == ResourceMode::BranchScoped {
+            if mode.is_branch_scoped() {
                 parts.push(self.resource_part(*kind, awake));
             }
         }
         for name in manifest.checks.keys() {
             parts.push(self.check_part(name, awake));
+        }
+        if let Some(note) = self.runtime.memory_note.as_ref().filter(|_| awake) {
+            parts.push(note.on(Part::new(PartKind::Runtime, "memory", ReadinessState::Ready)));
         }
         parts
     }
@@ -185,6 +202,9 @@ impl Driver {
         match &self.shell_trouble {
             Some(trouble) => trouble.part(PartKind::Shell, "shell"),
             None if self.shell.sandbox.is_some() => new(ReadinessState::Ready),
+            None if self.is_destroying() => {
+                Part { cause: Some("the workspace is being deleted".to_owned()), ..new(ReadinessState::Waking) }
+            }
             None => Part { cause: Some("the checkout is being made".to_owned()), ..new(ReadinessState::Waking) },
         }
     }
@@ -213,6 +233,10 @@ impl Driver {
             restarts: unit.supervisor.restarts(),
             ..Part::new(PartKind::Service, name, state)
         };
+        let ready = || match unit.memory_note.clone().or_else(|| self.port_note(name, unit)) {
+            Some(note) => note.on(new(ReadinessState::Ready)),
+            None => new(ReadinessState::Ready),
+        };
         let waking = |cause: Option<String>| Part { cause, ..new(ReadinessState::Waking) };
         match unit.supervisor.state() {
             State::Waiting => match self.held_by(name, 0) {
@@ -221,7 +245,7 @@ impl Driver {
                 None => waking(None),
             },
             State::Starting { detail, .. } => waking(detail.clone()),
-            State::Ready { .. } => new(ReadinessState::Ready),
+            State::Ready { .. } => ready(),
             State::Unwell { detail, .. } => waking(Some(format!("its health check fails: {detail}"))),
             State::BackOff { cause, .. } => waking(Some(format!("it is started again: {cause}"))),
             State::Blocked { code, cause, fix } => Part {
@@ -231,6 +255,14 @@ impl Driver {
             State::Ended { cause } => Part { cause: Some(cause.clone()), ..new(ReadinessState::Asleep) },
             State::Stopped => new(ReadinessState::Asleep),
         }
+    }
+
+    /// A service that listens where it was not declared, and is used there.
+    fn port_note(&self, name: &str, unit: &Unit) -> Option<Note> {
+        let Some(Port::Declared(declared)) = self.port_wanted(name) else { return None };
+        let port = unit.port.filter(|port| *port != declared)?;
+        let fix = format!("write `port: {port}` in envforge.yml, or have the service listen on $PORT");
+        Some(Note { cause: ports::elsewhere(declared, port), fix })
     }
 
     /// The port a sleeping service had when it last ran.
@@ -276,14 +308,14 @@ fn setup_failed(command: &str, cause: &str) -> Blocked {
     blocked(
         "setup.failed",
         format!("setup: `{command}` {cause}"),
-        "correct what its log says, then wake the runtime again",
+        "`envforge logs setup` shows all it said; correct it, then wake the runtime again",
     )
 }
 
 fn input_blocked(input: &str, provider: &str, block: &Blocked) -> Hold {
     Hold::Blocked(blocked(
         "service.input_blocked",
-        format!("it needs input {input}, and {provider} is blocked: {}", block.cause),
+        format!("it needs input {input}, and {provider} is blocked: {}", without_log(&block.cause)),
         block.fix.clone(),
     ))
 }

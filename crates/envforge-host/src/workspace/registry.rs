@@ -9,8 +9,9 @@ use super::view::View;
 use crate::ctx::HostContext;
 use crate::engines::Layer;
 use crate::journal::{Gravestone, WorkspaceState};
+use crate::place::Place;
 use crate::trouble::blocked;
-use envforge_api::host::{FromHost, HostCommand, Order, Outcome, Pulse};
+use envforge_api::host::{FromHost, HostCommand, Order, Outcome, PrepareShell, Pulse, WorkspaceNames};
 use envforge_core::id::{CommandId, WorkspaceId};
 use envforge_core::readiness::ReadinessState;
 use jiff::Timestamp;
@@ -121,7 +122,12 @@ impl Workspaces {
                 map.insert(workspace, handle);
             }
             Order::DestroyWorkspace | Order::EndElevation(_) => self.answer(command.id, Outcome::Done),
-            Order::FreezeRuntime | Order::StopRuntime | Order::StartRuntime(_) | Order::RunJob(_) => {
+            Order::FreezeRuntime
+            | Order::StopRuntime
+            | Order::StartRuntime(_)
+            | Order::NameDevHosts(_)
+            | Order::RunJob(_)
+            | Order::ChangeService(_) => {
                 let trouble = blocked(
                     "workspace.not_prepared",
                     "this host does not have the workspace",
@@ -153,6 +159,25 @@ impl Workspaces {
     /// What is known of a workspace.
     pub(crate) fn view(&self, workspace: WorkspaceId) -> Option<Arc<View>> {
         self.lock().get(&workspace).map(|handle| Arc::clone(&handle.view))
+    }
+
+    /// Where the workspace of this branch of the same project is, apart from `except`; of several, the first that was made.
+    pub(crate) fn of_branch(&self, names: &WorkspaceNames, branch: &str, except: WorkspaceId) -> Option<Place> {
+        let is_it = |prepared: &PrepareShell| {
+            (&prepared.names.org, &prepared.names.project, prepared.branch.as_str())
+                == (&names.org, &names.project, branch)
+        };
+        let map = self.lock();
+        // Ids are ordered by time.
+        map.iter().filter(|(workspace, _)| **workspace != except).find_map(|(_, handle)| {
+            let seen = handle.view.get();
+            seen.prepared.as_ref().is_some_and(is_it).then(|| seen.place.clone())
+        })
+    }
+
+    /// Whether there is a runtime, awake or paused, or may be one: not every driver knows yet what an earlier daemon left.
+    pub(crate) fn may_have_runtimes(&self) -> bool {
+        self.lock().values().any(|handle| !handle.view.is_taken_up() || handle.view.get().runs)
     }
 
     /// The workspace is gone; its index may be given again.
@@ -187,7 +212,7 @@ impl Workspaces {
                 if !runs || !seen.runtime.is_some_and(|init| init.is_running()) {
                     continue;
                 }
-                (seen.place.clone(), seen.generation, seen.jobs_running)
+                (seen.place.clone(), seen.generation, seen.jobs_running + seen.transfers)
             };
             if let Err(error) = super::proof::touch(&place.proof(), at) {
                 tracing::debug!(%workspace, %error, "proof: not noted");

@@ -8,23 +8,28 @@ use super::checks::CheckState;
 use super::driver::Driver;
 use super::events::RuntimeEvent;
 use super::layers::Held;
+use super::memory::MemoryWatch;
 use super::probes::PortsProbe;
 use super::secrets::Secrets;
+use crate::faults::point;
 use crate::init::protocol::{Exit, ProcessRecord, ProcessState, Program, SandboxState, Spawn};
 use crate::journal::{Intent, ServiceRecord};
 use crate::resources::Provision;
 use crate::script::Script;
+use crate::services::env_file;
 use crate::services::health::Mode;
+use crate::services::host_names;
 use crate::services::log_file::{self, Cursor};
 use crate::services::supervisor::{Effect, Event as Change, Exit as ServiceExit, State, Supervisor};
 use crate::tasks::Owned;
-use crate::trouble::Blocked;
+use crate::trouble::{Blocked, Note};
 use crate::{engines::inside, init::protocol::RefusalCode};
 use envforge_api::host::StartRuntime;
-use envforge_core::manifest::{InputValues, Manifest, Port, ResourceKind, Service, Source, Wiring};
+use envforge_core::manifest::{InputValues, Manifest, ResourceKind, Service, Source, Wiring};
+use envforge_core::token::digest;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -44,7 +49,7 @@ const NEVER: Duration = Duration::from_hours(1);
 pub(crate) struct Runtime {
     pub(crate) units: BTreeMap<String, Unit>,
     pub(crate) resources: BTreeMap<ResourceKind, Provision>,
-    pub(crate) redis: Option<RedisUnit>,
+    pub(crate) instances: BTreeMap<ResourceKind, InstanceUnit>,
     pub(crate) checks: BTreeMap<String, CheckState>,
     pub(crate) wiring: Option<Wiring>,
     pub(crate) secrets: Secrets,
@@ -55,8 +60,13 @@ pub(crate) struct Runtime {
     /// What the init knows was compared with what the journal knows.
     pub(crate) reconciled: bool,
     pub(super) ports_probe: Option<PortsProbe>,
+    pub(super) memory: MemoryWatch,
+    /// Memory ran out for somebody, and it can't be told for whom.
+    pub(super) memory_note: Option<Note>,
     /// Gives back memory some time after a freeze.
     pub(crate) reclaim: Option<Owned>,
+    /// Waits for the end of `after_wake`.
+    pub(super) after_wake: Option<Owned>,
 }
 
 /// A service.
@@ -70,6 +80,10 @@ pub(crate) struct Unit {
     pub(crate) host_pid: Option<i32>,
     /// The port it listens on.
     pub(crate) port: Option<u16>,
+    /// The address it listens on, if 127.0.0.1 does not lead there.
+    pub(crate) address: Option<IpAddr>,
+    /// It listens, and perhaps not where it is going to, since then.
+    pub(super) elsewhere_since: Option<Timestamp>,
     pub(super) port_seen: watch::Sender<Option<u16>>,
     /// What asks for its health.
     pub(super) probe: Option<Owned>,
@@ -77,10 +91,12 @@ pub(crate) struct Unit {
     pub(super) log: Option<Cursor>,
     /// An earlier process of it is being ended.
     pub(crate) ending: bool,
+    /// Memory ran out for a process it had started.
+    pub(super) memory_note: Option<Note>,
 }
 
-/// The Redis instance.
-pub(crate) struct RedisUnit {
+/// A resource that is a process.
+pub(crate) struct InstanceUnit {
     pub(crate) supervisor: Supervisor,
     pub(crate) pid: Option<i32>,
     pub(super) probe: Option<Owned>,
@@ -96,10 +112,13 @@ impl Unit {
             pid: None,
             host_pid: None,
             port: None,
+            address: None,
+            elsewhere_since: None,
             port_seen: watch::Sender::new(None),
             probe: None,
             log: None,
             ending: false,
+            memory_note: None,
         }
     }
 
@@ -111,8 +130,12 @@ impl Unit {
 impl Runtime {
     /// What the journal keeps of the services.
     pub(crate) fn records(&self) -> BTreeMap<String, ServiceRecord> {
-        let record =
-            |unit: &Unit| ServiceRecord { supervisor: unit.supervisor.clone(), pid: unit.pid, port: unit.port };
+        let record = |unit: &Unit| ServiceRecord {
+            supervisor: unit.supervisor.clone(),
+            pid: unit.pid,
+            port: unit.port,
+            address: unit.address,
+        };
         self.units.iter().map(|(name, unit)| (name.clone(), record(unit))).collect()
     }
 
@@ -124,12 +147,14 @@ impl Runtime {
     /// Every value known now.
     pub(crate) fn values(&self, order: Option<&StartRuntime>) -> InputValues {
         let mut values = InputValues::default();
-        for (name, port) in self.ports() {
-            values.bound(&name, port);
+        for (name, unit) in &self.units {
+            if let Some(port) = unit.port {
+                values.bound_at(name, (unit.address.unwrap_or(Ipv4Addr::LOCALHOST.into()), port).into());
+            }
         }
         for (kind, provision) in &self.resources {
-            if let Provision::Ready(url) = provision {
-                values.resource(*kind, url.expose());
+            if let Provision::Ready(given) = provision {
+                values.resource(*kind, given.clone());
             }
         }
         for (service, origin) in order.map(|order| &order.public_urls).into_iter().flatten() {
@@ -193,7 +218,7 @@ impl Driver {
     /// Starts what has become possible, and tells what is.
     pub(crate) async fn settle(&mut self) {
         if self.is_active() && self.runtime.reconciled {
-            if self.setup_hold().is_none() {
+            if self.common_hold().is_none() {
                 self.start_possible().await;
             }
             self.start_jobs().await;
@@ -247,10 +272,10 @@ impl Driver {
             Ok((pid, host_pid)) => {
                 unit.pid = Some(pid);
                 unit.host_pid = host_pid;
-                unit.port = None;
-                unit.port_seen.send_replace(None);
+                unit.hear_nothing();
                 self.state.process_started = true;
                 unit.log = Some(log);
+                unit.memory_note = None;
                 self.start_probe(name);
             }
             Err(cause) => {
@@ -263,18 +288,20 @@ impl Driver {
     async fn spawn_service(&mut self, name: &str) -> Result<(i32, Option<i32>), String> {
         let client = self.layer.client.clone().ok_or("the runtime's init does not answer")?;
         let wiring = self.runtime.wiring.as_ref().ok_or("the manifest is not read")?;
-        let environment =
+        let mut environment =
             wiring.resolve(name, &self.runtime.values(self.order())).map_err(|missing| missing.to_string())?;
+        if let Some(origin) = self.order().and_then(|order| order.public_urls.get(name)) {
+            host_names::allow(&mut environment, origin);
+        }
         let unit = self.runtime.units.get(name).ok_or("the service is not declared")?;
         let process = format!("{SERVICE}{name}");
         let mut spawn = Spawn::new(&process, Program::Shell(unit.declared.command.clone()));
         spawn.env.clone_from(&environment);
-        for (secret, variables) in wiring.secrets_of(name) {
-            spawn.secrets.extend(variables.into_iter().map(|variable| (variable.to_owned(), secret.to_string())));
-        }
+        spawn.secrets = wiring.secret_variables(name);
         spawn.cwd = directory(&unit.declared);
         spawn.log = Some(name.to_owned());
         spawn.whole_tree = true;
+        spawn.key = Some(key_of(&unit.declared));
         if unit.supervisor.restarts() > 0 {
             self.ctx.metrics.service_restarted();
             // What the process before it left behind may hold its port.
@@ -282,31 +309,30 @@ impl Driver {
         }
         let mut spawned = client.spawn(spawn.clone()).await;
         if spawned.as_ref().is_err_and(|error| error.refusal() == Some(RefusalCode::NameTaken)) {
-            // Started before a crash of the daemon that was too early to note it.
+            // Of another declaration, and started before a crash of the daemon that was too early to note it.
             drop(client.stop(&process, Duration::ZERO).await);
             spawned = client.spawn(spawn).await;
         }
         let spawned = spawned.map_err(|error| error.to_string())?;
-        self.write_env_file(name, &environment);
+        point("service.started");
+        self.write_env_files(name, &environment);
         Ok((spawned.pid, spawned.host_pid))
     }
 
-    /// The service's environment as a file in the runtime's own memory, for people who debug it from within.
-    fn write_env_file(&self, name: &str, environment: &BTreeMap<String, String>) {
+    /// The service's environment as files in the runtime's own memory, for people who debug it from within.
+    fn write_env_files(&self, name: &str, environment: &BTreeMap<String, String>) {
         let Some(client) = self.layer.client.clone() else { return };
         let dir = format!("/run/user/{}/envforge/env", self.place.uid);
         let mut script = Script::umask("077");
         script.directory(&dir);
-        let mut lines = String::new();
-        for (key, value) in environment {
-            let _ = writeln!(lines, "{key}={}", crate::script::quote(value));
-        }
-        script.file(&format!("{dir}/{name}.env"), &lines);
+        let sourced = format!("{name}.sh");
+        script.file(&format!("{dir}/{sourced}"), &env_file::to_source(environment));
+        script.file(&format!("{dir}/{name}.env"), &env_file::dotenv(environment, &sourced));
         self.ctx.tasks.spawn_loose("env-file", async move {
             // Services come up first: nothing waits for this.
             tokio::time::sleep(ENV_FILE_AFTER).await;
             if let Err(error) = script.run(&client).await {
-                tracing::debug!(%error, "service: its env file was not written");
+                tracing::debug!(%error, "service: its env files were not written");
             }
         });
     }
@@ -314,8 +340,8 @@ impl Driver {
     /// Ends a service's process, in the background; [`Driver::service_gone`] follows.
     fn end_service(&mut self, name: &str) {
         let Some(unit) = self.runtime.units.get_mut(name) else { return };
-        (unit.pid, unit.host_pid, unit.port, unit.probe, unit.ending) = (None, None, None, None, true);
-        unit.port_seen.send_replace(None);
+        (unit.pid, unit.host_pid, unit.probe, unit.ending) = (None, None, None, true);
+        unit.hear_nothing();
         let grace = grace(&unit.declared);
         self.end_process(name.to_owned(), grace);
     }
@@ -352,14 +378,25 @@ impl Driver {
         }
     }
 
+    /// Services that are blocked and ask for a dev host are tried again: it may have become known.
+    pub(crate) fn retry_unnamed(&mut self) {
+        let Some(wiring) = &self.runtime.wiring else { return };
+        for (name, unit) in &mut self.runtime.units {
+            let mut inputs = wiring.services.get(name).into_iter().flat_map(|service| service.inputs.values());
+            if inputs.any(|input| matches!(input.source(), Some(Source::ServicePublicUrl { .. }))) {
+                unit.supervisor.retry_blocked();
+            }
+        }
+    }
+
     /// A process in the runtime ended.
     pub(crate) async fn runtime_exited(&mut self, name: &str, pid: i32, exit: Exit) {
         if let Some(service) = name.strip_prefix(SERVICE) {
             if self.runtime.units.get(service).is_some_and(|unit| unit.pid == Some(pid)) {
                 self.tell_exit_with_words(service.to_owned(), pid, exit);
             }
-        } else if name == crate::resources::redis::PROCESS {
-            self.redis_exited(pid, exit).await;
+        } else if let Some(kind) = name.strip_prefix(crate::resources::PROCESS) {
+            self.instance_exited(kind, pid, exit).await;
             self.settle().await;
         } else if let Some(job) = name.strip_prefix(super::jobs::JOB) {
             self.job_exited(job, exit);
@@ -380,10 +417,11 @@ impl Driver {
 
     pub(crate) async fn service_exited(&mut self, service: &str, pid: i32, exit: Exit, lines: String) {
         let Some(unit) = self.runtime.units.get_mut(service).filter(|unit| unit.pid == Some(pid)) else { return };
-        (unit.pid, unit.host_pid, unit.port, unit.probe) = (None, None, None, None);
-        unit.port_seen.send_replace(None);
+        (unit.pid, unit.host_pid, unit.probe) = (None, None, None);
+        unit.hear_nothing();
+        let memory = self.ended_for_memory(Some(service), exit);
         let exit = ServiceExit { code: exit.code, signal: exit.signal };
-        self.change(service, Change::Exited { exit, lines }).await;
+        self.change(service, Change::Exited { exit, memory, lines }).await;
         self.settle().await;
     }
 
@@ -399,13 +437,26 @@ impl Driver {
         }
         self.fetch_secrets();
         self.reconcile_jobs(known);
-        self.reconcile_redis(record(crate::resources::redis::PROCESS));
+        self.reconcile_instances(&known.processes);
         self.runtime.reconciled = true;
         self.begin_resources().await;
+        self.after_wake();
     }
 
     async fn reconcile_service(&mut self, name: &str, record: Option<&ProcessRecord>) {
+        let now = self.ctx.now();
         let Some(unit) = self.runtime.units.get_mut(name) else { return };
+        if let Some(record) = record.filter(|record| record.state == ProcessState::Running)
+            && record.key.as_ref().is_some_and(|key| *key == key_of(&unit.declared))
+            && !unit.ending
+        {
+            // What the daemon before this one did last, before it could note it: started, or started again.
+            let start = unit.supervisor.handle(Change::InputsKnown, now);
+            if start.or_else(|| unit.supervisor.handle(Change::Tick, now)) == Some(Effect::Start) {
+                unit.pid = Some(record.pid);
+                self.state.process_started = true;
+            }
+        }
         if !unit.supervisor.wants_process() || unit.ending {
             return;
         }
@@ -433,7 +484,7 @@ impl Driver {
             None => {
                 unit.pid = None;
                 let exit = ServiceExit { code: None, signal: None };
-                self.change(name, Change::Exited { exit, lines: String::new() }).await;
+                self.change(name, Change::Exited { exit, memory: None, lines: String::new() }).await;
             }
         }
     }
@@ -443,9 +494,9 @@ impl Driver {
         if !self.is_active() {
             return NEVER;
         }
-        let redis = self.runtime.redis.as_ref().and_then(|redis| redis.supervisor.deadline());
+        let instances = self.runtime.instances.values().filter_map(|unit| unit.supervisor.deadline());
         let services = self.runtime.units.values().filter_map(|unit| unit.supervisor.deadline());
-        let Some(first) = services.chain(redis).min() else { return NEVER };
+        let Some(first) = services.chain(instances).min() else { return NEVER };
         let left = first.duration_since(self.ctx.now());
         Duration::try_from(left).unwrap_or(Duration::ZERO) + Duration::from_millis(1)
     }
@@ -464,39 +515,10 @@ impl Driver {
         for name in due {
             self.change(&name, Change::Tick).await;
         }
-        if self.runtime.redis.as_ref().is_some_and(|redis| is_due(redis.supervisor.deadline())) {
-            self.change_redis(Change::Tick).await;
-        }
-        self.settle().await;
-    }
-
-    /// Who listens has changed.
-    pub(crate) async fn listening(&mut self, listeners: Vec<(u16, Option<String>)>) {
-        if !self.is_active() {
-            return;
-        }
-        let names: Vec<String> =
-            self.runtime.units.iter().filter(|(_, unit)| unit.pid.is_some()).map(|(name, _)| name.clone()).collect();
-        for name in names {
-            let Some(port) =
-                self.runtime.wiring.as_ref().and_then(|wiring| wiring.services.get(&name)).map(|wiring| wiring.port)
-            else {
-                continue;
-            };
-            let Some(unit) = self.runtime.units.get_mut(&name) else { continue };
-            let (found, elsewhere) = port_of(&name, port, unit.port, &listeners);
-            let was_bound = unit.port.is_some();
-            unit.port = found;
-            unit.port_seen.send_replace(found);
-            let change = match (found, elsewhere) {
-                (Some(_), _) if unit.mode == Mode::Bound => Change::Healthy,
-                (None, Some(detail)) if unit.mode.needs_port() => Change::Unhealthy { detail, sure: true },
-                (None, None) if was_bound && unit.mode == Mode::Bound => {
-                    Change::Unhealthy { detail: "it no longer listens on its port".to_owned(), sure: true }
-                }
-                _ => continue,
-            };
-            self.change(&name, change).await;
+        let instances = self.runtime.instances.iter().filter(|(_, unit)| is_due(unit.supervisor.deadline()));
+        let due: Vec<ResourceKind> = instances.map(|(kind, _)| *kind).collect();
+        for kind in due {
+            self.change_instance(kind, Change::Tick).await;
         }
         self.settle().await;
     }
@@ -521,43 +543,21 @@ impl Driver {
         self.forget_secrets();
         self.state.process_started = false;
         self.state.intent = Intent::Asleep;
+        self.state.wake_of = None;
         self.fail_running_jobs(cause);
         self.show();
     }
 }
 
-/// Where a service starts, as the sandbox sees it.
-fn directory(service: &Service) -> std::path::PathBuf {
-    let checkout = std::path::Path::new(inside::CHECKOUT);
-    service.directory.as_ref().map_or_else(|| checkout.to_owned(), |directory| checkout.join(directory))
+/// What a service's process is started for: this declaration.
+fn key_of(service: &Service) -> String {
+    digest(&serde_json::to_string(service).unwrap_or_default())
 }
 
-/// The port a service listens on, and what is wrong if it is another than declared.
-fn port_of(
-    name: &str,
-    port: Port,
-    current: Option<u16>,
-    listeners: &[(u16, Option<String>)],
-) -> (Option<u16>, Option<String>) {
-    let owned: Vec<u16> =
-        listeners.iter().filter(|(_, owner)| owner.as_deref() == Some(name)).map(|(port, _)| *port).collect();
-    let is_free = |wanted: u16| listeners.iter().any(|(port, owner)| *port == wanted && owner.is_none());
-    match port {
-        Port::Declared(declared) if owned.contains(&declared) || is_free(declared) => (Some(declared), None),
-        Port::Declared(declared) => {
-            let elsewhere = owned.first().map(|other| {
-                format!("envforge.yml declares port {declared}, but it listens on {other}: declare port {other}, or let it listen on $PORT")
-            });
-            (None, elsewhere)
-        }
-        Port::Discover { suggested_port } => {
-            let kept = current.filter(|port| owned.contains(port));
-            let found = kept
-                .or_else(|| owned.contains(&suggested_port).then_some(suggested_port))
-                .or_else(|| owned.first().copied());
-            (found, None)
-        }
-    }
+/// Where a service starts, as the sandbox sees it.
+pub(super) fn directory(service: &Service) -> std::path::PathBuf {
+    let checkout = std::path::Path::new(inside::CHECKOUT);
+    service.directory.as_ref().map_or_else(|| checkout.to_owned(), |directory| checkout.join(directory))
 }
 
 #[cfg(test)]

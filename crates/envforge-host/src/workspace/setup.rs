@@ -28,15 +28,19 @@ const LAST_WORDS: usize = 20;
 /// A larger lock file counts by its size alone.
 const LOCK_MAX: u64 = 16 * 1024 * 1024;
 
-/// Files that say what a setup installs.
-const LOCK_FILES: [&str; 18] = [
+/// Files that say what a setup installs. Where a lock file is often not kept in the repository, what it is made from counts too.
+const LOCK_FILES: [&str; 22] = [
     "package-lock.json",
     "npm-shrinkwrap.json",
     "yarn.lock",
     "pnpm-lock.yaml",
     "bun.lock",
     "bun.lockb",
+    "Gemfile",
     "Gemfile.lock",
+    "pyproject.toml",
+    "setup.cfg",
+    "setup.py",
     "requirements.txt",
     "poetry.lock",
     "uv.lock",

@@ -8,9 +8,9 @@ use super::driver::Driver;
 use super::layers::Held;
 use super::proof;
 use super::runtime::Unit;
-use crate::elevation::recording;
 use crate::engines::Layer;
 use crate::journal::Intent;
+use crate::recorded::recording;
 use crate::services::health::Mode;
 use std::sync::Arc;
 
@@ -32,6 +32,10 @@ impl Driver {
         }
         self.show();
         self.view.set_taken_up();
+        if let Some(stop) = self.state.stopping.clone() {
+            // Begun by an earlier daemon; the server asks again only for its answer.
+            self.command(stop).await;
+        }
         self.keep_shell().await;
         self.look_at_manifest();
         self.publish();
@@ -55,21 +59,30 @@ impl Driver {
                 // It was to be started, and was not.
                 self.state.intent = Intent::Asleep;
             }
-            return;
+            // Or it was, too late to be noted: nobody would ever ask for what nobody knows of.
+            return self.clear_runtime().await;
         };
         let Some(sandbox) = self.ctx.engine.adopt(&self.place, Layer::Runtime, identity) else {
             tracing::warn!(workspace = %self.place.workspace, "the runtime ended while the daemon was away");
             if self.state.process_started && matches!(self.state.intent, Intent::Awake { .. }) {
                 self.news.last_proof = proof::read(&self.place.proof());
             }
-            if let Err(error) = self.ctx.engine.end(&self.place, Layer::Runtime).await {
-                tracing::warn!(workspace = %self.place.workspace, %error, "runtime: not cleared away");
-            }
+            self.clear_runtime().await;
             return self.runtime_is_gone("the runtime ended while the host daemon was away");
         };
         self.restore_units();
-        self.agree_with_freezer();
+        self.take_up_memory();
+        if self.state.stopping.is_none() {
+            self.agree_with_freezer();
+            self.reclaim_later();
+        }
         self.hold(Held::Runtime, Arc::new(sandbox));
+    }
+
+    async fn clear_runtime(&self) {
+        if let Err(error) = self.ctx.engine.end(&self.place, Layer::Runtime).await {
+            tracing::warn!(workspace = %self.place.workspace, %error, "runtime: not cleared away");
+        }
     }
 
     /// Services as the journal knows them; their processes are looked for once the init answers.
@@ -80,7 +93,8 @@ impl Driver {
             if let Some(unit) = self.runtime.units.get_mut(name) {
                 let restored = Unit::new(unit.declared.clone(), unit.mode.clone());
                 let port = record.port.filter(|_| !matches!(restored.mode, Mode::Running));
-                *unit = Unit { supervisor: record.supervisor.clone(), pid: record.pid, port, ..restored };
+                let (supervisor, address) = (record.supervisor.clone(), record.address);
+                *unit = Unit { supervisor, pid: record.pid, port, address, ..restored };
             }
         }
     }
@@ -91,7 +105,10 @@ impl Driver {
         let now = self.ctx.now();
         match (&self.state.intent, frozen) {
             (Intent::Awake { order }, true) => self.state.intent = Intent::Frozen { order: order.clone(), since: now },
-            (Intent::Frozen { order, .. }, false) => self.state.intent = Intent::Awake { order: order.clone() },
+            (Intent::Frozen { order, since }, false) => {
+                self.state.wake_of = Some(*since);
+                self.state.intent = Intent::Awake { order: order.clone() };
+            }
             _ => {}
         }
     }

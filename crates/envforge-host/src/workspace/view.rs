@@ -2,6 +2,7 @@
 //!
 //! The driver writes it after every change; streams and heartbeats read it. It decides nothing.
 
+use crate::console;
 use crate::init::client::InitClient;
 use crate::place::Place;
 use crate::redact::Known;
@@ -10,11 +11,18 @@ use envforge_api::host::PrepareShell;
 use envforge_core::readiness::ReadinessState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+
+/// Held to read by whoever copies a workspace's files, to write by whoever makes or removes them: no copy is of half of them.
+pub(crate) type FilesLock = Arc<tokio::sync::RwLock<()>>;
 
 /// The shared view.
 pub(crate) struct View {
     seen: Mutex<Seen>,
+    files: FilesLock,
+    /// Held while a terminal is made or ended: their number is a limit.
+    terminals: tokio::sync::Mutex<()>,
+    consoles: Arc<Semaphore>,
     /// The driver has found out what is there.
     taken_up: watch::Sender<bool>,
 }
@@ -27,6 +35,10 @@ pub(crate) struct Seen {
     pub(crate) prepared: Option<PrepareShell>,
     /// The shell's init, once the shell is ready.
     pub(crate) shell: Option<InitClient>,
+    /// The runtime's init, while it can be told something.
+    pub(crate) runtime_init: Option<InitClient>,
+    /// Dumps and restores on their way: a runtime with one is at work.
+    pub(crate) transfers: u32,
     /// Declared services.
     pub(crate) services: BTreeSet<String>,
     /// How each of them is.
@@ -44,6 +56,8 @@ pub(crate) struct Seen {
     pub(crate) frozen: bool,
     /// A service or job was started in it.
     pub(crate) process_runs: bool,
+    /// Processes of commands whose client is there.
+    pub(crate) commands: BTreeSet<String>,
     /// Secrets that services were given; what is recorded is looked through for them.
     pub(crate) secrets: Arc<Known>,
 }
@@ -55,6 +69,8 @@ impl View {
             generation: 0,
             prepared: None,
             shell: None,
+            runtime_init: None,
+            transfers: 0,
             services: BTreeSet::new(),
             readiness: Vec::new(),
             ports: BTreeMap::new(),
@@ -64,14 +80,40 @@ impl View {
             runs: false,
             frozen: false,
             process_runs: false,
+            commands: BTreeSet::new(),
             secrets: Arc::default(),
         };
-        Self { seen: Mutex::new(seen), taken_up: watch::Sender::new(false) }
+        Self {
+            seen: Mutex::new(seen),
+            files: FilesLock::default(),
+            terminals: tokio::sync::Mutex::default(),
+            consoles: console::places(),
+            taken_up: watch::Sender::new(false),
+        }
+    }
+
+    /// Until it is dropped, nobody else makes or ends a terminal.
+    pub(crate) async fn only_terminals(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.terminals.lock().await
+    }
+
+    /// How many more console answers it may begin.
+    pub(crate) fn consoles(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.consoles)
+    }
+
+    /// The lock of its files.
+    pub(crate) fn files(&self) -> FilesLock {
+        Arc::clone(&self.files)
     }
 
     /// The driver knows now what an earlier daemon left.
     pub(super) fn set_taken_up(&self) {
         self.taken_up.send_replace(true);
+    }
+
+    pub(super) fn is_taken_up(&self) -> bool {
+        *self.taken_up.borrow()
     }
 
     /// Waits until the driver knows what an earlier daemon left; it takes milliseconds.

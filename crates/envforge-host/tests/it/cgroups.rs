@@ -7,9 +7,28 @@ use envforge_host::sys::cgroup::{self, Backend, GroupName, Layer, Limits};
 use envforge_host::sys::netns;
 
 use super::support::{LIMIT, Workspace, ask, inside, is_root, shell, wait_until};
+use super::vm;
 
 fn has_cgroups() -> bool {
-    is_root() && !matches!(cgroup::detect().backend(), Backend::None { .. })
+    let found = cgroup::detect();
+    if is_in_vm() {
+        assert_eq!((found.backend(), found.missing_limits()), (Backend::V2, Vec::new()));
+    }
+    is_root() && !matches!(found.backend(), Backend::None { .. })
+}
+
+/// In the machine that was made for these tests, see `vm`.
+fn is_in_vm() -> bool {
+    std::env::var_os(vm::INSIDE).is_some()
+}
+
+/// Whether memory of this size can be given back although no file has it.
+fn has_swap(bytes: u64) -> bool {
+    let memory = std::fs::read_to_string("/proc/meminfo").expect("meminfo");
+    let free = memory.lines().find_map(|line| line.strip_prefix("SwapFree:")?.trim().strip_suffix(" kB"));
+    let has = free.and_then(|free| free.trim().parse::<u64>().ok()).is_some_and(|kilobytes| kilobytes * 1_024 >= bytes);
+    assert!(has || !is_in_vm(), "no swap:\n{memory}");
+    has
 }
 
 // proves RUN-5
@@ -39,6 +58,28 @@ async fn a_frozen_service_accepts_and_answers_after_the_thaw() {
     assert!(!running.group.is_frozen().expect("state"));
     assert_eq!(ask(&during, "").expect("answer"), "awake 2");
     assert_eq!(ask(&before, "3").expect("the old connection lives"), "awake 3");
+}
+
+// proves RUN-5
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_frozen_service_holds_is_given_back_and_comes_again() {
+    const MEGABYTES: u64 = 64;
+    if !has_cgroups() || !has_swap((4 * MEGABYTES) << 20) {
+        return;
+    }
+    let ws = Workspace::new();
+    let running = ws.start(Layer::Runtime).await;
+    running.client.spawn(inside("keeper", &["keep", "64", "127.0.0.1:3000"])).await.expect("spawn");
+    wait_until("server", async || netns::connect(&ws.netns, 3000).await.is_ok()).await;
+    let stream = netns::connect_tcp(&ws.netns, 3000).expect("connect");
+    assert_eq!(ask(&stream, "").expect("answer"), "64");
+    running.group.freeze(LIMIT).expect("freeze");
+    let before = running.group.stats().expect("stats").memory_bytes;
+    assert!(before > MEGABYTES << 20, "{before}");
+    let given = running.group.reclaim().expect("reclaim");
+    assert!(given * 10 > before * 8, "{given} bytes of {before} were given back");
+    running.group.thaw().expect("thaw");
+    assert_eq!(ask(&stream, "").expect("answer"), "64");
 }
 
 // proves RUN-4

@@ -1,4 +1,5 @@
-//! The other two things this executable is, decided before the test harness starts: a sandbox's init, and `inside`, a small program that tests run in sandboxes.
+//! The other things this executable is, decided before the test harness starts: a sandbox's init, a resource, `inside`, a
+//! small program that tests run in sandboxes, and a host daemon that tests kill.
 #![expect(unsafe_code, reason = "a function that the loader calls before main")]
 #![expect(clippy::exit, reason = "stands in for main")]
 #![expect(clippy::print_stdout, reason = "a program of its own")]
@@ -8,6 +9,8 @@ use std::net::TcpListener;
 
 /// The first argument that makes this executable the program `inside`.
 pub(crate) const INSIDE: &str = "inside";
+/// The one that makes it a host daemon.
+pub(crate) const DAEMON: &str = "daemon";
 
 // SAFETY: the section holds addresses of functions that the loader calls with the program's arguments, which one without parameters ignores.
 #[unsafe(link_section = ".init_array")]
@@ -15,11 +18,25 @@ pub(crate) const INSIDE: &str = "inside";
 static ENTRY: extern "C" fn() = entry;
 
 extern "C" fn entry() {
-    if envforge_host::init::is_requested() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let (is_init, is_daemon) = (envforge_host::init::is_requested(), arguments.get(1).is_some_and(|it| it == DAEMON));
+    if is_init || is_daemon {
+        // As for every program written in Rust, from its `main` on.
+        // SAFETY: there is no second thread yet, and no handler.
+        unsafe { nix::libc::signal(nix::libc::SIGPIPE, nix::libc::SIG_IGN) };
+    }
+    if is_init {
         let _ = envforge_host::init::main();
         std::process::exit(0);
     }
-    let arguments: Vec<String> = std::env::args().collect();
+    if envforge_resources::is_requested() {
+        let ended = envforge_resources::main();
+        std::process::exit(i32::from(ended != std::process::ExitCode::SUCCESS));
+    }
+    if is_daemon {
+        super::host::faults::daemon(&arguments[2]);
+        std::process::exit(0);
+    }
     if arguments.get(1).is_some_and(|first| first == INSIDE) {
         let rest: Vec<&str> = arguments[2..].iter().map(String::as_str).collect();
         std::process::exit(inside(&rest));
@@ -29,12 +46,14 @@ extern "C" fn entry() {
 fn inside(arguments: &[&str]) -> i32 {
     match arguments {
         ["serve", address, text] => serve(address, text),
-        ["attempts"] => attempts(),
+        ["keep", megabytes, address] => keep(megabytes.parse().expect("a number"), address),
         ["eat", megabytes] => eat(megabytes.parse().expect("a number")),
         ["connect", address] => match std::net::TcpStream::connect(address) {
             Ok(_) => println!("connected"),
             Err(error) => println!("{:?}", error.kind()),
         },
+        ["probe", rest @ ..] => return super::escape::probes::run(rest),
+        ["conformance", case, dir] => super::conformance::rig::inside_ordinary_user(case, dir),
         ["rootless", spec] => super::rootless::inside(spec),
         other => {
             println!("inside: unknown {other:?}");
@@ -60,36 +79,17 @@ fn serve(address: &str, text: &str) {
     }
 }
 
-/// Tries what a sandbox must refuse; prints the outcome of each.
-fn attempts() {
-    use nix::libc;
-    use nix::sched::{CloneFlags, unshare};
-    let show = |what: &str, outcome: Result<(), String>| {
-        println!("{what}: {}", outcome.err().unwrap_or_else(|| "ALLOWED".to_owned()));
-    };
-    let word = |error: nix::errno::Errno| format!("{error:?}");
-    let raw = |outcome: i64| {
-        if outcome >= 0 { Ok(()) } else { Err(format!("{:?}", nix::errno::Errno::last())) }
-    };
-    show("setuid", nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).map_err(word));
-    show(
-        "mount",
-        nix::mount::mount(Some("none"), "/tmp", Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>)
-            .map_err(word),
-    );
-    show("unshare user", unshare(CloneFlags::CLONE_NEWUSER).map_err(word));
-    show("unshare net", unshare(CloneFlags::CLONE_NEWNET).map_err(word));
-    show("chroot", nix::unistd::chroot("/tmp").map_err(word));
-    // SAFETY: the calls below are refused before they look at their arguments, which are null or numbers.
-    unsafe {
-        show("clone3", raw(libc::syscall(libc::SYS_clone3, 0, 0)));
-        show("clone user", raw(libc::syscall(libc::SYS_clone, libc::CLONE_NEWUSER | libc::SIGCHLD, 0, 0, 0, 0)));
-        show("x32 getpid", raw(libc::syscall(0x4000_0000 + libc::SYS_getpid)));
-        show("vsock", raw(i64::from(libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0))));
-        show("bpf", raw(libc::syscall(libc::SYS_bpf, 0, 0, 0)));
-        show("keyctl", raw(libc::syscall(libc::SYS_keyctl, 0, 0, 0)));
-        show("personality", raw(libc::syscall(libc::SYS_personality, 0x0400_0000)));
-        show("reboot", raw(libc::syscall(libc::SYS_reboot, 0, 0, 0, 0)));
+/// Keeps memory, and answers each line with how many megabytes are as they were.
+fn keep(megabytes: usize, address: &str) {
+    let kept: Vec<Vec<u8>> = (0..megabytes).map(|number| vec![number as u8 | 1; 1024 * 1024]).collect();
+    let listener = TcpListener::bind(address).expect("bind");
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else { continue };
+        let mut lines = BufReader::new(&stream).lines();
+        while let Some(Ok(_)) = lines.next() {
+            let is_whole = |number: usize| kept[number].iter().all(|byte| *byte == number as u8 | 1);
+            let _ = writeln!(&stream, "{}", (0..megabytes).filter(|number| is_whole(*number)).count());
+        }
     }
 }
 

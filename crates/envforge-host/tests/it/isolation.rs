@@ -1,4 +1,5 @@
-//! What is inside stays inside, and what is outside can't be seen.
+//! How a sandbox looks from within: what is shared, what is missing, who one is. What is *tried* from within, and what shows that
+//! it could have succeeded, is in [`super::escape`].
 
 use std::collections::BTreeMap;
 
@@ -25,30 +26,6 @@ async fn every_workspace_uses_the_same_port() {
     let stream = first.client.connect_port(3000).await.expect("connect");
     stream.set_nonblocking(false).expect("blocking");
     assert_eq!(ask(&stream, "again").expect("answer"), "one again");
-}
-
-// proves RUN-7
-#[tokio::test(flavor = "multi_thread")]
-async fn one_workspace_sees_nothing_of_another() {
-    if !is_root() {
-        return;
-    }
-    let (one, two) = (Workspace::new(), Workspace::new());
-    let (first, second) = (one.start(Layer::Runtime).await, two.start(Layer::Runtime).await);
-    first.serve(&one, 3000, "one").await;
-    std::fs::write(one.path("checkout/secret.txt"), "of one").expect("write");
-    first.client.spawn(shell("exec sleep 4242")).await.expect("spawn");
-
-    let ran = second.run("ls -A /workspace; ls /proc | grep -c '^[0-9]'").await;
-    assert!(!ran.text.contains("secret"), "{ran:?}");
-    let all = second.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").await;
-    assert!(!all.text.contains("sleep 4242"), "{all:?}");
-    let own = first.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").await;
-    assert!(own.text.contains("sleep 4242"), "the test looks at the right place: {own:?}");
-    let connected = second.run_spawn(inside("c", &["connect", "127.0.0.1:3000"])).await;
-    assert_eq!(connected.text, "ConnectionRefused\n");
-    let connected = first.run_spawn(inside("c", &["connect", "127.0.0.1:3000"])).await;
-    assert_eq!(connected.text, "connected\n");
 }
 
 // proves UP-2
@@ -83,19 +60,10 @@ async fn secrets_of_a_service_are_out_of_the_shells_reach() {
     let mut service = shell("exec sleep 1000");
     service.env = BTreeMap::from([("DATABASE_URL".to_owned(), "hunter2".to_owned())]);
     assert!(!format!("{service:?}").contains("hunter2"), "a secret is never printed");
-    let service = runtime.client.spawn(service).await.expect("spawn");
+    runtime.client.spawn(service).await.expect("spawn");
     let read = "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c hunter2";
     wait_until("exec", async || runtime.run(read).await.text.trim() != "0").await;
     assert_eq!(shell_box.run(read).await.text, "0\n");
-    // Not through the host's numbering either.
-    let pid = service.host_pid.expect("host pid");
-    let ran = shell_box.run(&format!("cat /proc/{pid}/environ; kill -0 {pid}")).await;
-    assert_ne!(ran.code, Some(0), "{ran:?}");
-    // And the init, which had it in memory, is closed even to the runtime's own processes.
-    for look in ["cat /proc/1/environ", "cat /proc/1/mem", "cat /proc/1/maps", "ls /proc/1/fd", "ls /proc/1/root/"] {
-        let ran = runtime.run(look).await;
-        assert!(ran.text.contains("Permission denied") && ran.code != Some(0), "{look}: {ran:?}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,13 +118,6 @@ async fn nothing_in_a_sandbox_has_or_gets_a_privilege() {
     let ignored = u64::from_str_radix(&field("SigIgn:"), 16).expect("a number");
     // 32 and 33 are the C library's own and can't be set by programs.
     assert_eq!(ignored & !(0b11 << 31), 0, "{ignored:x}");
-
-    let ran = running.run_spawn(inside("attempts", &["attempts"])).await;
-    assert_eq!(
-        ran.text,
-        "setuid: EPERM\nmount: EPERM\nunshare user: EPERM\nunshare net: EPERM\nchroot: EPERM\nclone3: ENOSYS\n\
-         clone user: EPERM\nx32 getpid: ENOSYS\nvsock: EPERM\nbpf: EPERM\nkeyctl: EPERM\npersonality: EPERM\nreboot: EPERM\n"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

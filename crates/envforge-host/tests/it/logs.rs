@@ -91,6 +91,35 @@ async fn a_full_disk_costs_lines_and_nothing_else() {
     assert!(text.contains(&format!(" stderr {dropped} lines were lost: the disk was full\n")), "{text}");
 }
 
+// proves RUN-8
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_leaves_free_what_others_are_to_find() {
+    if !is_root() {
+        return;
+    }
+    let ws = Workspace::new();
+    let disk = ws.path("disk");
+    std::fs::create_dir(&disk).expect("directory");
+    let _mounted = Mounted::small_disk(&disk);
+    std::os::unix::fs::chown(&disk, Some(ws.uid), Some(ws.uid)).expect("owner");
+    let mut spec = ws.spec(Layer::Runtime);
+    spec.log_dir = Some(disk.clone());
+    spec.log_leaves_free = 64 * 1024;
+    std::fs::write(disk.join("others"), vec![1; 80 * 1024]).expect("write");
+    let running = ws.start_with(Layer::Runtime, spec).await;
+    let mut spawn = shell("echo before; while [ ! -e room ]; do sleep 0.02; done; echo after");
+    spawn.log = Some("web".to_owned());
+    let name = spawn.name.clone();
+    running.client.spawn(spawn).await.expect("spawn");
+    wait_until("counted", async || running.client.list().await.expect("list").dropped_log_lines == 1).await;
+    std::fs::remove_file(disk.join("others")).expect("remove");
+    std::fs::write(ws.path("checkout/room"), "").expect("write");
+    assert_eq!(running.exit_code(&name).await, Some(0));
+    wait_until("resumed", async || read(&disk.join("web.log")).contains(" stdout after\n")).await;
+    let text = read(&disk.join("web.log"));
+    assert!(text.contains(" stderr 1 lines were lost: the disk was full\n") && !text.contains("before"), "{text}");
+}
+
 /// A file system of 128 KiB.
 struct Mounted<'a>(&'a Path);
 

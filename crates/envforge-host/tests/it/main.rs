@@ -8,8 +8,9 @@ mod entry;
 mod support;
 
 mod cgroups;
-mod egress;
+mod conformance;
 mod elevated;
+mod escape;
 mod host;
 mod isolation;
 mod logs;
@@ -17,3 +18,4 @@ mod networks;
 mod processes;
 mod rootless;
 mod starting;
+mod vm;

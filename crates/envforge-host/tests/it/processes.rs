@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use envforge_host::init::client::{ClientError, InitClient};
@@ -207,6 +209,60 @@ async fn signals_reach_the_leader_or_the_whole_session() {
     wait_until("both", async || got().contains("child") && got().matches("leader").count() == 2).await;
 }
 
+/// Listens for the workspace's user and says what it hears; how many came.
+fn echo(ws: &Workspace, path: &Path) -> Arc<AtomicUsize> {
+    let listener = std::os::unix::net::UnixListener::bind(path).expect("bind");
+    std::os::unix::fs::chown(path, Some(ws.uid), Some(ws.uid)).expect("owner");
+    let came = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&came);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::thread::spawn(move || {
+                let mut reader = stream.try_clone().expect("clone");
+                let _ = std::io::copy(&mut reader, &mut &stream);
+            });
+        }
+    });
+    came
+}
+
+// proves RUN-6
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forward_to_what_the_init_alone_has_carries_no_more_than_its_limit() {
+    if !is_root() {
+        return;
+    }
+    let ws = Workspace::new();
+    let sockets = ws.path("sockets");
+    std::fs::create_dir(&sockets).expect("directory");
+    let came = echo(&ws, &sockets.join("db.sock"));
+    let mut spec = ws.spec(Layer::Runtime);
+    spec.init_only.push(Bind::read_only(&sockets, "/run/envforge/sockets"));
+    let running = ws.start_with(Layer::Runtime, spec).await;
+    let to = Path::new("/run/envforge/sockets/db.sock");
+    running.client.forward("127.0.0.1:5432".parse().expect("address"), to, Some(2)).await.expect("forward");
+    let seen = "ls -d /run/envforge/sockets; ls /proc/1/fd/; find / -name db.sock 2> /dev/null; echo done";
+    running.client.spawn(shell(&format!("({seen}) > seen 2> /dev/null; mv seen all"))).await.expect("spawn");
+    wait_until("looked", async || ws.path("checkout/all").exists()).await;
+    assert_eq!(std::fs::read_to_string(ws.path("checkout/all")).expect("read"), "done\n");
+
+    let connect = || netns::connect_tcp(&ws.netns, 5432).expect("connect");
+    let (one, two, three) = (connect(), connect(), connect());
+    assert_eq!(ask(&one, "one").expect("echo"), "one");
+    assert_eq!(ask(&two, "two").expect("echo"), "two");
+    assert_eq!(ask(&one, "again").expect("echo"), "again");
+    assert_eq!(came.load(Ordering::Relaxed), 2, "the third waits");
+    // Its place is free; a target that is made again meanwhile is found again.
+    drop(one);
+    assert_eq!(ask(&three, "three").expect("echo"), "three");
+    drop((two, three));
+    std::fs::remove_file(sockets.join("db.sock")).expect("removed");
+    let came = echo(&ws, &sockets.join("db.sock"));
+    assert_eq!(ask(&connect(), "four").expect("echo"), "four");
+    assert_eq!(came.load(Ordering::Relaxed), 1);
+}
+
 // proves OPS-2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forward_carries_connections_and_outlives_the_daemon() {
@@ -216,24 +272,15 @@ async fn a_forward_carries_connections_and_outlives_the_daemon() {
     let ws = Workspace::new();
     let sockets = ws.path("sockets");
     std::fs::create_dir(&sockets).expect("directory");
-    let listener = std::os::unix::net::UnixListener::bind(sockets.join("db.sock")).expect("bind");
-    std::os::unix::fs::chown(sockets.join("db.sock"), Some(ws.uid), Some(ws.uid)).expect("owner");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut reader = stream.try_clone().expect("clone");
-                let _ = std::io::copy(&mut reader, &mut &stream);
-            });
-        }
-    });
+    echo(&ws, &sockets.join("db.sock"));
     let mut spec = ws.spec(Layer::Runtime);
     spec.binds.push(Bind::read_only(sockets, "/run/envforge/sockets"));
     let running = ws.start_with(Layer::Runtime, spec).await;
     let address = "127.0.0.1:5432".parse().expect("address");
     let to = Path::new("/run/envforge/sockets/db.sock");
-    running.client.forward(address, to).await.expect("forward");
-    running.client.forward(address, to).await.expect("twice");
-    let elsewhere = running.client.forward(address, Path::new("/run/other")).await.expect_err("taken");
+    running.client.forward(address, to, None).await.expect("forward");
+    running.client.forward(address, to, None).await.expect("twice");
+    let elsewhere = running.client.forward(address, Path::new("/run/other"), None).await.expect_err("taken");
     assert_eq!(elsewhere.to_string(), "forward 127.0.0.1:5432: leads to /run/envforge/sockets/db.sock already");
     let stream = netns::connect_tcp(&ws.netns, 5432).expect("connect");
     assert_eq!(ask(&stream, "one").expect("echo"), "one");

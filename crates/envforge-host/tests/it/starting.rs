@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use envforge_host::init::protocol::{Program, Spawn};
 use envforge_host::sys::cgroup::Layer;
-use envforge_host::sys::sandbox::{Bind, GeneratedFile, SandboxError, SandboxSpec, start};
+use envforge_host::sys::sandbox::{Bind, GeneratedFile, Protection, SandboxError, SandboxSpec, start};
 
 use tokio::time::Instant;
 
@@ -110,11 +111,11 @@ async fn a_sandbox_looks_as_specified() {
         .run("cat /home/dev/deep/down/ro /etc/envforge.json /etc/resolv.conf; grep db /etc/hosts; env | sort")
         .await;
     assert!(
-        ran.text.starts_with("read me\n{}nameserver 9.9.9.9\n10.0.0.9 db\nCOLOR=blue\nHOME=/home/dev\n"),
+        ran.text.starts_with("read me\n{}nameserver 9.9.9.9\n10.0.0.9 db\nCOLOR=blue\nGEM_HOME=/home/dev/.local/share/gem\nHOME=/home/dev\n"),
         "{ran:?}"
     );
     let environment: Vec<&str> = ran.text.lines().skip(3).filter_map(|line| line.split('=').next()).collect();
-    assert_eq!(environment, ["COLOR", "HOME", "LANG", "LOGNAME", "PATH", "PWD", "SHELL", "USER"]);
+    assert_eq!(environment, ["COLOR", "GEM_HOME", "HOME", "LANG", "LOGNAME", "PATH", "PWD", "SHELL", "USER"]);
     assert_ne!(running.run("echo x > /home/dev/deep/down/ro").await.code, Some(0));
     assert_ne!(running.run("echo x > /run/envforge/logs/x").await.code, Some(0));
     assert_eq!(running.run("echo x > /home/dev/x && cat ~/x").await.text, "x\n");
@@ -156,4 +157,29 @@ async fn a_sandbox_starts_quickly_and_stays_small() {
     eprintln!("start to connected client: min {:?}, median {:?}", times[0], times[5]);
     eprintln!("freeze: min {:?}, median {:?}; the init holds {resident} KiB, {own} of its own", freezes[0], freezes[5]);
     assert!(times[5] < Duration::from_secs(1), "{times:?}");
+}
+
+/// Also prints what it costs: run with `--nocapture`. In turns, because a busy machine is busy for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn landlock_adds_little_to_a_start() {
+    if !is_root() {
+        return;
+    }
+    let ws = Workspace::new();
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for round in 0..82 {
+        let spec = ws.spec(Layer::Runtime);
+        let spec = if round % 2 == 0 { spec } else { spec.without(Protection::Landlock) };
+        let start = Instant::now();
+        let running = ws.start_with(Layer::Runtime, spec).await;
+        assert_eq!(running.run_spawn(Spawn::new("first", Program::Argv(vec!["/bin/true".into()]))).await.code, Some(0));
+        if round % 2 == 0 { &mut with } else { &mut without }.push(start.elapsed());
+        running.group.kill(LIMIT).expect("kill");
+    }
+    with.sort();
+    without.sort();
+    let (half, least) = (with.len() / 2, 0);
+    eprintln!("start to the end of the first program: with Landlock median {:?}, min {:?}", with[half], with[least]);
+    eprintln!("the same without it: median {:?}, min {:?}", without[half], without[least]);
+    assert!(with[least] < without[least] + Duration::from_millis(20), "{with:?} {without:?}");
 }

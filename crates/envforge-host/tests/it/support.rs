@@ -1,18 +1,22 @@
 //! Workspaces for tests: made with unique names, ended and removed when dropped, also when a test fails.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use envforge_host::init::client::{InitClient, Spawned};
-use envforge_host::init::protocol::{Program, Spawn};
+use envforge_host::init::protocol::{Exit, ProcessState, Program, Spawn};
 use envforge_host::sys::cgroup::{self, Group, GroupName, Layer};
 use envforge_host::sys::netns;
 use envforge_host::sys::sandbox::{self, Bind, Sandbox, SandboxSpec};
 
+use rustix::fs::FlockOperation;
 use tokio::time::Instant;
 
 use super::entry::INSIDE;
@@ -34,11 +38,34 @@ fn eprintln_skipped() {
     eprintln!("skipped: needs root");
 }
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
+/// A number that nothing else in this process has.
+fn next() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
-/// A number no other test of this or another run has at this time.
+/// A number that no other test of this machine has at this time, below 50,000: one of the hundred that this process holds.
 pub(crate) fn unique() -> u32 {
-    std::process::id() * 100 % 50_000 + NEXT.fetch_add(1, Ordering::Relaxed)
+    static HUNDRED: LazyLock<(u32, File)> = LazyLock::new(|| hold("hundred", 0..500));
+    static USED: AtomicU32 = AtomicU32::new(0);
+    let used = USED.fetch_add(1, Ordering::Relaxed);
+    assert!(used < 100, "a test makes a hundred workspaces at most");
+    HUNDRED.0 * 100 + used
+}
+
+/// One of these numbers, not held by any other test of this machine under the same name, until the file is closed.
+pub(crate) fn hold(name: &str, numbers: Range<u32>) -> (u32, File) {
+    let count = numbers.len();
+    // Not all begin with the same one.
+    let from_here = numbers.clone().cycle().skip(std::process::id() as usize % count).take(count);
+    for number in from_here {
+        let path = std::env::temp_dir().join(format!("envforge-test-{name}-{number}"));
+        let file = File::options().create(true).truncate(false).write(true).open(path).expect("a lock");
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return (number, file);
+        }
+    }
+    panic!("all of {name} {numbers:?} are held")
 }
 
 /// Asks until it holds.
@@ -136,7 +163,7 @@ pub(crate) struct Ran {
 
 /// A line for the shell, under a unique name, in `/workspace`.
 pub(crate) fn shell(line: &str) -> Spawn {
-    Spawn::new(&format!("t{}", unique()), Program::Shell(line.to_owned()))
+    Spawn::new(&format!("t{}", next()), Program::Shell(line.to_owned()))
 }
 
 /// The program `inside` with these arguments, under this name.
@@ -146,6 +173,47 @@ pub(crate) fn inside(name: &str, arguments: &[&str]) -> Spawn {
     Spawn::new(name, Program::Argv(argv))
 }
 
+/// Runs a program in a sandbox to its end.
+pub(crate) async fn run(client: &InitClient, spawn: Spawn) -> Ran {
+    let name = spawn.name.clone();
+    let (reader, writer) = std::io::pipe().expect("pipe");
+    let null = File::open("/dev/null").expect("null");
+    client.spawn_with_stdio(spawn, null.as_fd(), writer.as_fd(), writer.as_fd()).await.expect("spawn");
+    drop(writer);
+    let text = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        let mut reader = reader;
+        reader.read_to_string(&mut text).expect("output");
+        text
+    })
+    .await
+    .expect("reader");
+    let code = exit_code(client, &name).await;
+    Ran { code, text }
+}
+
+async fn exit_code(client: &InitClient, name: &str) -> Option<i32> {
+    let mut code = None;
+    wait_until("exit", async || match exit(client, name).await {
+        Some(exit) => {
+            code = exit.code;
+            true
+        }
+        None => false,
+    })
+    .await;
+    code
+}
+
+async fn exit(client: &InitClient, name: &str) -> Option<Exit> {
+    let state = client.list().await.expect("list");
+    let record = state.processes.into_iter().find(|record| record.name == name)?;
+    match record.state {
+        ProcessState::Exited(exit) => Some(exit),
+        ProcessState::Running => None,
+    }
+}
+
 impl Running {
     /// Runs a line to its end.
     pub(crate) async fn run(&self, line: &str) -> Ran {
@@ -153,44 +221,16 @@ impl Running {
     }
 
     pub(crate) async fn run_spawn(&self, spawn: Spawn) -> Ran {
-        let name = spawn.name.clone();
-        let (reader, writer) = std::io::pipe().expect("pipe");
-        let null = std::fs::File::open("/dev/null").expect("null");
-        self.client.spawn_with_stdio(spawn, null.as_fd(), writer.as_fd(), writer.as_fd()).await.expect("spawn");
-        drop(writer);
-        let text = tokio::task::spawn_blocking(move || {
-            let mut text = String::new();
-            let mut reader = reader;
-            reader.read_to_string(&mut text).expect("output");
-            text
-        })
-        .await
-        .expect("reader");
-        let code = self.exit_code(&name).await;
-        Ran { code, text }
+        run(&self.client, spawn).await
     }
 
     /// Waits for the end of a named process.
     pub(crate) async fn exit_code(&self, name: &str) -> Option<i32> {
-        let mut code = None;
-        wait_until("exit", async || match self.exit(name).await {
-            Some(exit) => {
-                code = exit.code;
-                true
-            }
-            None => false,
-        })
-        .await;
-        code
+        exit_code(&self.client, name).await
     }
 
-    pub(crate) async fn exit(&self, name: &str) -> Option<envforge_host::init::protocol::Exit> {
-        let state = self.client.list().await.expect("list");
-        let record = state.processes.into_iter().find(|record| record.name == name)?;
-        match record.state {
-            envforge_host::init::protocol::ProcessState::Exited(exit) => Some(exit),
-            envforge_host::init::protocol::ProcessState::Running => None,
-        }
+    pub(crate) async fn exit(&self, name: &str) -> Option<Exit> {
+        exit(&self.client, name).await
     }
 
     /// Starts a server that answers lines with `text`, and waits until it listens.
@@ -209,4 +249,12 @@ pub(crate) fn ask(mut stream: &TcpStream, line: &str) -> std::io::Result<String>
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
     Ok(answer.trim_end().to_owned())
+}
+
+/// Whether the machine has swap that a test may fill a little of. None adds any: what others do when memory runs out would
+/// not happen then.
+pub(crate) fn has_swap() -> bool {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free = text.lines().find_map(|line| line.strip_prefix("SwapFree:")?.trim().strip_suffix(" kB")?.parse().ok());
+    free.is_some_and(|kib: u64| kib > 200 * 1024)
 }

@@ -22,11 +22,13 @@ mod v1;
 mod v2;
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::sys::page_out::page_out;
 
 /// The name of a group: `envforge/<instance>/<workspace>/<shell|runtime|elevated>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -100,8 +102,11 @@ pub struct Stats {
     pub cpu_usage_us: u64,
     /// Memory charged now, in bytes, page cache included.
     pub memory_bytes: u64,
-    /// Processes killed because memory ran out.
+    /// Processes killed because memory ran out, its own or the machine's.
     pub oom_kills: u64,
+    /// How often its own memory limit was met and could not be kept by giving memory back (v1: met at all).
+    #[serde(default)]
+    pub limit_hits: u64,
     /// Processes and threads now.
     pub pids: u64,
 }
@@ -268,7 +273,7 @@ impl Group {
             Dirs::V2(dir) => dir.freeze(deadline),
             Dirs::V1(dirs) => dirs.freeze(deadline),
             Dirs::Tree(tree) => tree.freeze(deadline),
-            Dirs::None => Err(io::ErrorKind::Unsupported.into()),
+            Dirs::None => Err(ErrorKind::Unsupported.into()),
         }
     }
 
@@ -326,12 +331,24 @@ impl Group {
 
     /// Gives back as much of its memory as possible; meant for a frozen group. How much that is depends on swap. Takes
     /// tens of milliseconds: not for an async thread. Returns the bytes given back.
+    ///
+    /// First the group's own file is asked (v2 `memory.reclaim`, Linux 5.19 and later; v1 `memory.force_empty`), then, where
+    /// there is none or it refuses, each process for itself.
     pub fn reclaim(&self) -> io::Result<u64> {
         let before = self.stats()?.memory_bytes;
-        match &self.dirs {
-            Dirs::V2(dir) => dir.reclaim(before)?,
-            Dirs::V1(dirs) => dirs.reclaim()?,
-            Dirs::Tree(_) | Dirs::None => {}
+        let by_file = match &self.dirs {
+            Dirs::V2(dir) => dir.reclaim(before),
+            Dirs::V1(dirs) => dirs.reclaim(),
+            Dirs::Tree(_) | Dirs::None => Err(ErrorKind::Unsupported.into()),
+        };
+        if by_file.is_err() {
+            for pid in self.pids()? {
+                match page_out(pid) {
+                    // A daemon that is not root may not, and some kernels can't: it keeps its memory.
+                    Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => break,
+                    paged_out => paged_out?,
+                }
+            }
         }
         Ok(before.saturating_sub(self.stats()?.memory_bytes))
     }

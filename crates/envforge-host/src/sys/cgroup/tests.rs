@@ -86,3 +86,40 @@ fn without_groups_what_is_below_an_init_is_paused_and_ended() {
 fn name() -> GroupName {
     GroupName::new(&format!("unit{}", std::process::id()), "tree", Layer::Runtime).expect("name")
 }
+
+// proves RUN-5
+#[test]
+fn without_a_file_for_it_memory_is_given_back_process_by_process() {
+    let mut init = std_command("/bin/sh")
+        .args(["-c", "python3 -c 'held = bytearray(b\"x\" * (24 << 20)); print(\"up\", flush=True); input(); print(sum(held[::4096]))'; echo over"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("spawn");
+    let mut up = [0; 3];
+    let mut stdout = init.stdout.take().expect("stdout");
+    stdout.read_exact(&mut up).expect("up");
+    let group = super::none("a test").group_of(&name(), init.id() as i32);
+    group.freeze(LIMIT).expect("freeze");
+    let before = group.stats().expect("stats").memory_bytes;
+    match group.reclaim() {
+        Ok(bytes) => assert!(bytes <= before),
+        // Who may not trace others, or has an older kernel, is told so.
+        Err(error) => assert!(
+            matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::Unsupported),
+            "{error}"
+        ),
+    }
+    // Where there is swap, what was held went there.
+    let swap = crate::sys::memory::read(std::path::Path::new("/proc")).expect("read").swap;
+    if swap > 64 << 20 && rustix::process::geteuid().is_root() {
+        let after = group.stats().expect("stats").memory_bytes;
+        assert!(after + (16 << 20) < before, "{after} of {before}");
+    }
+    group.thaw().expect("thaw");
+    init.stdin.take().expect("stdin").write_all(b"go\n").expect("go");
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("the rest");
+    assert_eq!(rest, format!("{}\nover\n", (24 << 20) / 4096 * u32::from(b'x')), "nothing of it is lost");
+    init.wait().expect("ended");
+}

@@ -107,6 +107,7 @@ impl Tree {
             cpu_usage_us: ticks * 1_000_000 / rustix::param::clock_ticks_per_second().max(1),
             memory_bytes: pages * rustix::param::page_size() as u64,
             oom_kills: 0,
+            limit_hits: 0,
             pids: processes.len() as u64,
         }
     }

@@ -195,13 +195,14 @@ impl GroupDirs {
                 .memory
                 .as_ref()
                 .map_or(Ok(0), |dir| read_key(&dir.join("memory.oom_control"), "oom_kill"))?,
+            limit_hits: number(&self.memory, "memory.failcnt")?,
             pids: number(&self.pids, "pids.current")?,
         })
     }
 
     pub(super) fn reclaim(&self) -> io::Result<()> {
         let Some(memory) = &self.memory else {
-            return Ok(());
+            return Err(io::ErrorKind::Unsupported.into());
         };
         match fs::write(&memory.join("memory.force_empty"), "0") {
             // Something stayed because it is in use.

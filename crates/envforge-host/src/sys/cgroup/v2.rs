@@ -90,6 +90,8 @@ impl Dir {
         self.set("cpu.max", &cpu_max)?;
         self.set("cpu.weight", &limits.cpu_weight.unwrap_or(100).clamp(1, 10_000).to_string())?;
         self.set("memory.max", &or_max(limits.memory_max_bytes))?;
+        // What is frozen must fit there as a whole; without a limit, there would be none of memory on a machine with swap.
+        self.set("memory.swap.max", &or_max(limits.memory_max_bytes))?;
         self.set("pids.max", &or_max(limits.pids_max))
     }
 
@@ -131,13 +133,14 @@ impl Dir {
             cpu_usage_us: read_key(&self.path.join("cpu.stat"), "usage_usec")?,
             memory_bytes: read_number(&self.path.join("memory.current"))?,
             oom_kills: read_key(&self.path.join("memory.events"), "oom_kill")?,
+            limit_hits: read_key(&self.path.join("memory.events"), "oom")?,
             pids: read_number(&self.path.join("pids.current"))?,
         })
     }
 
     pub(super) fn reclaim(&self, bytes: u64) -> io::Result<()> {
         let file = self.path.join("memory.reclaim");
-        if !file.exists() || bytes == 0 {
+        if bytes == 0 {
             return Ok(());
         }
         match fs::write(&file, &bytes.to_string()) {

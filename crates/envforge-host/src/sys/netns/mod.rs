@@ -102,9 +102,18 @@ pub fn connect_tcp(ns_path: &Path, port: u16) -> io::Result<TcpStream> {
 
 /// The same for async callers: no thread waits for the connection.
 pub async fn connect(ns_path: &Path, port: u16) -> io::Result<tokio::net::TcpStream> {
+    connect_to(Some(ns_path), &loopback(port)).await
+}
+
+/// Connects to the first of these addresses that accepts, inside the namespace, or in the network this process is in.
+pub async fn connect_to(ns_path: Option<&Path>, addresses: &[SocketAddr]) -> io::Result<tokio::net::TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::ConnectionRefused);
-    for address in loopback(port) {
-        let socket = TcpSocket::from_std_stream(sockets::open(ns_path, address.is_ipv6()).await?.into());
+    for address in addresses.iter().copied() {
+        let socket = match ns_path {
+            Some(path) => TcpSocket::from_std_stream(sockets::open(path, address.is_ipv6()).await?.into()),
+            None if address.is_ipv4() => TcpSocket::new_v4()?,
+            None => TcpSocket::new_v6()?,
+        };
         match tokio::time::timeout(CONNECT_LIMIT, socket.connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = prefer(last, error),
@@ -122,14 +131,8 @@ pub async fn listen(ns_path: &Path, port: u16) -> io::Result<tokio::net::TcpList
     socket.listen(64)
 }
 
-/// The same in the network this process is in.
-pub async fn connect_here(port: u16) -> io::Result<tokio::net::TcpStream> {
-    tokio::time::timeout(CONNECT_LIMIT, tokio::net::TcpStream::connect(&loopback(port)[..]))
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-fn loopback(port: u16) -> [SocketAddr; 2] {
+/// Where services listen as a rule.
+pub fn loopback(port: u16) -> [SocketAddr; 2] {
     [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 

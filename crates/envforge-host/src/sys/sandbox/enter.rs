@@ -5,16 +5,18 @@
 //! while the host is still there; namespaces come before the mounts, mounts before the privileges go.
 #![expect(unsafe_code, reason = "fork, close_range and signal have no safe form")]
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::ForkResult;
 use rustix::fs::{CWD, Mode};
 use rustix::mount::OpenTreeFlags;
 
+use super::join::{self, Joined};
 use super::{Report, SandboxSpec, identity, mounts, privileges, report};
 use crate::init::wire;
 use crate::sys::netns;
@@ -24,6 +26,8 @@ pub(crate) struct Entered {
     pub(crate) spec: SandboxSpec,
     pub(crate) listener: OwnedFd,
     pub(crate) log_dir: Option<OwnedFd>,
+    /// Directories that it alone has, by where its targets say they are.
+    pub(crate) init_only: BTreeMap<PathBuf, OwnedFd>,
 }
 
 /// A step that failed.
@@ -49,12 +53,13 @@ impl<T, E: fmt::Display> Step<T> for Result<T, E> {
 pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     close_strays().step("close_range")?;
     ordinary_signals().step("signals")?;
+    own_keyring().step("session keyring")?;
     let spec = read_spec()?;
     // Neither the daemon's session nor its file mode mask.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    for file in &spec.cgroup_procs {
-        std::fs::write(file, "0").step(format_args!("join cgroup {}", file.display()))?;
+    if let Joined::AsChild = join::join(&spec.cgroup_procs)? {
+        return Ok(None);
     }
     let listener =
         wire::listen(&spec.control_socket).step(format_args!("control socket {}", spec.control_socket.display()))?;
@@ -72,12 +77,12 @@ pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
         ForkResult::Child => {}
     }
     rustix::system::sethostname(spec.hostname.as_bytes()).step("sethostname")?;
-    mounts::build(&spec)?;
+    let init_only = mounts::build(&spec)?;
     if let Some(users) = users {
         setns(users, CloneFlags::CLONE_NEWUSER).step("setns user namespace")?;
     }
-    privileges::give_up(&spec)?;
-    Ok(Some(Entered { spec, listener, log_dir }))
+    privileges::give_up(&spec, log_dir.as_ref())?;
+    Ok(Some(Entered { spec, listener, log_dir, init_only }))
 }
 
 /// The daemon's own descriptors are close-on-exec; what the daemon was started with may not be.
@@ -94,6 +99,23 @@ fn ordinary_signals() -> nix::Result<()> {
         let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()
+}
+
+/// What the daemon keeps in its session's keyring, a file system's key say, would be found and used by whoever inherits it.
+fn own_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: nix::libc::c_long = 1;
+    // SAFETY: without a name, which is what the null pointer says, the kernel reads no memory.
+    let joined = unsafe {
+        nix::libc::syscall(nix::libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<nix::libc::c_char>())
+    };
+    if joined >= 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        // A kernel without keys, or a container that may not use them.
+        error if matches!(error.raw_os_error(), Some(nix::libc::ENOSYS | nix::libc::EPERM)) => Ok(()),
+        error => Err(error),
+    }
 }
 
 fn read_spec() -> Result<SandboxSpec, StepError> {

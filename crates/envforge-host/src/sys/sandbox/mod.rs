@@ -1,7 +1,7 @@
 //! Native sandboxes: one workspace's shell or runtime, shut off by the kernel's own means.
 //!
 //! A sandbox is a process tree under an init of our own that is PID 1 of a fresh pid namespace, in fresh mount, IPC,
-//! UTS and cgroup namespaces, as an unprivileged user without capabilities behind a seccomp filter. Two sandboxes of a
+//! UTS and cgroup namespaces, as an unprivileged user without capabilities, in a Landlock domain, behind a seccomp filter. Two sandboxes of a
 //! workspace share the network namespace and the checkout, nothing else: an environment or an open file of a service
 //! can't be read from the shell.
 //!
@@ -24,6 +24,8 @@
 
 mod enter;
 mod identity;
+mod join;
+mod landlock;
 mod mounts;
 mod overlay;
 mod privileges;
@@ -34,8 +36,10 @@ mod start;
 pub(crate) use enter::{Entered, enter};
 pub(crate) use start::{Report, report};
 
+pub(crate) use landlock::missing as missing_landlock;
+pub use landlock::version as landlock_version;
 pub(crate) use spec::SUB_IDS;
-pub use spec::{Bind, GeneratedFile, SandboxSpec, SpecError};
+pub use spec::{Bind, GeneratedFile, Protection, SandboxSpec, SpecError};
 pub use start::{Sandbox, SandboxError, start};
 
 /// The first argument that makes a program a sandbox's init.

@@ -9,6 +9,7 @@
 //! descriptor, never by path: a link planted in a checkout leads nowhere.
 #![expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
@@ -21,10 +22,13 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::enter::{Step, StepError};
-use super::{SandboxSpec, overlay};
+use super::{Bind, SandboxSpec, overlay};
 
 /// Where the new root is put together, in the sandbox's mount namespace only. It exists on every Linux machine.
 const BASE: &str = "/tmp";
+
+/// Terminals a sandbox may have open: those of a machine are limited, and all workspaces share them.
+const TERMINALS: u32 = 512;
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -77,14 +81,15 @@ struct Access {
 
 const READ_ONLY: Access = Access { read_only: true, devices: false };
 
-/// Builds the root and enters it.
-pub(super) fn build(spec: &SandboxSpec) -> Result<(), StepError> {
+/// Builds the root and enters it. What is mounted nowhere is returned, by where the init is to find it.
+pub(super) fn build(spec: &SandboxSpec) -> Result<BTreeMap<PathBuf, OwnedFd>, StepError> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .step("make mounts private")?;
     let resolv_conf = spec.resolv_conf.clone().unwrap_or_else(host_resolv_conf);
     let system = open_system(spec)?;
     let devices = open_devices()?;
     let binds = open_binds(spec)?;
+    let init_only = open_init_only(spec)?;
 
     mount_new("tmpfs", Path::new(BASE), "mode=0755,size=16m,nr_inodes=4096", MountFlags::empty())?;
     rustix::process::chdir(BASE).step("enter new root")?;
@@ -111,7 +116,8 @@ pub(super) fn build(spec: &SandboxSpec) -> Result<(), StepError> {
         root.attach(piece)?;
     }
     root.seal()?;
-    root.enter()
+    root.enter()?;
+    Ok(init_only)
 }
 
 /// The system directories and entries of `/etc` that exist here.
@@ -184,6 +190,14 @@ fn open_binds(spec: &SandboxSpec) -> Result<Vec<Piece>, StepError> {
             })
         })
         .collect()
+}
+
+fn open_init_only(spec: &SandboxSpec) -> Result<BTreeMap<PathBuf, OwnedFd>, StepError> {
+    let open = |bind: &Bind| {
+        let tree = clone_tree(&bind.source, Access { read_only: bind.read_only, devices: false })?;
+        Ok((bind.target.clone(), tree))
+    };
+    spec.init_only.iter().map(open).collect()
 }
 
 /// A detached copy of what is mounted at `source`, restricted.
@@ -358,7 +372,7 @@ impl Root {
             self.attach(device)?;
         }
         self.directory(Path::new("/dev/pts"))?;
-        let options = format!("newinstance,ptmxmode=0666,mode=0620,gid={}", spec.gid);
+        let options = format!("newinstance,ptmxmode=0666,mode=0620,gid={},max={TERMINALS}", spec.gid);
         let options = std::ffi::CString::new(options).step("mount options")?;
         let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
         rustix::mount::mount("devpts", "dev/pts", "devpts", flags, Some(options.as_c_str())).step("mount devpts")?;

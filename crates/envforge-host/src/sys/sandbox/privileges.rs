@@ -7,14 +7,17 @@
 //! An elevated sandbox keeps what root needs over the workspace's own files and processes, within its user namespace, and
 //! no more: nothing that reaches the network, devices, mounts, time or the kernel.
 //!
-//! A place for Landlock is after the user is set and before the seccomp filter.
+//! Then the two lines that hold even if one of these should not: no file beyond the sandbox's own root ([`landlock`]), and no
+//! system call that has no business here ([`seccomp`]).
+
+use std::os::fd::OwnedFd;
 
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::enter::{Step, StepError};
-use super::{SandboxSpec, identity, seccomp};
+use super::{Protection, SandboxSpec, identity, landlock, seccomp};
 
 /// What root of an elevated sandbox may.
 const OF_ROOT: CapabilitySet = CapabilitySet::CHOWN
@@ -33,7 +36,8 @@ fn wanted(spec: &SandboxSpec) -> (u32, u32, CapabilitySet) {
     }
 }
 
-pub(super) fn give_up(spec: &SandboxSpec) -> Result<(), StepError> {
+/// `log_dir` is the one directory that is used without being seen.
+pub(super) fn give_up(spec: &SandboxSpec, log_dir: Option<&OwnedFd>) -> Result<(), StepError> {
     let (uid, gid, kept) = wanted(spec);
     rustix::thread::set_no_new_privs(true).step("no_new_privs")?;
     rustix::thread::clear_ambient_capability_set().step("ambient capabilities")?;
@@ -48,6 +52,12 @@ pub(super) fn give_up(spec: &SandboxSpec) -> Result<(), StepError> {
     rustix::thread::set_capabilities(None, left).step("capabilities")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).step("dumpable")?;
     check(spec)?;
+    if !spec.is_without(Protection::Landlock) {
+        landlock::confine(log_dir)?;
+    }
+    if spec.is_without(Protection::SystemCalls) {
+        return Ok(());
+    }
     seccomp::install().step("seccomp")
 }
 

@@ -1,8 +1,8 @@
 //! System calls that no development tool needs and many break-outs did.
 //!
 //! Refused with EPERM, as without the privilege: mounting, namespaces, kernel modules, tracing of the kernel, keys, time,
-//! reboot, io_uring (libraries fall back), sockets that are not the network's (a vsock leads past the network
-//! namespace to whoever runs this machine). Refused with ENOSYS, so that libraries try the older call whose flags a
+//! reboot, io_uring (libraries fall back), sockets that are neither Unix ones nor the network's (a vsock leads past the
+//! network namespace to whoever runs this machine, others load a kernel module that nobody here has use for). Refused with ENOSYS, so that libraries try the older call whose flags a
 //! filter can see: clone3. Debuggers work: ptrace stays, and so does turning address randomization off.
 //!
 //! The filter is a second line: the first is that nothing in a sandbox has a capability.
@@ -15,6 +15,9 @@ use seccompiler::{
     SeccompRule, sock_filter,
 };
 
+/// `open_tree_attr` of Linux 6.15: the same number everywhere, and not in the C library's list yet.
+const OPEN_TREE_ATTR: libc::c_long = 467;
+
 /// Refused whatever their arguments are.
 const REFUSED: &[libc::c_long] = &[
     libc::SYS_mount,
@@ -23,6 +26,7 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_chroot,
     libc::SYS_move_mount,
     libc::SYS_open_tree,
+    OPEN_TREE_ATTR,
     libc::SYS_fsopen,
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
@@ -48,6 +52,7 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_clock_settime,
     libc::SYS_acct,
     libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
     libc::SYS_syslog,
     libc::SYS_vhangup,
     libc::SYS_fanotify_init,
@@ -72,8 +77,8 @@ const NAMESPACES: [libc::c_int; 8] = [
     0x80,
 ];
 
-/// Address families that a workspace's network namespace does not confine, or that are only an attack surface.
-const FAMILIES: [libc::c_int; 3] = [libc::AF_VSOCK, libc::AF_ALG, libc::AF_KEY];
+/// The address families there are; a packet socket takes a capability besides.
+const FAMILIES: [libc::c_int; 5] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET];
 
 /// Ordinary, 32-bit, without address randomization (debuggers), and the question for the current one.
 const PERSONALITIES: [u64; 4] = [0, 0x0008, 0x0004_0000, 0xffff_ffff];
@@ -90,9 +95,8 @@ fn refusals() -> Result<BpfProgram, BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     rules.insert(libc::SYS_unshare, any_bit(&NAMESPACES)?);
     rules.insert(libc::SYS_clone, any_bit(&NAMESPACES[..7])?);
-    let families: Result<Vec<_>, _> =
-        FAMILIES.iter().map(|family| SeccompRule::new(vec![argument(0, SeccompCmpOp::Eq, *family as u64)?])).collect();
-    rules.insert(libc::SYS_socket, families?);
+    let other: Result<Vec<_>, _> = FAMILIES.iter().map(|known| argument(0, SeccompCmpOp::Ne, *known as u64)).collect();
+    rules.insert(libc::SYS_socket, vec![SeccompRule::new(other?)?]);
     let other: Result<Vec<_>, _> = PERSONALITIES.iter().map(|known| argument(0, SeccompCmpOp::Ne, *known)).collect();
     rules.insert(libc::SYS_personality, vec![SeccompRule::new(other?)?]);
     rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![argument(1, SeccompCmpOp::Eq, libc::TIOCSTI)?])?]);

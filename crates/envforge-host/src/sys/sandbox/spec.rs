@@ -5,7 +5,7 @@
 //! host's side must be trusted: a workspace's user must not be able to replace a *parent* of a bind's source.
 //! Targets need no such trust: they are resolved without following any link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
@@ -38,6 +38,9 @@ pub struct SandboxSpec {
     /// How many rotated files are kept beside the current one.
     #[serde(default = "default_log_keep")]
     pub log_keep: u8,
+    /// Bytes that are to stay free on the logs' filesystem: below that, lines are lost as on a full disk.
+    #[serde(default)]
+    pub log_leaves_free: u64,
     /// Directories of the host that are visible read-only at the same path. Those that do not exist are left out; links
     /// are made again as links.
     #[serde(default = "default_system")]
@@ -48,6 +51,10 @@ pub struct SandboxSpec {
     /// Further directories and files, mounted in this order.
     #[serde(default)]
     pub binds: Vec<Bind>,
+    /// Directories that the init alone has, for what it forwards to ([`Request::Forward`](crate::init::protocol::Request)): they
+    /// are mounted nowhere, and no process it starts can reach them.
+    #[serde(default)]
+    pub init_only: Vec<Bind>,
     /// Small files written into the sandbox's own root, readable by everyone in it.
     #[serde(default)]
     pub files: Vec<GeneratedFile>,
@@ -60,7 +67,7 @@ pub struct SandboxSpec {
     /// The size limit of the private `/tmp` in bytes (its memory counts against the cgroup all the same).
     #[serde(default = "default_tmp_bytes")]
     pub tmp_bytes: u64,
-    /// What every process gets unless its `Spawn` says otherwise. HOME, USER, LOGNAME, SHELL, PATH and LANG are set
+    /// What every process gets unless its `Spawn` says otherwise. HOME, USER, LOGNAME, SHELL, PATH, LANG and GEM_HOME are set
     /// before these.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -72,6 +79,18 @@ pub struct SandboxSpec {
     /// Build it without root, in a user namespace. Weaker: see `sys::capability`.
     #[serde(default)]
     pub rootless: bool,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    without: BTreeSet<Protection>,
+}
+
+/// A line of defence that a test can do without, to see that what it refuses would succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protection {
+    /// No file beyond the sandbox's root, no abstract socket and no process beyond the sandbox.
+    Landlock,
+    /// The filter of system calls.
+    SystemCalls,
 }
 
 /// How many ids of the host an elevated sandbox has besides the workspace's own.
@@ -193,9 +212,11 @@ impl SandboxSpec {
             log_dir: None,
             log_max_bytes: default_log_max_bytes(),
             log_keep: default_log_keep(),
+            log_leaves_free: 0,
             system: default_system(),
             etc: default_etc(),
             binds: Vec::new(),
+            init_only: Vec::new(),
             files: Vec::new(),
             resolv_conf: None,
             hosts: Vec::new(),
@@ -203,7 +224,20 @@ impl SandboxSpec {
             environment: BTreeMap::new(),
             elevated: None,
             rootless: false,
+            without: BTreeSet::new(),
         }
+    }
+
+    /// The same with a protection left out. For tests of protections only: the daemon has no way to ask for it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without(mut self, protection: Protection) -> Self {
+        self.without.insert(protection);
+        self
+    }
+
+    pub(crate) fn is_without(&self, protection: Protection) -> bool {
+        self.without.contains(&protection)
     }
 
     /// Refuses what could not work or would not be safe, naming the field.
@@ -242,7 +276,7 @@ impl SandboxSpec {
         }) {
             return refuse("elevated", "the further ids must be neither root's nor the workspace's own".into());
         }
-        for bind in &self.binds {
+        for bind in self.binds.iter().chain(&self.init_only) {
             if !is_plain_absolute(&bind.source) {
                 return refuse("binds", format!("source {} must be absolute, without ..", bind.source.display()));
             }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader, Interest};
 
 use super::{INIT_ARGUMENT, SandboxSpec, SpecError};
+use crate::faults::point;
 use crate::init::client::{ClientError, InitClient};
 use crate::sys::process::ProcessIdentity;
 use crate::sys::watch::watch;
@@ -114,6 +115,7 @@ pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Resul
                 Ok(Report::Forked { pid }) => {
                     // Gone already if its first step failed; the next line says which.
                     forked = ProcessIdentity::of(pid).ok();
+                    point("layer.forked");
                 }
                 Ok(Report::Ready) => is_ready = true,
                 Ok(Report::Failed { step, reason }) => {
@@ -152,7 +154,7 @@ pub async fn start(program: &Path, spec: &SandboxSpec, limit: Duration) -> Resul
 fn spec_file(spec: &SandboxSpec) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create("sandbox-spec", MemfdFlags::CLOEXEC)?;
     let mut file = std::fs::File::from(fd);
-    serde_json::to_writer(&mut file, spec)?;
+    io::Write::write_all(&mut file, &serde_json::to_vec(spec)?)?;
     rustix::fs::seek(&file, SeekFrom::Start(0))?;
     Ok(file.into())
 }

@@ -5,6 +5,7 @@ use super::server::mint;
 use super::shell::PLAIN;
 use crate::support::is_root;
 use envforge_api::host::{Order, Outcome};
+use envforge_core::readiness::PartKind;
 use envforge_core::runtime::ObservedPhase;
 use envforge_host::sys::cgroup::Layer;
 
@@ -22,6 +23,8 @@ async fn nothing_is_left_and_it_may_be_said_twice() {
     assert_eq!(machine.server.obeyed(&destroy).await, Outcome::Done);
     let last = machine.server.reports(ws.id).pop().expect("a report");
     assert_eq!((last.phase, last.process_runs), (ObservedPhase::Absent, false), "the meter is closed first");
+    let shell = last.parts.iter().find(|part| part.kind == PartKind::Shell).expect("a shell");
+    assert_eq!(shell.cause.as_deref(), Some("the workspace is being deleted"));
     assert!(!machine.place(ws).exists());
     for layer in [Layer::Shell, Layer::Runtime] {
         assert!(!machine.group(&ws.id.to_string(), layer).exists());

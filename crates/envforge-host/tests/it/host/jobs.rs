@@ -121,3 +121,40 @@ async fn logs_of_forgotten_jobs_are_removed() {
     wait_until("the oldest is forgotten", async || !log(first).exists()).await;
     assert!(log(last).exists());
 }
+
+// proves RUN-3, REPO-4, ORG-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_like_a_service_has_its_environment_secrets_and_directory() {
+    if !is_root() {
+        return;
+    }
+    // As with a migration: its service comes up only after it ran, and what the service waits for need not be there.
+    let manifest = "services:
+  api:
+    command: test -f ../migrated && exec python3 ../serve.py api
+    port: 4000
+    directory: server
+    inputs: { region: required, api_key: required, other_url: required }
+    environment: { APP_REGION: input.region, APP_KEY: input.api_key, OTHER: input.other_url, PORT: '4000', MODE: plain }
+  other:
+    command: sleep 1000
+variables: { region: eu }
+";
+    let machine = Machine::new(manifest, &[]).await;
+    machine.server.keep_secret("API_KEY", "planted-secret-4712");
+    let ws = machine.workspace().await;
+    std::fs::create_dir(machine.place(ws).join("checkout/server")).expect("directory");
+    machine.wake(ws, 2).await;
+    let script = "echo $APP_REGION $APP_KEY $MODE $PORT ${OTHER-none} ${REGION-none} $PWD; touch ../migrated";
+    let (job, command) = machine.job_like(ws, 2, "api", &["sh", "-c", script]);
+    assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
+    assert_eq!(ended(&machine, ws.id, job).await.exit_code, Some(0));
+    let said = "eu [secret API_KEY] plain 4000 none none /workspace/server";
+    wait_until("its log", async || machine.server.log(ws.id, &job.to_string(), 5).await.contains(said)).await;
+    assert!(machine.place(ws).join("checkout/migrated").exists());
+
+    let (unknown, command) = machine.job_like(ws, 2, "none", &["true"]);
+    assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
+    let report = ended(&machine, ws.id, unknown).await;
+    assert!(report.cause.is_some_and(|cause| cause.ends_with("declares no service none")));
+}

@@ -1,7 +1,7 @@
 //! A daemon on a machine of its own, as far as that goes: its own directory, instance, users and network.
 
 use super::server::{Server, mint, public_urls};
-use crate::support::{LIMIT, unique, wait_until};
+use crate::support::{LIMIT, hold, unique, wait_until};
 use envforge_api::client::Address;
 use envforge_api::host::{HostCommand, Order, Outcome, PrepareShell, Report, RunJob, StartRuntime, WorkspaceNames};
 use envforge_core::id::{JobId, WorkspaceId};
@@ -23,6 +23,8 @@ pub(crate) struct Machine {
     pub(crate) repository: PathBuf,
     running: Option<(RunningHost, CancellationToken)>,
     dir: tempfile::TempDir,
+    /// Released when the machine is gone.
+    _pool: std::fs::File,
 }
 
 /// One workspace of it.
@@ -54,6 +56,13 @@ Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 impl Machine {
     /// A daemon whose repository has this manifest and these files.
     pub(crate) async fn new(manifest: &str, files: &[(&str, &str)]) -> Self {
+        let mut machine = Self::without_daemon(manifest, files);
+        machine.start().await;
+        machine
+    }
+
+    /// The same before its daemon is started.
+    pub(crate) fn without_daemon(manifest: &str, files: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("ef").tempdir().expect("directory");
         open(dir.path());
         let repository = dir.path().join("repository");
@@ -73,13 +82,14 @@ impl Machine {
         let mut config =
             HostConfig::new(dir.path().join("host"), Address::Socket(server.socket.clone()), "/proc/self/exe");
         config.registration_token = Some(token);
-        config.instance = format!("t{number}");
+        // The second byte of its workspaces' addresses; whole boxes in tests have those from 214 on.
+        let (pool, held) = hold("pool", 1..201);
+        config.network_pool = [10, pool as u8];
+        // Not by `number`: cables are named by a short hash of it, and no two of these two hundred have the same.
+        config.instance = format!("m{pool}");
         config.claims = dir.path().join("claims");
-        config.uid_base = 1_000_000 + number * 100;
-        config.network_pool = [10, (number % 200) as u8 + 1];
-        let mut machine = Self { server, config, repository, running: None, dir };
-        machine.start().await;
-        machine
+        config.uid_base = 2_000_000 + number * 100;
+        Self { server, config, repository, running: None, dir, _pool: held }
     }
 
     pub(crate) async fn start(&mut self) {
@@ -113,7 +123,16 @@ impl Machine {
             names: WorkspaceNames { org: slug("acme"), project: slug("planner"), workspace: slug("login") },
             repository: self.repository.to_string_lossy().into_owned(),
             branch: branch.to_owned(),
+            fork_of: None,
         })
+    }
+
+    /// Asks for a copy of a workspace, on a branch of its own.
+    pub(crate) fn fork_order(&self, of: Ws, branch: &str) -> Order {
+        match self.prepare_order(branch) {
+            Order::PrepareShell(prepare) => Order::PrepareShell(PrepareShell { fork_of: Some(of.id), ..prepare }),
+            other => other,
+        }
     }
 
     /// A prepared workspace.
@@ -125,7 +144,12 @@ impl Machine {
     }
 
     pub(crate) fn start_order(size: Size) -> Order {
-        Order::StartRuntime(StartRuntime { size, cause: "a test".to_owned(), public_urls: public_urls(&["web"]) })
+        Order::StartRuntime(StartRuntime {
+            size,
+            cause: "a test".to_owned(),
+            public_urls: public_urls(&["web"]),
+            dev_hosts_known: true,
+        })
     }
 
     pub(crate) async fn wake(&self, ws: Ws, generation: u64) -> Outcome {
@@ -139,7 +163,15 @@ impl Machine {
     pub(crate) fn job(&self, ws: Ws, generation: u64, argv: &[&str]) -> (JobId, HostCommand) {
         let job = mint();
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-        (job, self.server.command(ws.id, generation, Order::RunJob(RunJob { job, argv })))
+        (job, self.server.command(ws.id, generation, Order::RunJob(RunJob { job, argv, service: None })))
+    }
+
+    /// A job like a service.
+    pub(crate) fn job_like(&self, ws: Ws, generation: u64, service: &str, argv: &[&str]) -> (JobId, HostCommand) {
+        let job = mint();
+        let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+        let service = Some(service.to_owned());
+        (job, self.server.command(ws.id, generation, Order::RunJob(RunJob { job, argv, service })))
     }
 
     /// Waits for the phase.

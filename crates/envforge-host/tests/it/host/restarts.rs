@@ -261,7 +261,7 @@ async fn a_full_disk_is_named_and_nothing_is_lost_when_there_is_room_again() {
     assert_eq!(machine.server.reports(ws.id).len(), told, "nothing is told that is not journaled");
     let other = super::machine::Ws { id: super::server::mint() };
     let outcome = machine.order(other, 1, machine.prepare_order("other")).await;
-    assert!(matches!(&outcome, Outcome::Failed(trouble) if trouble.code == "host.disk_full"), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Failed(trouble) if trouble.code == "host.disk_low"), "{outcome:?}");
     assert!(!machine.place(other).exists(), "nothing is left of what could not begin");
 
     drop(file);

@@ -2,13 +2,15 @@
 
 use super::machine::Machine;
 use super::shell::PLAIN;
-use crate::support::{LIMIT, is_root, wait_until};
-use envforge_api::host::{ManifestReport, Order, Outcome};
+use crate::support::{LIMIT, has_swap, is_root, wait_until};
+use envforge_api::host::{ManifestReport, NameDevHosts, Order, Outcome, StartRuntime};
 use envforge_api::uplink::OpenError;
+use envforge_core::pressure::MemoryReading;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::ObservedPhase;
 use envforge_core::size::Size;
 use envforge_host::sys::cgroup::Layer;
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 
 pub(super) const TWO: &str = "services:\n\
@@ -53,6 +55,52 @@ async fn a_start_brings_everything_up_and_its_ports_are_reached_by_ticket() {
     .await;
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&env).expect("there"));
     assert_eq!(mode & 0o777, 0o600);
+}
+
+// proves RUN-1, REPO-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_woken_before_its_dev_hosts_are_known_starts_once_they_are() {
+    if !is_root() {
+        return;
+    }
+    let manifest = TWO.replace("web_public_url: optional", "web_public_url: required");
+    let mut machine = Machine::new(&manifest, &[]).await;
+    let ws = machine.workspace().await;
+    let Order::StartRuntime(order) = Machine::start_order(Size::Small) else { unreachable!("a start") };
+    let unnamed = StartRuntime { public_urls: BTreeMap::new(), dev_hosts_known: false, ..order.clone() };
+    assert_eq!(machine.order(ws, 2, Order::StartRuntime(unnamed)).await, Outcome::Done);
+    let waits = machine.part(ws, "web", ReadinessState::Waking).await;
+    assert_eq!(waits.cause.as_deref(), Some("waits for the server to name its dev hosts"));
+    // A daemon that comes later waits on.
+    machine.stop().await;
+    machine.start().await;
+    let named = Order::NameDevHosts(NameDevHosts { public_urls: order.public_urls });
+    assert_eq!(machine.order(ws, 2, named.clone()).await, Outcome::Done);
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    assert_eq!(machine.server.get(ws.id, "web", "/env/PUBLIC").await, "http://web.test");
+    // Told again, and to one that sleeps.
+    assert_eq!(machine.order(ws, 2, named.clone()).await, Outcome::Done);
+    assert_eq!(machine.order(ws, 3, Order::StopRuntime).await, Outcome::Done);
+    assert_eq!(machine.order(ws, 3, named).await, Outcome::Done);
+    machine.phase(ws, ObservedPhase::Absent).await;
+}
+
+// proves RUN-1, REPO-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_dev_host_becomes_known_after_an_edit_starts_by_itself() {
+    if !is_root() {
+        return;
+    }
+    let manifest = TWO.replace("web_public_url: optional", "web_public_url: required");
+    let machine = Machine::new(&manifest, &[]).await;
+    let ws = machine.workspace().await;
+    let Order::StartRuntime(order) = Machine::start_order(Size::Small) else { unreachable!("a start") };
+    let before = StartRuntime { public_urls: BTreeMap::new(), ..order.clone() };
+    assert_eq!(machine.order(ws, 2, Order::StartRuntime(before)).await, Outcome::Done);
+    machine.part(ws, "web", ReadinessState::Blocked).await;
+    let named = Order::NameDevHosts(NameDevHosts { public_urls: order.public_urls });
+    assert_eq!(machine.order(ws, 2, named).await, Outcome::Done);
+    machine.part(ws, "web", ReadinessState::Ready).await;
 }
 
 // proves RUN-4, RUN-5, COST-1
@@ -170,6 +218,75 @@ async fn a_broken_manifest_blocks_the_start_and_its_repair_is_seen() {
         _ => false,
     };
     wait_until("the link is reported", async || machine.server.reports(ws.id).iter().any(leads_out)).await;
+}
+
+// proves RUN-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_says_how_short_its_memory_is_and_whether_there_is_swap() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::without_daemon(PLAIN, &[]);
+    let proc = machine.path("proc");
+    machine.config.proc = proc.clone();
+    std::fs::create_dir_all(proc.join("pressure")).expect("directory");
+    let say = |swap: u64, available: u64, stalled: &str| {
+        let meminfo = format!("MemTotal: 4096 kB\nMemAvailable: {available} kB\nSwapTotal: {swap} kB\n");
+        std::fs::write(proc.join("meminfo"), meminfo).expect("written");
+        let pressure = format!(
+            "some avg10={stalled} avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+        );
+        std::fs::write(proc.join("pressure/memory"), pressure).expect("written");
+    };
+    say(0, 3072, "0.00");
+    machine.start().await;
+    assert!(machine.server.hello().contains("\"swap\":0"), "{}", machine.server.hello());
+    let says = |available: u64, stalled: u16| {
+        Some(MemoryReading { total: 4096 * 1024, available: available * 1024, stalled: Some(stalled) })
+    };
+    wait_until("the first reading", async || machine.server.memory() == says(3072, 0)).await;
+    say(512, 100, "43.21");
+    wait_until("the next reading", async || machine.server.memory() == says(100, 432)).await;
+    // Swap that was added is told with the next stream.
+    let hellos = machine.server.hellos();
+    machine.server.hang_up();
+    wait_until("another stream", async || machine.server.hellos() > hellos).await;
+    assert!(machine.server.hello().contains("\"swap\":524288"), "{}", machine.server.hello());
+}
+
+// proves RUN-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_given_back_once_a_pause_has_lasted_also_with_another_daemon() {
+    if !is_root() || !has_swap() {
+        return;
+    }
+    let hoard = "services:\n  web:\n    command: python3 hoard.py\n    port: 3000\nruntime: { reclaim_after: 10s }\n";
+    let program = "import os\nheld = [bytes([n % 251]) * 4096 for n in range(12288)]\n\
+        def whole(): return all(page[0] == n % 251 and page[-1] == n % 251 for n, page in enumerate(held))\n\
+        import http.server\nclass H(http.server.BaseHTTPRequestHandler):\n\x20 def do_GET(self):\n\x20   self.send_response(200); self.end_headers(); self.wfile.write(b'whole' if whole() else b'torn')\n\
+        http.server.HTTPServer(('127.0.0.1', 3000), H).serve_forever()\n";
+    let mut machine = Machine::new(hoard, &[("hoard.py", program)]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    let before = machine_memory(&machine.group(&ws.id.to_string(), Layer::Runtime));
+    assert!(before > 48 << 20, "{before}");
+    assert_eq!(machine.order(ws, 3, Order::FreezeRuntime).await, Outcome::Done);
+    let frozen_at = tokio::time::Instant::now();
+    // Whoever takes the pause up goes on counting.
+    machine.stop().await;
+    machine.start().await;
+    machine.phase(ws, ObservedPhase::Frozen).await;
+    let group = machine.group(&ws.id.to_string(), Layer::Runtime);
+    wait_until("memory given back", async || machine_memory(&group) < before / 2).await;
+    let waited = frozen_at.elapsed();
+    assert!(waited >= std::time::Duration::from_secs(9), "a short pause keeps it: {waited:?}");
+    assert_eq!(machine.wake(ws, 4).await, Outcome::Done);
+    assert_eq!(machine.server.get(ws.id, "web", "/").await, "whole");
+}
+
+fn machine_memory(group: &envforge_host::sys::cgroup::Group) -> u64 {
+    group.stats().expect("stats").memory_bytes
 }
 
 // proves RUN-7

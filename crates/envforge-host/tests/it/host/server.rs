@@ -8,10 +8,11 @@ use envforge_api::host::{
     UplinkAddress,
 };
 use envforge_api::sensitive::Sensitive;
-use envforge_api::uplink::{Open, OpenError, Uplinks};
+use envforge_api::uplink::{LogFilter, Open, OpenError, Uplinks};
 use envforge_core::clock::{Clock as _, Entropy as _};
 use envforge_core::egress::EgressRule;
 use envforge_core::id::{CommandId, HostId, OrgId, WorkspaceId};
+use envforge_core::pressure::MemoryReading;
 use envforge_core::refusal::Refusal;
 use envforge_core::secret::{Secret, SecretName};
 use envforge_core::ticket::{TicketClaims, TicketKind};
@@ -44,6 +45,8 @@ struct Inner {
     acknowledges: bool,
     hellos: u32,
     heartbeats: Vec<envforge_api::host::Pulse>,
+    trouble: Option<envforge_api::host::Trouble>,
+    memory: Option<MemoryReading>,
     /// What Git in a workspace is given, as JSON.
     git_credentials: BTreeMap<WorkspaceId, String>,
     git_asked: Vec<AskGitCredential>,
@@ -163,7 +166,7 @@ impl Server {
     }
 
     pub(crate) fn hello(&self) -> String {
-        self.lock().heard.iter().find(|text| text.contains("\"hello\"")).cloned().unwrap_or_default()
+        self.lock().heard.iter().rev().find(|text| text.contains("\"hello\"")).cloned().unwrap_or_default()
     }
 
     /// Everything the host said.
@@ -173,6 +176,16 @@ impl Server {
 
     pub(crate) fn pulses(&self) -> Vec<envforge_api::host::Pulse> {
         self.lock().heartbeats.clone()
+    }
+
+    /// What the host said of itself with its last heartbeat.
+    pub(crate) fn trouble(&self) -> Option<envforge_api::host::Trouble> {
+        self.lock().trouble.clone()
+    }
+
+    /// What the host last said of its machine's memory.
+    pub(crate) fn memory(&self) -> Option<MemoryReading> {
+        self.lock().memory
     }
 
     /// Git in this workspace is given this token from now on.
@@ -237,6 +250,12 @@ impl Server {
         found.map(|(_, _, at)| *at).expect("reported")
     }
 
+    /// Every answer to a command so far.
+    pub(crate) fn answers(&self, id: CommandId) -> Vec<Outcome> {
+        let inner = self.lock();
+        inner.answers.iter().filter(|(answered, _)| *answered == id).map(|(_, outcome)| outcome.clone()).collect()
+    }
+
     pub(crate) fn has_answered(&self, id: CommandId) -> bool {
         self.lock().answers.iter().any(|(answered, _)| *answered == id)
     }
@@ -282,6 +301,7 @@ impl Server {
             nonce: u64::from_le_bytes(nonce),
             person: None,
             until: None,
+            recording: None,
         }
     }
 
@@ -321,7 +341,8 @@ impl Server {
     /// Captured lines.
     pub(crate) async fn log(&self, workspace: WorkspaceId, subject: &str, tail: u32) -> String {
         let ticket = self.ticket(workspace, TicketKind::Logs, subject);
-        let pipe = self.open(&ticket, Open::Logs { tail, follow: false }).await.expect("a log");
+        let pipe =
+            self.open(&ticket, Open::Logs { tail, follow: false, filter: LogFilter::default() }).await.expect("a log");
         tokio::task::spawn_blocking(move || {
             let mut text = String::new();
             io::Read::read_to_string(&mut std::fs::File::from(pipe), &mut text).expect("lines");
@@ -436,13 +457,17 @@ async fn speak(stream: UnixStream, shared: Arc<Mutex<Inner>>, welcome: ToHost) {
                         inner.reports.push(*report);
                         inner.acknowledges.then_some(acknowledge)
                     }
-                    FromHost::Heartbeat { workspaces, .. } => {
-                        lock().heartbeats = workspaces;
+                    FromHost::Heartbeat { workspaces, trouble, memory, .. } => {
+                        let mut inner = lock();
+                        (inner.heartbeats, inner.trouble, inner.memory) = (workspaces, trouble, memory);
                         None
                     }
                 };
                 if let Some(reply) = reply {
-                    socket.send(text_of(&reply)).await.expect("sent");
+                    // A host that was killed reads nothing.
+                    if socket.send(text_of(&reply)).await.is_err() {
+                        break;
+                    }
                 }
                 if let Some(sender) = sender.take() {
                     lock().line = Some(sender);

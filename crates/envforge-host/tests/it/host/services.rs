@@ -2,9 +2,12 @@
 
 use super::machine::Machine;
 use crate::support::{is_root, wait_until};
-use envforge_api::host::Outcome;
-use envforge_core::readiness::ReadinessState;
+use envforge_api::host::{ChangeService, Order, Outcome};
+use envforge_api::http::workspaces::ServiceAction;
+use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::runtime::ObservedPhase;
+use envforge_core::size::Size;
+use envforge_host::sys::cgroup::{Layer, Limits};
 
 // proves RUN-8
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,7 +99,7 @@ async fn a_port_bound_elsewhere_and_every_kind_of_health() {
     let manifest = "services:\n\
         \x20 else:\n    command: PORT=5555 python3 serve.py else\n    port: 3001\n\
         \x20 tcp:\n    command: python3 serve.py tcp\n    port: 3002\n    health: { tcp: true }\n\
-        \x20 command:\n    command: python3 serve.py command\n    port: 3003\n    environment: { WANTED: serve.py }\n    health: { command: test -f $WANTED }\n\
+        \x20 command:\n    command: python3 ../serve.py command\n    directory: .envforge\n    port: 3003\n    environment: { WANTED: context.json }\n    health: { command: test -f $WANTED }\n\
         \x20 log:\n    command: python3 serve.py log\n    port: 3004\n    health: { log: listening }\n\
         \x20 worker:\n    command: sleep 1000\n\
         \x20 sick:\n    command: python3 serve.py sick\n    port: 3005\n    health: { http: /broken }\n\
@@ -115,7 +118,7 @@ async fn a_port_bound_elsewhere_and_every_kind_of_health() {
                 .any(|part| part.name == name && part.cause.as_ref().is_some_and(|cause| cause.contains(words)))
         }
     };
-    machine.server.report(ws.id, "where it listens", told("else", "listens on 5555")).await;
+    machine.server.report(ws.id, "where it listens", told("else", "it listens on 5555")).await;
     machine.server.report(ws.id, "what it answers", told("sick", "answered 500")).await;
     machine.server.report(ws.id, "that it ended", told("once", "exited with code 0")).await;
 }
@@ -139,6 +142,7 @@ async fn services_wait_for_the_setup_hook_and_a_shell_does_not() {
     let waiting = machine.server.report(ws.id, "the service waits", waits).await;
     assert!(!waiting.process_runs, "waking before a process runs is free");
     machine.part(ws, "setup", ReadinessState::Waking).await;
+    assert_eq!(machine.server.log(ws.id, "setup", 10).await, "", "it has said nothing yet");
     machine.edit(ws, "go", "");
     machine.phase(ws, ObservedPhase::Up).await;
     assert_eq!(machine.server.get(ws.id, "web", "/").await, "one");
@@ -154,14 +158,147 @@ async fn services_wait_for_the_setup_hook_and_a_shell_does_not() {
     assert_eq!(machine.server.get(ws.id, "web", "/").await, "two");
     // A failure blocks, with what it said; the next start tries again.
     machine.order(ws, 7, envforge_api::host::Order::StopRuntime).await;
-    machine.edit(ws, "package-lock.json", "three");
+    machine.edit(ws, "pyproject.toml", "three");
     machine.edit(ws, "fail", "");
     machine.wake(ws, 8).await;
     let report = machine.phase(ws, ObservedPhase::Blocked).await;
-    assert_eq!(report.trouble.expect("trouble").code, "setup.failed");
+    let trouble = report.trouble.expect("trouble");
+    assert_eq!(trouble.code, "setup.failed");
+    // What it said is quoted once, by the hook itself.
+    let cause = |name: &str| report.parts.iter().find(|part| part.name == name).and_then(|part| part.cause.clone());
+    assert!(cause("setup").is_some_and(|cause| cause.contains("last lines") && cause.contains("setting up")));
+    for cause in [Some(trouble.cause), cause("web")] {
+        assert!(cause.is_some_and(|cause| cause.contains("exited with code 1") && !cause.contains("last lines")));
+    }
     std::fs::remove_file(machine.place(ws).join("checkout/fail")).expect("there");
     machine.wake(ws, 9).await;
     machine.phase(ws, ObservedPhase::Up).await;
     assert_eq!(machine.read(ws, "checkout/runs").lines().count(), 4);
     assert!(machine.server.log(ws.id, "setup", 5).await.contains("setting up"));
+}
+
+// proves RUN-3 RUN-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_stopped_started_and_restarted_by_itself() {
+    if !is_root() {
+        return;
+    }
+    let manifest = "services:\n  web:\n    command: echo $$ > pid; exec python3 serve.py web\n    port: 3000\n  api:\n    command: python3 serve.py api\n    port: 4000\n";
+    let machine = Machine::new(manifest, &[]).await;
+    let ws = machine.workspace().await;
+    let change = |service: &str, action| Order::ChangeService(ChangeService { service: service.to_owned(), action });
+    let Outcome::Failed(trouble) = machine.order(ws, 1, change("web", ServiceAction::Start)).await else {
+        panic!("changed in a runtime that sleeps")
+    };
+    assert_eq!(trouble.code, "runtime.not_awake");
+    machine.wake(ws, 2).await;
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    machine.part(ws, "api", ReadinessState::Ready).await;
+    let first = machine.read(ws, "checkout/pid");
+    let stop = machine.server.command(ws.id, 2, change("web", ServiceAction::Stop));
+    assert_eq!(machine.server.obeyed(&stop).await, Outcome::Done);
+    machine.part(ws, "web", ReadinessState::Asleep).await;
+    assert_eq!(machine.server.get(ws.id, "api", "/").await, "api", "the others go on");
+    // It stays stopped through a sleep that keeps the rest.
+    assert_eq!(machine.order(ws, 3, Order::FreezeRuntime).await, Outcome::Done);
+    assert_eq!(machine.wake(ws, 4).await, Outcome::Done);
+    machine.part(ws, "web", ReadinessState::Asleep).await;
+    assert_eq!(machine.order(ws, 4, change("web", ServiceAction::Start)).await, Outcome::Done);
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    let second = machine.read(ws, "checkout/pid");
+    assert_ne!(first, second);
+    // One that runs is left alone by a start, and not by a restart; nor does the same order come twice.
+    assert_eq!(machine.order(ws, 4, change("web", ServiceAction::Start)).await, Outcome::Done);
+    assert_eq!(machine.server.obeyed(&stop).await, Outcome::Done);
+    assert_eq!(machine.read(ws, "checkout/pid"), second);
+    assert_eq!(machine.order(ws, 4, change("web", ServiceAction::Restart)).await, Outcome::Done);
+    wait_until("another process", async || machine.read(ws, "checkout/pid") != second).await;
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    let Outcome::Failed(trouble) = machine.order(ws, 4, change("none", ServiceAction::Stop)).await else {
+        panic!("a service nobody declared")
+    };
+    assert_eq!(trouble.code, "service.unknown");
+    assert!(trouble.fix.contains("api, web"), "{}", trouble.fix);
+}
+
+/// Waits for a file, then wants 300 MiB.
+const HOG: &str = "
+import os, sys, time
+print('waiting', flush=True)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
+full = b'x' * (300 << 20)
+print('full', len(full), flush=True)
+";
+
+// proves RUN-2 RUN-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_that_ran_out_is_said_and_a_mere_kill_is_not() {
+    if !is_root() {
+        return;
+    }
+    let manifest = "services:\n\
+        \x20 web:\n    command: python3 serve.py web\n    port: 3000\n\
+        \x20 hog:\n    command: exec python3 hog.py first\n    restart: never\n\
+        \x20 below:\n    command: python3 hog.py second; sleep 1001\n\
+        \x20 victim:\n    command: exec sleep 1002\n    restart: never\n";
+    let machine = Machine::new(manifest, &[("hog.py", HOG)]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    let limits = Limits { memory_max_bytes: Some(120 << 20), ..Limits::default() };
+    machine.group(&ws.id.to_string(), Layer::Runtime).apply(&limits).expect("limited");
+    for name in ["hog", "below"] {
+        wait_until("it waits", async || machine.server.log(ws.id, name, 5).await.contains("waiting")).await;
+    }
+
+    machine.edit(ws, "first", "");
+    let hog = machine.blocked(ws, "hog", "service.out_of_memory").await;
+    let (cause, fix) = (hog.cause.expect("a cause"), hog.fix.expect("a fix"));
+    assert!(cause.contains("memory ran out: the runtime reached its limit of 8 GiB (size small)"), "{cause}");
+    assert!(fix.contains("--size medium"), "{fix}");
+
+    // Killed by somebody: not for memory, however recently that ran out.
+    let victim = wait_for_process("sleep 1002", machine.config.uid_base).await;
+    rustix::process::kill_process(rustix::process::Pid::from_raw(victim).expect("pid"), rustix::process::Signal::KILL)
+        .expect("killed");
+    let victim = machine.blocked(ws, "victim", "service.failed").await;
+    assert!(victim.cause.is_some_and(|cause| cause.contains("(signal 9)") && !cause.contains("memory")));
+
+    // The process a service had started is its, though the service goes on.
+    machine.edit(ws, "second", "");
+    wait_for_process("sleep 1001", machine.config.uid_base).await;
+    let told = |part: &Part| {
+        part.name == "below" && part.cause.as_ref().is_some_and(|cause| cause.contains("a process it had started"))
+    };
+    let report = machine.server.report(ws.id, "whose it was", |report| report.parts.iter().any(told)).await;
+    let below = report.parts.iter().find(|part| told(part)).expect("found");
+    assert_eq!(below.state, ReadinessState::Ready);
+    assert!(below.fix.as_ref().is_some_and(|fix| fix.contains("--size medium")));
+    assert!(report.parts.iter().all(|part| part.kind != PartKind::Runtime), "told once: {:?}", report.parts);
+
+    // A larger size is another try.
+    machine.order(ws, 3, Order::FreezeRuntime).await;
+    machine.order(ws, 4, Machine::start_order(Size::Medium)).await;
+    wait_until("it got its memory", async || machine.server.log(ws.id, "hog", 5).await.contains("full")).await;
+}
+
+// proves RUN-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_that_ran_out_for_nobody_known_is_the_runtimes() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new(super::shell::PLAIN, &[("hog.py", HOG)]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.phase(ws, ObservedPhase::Up).await;
+    let limits = Limits { memory_max_bytes: Some(120 << 20), ..Limits::default() };
+    machine.group(&ws.id.to_string(), Layer::Runtime).apply(&limits).expect("limited");
+    let (_, job) = machine.job(ws, 3, &["python3", "hog.py", "envforge.yml"]);
+    assert_eq!(machine.server.obeyed(&job).await, Outcome::Done);
+    let note = machine.part(ws, "memory", ReadinessState::Ready).await;
+    assert_eq!(note.kind, PartKind::Runtime);
+    assert!(note.cause.is_some_and(|cause| cause.contains("memory ran out")) && note.fix.is_some());
+    machine.part(ws, "web", ReadinessState::Ready).await;
 }

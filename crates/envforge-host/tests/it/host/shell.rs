@@ -2,12 +2,12 @@
 
 use super::machine::{Machine, Ws, git, open, slug};
 use super::server::mint;
-use crate::support::{is_root, wait_until};
+use crate::support::{LIMIT, is_root, wait_until};
 use envforge_api::host::{ManifestReport, Order, Outcome, PrepareShell, WorkspaceNames};
-use envforge_api::uplink::Open;
+use envforge_api::uplink::{LogFilter, Open, OpenError};
 use envforge_core::readiness::ReadinessState;
 use envforge_core::ticket::TicketKind;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex};
@@ -26,8 +26,11 @@ impl Terminal {
     }
 
     pub(super) async fn attach_with(machine: &Machine, ticket: &str) -> Self {
-        let fd: OwnedFd =
-            machine.server.open(ticket, Open::Terminal { cols: 100, rows: 30 }).await.expect("a terminal");
+        Self::attach_sized(machine, ticket, 100, 30).await
+    }
+
+    pub(super) async fn attach_sized(machine: &Machine, ticket: &str, cols: u16, rows: u16) -> Self {
+        let fd: OwnedFd = machine.server.open(ticket, Open::Terminal { cols, rows }).await.expect("a terminal");
         let input = std::fs::File::from(fd);
         let mut output = input.try_clone().expect("clone");
         let screen = Arc::new(Mutex::new(String::new()));
@@ -54,6 +57,11 @@ impl Terminal {
 
     pub(super) fn types(&mut self, text: &str) {
         self.input.write_all(text.as_bytes()).expect("typed");
+    }
+
+    pub(super) fn resize(&self, cols: u16, rows: u16) {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.input, size).expect("resized");
     }
 }
 
@@ -136,6 +144,7 @@ async fn what_can_not_be_cloned_says_why() {
             names: WorkspaceNames { org: slug("acme"), project: slug("planner"), workspace: slug("x") },
             repository: repository.to_owned(),
             branch: branch.to_owned(),
+            fork_of: None,
         });
         let ws = Ws { id: mint() };
         let Outcome::Failed(trouble) = machine.order(ws, 1, order).await else { panic!("{repository} was cloned") };
@@ -273,8 +282,15 @@ async fn a_followed_log_goes_on_until_its_reader_leaves() {
     machine.wake(ws, 2).await;
     machine.part(ws, "web", ReadinessState::Ready).await;
     let ticket = machine.server.ticket(ws.id, TicketKind::Logs, "web");
-    let pipe = machine.server.open(&ticket, Open::Logs { tail: 0, follow: true }).await.expect("a log");
-    assert_eq!(machine.server.refused(&ticket, Open::Logs { tail: 0, follow: true }).await, "ticket.spent");
+    let pipe = machine
+        .server
+        .open(&ticket, Open::Logs { tail: 0, follow: true, filter: LogFilter::default() })
+        .await
+        .expect("a log");
+    assert_eq!(
+        machine.server.refused(&ticket, Open::Logs { tail: 0, follow: true, filter: LogFilter::default() }).await,
+        "ticket.spent"
+    );
     let text = Arc::new(Mutex::new(String::new()));
     let into = Arc::clone(&text);
     let reader = std::thread::spawn(move || {
@@ -295,7 +311,45 @@ async fn a_followed_log_goes_on_until_its_reader_leaves() {
     reader.join().expect("the reader ends");
     assert!(text.lock().expect("text").contains("stdout asked /one"));
     let unknown = machine.server.ticket(ws.id, TicketKind::Logs, "../state");
-    assert_eq!(machine.server.refused(&unknown, Open::Logs { tail: 1, follow: false }).await, "logs.unknown");
+    assert_eq!(
+        machine.server.refused(&unknown, Open::Logs { tail: 1, follow: false, filter: LogFilter::default() }).await,
+        "logs.unknown"
+    );
+}
+
+// proves RUN-5 RUN-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_is_searched_awake_and_asleep() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    let open = async |tail, follow, pattern: &str| {
+        let ticket = machine.server.ticket(ws.id, TicketKind::Logs, "web");
+        let filter = LogFilter { grep: Some(pattern.to_owned()), since: None };
+        machine.server.open(&ticket, Open::Logs { tail, follow, filter }).await
+    };
+    let followed = open(0, true, "asked /t").await.expect("a log");
+    for path in ["/one", "/two", "/three"] {
+        machine.server.get(ws.id, "web", path).await;
+    }
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut lines = BufReader::new(std::fs::File::from(followed)).lines();
+        [lines.next(), lines.next()].map(|line| line.expect("a line").expect("text"))
+    });
+    let [two, three] = tokio::time::timeout(LIMIT, reader).await.expect("in time").expect("two lines");
+    assert!(two.ends_with("stdout asked /two") && three.ends_with("stdout asked /three"), "{two} {three}");
+    assert_eq!(machine.order(ws, 3, Order::FreezeRuntime).await, Outcome::Done);
+    let found = open(1, false, "^asked /(one|two)$").await.expect("a log");
+    let text = tokio::task::spawn_blocking(move || std::io::read_to_string(std::fs::File::from(found)));
+    let text = text.await.expect("a reader").expect("text");
+    assert!(text.ends_with("stdout asked /two\n") && text.lines().count() == 1, "{text}");
+    let Err(OpenError::Refused(refusal)) = open(1, false, "a(b").await else { panic!("that is no pattern") };
+    assert_eq!(refusal.code, "logs.pattern_invalid");
+    assert!(refusal.message.contains("character 2") && refusal.hint.is_some(), "{refusal:?}");
 }
 
 // proves UP-3

@@ -1,11 +1,11 @@
-//! Between a root terminal and whoever sees it: a PTY of the daemon's own, so that every byte passes here.
+//! Between a recorded terminal and whoever sees it: a PTY of the daemon's own, so that every byte passes here.
 //!
 //! The other end is given the master of a raw PTY, like any terminal, and sets its size there; the size is carried on by
 //! looking, because a PTY tells nobody but its session.
 
 use super::recording::{Recording, RecordingError};
 use crate::init::protocol::TerminalSize;
-use crate::sys::watch::watch;
+use crate::sys::watch::{watch, write_all};
 use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
@@ -21,10 +21,10 @@ use tokio::io::unix::AsyncFd;
 /// How often the other end's size is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Why a root terminal is over.
+/// Why a recorded terminal is over.
 #[derive(Debug)]
-pub(super) enum Over {
-    /// Its shell ended.
+pub(crate) enum Over {
+    /// What ran in it ended, a shell or a client that detached.
     Shell,
     /// The other end hung up.
     Detached,
@@ -41,7 +41,7 @@ pub(super) enum Over {
 impl fmt::Display for Over {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shell => f.write_str("its shell ended"),
+            Self::Shell => f.write_str("what ran in it ended"),
             Self::Detached => f.write_str("the client hung up"),
             Self::Expired => f.write_str("the time box is over"),
             Self::Ended => f.write_str("the elevation was ended"),
@@ -52,7 +52,7 @@ impl fmt::Display for Over {
 }
 
 /// A raw PTY: the master for the other end, the slave for us.
-pub(super) fn own_pty(size: TerminalSize) -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn own_pty(size: TerminalSize) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = rustix::pty::openpt(flags)?;
     rustix::pty::unlockpt(&master)?;
@@ -69,14 +69,14 @@ fn winsize(size: TerminalSize) -> Winsize {
 }
 
 /// Both sides.
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     inside: AsyncFd<OwnedFd>,
     outside: AsyncFd<OwnedFd>,
     size: TerminalSize,
 }
 
 impl Terminal {
-    pub(super) fn new(inside: OwnedFd, outside: OwnedFd, size: TerminalSize) -> io::Result<Self> {
+    pub(crate) fn new(inside: OwnedFd, outside: OwnedFd, size: TerminalSize) -> io::Result<Self> {
         for fd in [&inside, &outside] {
             rustix::io::ioctl_fionbio(fd, true)?;
         }
@@ -85,7 +85,7 @@ impl Terminal {
     }
 
     /// Carries bytes until one side is done, or they can't be written down.
-    pub(super) async fn relay(&self, recording: &Mutex<Recording>, now: impl Fn() -> Timestamp) -> Over {
+    pub(crate) async fn relay(&self, recording: &Mutex<Recording>, now: impl Fn() -> Timestamp) -> Over {
         let record = |what: &mut dyn FnMut(&mut Recording) -> Result<(), RecordingError>| {
             what(&mut recording.lock().unwrap_or_else(PoisonError::into_inner))
         };
@@ -135,10 +135,10 @@ impl Terminal {
         }
     }
 
-    /// Tells the other end why, as far as it listens, and hangs up.
-    pub(super) fn say(self, why: &Over) {
+    /// Tells the other end what is over and why, as far as it listens, and hangs up.
+    pub(crate) fn say(self, what: &str, why: &Over) {
         if !matches!(why, Over::Shell | Over::Detached) {
-            let _ = rustix::io::write(self.outside.get_ref(), format!("\r\n[root: {why}]\r\n").as_bytes());
+            let _ = rustix::io::write(self.outside.get_ref(), format!("\r\n[{what}: {why}]\r\n").as_bytes());
         }
     }
 }
@@ -153,14 +153,4 @@ async fn read(fd: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {
             Err(_would_block) => {}
         }
     }
-}
-
-async fn write_all(fd: &AsyncFd<OwnedFd>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let mut guard = fd.writable().await?;
-        if let Ok(written) = guard.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), bytes)?)) {
-            bytes = &bytes[written?..];
-        }
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use envforge_host::sys::egress::{Egress, EgressConfig, EgressState, missing_prog
 use envforge_host::sys::netns;
 use nix::sched::{CloneFlags, setns};
 
-use super::support::is_root;
+use crate::support::is_root;
 
 /// Runs on a thread of its own inside a namespace.
 fn within<T: Send + 'static>(ns: &Path, work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -47,6 +47,18 @@ fn reach(ns: &Path, address: &str) -> Result<String, ErrorKind> {
     })
 }
 
+/// Where a machine of AWS, Azure, Google and others, of ECS, of Alibaba, Azure's agent and Oracle is told who it is.
+const METADATA: [&str; 5] = ["169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192"];
+/// The same on EC2, by IPv6.
+const METADATA_SIX: &str = "fd00:ec2::254";
+
+/// The host's end of a workspace's cable.
+fn cable(index: u32) -> String {
+    let links = run("ip", &["-o", "link"], "").expect("links");
+    let name = links.split_whitespace().find(|word| word.starts_with("ef") && word.contains(&format!("{index:04x}@")));
+    name.and_then(|name| name.split('@').next()).expect("a cable").to_owned()
+}
+
 struct Net {
     dir: tempfile::TempDir,
 }
@@ -63,6 +75,18 @@ impl Drop for Net {
             let _ = netns::destroy(&self.path(name));
         }
     }
+}
+
+/// Nobody in a workspace could give it a route for IPv6; with one, and the machine forwarding, it leads nowhere either.
+fn give_six(net: &Net) {
+    within(&net.path("host"), || {
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").expect("forwarding");
+        run("ip", &["addr", "add", "fd01::1/64", "dev", &cable(0), "nodad"], "").expect("an address");
+    });
+    within(&net.path("a"), || {
+        let lines = "addr add fd01::2/64 dev eth0 nodad\nroute add default via fd01::1\n";
+        run("ip", &["-batch", "-"], lines).expect("a route");
+    });
 }
 
 // proves LINK-6
@@ -83,19 +107,25 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
         run(
             "ip",
             &["-batch", "-"],
-            "addr add 203.0.113.1/24 dev up0\nlink set up0 up\nroute add default via 203.0.113.2\n",
+            "addr add 203.0.113.1/24 dev up0\naddr add fd00::1/64 dev up0 nodad\nlink set up0 up\n\
+             route add default via 203.0.113.2\nroute add default via fd00::2\n",
         )
         .expect("host");
     });
     within(&net.path("internet"), || {
         let lines = "addr add 203.0.113.2/24 dev in0\nlink set in0 up\naddr add 198.51.100.7/32 dev lo\n\
-                     addr add 169.254.169.254/32 dev lo\naddr add 192.168.7.7/32 dev lo\n\
-                     addr add 9.9.9.9/32 dev lo\n";
-        run("ip", &["-batch", "-"], lines).expect("internet");
+                     addr add 192.168.7.7/32 dev lo\naddr add 9.9.9.9/32 dev lo\n";
+        let metadata = METADATA.map(|address| format!("addr add {address}/32 dev lo\n")).concat();
+        let six = format!("addr add {METADATA_SIX}/128 dev lo\naddr add fd00::2/64 dev in0 nodad\n");
+        run("ip", &["-batch", "-"], &(lines.to_owned() + &metadata + &six)).expect("internet");
     });
-    for address in ["198.51.100.7:443", "169.254.169.254:80", "192.168.7.7:80", "9.9.9.9:53", "9.9.9.9:80"] {
+    for address in ["198.51.100.7:443", "192.168.7.7:80", "9.9.9.9:53", "9.9.9.9:80"] {
         listen(&net.path("internet"), address);
     }
+    for address in METADATA {
+        listen(&net.path("internet"), &format!("{address}:80"));
+    }
+    listen(&net.path("internet"), &format!("[{METADATA_SIX}]:80"));
     let config = EgressConfig {
         // No name of a box: its cables would be taken for ours.
         instance: "way_out".to_owned(),
@@ -112,7 +142,7 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
         }
         egress
     });
-    listen(&net.path("host"), "0.0.0.0:22");
+    listen(&net.path("host"), "[::]:22");
     listen(&net.path("host"), "203.0.113.1:53");
     listen(&net.path("b"), "0.0.0.0:3000");
     let a = net.path("a");
@@ -120,22 +150,25 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
     assert_eq!(reach(&a, "198.51.100.7:443").as_deref(), Ok("203.0.113.1"), "out, under the host's address");
     assert_eq!(reach(&a, "203.0.113.1:53").as_deref(), Ok("10.213.0.2"), "DNS on the host");
     assert_eq!(reach(&a, "9.9.9.9:53").as_deref(), Ok("203.0.113.1"), "DNS in a closed network");
-    for closed in [
-        "203.0.113.1:22",
-        "10.213.0.1:22",
-        "10.213.0.5:22",
-        "10.213.0.6:3000",
-        "169.254.169.254:80",
-        "192.168.7.7:80",
-        "9.9.9.9:80",
-    ] {
-        let outcome = reach(&a, closed);
-        assert!(outcome.is_err(), "{closed} answered {outcome:?}");
+    give_six(&net);
+    let mut closed = vec![
+        ("203.0.113.1:22".to_owned(), "host"),
+        ("10.213.0.1:22".to_owned(), "host"),
+        ("10.213.0.5:22".to_owned(), "host"),
+        ("10.213.0.6:3000".to_owned(), "b"),
+        ("192.168.7.7:80".to_owned(), "host"),
+        ("9.9.9.9:80".to_owned(), "host"),
+        (format!("[{METADATA_SIX}]:80"), "host"),
+        ("[fd01::1]:22".to_owned(), "host"),
+    ];
+    closed.extend(METADATA.map(|address| (format!("{address}:80"), "host")));
+    for (address, open_from) in &closed {
+        let outcome = reach(&a, address);
+        assert!(outcome.is_err(), "{address} answered {outcome:?}");
+        // The same door is open from elsewhere, so the refusal means something.
+        let outcome = reach(&net.path(open_from), address);
+        assert!(outcome.is_ok(), "{address} from {open_from}: {outcome:?}");
     }
-    // The same doors are open from elsewhere, so the refusals above mean something.
-    assert!(reach(&net.path("host"), "203.0.113.1:22").is_ok());
-    assert!(reach(&net.path("host"), "169.254.169.254:80").is_ok());
-    assert!(reach(&net.path("b"), "10.213.0.6:3000").is_ok());
     // Nothing comes in from outside, even with a route.
     within(&net.path("internet"), || {
         run("ip", &["route", "add", "10.213.0.0/16", "via", "203.0.113.1"], "").map(drop).expect("route");

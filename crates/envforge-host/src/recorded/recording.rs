@@ -1,9 +1,9 @@
-//! What a root terminal printed, in the asciicast v2 format (<https://docs.asciinema.org/manual/asciicast/v2/>).
+//! What a terminal printed, in the asciicast v2 format (<https://docs.asciinema.org/manual/asciicast/v2/>).
 //!
-//! One file for each elevation; a second terminal goes on in the file of the first, with a marker. The directory is the
-//! daemon's user's and no sandbox sees it. What is typed is not recorded, because passwords are; what is echoed is. A
-//! recording that is full, or a disk that is, ends the terminal: there is no root that is not written down, and the last
-//! marker says where it was cut. A recording is kept for [`KEPT`], and goes with its workspace.
+//! One file for each elevation, in which a second terminal goes on with a marker, and one for each client of a recorded
+//! terminal. The directory is the daemon's user's and no sandbox sees it. What is typed is not recorded, because passwords are;
+//! what is echoed is. A recording that is full, or a disk that is, ends the terminal: nothing is seen that is not written
+//! down, and the last marker says where it was cut. A recording is kept for [`KEPT`], and goes with its workspace.
 //!
 //! Secrets that the workspace's services were given are marked out of it ([`crate::redact`]). What may be the beginning of one
 //! is written down with what follows it or at the end, so a few characters at most may have been seen and are lost should
@@ -16,13 +16,18 @@ use crate::init::protocol::TerminalSize;
 use crate::place::Place;
 use crate::redact::{Known, Redaction};
 use crate::uplink::logs::make_pipe;
-use envforge_core::id::ElevationId;
+use envforge_api::http::recordings::{RECORDINGS_LISTED, TerminalRecording, TerminalRecordings};
+use envforge_core::id::{ElevationId, IdError, RecordingId};
 use envforge_core::refusal::{Refusal, RefusalKind};
+use envforge_core::terminal::TerminalName;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::fmt;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::io::AsyncWriteExt as _;
@@ -30,9 +35,12 @@ use tokio::io::AsyncWriteExt as _;
 /// How long recordings are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
+/// The most of a first line that is read, in bytes.
+const HEADER_MAX: u64 = 16 * 1024;
+
 /// Nothing more can be written down.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RecordingError {
+pub(crate) enum RecordingError {
     /// It has as many bytes as it may.
     #[error("its recording is full")]
     Full,
@@ -42,7 +50,7 @@ pub(super) enum RecordingError {
 }
 
 /// A recording that is being written.
-pub(super) struct Recording {
+pub(crate) struct Recording {
     file: std::fs::File,
     /// Events tell their time from here.
     began: Timestamp,
@@ -55,15 +63,51 @@ pub(super) struct Recording {
     redaction: Redaction,
 }
 
-fn path(place: &Place, elevation: ElevationId) -> PathBuf {
-    place.recordings().join(format!("{elevation}.cast"))
+/// Where a recording is; ids as names, so that nothing else of the machine can be meant.
+fn path(place: &Place, of: Recorded) -> PathBuf {
+    place.recordings().join(format!("{of}.cast"))
+}
+
+/// What a recording is of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Recorded {
+    /// Root's terminals.
+    Elevation(ElevationId),
+    /// A client of a terminal.
+    Terminal(RecordingId),
+}
+
+impl fmt::Display for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elevation(id) => id.fmt(f),
+            Self::Terminal(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Recorded {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(Self::Terminal).or_else(|_| text.parse().map(Self::Elevation))
+    }
+}
+
+/// What the first line says beside what the format wants; a list of recordings tells it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct About {
+    /// The terminal's name.
+    pub(crate) terminal: TerminalName,
+    /// Who saw it.
+    pub(crate) person: String,
 }
 
 impl Recording {
     /// Begins the recording of a terminal, after those of the same elevation before it.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         place: &Place,
-        elevation: ElevationId,
+        of: Recorded,
+        about: Option<&About>,
         size: TerminalSize,
         max: u64,
         secrets: Arc<Known>,
@@ -71,16 +115,16 @@ impl Recording {
     ) -> Result<Self, Refusal> {
         let unwritable = |error: &dyn std::fmt::Display| {
             Refusal::unavailable("recording.unwritable", format!("the terminal can't be recorded: {error}"))
-                .hint("there is no root without a recording; is the host's disk full?")
+                .hint("without a recording it does not open; is the host's disk full?")
         };
         let made = files::directory(&place.recordings(), 0o700, None).and_then(|()| prune(place, now));
         made.map_err(|error| unwritable(&error))?;
-        let opened = Self::open(&path(place, elevation), max, secrets, now);
+        let opened = Self::open(&path(place, of), max, secrets, now);
         let mut recording = opened.map_err(|error| unwritable(&error))?;
         let begun = if recording.bytes == 0 {
             let header = json!({
                 "version": 2, "width": size.cols, "height": size.rows,
-                "timestamp": recording.began.as_second(), "title": elevation.to_string(),
+                "timestamp": recording.began.as_second(), "title": of.to_string(), "envforge": about,
             });
             recording.line(&header)
         } else {
@@ -89,7 +133,7 @@ impl Recording {
         match begun {
             Ok(()) => Ok(recording),
             Err(RecordingError::Full) => {
-                Err(Refusal::new(RefusalKind::Limit, "recording.full", "the recording of this elevation is full")
+                Err(Refusal::new(RefusalKind::Limit, "recording.full", "the recording is full")
                     .hint("ask for another elevation"))
             }
             Err(error) => Err(unwritable(&error)),
@@ -114,7 +158,7 @@ impl Recording {
     }
 
     /// Writes down what was printed. Everything that is recorded passes here, before it is on a disk.
-    pub(super) fn output(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), RecordingError> {
+    pub(crate) fn output(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), RecordingError> {
         let mut clean = Vec::with_capacity(bytes.len());
         self.redaction.feed(&self.secrets.redactor(), bytes, &mut clean);
         self.printed(&clean, now)
@@ -140,12 +184,12 @@ impl Recording {
     }
 
     /// Writes down a new size.
-    pub(super) fn resized(&mut self, size: TerminalSize, now: Timestamp) -> Result<(), RecordingError> {
+    pub(crate) fn resized(&mut self, size: TerminalSize, now: Timestamp) -> Result<(), RecordingError> {
         self.event("r", &format!("{}x{}", size.cols, size.rows), now)
     }
 
     /// Writes down why it ends.
-    pub(super) fn close(mut self, why: &Over, now: Timestamp) {
+    pub(crate) fn close(mut self, why: &Over, now: Timestamp) {
         // The last word has its place also in a full one.
         self.max = u64::MAX;
         let closed = match why {
@@ -225,13 +269,12 @@ pub(crate) fn prune(place: &Place, now: Timestamp) -> io::Result<()> {
 /// Opens a pipe of a recording, as far as it is written.
 pub(crate) fn read(ctx: &HostContext, place: &Place, subject: &str) -> Result<OwnedFd, Refusal> {
     let none = || {
-        Refusal::not_found("recording.none", "there is no recording of this elevation")
-            .hint("no root terminal was opened, or it was kept long enough")
+        Refusal::not_found("recording.none", "there is no such recording")
+            .hint("no terminal was opened, or it was kept long enough")
     };
-    let elevation = subject.parse().map_err(|_| none())?;
-    let file = fs_err::File::open(path(place, elevation)).map_err(|_| none())?;
-    let (mut into, pipe) = make_pipe()
-        .map_err(|error| Refusal::new(RefusalKind::Internal, "recording.pipe", format!("no pipe: {error}")))?;
+    let of = subject.parse().map_err(|_| none())?;
+    let file = fs_err::File::open(path(place, of)).map_err(|_| none())?;
+    let (mut into, pipe) = make_pipe().map_err(|error| no_pipe(&error))?;
     ctx.tasks.spawn_loose("recording", async move {
         let mut file = file;
         let mut chunk = vec![0; 64 * 1024];
@@ -242,6 +285,44 @@ pub(crate) fn read(ctx: &HostContext, place: &Place, subject: &str) -> Result<Ow
         }
     });
     Ok(pipe)
+}
+
+/// Opens a pipe of a list of the recordings of terminals, as JSON.
+pub(crate) fn list(ctx: &HostContext, place: &Place) -> Result<OwnedFd, Refusal> {
+    let (mut into, pipe) = make_pipe().map_err(|error| no_pipe(&error))?;
+    let place = place.clone();
+    ctx.tasks.spawn_loose("recordings", async move {
+        let found = tokio::task::spawn_blocking(move || found(&place)).await.unwrap_or_default();
+        let text = serde_json::to_vec(&TerminalRecordings { recordings: found }).unwrap_or_default();
+        drop(into.write_all(&text).await);
+    });
+    Ok(pipe)
+}
+
+/// The newest recordings of terminals, the newest first. What can't be read is none.
+fn found(place: &Place) -> Vec<TerminalRecording> {
+    let entries = std::fs::read_dir(place.recordings()).into_iter().flatten().flatten();
+    let mut ids: Vec<RecordingId> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".cast")?.parse().ok()).collect();
+    // The time is the first that an id tells.
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    ids.truncate(RECORDINGS_LISTED);
+    ids.into_iter().filter_map(|id| told(place, id)).collect()
+}
+
+fn told(place: &Place, id: RecordingId) -> Option<TerminalRecording> {
+    let file = std::fs::File::open(path(place, Recorded::Terminal(id))).ok()?;
+    let bytes = file.metadata().ok()?.len();
+    let mut first = String::new();
+    io::BufReader::new(file.take(HEADER_MAX)).read_line(&mut first).ok()?;
+    let header: Value = serde_json::from_str(&first).ok()?;
+    let about: About = serde_json::from_value(header["envforge"].clone()).ok()?;
+    let begun_at = Timestamp::from_second(header["timestamp"].as_i64()?).ok()?;
+    Some(TerminalRecording { id, terminal: about.terminal, person: about.person, begun_at, bytes })
+}
+
+fn no_pipe(error: &io::Error) -> Refusal {
+    Refusal::new(RefusalKind::Internal, "recording.pipe", format!("no pipe: {error}"))
 }
 
 #[cfg(test)]
@@ -299,7 +380,7 @@ mod tests {
             // Also the size in between, and what was held back when it ends.
             recording.resized(TerminalSize { cols: 80, rows: 24 }, Timestamp::UNIX_EPOCH).expect("recorded");
             recording.close(&Over::Shell, Timestamp::from_second(2).expect("a time"));
-            let wanted = "$ echo [secret PASS]\r\n[secret PASS]\r\n$ 80x24pässwover: its shell ended";
+            let wanted = "$ echo [secret PASS]\r\n[secret PASS]\r\n$ 80x24pässwover: what ran in it ended";
             assert_eq!(printed(&path), wanted, "cut at {cut}");
         }
     }
