@@ -290,11 +290,12 @@ impl Held {
                 given_up(self.host, "report", stored)?;
                 send(sender, &ToHost::Acknowledge { workspace: report.workspace, sequence: report.sequence }).await
             }
-            FromHost::Heartbeat { workspaces, tickets, .. } => {
+            FromHost::Heartbeat { workspaces, tickets, trouble, memory, .. } => {
                 for fault in tickets {
                     hosts::ops::refused(&self.app, self.host, self.scope, "host.ticket_refused", fault.code());
                 }
-                let stored = ops::heartbeat(&self.app, self.host, self.scope, self.generation, workspaces).await;
+                let (app, generation, trouble) = (&self.app, self.generation, trouble.as_ref());
+                let stored = ops::heartbeat(app, self.host, self.scope, generation, workspaces, trouble, memory).await;
                 given_up(self.host, "heartbeat", stored)
             }
         }

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::hosts::{self, ops::NOT_ON_HOST};
 use crate::ledger::{self, Entry};
+use crate::platform::bus::Nudge;
 use crate::platform::db::OrgScope;
 use crate::platform::fault::{Answer, Fault};
 use crate::runs;
@@ -12,9 +13,10 @@ use crate::secrets::ops::{Fetched, Give};
 use crate::workspaces;
 use envforge_api::host::{
     AskEgress, AskSecrets, GivenEgress, GivenSecrets, HostCommand, HostPass, Machine, Order, Outcome, Pulse, Report,
-    ToHost, UplinkAddress,
+    ToHost, Trouble, UplinkAddress,
 };
 use envforge_core::id::{CommandId, HostId, WorkspaceId};
+use envforge_core::pressure::MemoryReading;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::runtime::RuntimeIntent;
 use jiff::SignedDuration;
@@ -93,7 +95,7 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
             runs::ops::failed(app, &mut tx, command.workspace, job.job, trouble).await?;
         }
         (Order::RunJob(job), Outcome::Stale) => {
-            let trouble = envforge_api::host::Trouble {
+            let trouble = Trouble {
                 code: "run.overtaken".to_owned(),
                 cause: "the runtime was put to sleep before it began".to_owned(),
                 fix: "run it again".to_owned(),
@@ -103,6 +105,10 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
         (Order::DestroyWorkspace, Outcome::Done) => {
             runtimes::ops::destroyed(app, &mut tx, command.workspace).await?;
             workspaces::ops::deleted(app, &mut tx, command.workspace).await?;
+        }
+        // Whoever asked for it waits, and says what came of it.
+        (Order::ChangeService(_), _) => {
+            tx.nudge(Nudge::Workspace { org: scope.org(), workspace: command.workspace });
         }
         (order, Outcome::Failed(trouble)) => {
             if matches!(order, Order::DestroyWorkspace) {
@@ -218,6 +224,8 @@ pub async fn heartbeat(
     scope: OrgScope,
     host_generation: u64,
     mut pulses: Vec<Pulse>,
+    trouble: Option<&Trouble>,
+    memory: Option<MemoryReading>,
 ) -> Answer<()> {
     let now = app.now();
     // Always in the same order, so that two streams of one host don't wait for each other.
@@ -231,7 +239,13 @@ pub async fn heartbeat(
             None => hosts::ops::refused(app, host, scope, "host.heartbeat_refused", NOT_ON_HOST),
         }
     }
-    hosts::store::seen(&mut tx, host, host_generation, now).await?;
+    let was_short = hosts::store::seen(&mut tx, host, host_generation, trouble, now).await?;
+    if let Some(memory) = memory {
+        let is_short = memory.is_short(was_short);
+        if is_short != was_short {
+            hosts::store::set_memory_short(&mut tx, host, is_short.then(|| memory.words()).as_deref()).await?;
+        }
+    }
     tx.commit().await?;
     for pulse in unmetered {
         runtimes::jobs::reopen(app, scope, pulse.workspace, pulse.generation).await?;

@@ -3,19 +3,22 @@
 use super::store;
 use crate::app::App;
 use crate::ledger::{self, Entry, Refused};
-use crate::platform::bus::Nudge;
+use crate::platform::bus::{Listener, Nudge};
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
 use envforge_api::ambient::opaque_token;
-use envforge_api::host::{HostCommand, Order, Registered, Trouble};
+use envforge_api::host::{HostCommand, Order, Outcome, Registered, Trouble};
 use envforge_api::http::accounts::{CreateHostToken, CreatedHostToken, Hosts};
 use envforge_api::trace;
-use envforge_core::id::{HostId, WorkspaceId};
+use envforge_core::id::{CommandId, HostId, WorkspaceId};
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::token::digest;
 use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
 
+/// How long whoever asked for a command waits for its answer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// Without a heartbeat for this long, a host counts as lost.
 pub const LOST_AFTER: SignedDuration = SignedDuration::from_secs(20);
 
@@ -100,12 +103,42 @@ pub async fn command(
     workspace: WorkspaceId,
     generation: u64,
     order: Order,
-) -> Answer<()> {
+) -> Answer<CommandId> {
     let org = tx.org().ok_or_else(|| anyhow::anyhow!("a command belongs to an org"))?;
     let command = HostCommand { id: app.mint(), org, workspace, generation, order, traceparent: trace::current() };
     store::insert_command(tx, host, &command, app.now()).await?;
     tx.nudge(Nudge::Commands { host });
-    Ok(())
+    Ok(command.id)
+}
+
+/// Waits for the answer to a command, for a while; `nudges` are at least as old as the command.
+pub async fn answer(
+    app: &App,
+    scope: OrgScope,
+    workspace: WorkspaceId,
+    command: CommandId,
+    mut nudges: Listener,
+) -> Answer<Option<Outcome>> {
+    let end = tokio::time::sleep(ANSWERED_WITHIN);
+    tokio::pin!(end);
+    loop {
+        let mut tx = app.db.begin(scope).await?;
+        let outcome = store::outcome(&mut tx, command).await?;
+        drop(tx);
+        if outcome.is_some() {
+            return Ok(outcome);
+        }
+        loop {
+            tokio::select! {
+                () = &mut end => return Ok(None),
+                nudge = nudges.next() => match nudge {
+                    Nudge::Workspace { workspace: changed, .. } if changed != workspace => {}
+                    Nudge::Workspace { .. } | Nudge::Resync => break,
+                    _ => {}
+                },
+            }
+        }
+    }
 }
 
 /// Refuses root where the host opens no root terminals, and where little but namespaces would keep it from the control

@@ -2,7 +2,7 @@
 
 use crate::platform::db::{Db, OrgScope, Tx};
 use crate::platform::fault::Answer;
-use envforge_api::host::{HostCommand, Machine, Outcome};
+use envforge_api::host::{HostCommand, Machine, Outcome, Trouble};
 use envforge_api::http::accounts::{Host, HostState};
 use envforge_core::id::{CommandId, HostId, Id as _, OrgId, WorkspaceId};
 use jiff::Timestamp;
@@ -53,6 +53,9 @@ pub(crate) async fn list(tx: &mut Tx) -> Answer<Vec<Host>> {
                 (true, false) => HostState::Lost,
             },
             reductions: row.try_get::<Json<Vec<String>>, _>("reductions")?.0,
+            trouble: row.try_get::<Option<Json<Trouble>>, _>("trouble")?.map(|trouble| trouble.0),
+            swap: row.try_get::<Option<i64>, _>("swap")?.map(i64::cast_unsigned),
+            memory_short: row.try_get("memory_short")?,
             last_seen_at: row.try_get::<Option<SqlTimestamp>, _>("last_seen_at")?.map(SqlTimestamp::to_jiff),
         });
     }
@@ -111,7 +114,7 @@ pub(crate) async fn set_key(tx: &mut Tx, host: HostId, key_digest: &str) -> Answ
 /// A control stream begins: the one-time token is spent, the generation rises.
 pub(crate) async fn stream_began(tx: &mut Tx, host: HostId, machine: &Machine, now: Timestamp) -> Answer<u64> {
     let generation: i64 = sqlx::query_scalar(
-        "UPDATE hosts SET token_digest = NULL, online = true, generation = generation + 1, last_seen_at = $2, reductions = $3, milli_cpu = $4, memory = $5, allows_elevation = $6 WHERE id = $1 RETURNING generation",
+        "UPDATE hosts SET token_digest = NULL, online = true, generation = generation + 1, last_seen_at = $2, reductions = $3, milli_cpu = $4, memory = $5, allows_elevation = $6, copy_on_write = $7, swap = $8, memory_short = NULL WHERE id = $1 RETURNING generation",
     )
     .bind(host.uuid())
     .bind(now.to_sqlx())
@@ -119,6 +122,8 @@ pub(crate) async fn stream_began(tx: &mut Tx, host: HostId, machine: &Machine, n
     .bind(machine.milli_cpu.cast_signed())
     .bind(machine.memory.cast_signed())
     .bind(machine.elevation)
+    .bind(machine.copy_on_write)
+    .bind(machine.swap.map(u64::cast_signed))
     .fetch_one(tx.conn())
     .await?;
     Ok(generation.cast_unsigned())
@@ -134,14 +139,67 @@ pub(crate) async fn stream_ended(tx: &mut Tx, host: HostId, generation: u64) -> 
     Ok(done.rows_affected() == 1)
 }
 
-/// A heartbeat on the stream of a generation: the host is there.
-pub(crate) async fn seen(tx: &mut Tx, host: HostId, generation: u64, now: Timestamp) -> Answer<()> {
-    sqlx::query("UPDATE hosts SET last_seen_at = $2, online = online OR generation = $3 WHERE id = $1")
+/// A heartbeat on the stream of a generation: the host is there, and says what is wrong with it. Answers whether its memory
+/// was short before.
+pub(crate) async fn seen(
+    tx: &mut Tx,
+    host: HostId,
+    generation: u64,
+    trouble: Option<&Trouble>,
+    now: Timestamp,
+) -> Answer<bool> {
+    let statement = "UPDATE hosts SET last_seen_at = $2, online = online OR generation = $3, trouble = $4 WHERE id = $1 \
+                     RETURNING memory_short IS NOT NULL";
+    let query = sqlx::query_scalar(statement)
         .bind(host.uuid())
         .bind(now.to_sqlx())
         .bind(generation.cast_signed())
-        .execute(tx.conn())
-        .await?;
+        .bind(trouble.map(Json));
+    Ok(query.fetch_optional(tx.conn()).await?.unwrap_or(false))
+}
+
+/// Memory is short on a host, for this reason, or is not any more.
+pub(crate) async fn set_memory_short(tx: &mut Tx, host: HostId, why: Option<&str>) -> Answer<()> {
+    let statement = "UPDATE hosts SET memory_short = $2 WHERE id = $1";
+    sqlx::query(statement).bind(host.uuid()).bind(why).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// A host whose memory is short.
+#[derive(Debug)]
+pub(crate) struct Short {
+    pub(crate) host: HostId,
+    /// Why, in words.
+    pub(crate) why: String,
+    /// When a runtime was last stopped for it.
+    pub(crate) relieved_at: Option<Timestamp>,
+}
+
+/// Hosts that are there and short of memory; one of them alone, locked until the transaction ends.
+pub(crate) async fn short(tx: &mut Tx, alone: Option<HostId>) -> Answer<Vec<Short>> {
+    let (all, one) = (
+        "SELECT id, memory_short, relieved_at FROM hosts WHERE online AND memory_short IS NOT NULL",
+        "SELECT id, memory_short, relieved_at FROM hosts WHERE online AND memory_short IS NOT NULL AND id = $1 \
+         FOR NO KEY UPDATE",
+    );
+    let rows = match alone {
+        None => sqlx::query(all).fetch_all(tx.conn()).await?,
+        Some(host) => sqlx::query(one).bind(host.uuid()).fetch_all(tx.conn()).await?,
+    };
+    let short = |row: PgRow| {
+        Ok(Short {
+            host: HostId::from_uuid(row.try_get("id")?),
+            why: row.try_get("memory_short")?,
+            relieved_at: row.try_get::<Option<SqlTimestamp>, _>("relieved_at")?.map(SqlTimestamp::to_jiff),
+        })
+    };
+    rows.into_iter().map(short).collect()
+}
+
+/// A runtime was stopped for a host's memory.
+pub(crate) async fn relieved(tx: &mut Tx, host: HostId, now: Timestamp) -> Answer<()> {
+    let statement = "UPDATE hosts SET relieved_at = $2 WHERE id = $1";
+    sqlx::query(statement).bind(host.uuid()).bind(now.to_sqlx()).execute(tx.conn()).await?;
     Ok(())
 }
 
@@ -178,6 +236,12 @@ pub(crate) async fn elevating(tx: &mut Tx, host: HostId) -> Answer<Elevating> {
         is_local: row.try_get("is_local")?,
         reductions: row.try_get::<Json<Vec<String>>, _>("reductions")?.0,
     })
+}
+
+/// Whether copies on a host share the blocks of their files.
+pub(crate) async fn copies_on_write(tx: &mut Tx, host: HostId) -> Answer<bool> {
+    let statement = "SELECT copy_on_write FROM hosts WHERE id = $1";
+    Ok(sqlx::query_scalar(statement).bind(host.uuid()).fetch_one(tx.conn()).await?)
 }
 
 /// The registration generation of a host, for tickets.
@@ -248,6 +312,14 @@ pub(crate) async fn answer_command(
     .fetch_optional(tx.conn())
     .await?;
     Ok(row.map(|row| row.0))
+}
+
+/// What a command came to, if it was answered.
+pub(crate) async fn outcome(tx: &mut Tx, id: CommandId) -> Answer<Option<Outcome>> {
+    let statement = "SELECT outcome FROM host_commands WHERE id = $1 AND answered_at IS NOT NULL";
+    let outcome: Option<Json<Outcome>> =
+        sqlx::query_scalar(statement).bind(id.uuid()).fetch_optional(tx.conn()).await?;
+    Ok(outcome.map(|outcome| outcome.0))
 }
 
 /// Ends commands that a newer intent has overtaken, so that they are not sent any more.

@@ -189,6 +189,10 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (25, "member_sessions", include_str!("../../migrations/0025_member_sessions.sql")),
     (26, "gateways", include_str!("../../migrations/0026_gateways.sql")),
     (27, "gateway_reads", include_str!("../../migrations/0027_gateway_reads.sql")),
+    (28, "forks", include_str!("../../migrations/0028_forks.sql")),
+    (29, "host_trouble", include_str!("../../migrations/0029_host_trouble.sql")),
+    (30, "memory", include_str!("../../migrations/0030_memory.sql")),
+    (31, "recorded_terminals", include_str!("../../migrations/0031_recorded_terminals.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.

@@ -10,6 +10,7 @@ use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
 use crate::runtimes;
 use crate::runtimes::ops::Waker;
+use crate::services;
 use crate::workspaces;
 use envforge_api::host::{JobReport, Order, RunJob, Trouble};
 use envforge_api::http::runs::{CreateRun, Run, RunState};
@@ -42,6 +43,11 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?;
     let mut row = row.ok_or_else(|| workspaces::ops::not_found(slug))?;
+    if let Some(service) = &request.service
+        && row.manifest.is_some()
+    {
+        services::ops::check_declared(&row, service)?;
+    }
     let since = app.now().checked_sub(OPEN_FOR).unwrap_or(Timestamp::MIN);
     if store::open(&mut tx, row.id, since).await? >= OPEN_MAX {
         let refusal = Refusal::new(
@@ -60,10 +66,10 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     let (id, host, generation) = (row.id, row.host, row.runtime.generation);
     let job: JobId = app.mint();
     store::insert(&mut tx, job, id, &request.argv, permit.user, app.now()).await?;
-    hosts::ops::command(app, &mut tx, host, id, generation, Order::RunJob(RunJob { job, argv: request.argv.clone() }))
-        .await?;
+    let run = RunJob { job, argv: request.argv.clone(), service: request.service.clone() };
+    hosts::ops::command(app, &mut tx, host, id, generation, Order::RunJob(run)).await?;
     let entry = Entry::new(&waker.actor, "run.asked", id, "envforge run")
-        .details(json!({ "job": job, "program": request.argv[0] }));
+        .details(json!({ "job": job, "program": request.argv[0], "service": request.service }));
     ledger::record(app, &mut tx, entry).await?;
     tx.commit().await?;
     show(app, permit, slug, job).await

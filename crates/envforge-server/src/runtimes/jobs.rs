@@ -1,5 +1,5 @@
 //! The reconciler of runtimes: idle ones sleep, and so do those whose cap is reached or whose link has no minutes left;
-//! frozen ones stop, windows of lost hosts close, and what a host could not end it is told to end again.
+//! frozen ones stop, sooner where a host's memory is short; windows of lost hosts close, and what a host could not end it is told to end again.
 //!
 //! Runs every second, told nothing: it looks at what is stored and acts through the same operations as everyone
 //! else. Running twice is harmless, because each operation looks again under the row's lock.
@@ -18,6 +18,7 @@ use crate::workspaces::store::Row;
 use envforge_api::host::Order;
 use envforge_core::id::{Id as _, WindowId};
 use envforge_core::idle::{self, IdleVerdict};
+use envforge_core::pressure;
 use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeState, SleepTier};
 use envforge_core::usage::{CapMode, WindowFact};
 use jiff::SignedDuration;
@@ -58,12 +59,12 @@ async fn look(app: &App, org: OrgScope) -> Answer<usize> {
     let rows = workspaces::store::live(&mut tx).await?;
     drop(tx);
     let mut acted = order_again(app, org).await?;
-    for row in rows {
-        if act(app, org, &row).await? {
+    for row in &rows {
+        if act(app, org, row).await? {
             acted += 1;
         }
     }
-    Ok(acted)
+    Ok(acted + make_room(app, org, &rows).await?)
 }
 
 /// Gives failed orders again; what can't be frozen is stopped instead, so that it does not go on and cost.
@@ -142,6 +143,37 @@ async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
     Ok(true)
 }
 
+/// Stops what has been frozen longest on each host that is short of memory, one at a time.
+async fn make_room(app: &App, org: OrgScope, seen: &[Row]) -> Answer<usize> {
+    let mut tx = app.db.begin(org).await?;
+    let short = hosts::store::short(&mut tx, None).await?;
+    drop(tx);
+    let mut stopped = 0;
+    for host in short {
+        let frozen = seen.iter().filter(|row| row.host == host.host && is_frozen(row));
+        let frozen = frozen.map(|row| (row.id, row.changed_at));
+        let Some(chosen) = pressure::make_room(frozen, host.relieved_at, app.now()) else { continue };
+        let mut tx = app.db.begin(org).await?;
+        let Some(row) = workspaces::store::lock(&mut tx, chosen).await? else { continue };
+        // It was decided without the locks; decide again with them.
+        let Some(host) = hosts::store::short(&mut tx, Some(host.host)).await?.pop() else { continue };
+        let alone = is_frozen(&row).then_some((row.id, row.changed_at));
+        if pressure::make_room(alone, host.relieved_at, app.now()).is_none() {
+            continue;
+        }
+        let reason = format!("its host is short of memory: {}; it was frozen longest", host.why);
+        ops::sleep_locked(app, &mut tx, row, SleepTier::Stopped, "system:memory", &reason).await?;
+        hosts::store::relieved(&mut tx, host.host, app.now()).await?;
+        tx.commit().await?;
+        stopped += 1;
+    }
+    Ok(stopped)
+}
+
+fn is_frozen(row: &Row) -> bool {
+    (row.runtime.state, row.runtime.intent) == (RuntimeState::Frozen, RuntimeIntent::Frozen)
+}
+
 fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
     let policy = workspaces::ops::idle_policy(row.manifest.as_ref());
     // One that never comes up costs as much as one that is up.
@@ -154,8 +186,7 @@ fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
                 IdleVerdict::Busy { .. } | IdleVerdict::Idle { .. } => None,
             }
         }
-        (RuntimeState::Frozen, RuntimeIntent::Frozen) => (app.now().duration_since(row.changed_at)
-            >= policy.stop_after)
+        _ if is_frozen(row) => (app.now().duration_since(row.changed_at) >= policy.stop_after)
             .then(|| (SleepTier::Stopped, format!("frozen for {} s", policy.stop_after.as_secs()))),
         _ => None,
     }

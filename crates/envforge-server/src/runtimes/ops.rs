@@ -13,7 +13,7 @@ use crate::platform::http::auth::Permit;
 use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::{OpenWindow, Row};
-use envforge_api::host::{Order, Report, StartRuntime, Trouble};
+use envforge_api::host::{NameDevHosts, Order, Report, StartRuntime, Trouble};
 use envforge_core::access::{Action, allows};
 use envforge_core::id::{LinkId, LoginSessionId, UsageSessionId, UserId, WindowId, WorkspaceId};
 use envforge_core::link::{Holder, SessionClaims};
@@ -166,10 +166,9 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> An
     };
     store::write(tx, row.id, &row.runtime, &change).await?;
     hosts::store::supersede(tx, row.id, runtime.generation, app.now()).await?;
-    let labels = workspaces::store::labels(tx, row.id).await?;
-    let public_urls: BTreeMap<String, String> =
-        labels.into_iter().map(|(service, label)| (service, app.config.dev_url(&label))).collect();
-    let order = Order::StartRuntime(StartRuntime { size, cause: waker.cause.clone(), public_urls });
+    let public_urls = public_urls(app, tx, row.id).await?;
+    let cause = waker.cause.clone();
+    let order = Order::StartRuntime(StartRuntime { size, cause, public_urls, dev_hosts_known: row.manifest.is_some() });
     hosts::ops::command(app, tx, row.host, row.id, runtime.generation, order).await?;
     let details = json!({ "session": session, "size": size, "thaw": thaw, "generation": runtime.generation });
     ledger::record(app, tx, Entry::new(&waker.actor, "runtime.wake_asked", row.id, &waker.cause).details(details))
@@ -179,6 +178,23 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> An
     (row.wake_cause, row.woken_by, row.blocked, row.absent) = (change.wake_cause, waker.link, None, false);
     row.changed_at = change.at;
     Ok(outcome)
+}
+
+/// Dev host origin per service.
+async fn public_urls(app: &App, tx: &mut Tx, workspace: WorkspaceId) -> Answer<BTreeMap<String, String>> {
+    let labels = workspaces::store::labels(tx, workspace).await?;
+    Ok(labels.into_iter().map(|(service, label)| (service, app.config.dev_url(&label))).collect())
+}
+
+/// Tells the host which dev hosts there are by now, if it was told to wake the runtime before they were known.
+pub async fn name_dev_hosts(app: &App, tx: &mut Tx, row: &Row) -> Answer<()> {
+    if row.runtime.intent != RuntimeIntent::Awake {
+        return Ok(());
+    }
+    let public_urls = public_urls(app, tx, row.id).await?;
+    let order = Order::NameDevHosts(NameDevHosts { public_urls });
+    hosts::ops::command(app, tx, row.host, row.id, row.runtime.generation, order).await?;
+    Ok(())
 }
 
 /// A member wants awake what a link's visitor woke: from now on it is not the link's minutes that it costs.

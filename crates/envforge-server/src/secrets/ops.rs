@@ -4,7 +4,7 @@ use super::jobs::{ForgetValues, UNDER_WAY};
 use super::store::{self, Held, NewVersion, Place, Stored};
 use crate::app::App;
 use crate::ledger::{self, Entry};
-use crate::platform::db::Tx;
+use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
 use crate::platform::jobs;
@@ -336,6 +336,93 @@ async fn delete(app: &App, tx: &mut Tx, id: SecretId) -> Answer<()> {
     store::delete(tx, id).await?;
     for store in stores {
         jobs::enqueue(app, tx, &ForgetValues { store, secret: id }, jobs::Options::default()).await?;
+    }
+    Ok(())
+}
+
+/// A secret of a workspace alone, to be copied for another one.
+pub(crate) struct Own {
+    name: SecretName,
+    egress: Option<EgressRule>,
+    value: Secret,
+}
+
+/// A copy of one, on its way into another workspace.
+pub(crate) struct Copy {
+    name: SecretName,
+    egress: Option<EgressRule>,
+    /// Sealed in the transaction that adds it, or lying outside already.
+    value: CopiedValue,
+}
+
+enum CopiedValue {
+    Here(Secret),
+    Outside(Put),
+}
+
+/// The secrets that are a workspace's alone, with their values.
+pub(crate) async fn values_of_workspace(
+    app: &App,
+    mut tx: Tx,
+    scope: OrgScope,
+    workspace: WorkspaceId,
+) -> Answer<Vec<Own>> {
+    let found = store::in_use_of_workspace(&mut tx, workspace).await?;
+    let (here, outside): (Vec<Stored>, Vec<Stored>) =
+        found.into_iter().partition(|secret| matches!(secret.held, Held::Sealed(_)));
+    let mut own = Vec::new();
+    for Stored { id, name, version, held, egress } in here {
+        let value = open(app, &mut tx, (id, version), held, &mut Fetched::new()).await?;
+        own.push(Own { name, egress, value });
+    }
+    drop(tx);
+    let named: Vec<_> =
+        outside.iter().map(|secret| (secret.id, secret.version, secret.name.clone(), secret.egress.clone())).collect();
+    let mut fetched = fetch(app, scope.org(), outside).await?;
+    for (id, version, name, egress) in named {
+        let value = fetched.remove(&(id, version)).ok_or_else(changing)?;
+        own.push(Own { name, egress, value });
+    }
+    Ok(own)
+}
+
+/// Copies for one workspace, added by [`add_copies`].
+pub(crate) async fn copies(app: &App, scope: OrgScope, own: &[Own]) -> Answer<Vec<Copy>> {
+    let mut copies = Vec::new();
+    for Own { name, egress, value } in own {
+        let value = match app.config.secret_stores.for_new() {
+            Some(store) => {
+                let tx = app.db.begin(scope).await?;
+                CopiedValue::Outside(put(app, tx, store, (app.mint(), true), value).await?)
+            }
+            None => CopiedValue::Here(Secret::new(value.expose().to_owned())),
+        };
+        copies.push(Copy { name: name.clone(), egress: egress.clone(), value });
+    }
+    Ok(copies)
+}
+
+/// Adds copies to a workspace that has none yet.
+pub(crate) async fn add_copies(
+    app: &App,
+    tx: &mut Tx,
+    permit: &Permit,
+    workspace: WorkspaceId,
+    copies: Vec<Copy>,
+) -> Answer<()> {
+    for Copy { name, egress, value } in copies {
+        let minted = match &value {
+            CopiedValue::Outside(put) => put.id,
+            CopiedValue::Here(_) => app.mint(),
+        };
+        let id = add(tx, minted, &name, Place::Workspace(workspace)).await?;
+        let held = match value {
+            CopiedValue::Outside(put) => put.arrived(app, id, 1)?,
+            CopiedValue::Here(value) => seal(app, tx, id, 1, &value).await?,
+        };
+        let draft = Draft { version: 1, held: &held, egress: egress.as_ref(), restored_from: None };
+        let info = add_version(app, tx, permit, id, draft).await?;
+        record(app, tx, permit, "secret.created", &info).await?;
     }
     Ok(())
 }

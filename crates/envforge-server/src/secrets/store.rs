@@ -277,6 +277,18 @@ pub(crate) async fn of_workspace(tx: &mut Tx, workspace: WorkspaceId) -> Answer<
     rows.iter().map(|row| Ok((SecretId::from_uuid(row.try_get("id")?), row.try_get("name")?))).collect()
 }
 
+/// The versions in use of secrets of one workspace alone.
+pub(crate) async fn in_use_of_workspace(tx: &mut Tx, workspace: WorkspaceId) -> Answer<Vec<Stored>> {
+    let rows = sqlx::query(
+        "SELECT s.id, s.name, v.version, v.sealed, v.store, v.store_version, v.egress FROM secrets s \
+         JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.version WHERE s.workspace_id = $1 ORDER BY s.name",
+    )
+    .bind(workspace.uuid())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter().map(stored).collect()
+}
+
 /// The versions in use that a workspace gets under these names: of each the narrowest.
 pub(crate) async fn in_force(tx: &mut Tx, workspace: WorkspaceId, names: &[String]) -> Answer<Vec<Stored>> {
     let rows = sqlx::query(

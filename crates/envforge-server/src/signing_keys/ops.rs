@@ -17,8 +17,16 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
+
+/// By key id.
+type Signers = BTreeMap<String, Arc<Signer>>;
+
+/// How long the opening of a private half may take before the keys are told of without it.
+const OPENED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The keys as this server last read them.
 #[derive(Debug, Default)]
@@ -28,20 +36,16 @@ pub struct Ring {
     reading: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Known {
     keys: SigningKeys,
     /// By key id; those whose private half could be opened.
-    signers: BTreeMap<String, Arc<Signer>>,
+    signers: Signers,
     trusted: Vec<PublicKey>,
     keyring: Keyring,
 }
 
 impl Known {
-    fn has(&self, id: &str) -> bool {
-        self.keys.all().iter().any(|key| key.public.id == id)
-    }
-
     fn is_same(&self, other: &Self) -> bool {
         self.keys == other.keys && self.trusted == other.trusted && self.signers.keys().eq(other.signers.keys())
     }
@@ -128,71 +132,56 @@ pub async fn begin(app: &App) -> Answer<()> {
     refresh(app).await
 }
 
-/// Reads the keys again, tells those who watch if they changed, and opens the private halves that are not open yet.
+/// Reads the keys again, opens the private halves that are new, and tells those who watch if anything changed.
 pub async fn refresh(app: &App) -> Answer<()> {
-    let closed = read(app).await?;
-    if closed.is_empty() {
-        return Ok(());
-    }
-    let mut opened = BTreeMap::new();
     let mut tx = app.db.begin_installation().await?;
-    for (id, sealed) in closed {
-        match open(app, &mut tx, &id, &sealed).await {
-            Ok(signer) => drop(opened.insert(id, Arc::new(signer))),
-            // The key before goes on, for as long as it verifies.
-            Err(fault) => tracing::error!(key = id, %fault, "a signing key can't be opened, it will be tried again"),
+    let (rows, before) = (store::all(&mut tx).await?, app.signing_keys.known());
+    let mut opened = Signers::new();
+    for Row { key, sealed } in &rows {
+        let id = &key.public.id;
+        // The first key needs no data key for as long as the server is given the same seed.
+        if *id == app.ledger_signer.public_key().id {
+            opened.insert(id.clone(), Arc::clone(&app.ledger_signer));
+        } else if let Some(sealed) = sealed.as_ref().filter(|_| !before.signers.contains_key(id)) {
+            match timeout(OPENED_WITHIN, open(app, &mut tx, id, sealed)).await {
+                Ok(Ok(signer)) => drop(opened.insert(id.clone(), Arc::new(signer))),
+                // The key before goes on, for as long as it verifies.
+                Ok(Err(fault)) => {
+                    tracing::error!(key = id, %fault, "a signing key can't be opened, it will be tried again");
+                }
+                Err(_) => tracing::error!(key = id, "a signing key is not opened in time, it will be tried again"),
+            }
         }
     }
-    app.signing_keys.known.send_if_modified(|known| {
-        // A key revoked meanwhile is not one of them any more.
-        opened.retain(|id, _| known.has(id) && !known.signers.contains_key(id));
-        if opened.is_empty() {
-            return false;
-        }
-        let mut fresh = Known::clone(known);
-        fresh.signers.append(&mut opened);
-        *known = Arc::new(fresh);
-        true
-    });
-    Ok(())
+    drop(tx);
+    publish(app, &opened).await
 }
 
-/// Reads the keys and tells those who watch if they changed: what gateways and hosts trust waits for no key store. The
-/// private halves this server has yet to open, by key id.
-pub async fn read(app: &App) -> Answer<Vec<(String, Vec<u8>)>> {
+/// Reads the keys and tells those who watch if they changed, opening nothing: what gateways and hosts trust waits for no
+/// key store.
+pub async fn read(app: &App) -> Answer<()> {
+    publish(app, &Signers::new()).await
+}
+
+async fn publish(app: &App, opened: &Signers) -> Answer<()> {
     // One after the other: a slow reader must not put back a key that was revoked after it read.
     let _reading = app.signing_keys.reading.lock().await;
     let mut tx = app.db.begin_installation().await?;
-    let rows = store::all(&mut tx).await?;
+    let keys = SigningKeys::new(store::all(&mut tx).await?.into_iter().map(|row| row.key).collect());
     drop(tx);
-    let before = app.signing_keys.known();
-    let (mut signers, mut closed) = (BTreeMap::new(), Vec::new());
-    for row in &rows {
-        let id = &row.key.public.id;
-        // The first key needs no data key for as long as the server is given the same seed.
-        if *id == app.ledger_signer.public_key().id {
-            signers.insert(id.clone(), Arc::clone(&app.ledger_signer));
-        } else if let Some(signer) = before.signers.get(id) {
-            signers.insert(id.clone(), Arc::clone(signer));
-        } else if let Some(sealed) = &row.sealed {
-            closed.push((id.clone(), sealed.clone()));
-        }
-    }
-    let keys = SigningKeys::new(rows.into_iter().map(|row| row.key).collect());
+    let mut signers = app.signing_keys.known().signers.clone();
+    signers.extend(opened.iter().map(|(id, signer)| (id.clone(), Arc::clone(signer))));
+    signers.retain(|id, _| keys.all().iter().any(|key| key.public.id == *id));
     let trusted = keys.trusted(app.now());
-    let mut fresh = Known { keyring: Keyring::new(&trusted), keys, signers, trusted };
+    let fresh = Known { keyring: Keyring::new(&trusted), keys, signers, trusted };
     app.signing_keys.known.send_if_modified(|known| {
-        // Opened while this was read.
-        for (id, signer) in known.signers.iter().filter(|(id, _)| fresh.has(id)).collect::<Vec<_>>() {
-            fresh.signers.entry(id.clone()).or_insert_with(|| Arc::clone(signer));
-        }
         let is_new = !known.is_same(&fresh);
         if is_new {
-            *known = Arc::new(std::mem::take(&mut fresh));
+            *known = Arc::new(fresh);
         }
         is_new
     });
-    Ok(closed)
+    Ok(())
 }
 
 async fn open(app: &App, tx: &mut Tx, id: &str, sealed: &[u8]) -> Answer<Signer> {

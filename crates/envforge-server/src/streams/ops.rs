@@ -5,42 +5,58 @@ use crate::elevations;
 use crate::git;
 use crate::hosts;
 use crate::ledger::{self, Entry};
+use crate::platform::db::Tx;
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::fd::FdStream;
 use crate::platform::http::auth::Permit;
+use crate::platform::storable;
+use crate::recordings;
 use crate::workspaces;
 use crate::workspaces::store::Row;
-use envforge_api::uplink::{Open, OpenError};
-use envforge_core::id::{ElevationId, WorkspaceId};
+use envforge_api::exec::Start;
+use envforge_api::http::recordings::TerminalRecordings;
+use envforge_api::http::terminal::Terminals;
+use envforge_api::uplink::{LogFilter, Open, OpenError, PATTERN_MAX};
+use envforge_core::id::{ElevationId, RecordingId, WorkspaceId};
+use envforge_core::manifest::HOOK_KEYS;
 use envforge_core::name::Slug;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::Refusal;
+use envforge_core::terminal::TerminalName;
 use envforge_core::ticket::{Person, TicketClaims, TicketKind};
 use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::json;
 use std::time::Duration;
 
 /// Life of a ticket that opens one stream now.
 const TICKET_LIFE: SignedDuration = SignedDuration::from_secs(30);
 /// How long a stream waits for a host that is just coming back.
 const HOST_WAIT: Duration = Duration::from_secs(5);
+/// The most of a command's program that is noted, in bytes.
+const PROGRAM_MAX: usize = 256;
+/// The most a host tells in one piece, in bytes.
+const TOLD_MAX: usize = 256 * 1024;
 
 /// What a ticket is for.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
     /// What it opens.
     pub kind: TicketKind,
-    /// Of what: a service, a job, an elevation.
+    /// Of what: a service, a job, an elevation, a terminal.
     pub subject: &'a str,
     /// When what it opens must be over.
     pub until: Option<Timestamp>,
     /// Whom a terminal is for.
     pub person: Option<Person>,
+    /// That it is recorded.
+    pub recording: Option<RecordingId>,
 }
 
 impl<'a> Wanted<'a> {
     /// With no more to say.
     pub fn of(kind: TicketKind, subject: &'a str) -> Self {
-        Self { kind, subject, until: None, person: None }
+        Self { kind, subject, until: None, person: None, recording: None }
     }
 }
 
@@ -66,6 +82,7 @@ pub fn ticket(
         nonce: u64::from_le_bytes(nonce),
         until: wanted.until.map(Timestamp::as_second),
         person: wanted.person,
+        recording: wanted.recording,
     };
     Ok((app.signing_keys.sign(&claims, app.now())?, expires_at))
 }
@@ -78,30 +95,127 @@ pub struct Opened {
     pub workspace: WorkspaceId,
 }
 
-/// Opens the shell's terminal.
-pub async fn terminal(app: &App, permit: &Permit, slug: &Slug, cols: u16, rows: u16) -> Answer<Opened> {
-    let mut tx = app.db.begin(permit.scope).await?;
-    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
+/// The workspace, if its shell can be used.
+async fn with_shell(tx: &mut Tx, slug: &Slug) -> Answer<Row> {
+    let row = workspaces::ops::find_usable(tx, slug).await?;
     match row.shell.state {
-        ReadinessState::Ready | ReadinessState::Asleep => {}
+        ReadinessState::Ready | ReadinessState::Asleep => Ok(row),
         ReadinessState::Waking => {
-            return Err(Refusal::unavailable("shell.waking", "the shell is being prepared").retry_after(1).into());
+            Err(Refusal::unavailable("shell.waking", "the shell is being prepared").retry_after(1).into())
         }
         ReadinessState::Blocked => {
             let cause = row.shell.cause.clone().unwrap_or_default();
             let fix = row.shell.fix.clone().unwrap_or_default();
-            return Err(Refusal::conflict("shell.blocked", format!("the shell can't be prepared: {cause}"))
-                .hint(fix)
-                .into());
+            Err(Refusal::conflict("shell.blocked", format!("the shell can't be prepared: {cause}")).hint(fix).into())
         }
     }
-    ledger::record(app, &mut tx, Entry::new(&permit.actor(), "shell.attached", row.id, slug.as_str())).await?;
+}
+
+/// Opens a terminal of the shell.
+pub async fn terminal(
+    app: &App,
+    permit: &Permit,
+    slug: &Slug,
+    name: &TerminalName,
+    (cols, rows): (u16, u16),
+) -> Answer<Opened> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = with_shell(&mut tx, slug).await?;
+    let recording = recordings::ops::begun(app, &mut tx).await?;
+    noted(app, &mut tx, permit, "shell.attached", &row, name, recording).await?;
     git::ops::attached(&mut tx, row.id, permit.user).await?;
     let generation = hosts::store::generation(&mut tx, row.host).await?;
     let person = Some(git::ops::person(app, &mut tx, permit.user, &permit.name).await?);
     tx.commit().await?;
-    let wanted = Wanted { person, ..Wanted::of(TicketKind::Terminal, "") };
+    let wanted = Wanted { person, recording, ..Wanted::of(TicketKind::Terminal, name.as_str()) };
     open(app, &row, generation, wanted, Open::Terminal { cols, rows }).await
+}
+
+async fn noted(
+    app: &App,
+    tx: &mut Tx,
+    permit: &Permit,
+    verb: &'static str,
+    row: &Row,
+    name: &TerminalName,
+    recording: Option<RecordingId>,
+) -> Answer<()> {
+    let actor = permit.actor();
+    let mut details = json!({ "terminal": name });
+    if let Some(recording) = recording {
+        details["recording"] = json!(recording);
+    }
+    let entry = Entry::new(&actor, verb, row.id, row.slug.as_str()).details(details);
+    ledger::record(app, tx, entry).await
+}
+
+/// The terminals of a workspace.
+pub async fn terminals(app: &App, permit: &Permit, slug: &Slug) -> Answer<Terminals> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = with_shell(&mut tx, slug).await?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    drop(tx);
+    let opened = open(app, &row, generation, Wanted::of(TicketKind::Terminal, ""), Open::Terminals).await?;
+    told(&opened.stream).await
+}
+
+/// Ends a terminal for everybody; what is left.
+pub async fn end_terminal(app: &App, permit: &Permit, slug: &Slug, name: &TerminalName) -> Answer<Terminals> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = with_shell(&mut tx, slug).await?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    drop(tx);
+    let wanted = Wanted::of(TicketKind::Terminal, name.as_str());
+    let opened = open(app, &row, generation, wanted, Open::EndTerminal).await?;
+    let mut tx = app.db.begin(permit.scope).await?;
+    noted(app, &mut tx, permit, "terminal.ended", &row, name, None).await?;
+    tx.commit().await?;
+    told(&opened.stream).await
+}
+
+/// Whether a command could be run in the shell of a workspace.
+pub async fn has_shell(app: &App, permit: &Permit, slug: &Slug) -> Answer<()> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    with_shell(&mut tx, slug).await.map(drop)
+}
+
+/// Opens a socket for the frames of one command. Its program is in the ledger, its arguments are not; Git acts for who runs
+/// it, as for who attaches.
+pub async fn exec(app: &App, permit: &Permit, slug: &Slug, start: &Start) -> Answer<Opened> {
+    start.check()?;
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = with_shell(&mut tx, slug).await?;
+    let actor = permit.actor();
+    let entry = Entry::new(&actor, "exec.started", row.id, slug.as_str())
+        .details(json!({ "program": storable::text(&start.argv[0], PROGRAM_MAX) }));
+    ledger::record(app, &mut tx, entry).await?;
+    git::ops::attached(&mut tx, row.id, permit.user).await?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    let person = Some(git::ops::person(app, &mut tx, permit.user, &permit.name).await?);
+    tx.commit().await?;
+    open(app, &row, generation, Wanted { person, ..Wanted::of(TicketKind::Terminal, "") }, Open::Exec).await
+}
+
+/// What a host tells in one piece.
+async fn told<T: DeserializeOwned>(stream: &FdStream) -> Answer<T> {
+    let unclear = |what: &str| Refusal::unavailable("host.unclear", format!("the workspace's host {what}"));
+    let mut text = Vec::new();
+    let reading = async {
+        let mut buffer = [0_u8; 8 * 1024];
+        while let length @ 1.. = stream.read(&mut buffer).await? {
+            text.extend_from_slice(&buffer[..length]);
+            if text.len() > TOLD_MAX {
+                break;
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    match tokio::time::timeout(HOST_WAIT, reading).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(unclear(&format!("was cut off: {error}")).into()),
+        Err(_) => return Err(unclear("did not say all in time").retry_after(1).into()),
+    }
+    Ok(serde_json::from_slice(&text).map_err(|_| unclear("told something that makes no sense"))?)
 }
 
 /// Opens a root terminal of an elevation.
@@ -124,12 +238,48 @@ pub async fn recording(app: &App, permit: &Permit, id: ElevationId) -> Answer<Op
     open(app, &row, generation, Wanted::of(TicketKind::Recording, &id.to_string()), Open::Recording).await
 }
 
+/// Which lines of a log, and whether what is appended too.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    /// From the end to begin with, of those the filter wants.
+    pub tail: u32,
+    /// Whether what is appended is sent too.
+    pub follow: bool,
+    /// Which are wanted.
+    pub filter: LogFilter,
+}
+
+/// The recordings of a workspace's terminals.
+pub async fn recordings(app: &App, permit: &Permit, slug: &Slug) -> Answer<TerminalRecordings> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    drop(tx);
+    let opened = open(app, &row, generation, Wanted::of(TicketKind::Recording, ""), Open::Recordings).await?;
+    told(&opened.stream).await
+}
+
+/// Opens a recording of one of a workspace's terminals.
+pub async fn terminal_recording(app: &App, permit: &Permit, slug: &Slug, id: RecordingId) -> Answer<Opened> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
+    recordings::ops::read(app, &mut tx, permit, &row, id).await?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    tx.commit().await?;
+    open(app, &row, generation, Wanted::of(TicketKind::Recording, &id.to_string()), Open::Recording).await
+}
+
 /// Opens the captured log of a service, or of a job (`job-<id>`).
-pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, tail: u32, follow: bool) -> Answer<Opened> {
+pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, lines: Lines) -> Answer<Opened> {
+    let Lines { tail, follow, filter } = lines;
+    if filter.grep.as_ref().is_some_and(|pattern| pattern.len() > PATTERN_MAX) {
+        let cause = format!("the pattern is longer than {PATTERN_MAX} bytes");
+        return Err(Refusal::invalid("logs.pattern_too_big", cause).hint("search for something shorter").into());
+    }
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::ops::find_usable(&mut tx, slug).await?;
     let known = subject.starts_with("job-")
-        || subject == "setup"
+        || HOOK_KEYS.contains(&subject)
         || row.manifest.as_ref().is_some_and(|manifest| manifest.services.contains_key(subject))
         || row.parts.iter().any(|part| part.name == subject);
     if !known {
@@ -139,10 +289,11 @@ pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, tail: 
     }
     let generation = hosts::store::generation(&mut tx, row.host).await?;
     drop(tx);
-    open(app, &row, generation, Wanted::of(TicketKind::Logs, subject), Open::Logs { tail, follow }).await
+    open(app, &row, generation, Wanted::of(TicketKind::Logs, subject), Open::Logs { tail, follow, filter }).await
 }
 
-async fn open(app: &App, row: &Row, generation: u64, wanted: Wanted<'_>, open: Open) -> Answer<Opened> {
+/// Opens what a ticket for it allows.
+pub async fn open(app: &App, row: &Row, generation: u64, wanted: Wanted<'_>, open: Open) -> Answer<Opened> {
     let (ticket, _) = ticket(app, row, generation, wanted, TICKET_LIFE)?;
     app.uplinks.connected(row.host, HOST_WAIT).await;
     match app.uplinks.open(row.host, &ticket, open).await {

@@ -1,6 +1,6 @@
 //! Creating, showing and deleting workspaces; taking in what the host says about them.
 
-use super::store::{self, Holder, Row};
+use super::store::{self, Holder, NewWorkspace, Row};
 use crate::accounts;
 use crate::app::App;
 use crate::hosts;
@@ -10,6 +10,7 @@ use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
 use crate::projects;
+use crate::runtimes;
 use crate::secrets;
 use envforge_api::host::{ManifestReport, Order, PrepareShell, Trouble, WorkspaceNames};
 use envforge_api::http::projects::Project;
@@ -28,7 +29,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Most workspaces of one org that are not deleted.
-const WORKSPACES_MAX: i64 = 500;
+const WORKSPACES_MAX: i64 = 2_000;
 
 /// How often open streams look for a loss of access that nobody told of.
 const ACCESS_LOOK: Duration = Duration::from_secs(30);
@@ -212,6 +213,7 @@ async fn shown(app: &App, tx: &mut Tx, permit: &Permit, mut row: Row) -> Answer<
         slug: row.slug,
         project: row.project,
         branch: row.branch,
+        forked_from: row.forked_from.map(|(_, slug)| slug),
         shell: row.shell,
         runtime,
         parts,
@@ -283,10 +285,17 @@ async fn existing(tx: &mut Tx, project: &Project, request: &CreateWorkspace) -> 
 }
 
 /// Prepares a workspace's shell again if it is blocked.
-async fn again(app: &App, tx: &mut Tx, permit: &Permit, project: &Project, existing: Row) -> Answer<WorkspaceId> {
+pub(crate) async fn again(
+    app: &App,
+    tx: &mut Tx,
+    permit: &Permit,
+    project: &Project,
+    existing: Row,
+) -> Answer<WorkspaceId> {
     if existing.shell.state == ReadinessState::Blocked {
         store::set_shell(tx, existing.id, &Part::new(PartKind::Shell, "shell", ReadinessState::Waking)).await?;
-        let order = prepare(permit, project, &existing.slug, &existing.branch);
+        let fork_of = existing.forked_from.as_ref().map(|(id, _)| *id);
+        let order = prepare(permit, project, &existing.slug, &existing.branch, fork_of);
         hosts::ops::command(app, tx, existing.host, existing.id, existing.runtime.generation, order).await?;
         tx.nudge(Nudge::Workspace { org: existing.org, workspace: existing.id });
     }
@@ -301,14 +310,7 @@ async fn add(
     project: &Project,
     request: &CreateWorkspace,
 ) -> Answer<Option<WorkspaceId>> {
-    if store::system_count(tx).await? >= WORKSPACES_MAX {
-        return Err(Refusal::conflict(
-            "workspace.too_many",
-            format!("the organization has {WORKSPACES_MAX} workspaces already"),
-        )
-        .hint("delete one that is not used")
-        .into());
-    }
+    check_room(tx, 1).await?;
     let Some(host) = hosts::store::candidates(tx).await?.into_iter().next() else {
         return Err(Refusal::unavailable("host.none", "the organization has no host yet")
             .hint("register one with `envforged host`")
@@ -317,21 +319,51 @@ async fn add(
     let (id, slug, branch): (WorkspaceId, _, _) = (app.mint(), slug_of(request), &request.branch);
     check_labels(tx, permit, project, &slug).await?;
     let shell = Part::new(PartKind::Shell, "shell", ReadinessState::Waking);
-    let (host, now) = (host.host, app.now());
-    if !store::insert(tx, id, &project.id, host, &slug, branch, request.size, &shell, permit.user, now).await? {
+    let (host, user, now) = (host.host, permit.user, app.now());
+    let new = NewWorkspace {
+        id,
+        project: &project.id,
+        host,
+        slug: &slug,
+        branch,
+        size: request.size,
+        shell: &shell,
+        forked_from: None,
+        user,
+        now,
+    };
+    if !store::insert(tx, &new).await? {
         return Ok(None);
     }
     let actor = permit.actor();
     let entry = Entry::new(&actor, "workspace.created", id, slug.as_str()).details(json!({ "branch": branch }));
     ledger::record(app, tx, entry).await?;
-    hosts::ops::command(app, tx, host, id, 0, prepare(permit, project, &slug, branch)).await?;
+    hosts::ops::command(app, tx, host, id, 0, prepare(permit, project, &slug, branch, None)).await?;
     tx.nudge(Nudge::Workspace { org: permit.scope.org(), workspace: id });
     Ok(Some(id))
 }
 
-fn prepare(permit: &Permit, project: &Project, slug: &Slug, branch: &str) -> Order {
+/// That the org may have so many more.
+pub(crate) async fn check_room(tx: &mut Tx, more: i64) -> Answer<()> {
+    let there = store::system_count(tx).await?;
+    if there + more <= WORKSPACES_MAX {
+        return Ok(());
+    }
+    let message = format!("the organization has {there} workspaces, and may have {WORKSPACES_MAX}");
+    Err(Refusal::conflict("workspace.too_many", message).hint("delete some that are not used").into())
+}
+
+/// The order to make a workspace's shell, as a copy of another workspace or from the repository.
+pub(crate) fn prepare(
+    permit: &Permit,
+    project: &Project,
+    slug: &Slug,
+    branch: &str,
+    fork_of: Option<WorkspaceId>,
+) -> Order {
     let names = WorkspaceNames { org: permit.org.clone(), project: project.slug.clone(), workspace: slug.clone() };
-    Order::PrepareShell(PrepareShell { names, repository: project.repository.clone(), branch: branch.to_owned() })
+    let repository = project.repository.clone();
+    Order::PrepareShell(PrepareShell { names, repository, branch: branch.to_owned(), fork_of })
 }
 
 /// Git's own rules for branch names, as far as they keep a name from being anything else (git-check-ref-format).
@@ -406,7 +438,7 @@ pub(crate) fn no_dev_host(service: &str, label: &str, holder: &Holder) -> String
 pub(crate) const NO_DEV_HOST_HELP: &str = "rename the service, or make the workspace under another name (`--slug`)";
 
 /// Refuses the name of a new workspace if a service that the project is known to have would get no dev host under it.
-async fn check_labels(tx: &mut Tx, permit: &Permit, project: &Project, slug: &Slug) -> Answer<()> {
+pub(crate) async fn check_labels(tx: &mut Tx, permit: &Permit, project: &Project, slug: &Slug) -> Answer<()> {
     for service in store::services_of(tx, &project.id).await? {
         let Ok(name) = service.parse::<Slug>() else { continue };
         let label = hostname::label(&name, slug, &permit.org);
@@ -431,6 +463,7 @@ pub async fn manifest_seen(app: &App, tx: &mut Tx, row: &Row, report: &ManifestR
         }
         ManifestReport::Valid { manifest } => {
             store::set_manifest(tx, row.id, manifest).await?;
+            let before = store::labels(tx, row.id).await?;
             let mut without = Vec::new();
             let services: Vec<&str> = manifest.services.keys().map(String::as_str).collect();
             for service in manifest.services.keys() {
@@ -441,7 +474,13 @@ pub async fn manifest_seen(app: &App, tx: &mut Tx, row: &Row, report: &ManifestR
                     without.push(format!("envforge.yml: {cause}\n  help: {NO_DEV_HOST_HELP}"));
                 }
             }
-            if without.is_empty() { Ok(()) } else { store::set_diagnostics(tx, row.id, &without).await }
+            if !without.is_empty() {
+                store::set_diagnostics(tx, row.id, &without).await?;
+            }
+            if row.manifest.is_none() || store::labels(tx, row.id).await? != before {
+                runtimes::ops::name_dev_hosts(app, tx, row).await?;
+            }
+            Ok(())
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct Row {
     pub host_seen_at: Option<Timestamp>,
     pub slug: Slug,
     pub branch: String,
+    /// The workspace it began as a copy of, and that one's slug.
+    pub forked_from: Option<(WorkspaceId, Slug)>,
     pub shell: Part,
     pub parts: Vec<Part>,
     pub known_good: Vec<String>,
@@ -87,6 +89,7 @@ const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode
     r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.sleep_cause, r.woken_by, r.last_proof, \
     r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes, \
     (SELECT coalesce(sum(g.in_flight), 0) FROM gateway_requests g WHERE g.workspace_id = w.id) AS in_flight, \
+    (SELECT f.slug FROM workspaces f WHERE f.id = w.forked_from) AS fork_slug, \
     e.id AS elevation_id, e.state AS elevation_state, e.expires_at AS elevation_until, eu.name AS elevation_by \
     FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN hosts h ON h.id = w.host_id JOIN runtimes r ON r.workspace_id = w.id \
     LEFT JOIN elevations e ON e.workspace_id = w.id AND e.state IN ('approved', 'active') LEFT JOIN users eu ON eu.id = e.requested_by \
@@ -120,6 +123,12 @@ fn elevation(row: &PgRow) -> Answer<Option<ActiveElevation>> {
     }))
 }
 
+fn forked_from(row: &PgRow) -> Answer<Option<(WorkspaceId, Slug)>> {
+    let id = row.try_get::<Option<Uuid>, _>("forked_from")?.map(WorkspaceId::from_uuid);
+    let slug = row.try_get::<Option<String>, _>("fork_slug")?.map(|slug| slug.parse::<Slug>()).transpose();
+    Ok(id.zip(slug.context("stored slug")?))
+}
+
 fn read(row: &PgRow) -> Answer<Row> {
     let session: Option<Uuid> = row.try_get("session_id")?;
     let window: Option<Uuid> = row.try_get("window_id")?;
@@ -147,6 +156,7 @@ fn read(row: &PgRow) -> Answer<Row> {
         host_seen_at: time(row, "host_seen_at")?,
         slug: row.try_get::<String, _>("slug")?.parse().context("stored slug")?,
         branch: row.try_get("branch")?,
+        forked_from: forked_from(row)?,
         shell: row.try_get::<Json<Part>, _>("shell")?.0,
         parts: row.try_get::<Json<Vec<Part>>, _>("parts")?.0,
         known_good: row.try_get::<Json<Vec<String>>, _>("known_good")?.0,
@@ -263,46 +273,65 @@ pub(crate) async fn role_at(tx: &mut Tx, id: WorkspaceId, user: UserId) -> Answe
     Ok(role.map(|role| role.parse()).transpose().map_err(|error: String| anyhow::anyhow!(error))?)
 }
 
+/// A workspace to add.
+pub(crate) struct NewWorkspace<'a> {
+    pub(crate) id: WorkspaceId,
+    pub(crate) project: &'a ProjectId,
+    pub(crate) host: HostId,
+    pub(crate) slug: &'a Slug,
+    pub(crate) branch: &'a str,
+    /// Chosen for it; the manifest's otherwise.
+    pub(crate) size: Option<Size>,
+    pub(crate) shell: &'a Part,
+    pub(crate) forked_from: Option<WorkspaceId>,
+    pub(crate) user: UserId,
+    pub(crate) now: Timestamp,
+}
+
 /// Adds a workspace; `false` when somebody else has just taken its name or its branch.
-#[expect(clippy::too_many_arguments, reason = "one argument per column")]
-pub(crate) async fn insert(
-    tx: &mut Tx,
-    id: WorkspaceId,
-    project: &ProjectId,
-    host: HostId,
-    slug: &Slug,
-    branch: &str,
-    size: Option<Size>,
-    shell: &Part,
-    user: UserId,
-    now: Timestamp,
-) -> Answer<bool> {
-    let chosen = size.unwrap_or_default();
+pub(crate) async fn insert(tx: &mut Tx, new: &NewWorkspace<'_>) -> Answer<bool> {
+    let chosen = new.size.unwrap_or_default();
     let inserted = sqlx::query(
-        "INSERT INTO workspaces (id, org_id, project_id, host_id, slug, branch, size, size_pinned, shell, created_by, created_at) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+        "INSERT INTO workspaces (id, org_id, project_id, host_id, slug, branch, size, size_pinned, shell, created_by, created_at, forked_from) VALUES ($1, current_org(), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
     )
-    .bind(id.uuid())
-    .bind(project.uuid())
-    .bind(host.uuid())
-    .bind(slug.as_str())
-    .bind(branch)
+    .bind(new.id.uuid())
+    .bind(new.project.uuid())
+    .bind(new.host.uuid())
+    .bind(new.slug.as_str())
+    .bind(new.branch)
     .bind(chosen.as_str())
-    .bind(size.is_some())
-    .bind(Json(shell))
-    .bind(user.uuid())
-    .bind(now.to_sqlx())
+    .bind(new.size.is_some())
+    .bind(Json(new.shell))
+    .bind(new.user.uuid())
+    .bind(new.now.to_sqlx())
+    .bind(new.forked_from.map(WorkspaceId::uuid))
     .execute(tx.conn())
     .await?;
     if inserted.rows_affected() == 0 {
         return Ok(false);
     }
     sqlx::query("INSERT INTO runtimes (workspace_id, org_id, size, changed_at) VALUES ($1, current_org(), $2, $3)")
-        .bind(id.uuid())
+        .bind(new.id.uuid())
         .bind(chosen.as_str())
-        .bind(now.to_sqlx())
+        .bind(new.now.to_sqlx())
         .execute(tx.conn())
         .await?;
     Ok(true)
+}
+
+/// Takes over what a workspace is limited to from the one it is a copy of.
+pub(crate) async fn copy_limits(tx: &mut Tx, from: WorkspaceId, to: WorkspaceId) -> Answer<()> {
+    sqlx::query("UPDATE workspaces w SET size = f.size, size_pinned = f.size_pinned FROM workspaces f WHERE f.id = $1 AND w.id = $2")
+        .bind(from.uuid())
+        .bind(to.uuid())
+        .execute(tx.conn())
+        .await?;
+    sqlx::query("UPDATE runtimes r SET cap_mode = f.cap_mode, cap_minutes = f.cap_minutes FROM runtimes f WHERE f.workspace_id = $1 AND r.workspace_id = $2")
+        .bind(from.uuid())
+        .bind(to.uuid())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
 }
 
 pub(crate) async fn set_shell(tx: &mut Tx, id: WorkspaceId, shell: &Part) -> Answer<()> {

@@ -21,6 +21,8 @@ pub(crate) struct Endpoint {
     /// A body its schema allows.
     pub(crate) body: Option<Value>,
     parameters: Vec<(String, String)>,
+    /// What must be said behind the path.
+    query: Vec<(String, String)>,
 }
 
 /// Who may call it.
@@ -56,11 +58,15 @@ impl Contract {
 }
 
 impl Endpoint {
-    /// Its path with the org given, and ids and names that fit but name nothing.
+    /// Its path with the org given, ids and names that fit but name nothing, and whatever else must be said.
     pub(crate) fn example_path(&self, org: &str) -> String {
         let mut path = self.path.replace("{org}", org);
         for (name, value) in &self.parameters {
             path = path.replace(&format!("{{{name}}}"), value);
+        }
+        for (name, value) in &self.query {
+            let mark = if path.contains('?') { '&' } else { '?' };
+            path = format!("{path}{mark}{name}={value}");
         }
         path
     }
@@ -68,20 +74,24 @@ impl Endpoint {
 
 fn endpoint(document: &Value, method: &str, path: &str, operation: &Value) -> Endpoint {
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-    let parameters = operation["parameters"].as_array().into_iter().flatten();
-    let parameters = parameters.filter(|parameter| parameter["in"] == "path").map(|parameter| {
-        let value = match example(document, &parameter["schema"]) {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        (parameter["name"].as_str().unwrap().to_owned(), value)
-    });
+    let parameters = |place: &'static str| {
+        let all = operation["parameters"].as_array().into_iter().flatten();
+        let wanted = all.filter(move |parameter| parameter["in"] == place && parameter["required"] == true);
+        wanted.map(|parameter| {
+            let value = match example(document, &parameter["schema"]) {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            (parameter["name"].as_str().unwrap().to_owned(), value)
+        })
+    };
     Endpoint {
         method: method.to_uppercase(),
         path: path.to_owned(),
         needs: needs(path, operation),
         body: (!schema.is_null()).then(|| example(document, schema)),
-        parameters: parameters.collect(),
+        parameters: parameters("path").collect(),
+        query: parameters("query").collect(),
     }
 }
 

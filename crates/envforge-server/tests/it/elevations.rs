@@ -229,10 +229,10 @@ async fn a_host_that_opens_no_root_terminals_is_not_asked_for_any() {
     assert_eq!(enter(&server, key(&server.owner), granted.id).await.unwrap_err(), "elevation.host_refuses");
 }
 
-type Opened = Arc<Mutex<Vec<(TicketClaims, Open)>>>;
+pub(crate) type Opened = Arc<Mutex<Vec<(TicketClaims, Open)>>>;
 
 /// A host's uplink that hands over one end of a socket pair and keeps what it was shown; the other ends.
-fn uplink(server: &TestServer, host: &FakeHost) -> (Opened, Arc<Mutex<Vec<UnixStream>>>) {
+pub(crate) fn uplink(server: &TestServer, host: &FakeHost) -> (Opened, Arc<Mutex<Vec<UnixStream>>>) {
     let app = server.server.app();
     let expires = server.clock.now().as_second() + 3600;
     let pass = app

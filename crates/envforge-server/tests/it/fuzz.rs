@@ -10,7 +10,7 @@ use std::process::Stdio;
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
     response_schema_conformance,unsupported_method,ignored_auth";
 /// Endless answers, and those that wait for a host's uplink, which a scripted host does not have.
-const STREAMS: &str = "(/events|/terminal|/logs.*)$";
+const STREAMS: &str = "(/events|/exec|/terminal|/terminals.*|/logs.*|/mail.*|/objects.*|/database/.*|/recordings.*)$";
 
 // proves ORG-2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

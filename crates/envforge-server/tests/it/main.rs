@@ -2,16 +2,20 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod access;
+mod consoles;
 mod contract;
+mod databases;
 mod deletion;
 mod devices;
 mod documents;
+mod forks;
 mod fuzz;
 mod gateways;
 mod git;
 mod git_keys;
 mod github;
 mod elevations;
+mod exec;
 mod health_report;
 mod host_stream;
 mod labels;
@@ -31,6 +35,7 @@ mod provider;
 mod runtimes;
 mod secret_stores;
 mod secrets;
+mod services;
 mod settings;
 mod signing_keys;
 mod sign_in;
@@ -38,5 +43,6 @@ mod sign_in_again;
 mod sign_in_peer;
 mod support;
 mod tenancy;
+mod terminals;
 mod vault;
 mod workspaces;

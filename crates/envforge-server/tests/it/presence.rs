@@ -1,6 +1,7 @@
 //! What is shown and asked while a host is away.
 
 use crate::support::{FakeHost, TestServer};
+use envforge_api::host::Trouble;
 use envforge_api::http::accounts::{HostState, Hosts};
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::readiness::ReadinessState;
@@ -24,6 +25,24 @@ async fn a_server_that_starts_knows_of_no_stream() {
     assert_eq!(state(&server).await, HostState::Lost, "it has not come back yet");
     host.reconnect().await;
     assert_eq!(state(&server).await, HostState::Online);
+}
+
+// proves OPS-2
+#[tokio::test]
+async fn a_host_that_takes_nothing_new_on_says_why_until_it_does_again() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let trouble = async || {
+        let hosts: Hosts = server.owner.get("/v1/orgs/acme/hosts").await.unwrap();
+        hosts.hosts[0].trouble.clone()
+    };
+    assert_eq!(trouble().await, None);
+    let [code, cause, fix] = ["host.disk_low", "only 12 MB left", "a larger disk"].map(str::to_owned);
+    let low = Trouble { code, cause, fix };
+    host.troubled(Some(low.clone())).await;
+    wait_until("it is shown", async || trouble().await.as_ref() == Some(&low)).await;
+    host.troubled(None).await;
+    wait_until("it is over", async || trouble().await.is_none()).await;
 }
 
 // proves UP-2 RUN-3

@@ -132,7 +132,9 @@ async fn an_old_key_is_dropped_when_nothing_of_it_can_hold() {
     server.advance(1);
     envforge_server::signing_keys::ops::refresh(server.server.app()).await.unwrap();
     assert_eq!(verifies(&server), Err(TokenError::UnknownKey), "dropped by the hour, tidied up or not");
-    assert_eq!(tidy(server.server.app()).await.unwrap(), 1);
+    // The server's own schedule is due by now, and may be first: whoever was, nothing is left to do.
+    tidy(server.server.app()).await.unwrap();
+    assert_eq!((tidy(server.server.app()).await.unwrap(), server.events("signing_key.dropped").await), (0, 1));
     server.restart().await;
     assert_eq!(keys(&server.owner).await, [(both[1].0.clone(), Signing)], "the seed's own key does not come back");
     assert_eq!(server.events("signing_key.dropped").await, 1);

@@ -4,8 +4,9 @@
 
 use crate::app::App;
 use crate::{
-    accounts, devices, elevations, git, git_keys, groups, hosts, invitations, ledger, links, orgs, projects, queues,
-    runs, runtimes, secrets, sessions, settings, signin, signing_keys, streams, system, usage, vault, workspaces,
+    accounts, consoles, databases, devices, elevations, exec, forks, git, git_keys, groups, hosts, invitations, ledger,
+    links, orgs, projects, queues, recordings, runs, runtimes, secrets, services, sessions, settings, signin,
+    signing_keys, streams, system, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -41,12 +42,18 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(projects::http::routes())
         .merge(secrets::http::routes())
         .merge(workspaces::http::routes())
+        .merge(forks::http::routes())
         .merge(runtimes::http::routes())
         .merge(usage::http::routes())
         .merge(links::http::routes())
         .merge(runs::http::routes())
+        .merge(services::http::routes())
+        .merge(consoles::http::routes())
+        .merge(databases::http::routes())
         .merge(elevations::http::routes())
+        .merge(recordings::http::routes())
         .merge(streams::http::routes())
+        .merge(exec::http::routes())
         .merge(ledger::http::routes())
         .merge(queues::http::routes())
         .merge(vault::http::routes())

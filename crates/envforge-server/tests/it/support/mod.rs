@@ -3,19 +3,13 @@
 use envforge_api::ambient::SystemEntropy;
 use envforge_api::client::{Address, CallError, Client};
 use envforge_api::gateway::{EXCHANGE_PATH, Exchange, Exchanged, FeedItem, Presence};
-use envforge_api::host::{
-    FromHost, HostCommand, Machine, ManifestReport, Outcome, Pulse, REGISTER_PATH, Register, Registered, Report,
-    STREAM_PATH, ToHost,
-};
+use envforge_api::host::{HostCommand, REGISTER_PATH, Register, Registered};
 use envforge_api::http::accounts::Me;
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::access::Role;
 use envforge_core::clock::FixedClock;
-use envforge_core::id::{GatewayId, UserId, WorkspaceId};
-use envforge_core::manifest;
-use envforge_core::readiness::{Part, PartKind, ReadinessState};
+use envforge_core::id::{GatewayId, UserId};
 use envforge_core::refusal::Refusal;
-use envforge_core::runtime::ObservedPhase;
 use envforge_core::secret::Secret;
 use envforge_core::usage::Prices;
 use envforge_server::platform::db::OrgScope;
@@ -23,19 +17,18 @@ use envforge_server::platform::keys::KeyWrappers;
 use envforge_server::platform::secret_stores::SecretStores;
 use envforge_server::{Bootstrap, RunningServer, Server, ServerConfig, migrate, schema_fingerprint};
 use envforge_testkit::TestDatabase;
-use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_util::sync::CancellationToken;
+
+mod host;
+
+pub(crate) use host::{FakeHost, report};
 
 pub(crate) const GATEWAY_KEY: &str = "the gateway's key";
 
@@ -336,146 +329,6 @@ pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, CallError>) -> String {
     result.unwrap_err().into_refusal().code
 }
 
-/// A host that does as the test says.
-pub(crate) struct FakeHost {
-    /// What it says of its machine, with the next stream.
-    pub(crate) machine: Machine,
-    socket: PathBuf,
-    pub(crate) registered: Registered,
-    stream: WebSocketStream<UnixStream>,
-    waiting: Vec<HostCommand>,
-    sequences: HashMap<WorkspaceId, u64>,
-    acknowledged: HashMap<WorkspaceId, u64>,
-    pub(crate) generation: u64,
-    /// Ids of the keys it was told to trust, and the pass it was given last.
-    pub(crate) keys: Vec<String>,
-    pub(crate) pass: String,
-}
-
-impl FakeHost {
-    pub(crate) async fn connect(socket: PathBuf, registered: Registered) -> Self {
-        let mut stream = open(&socket, &registered.key).await;
-        let machine = Machine { milli_cpu: 2_000, memory: 24 << 30, reductions: Vec::new(), elevation: true };
-        let (generation, keys) = hello(&mut stream, &machine).await;
-        Self {
-            machine,
-            socket,
-            registered,
-            stream,
-            waiting: Vec::new(),
-            sequences: HashMap::new(),
-            acknowledged: HashMap::new(),
-            generation,
-            keys,
-            pass: String::new(),
-        }
-    }
-
-    /// Hangs up and comes again, as after a restart of either side.
-    pub(crate) async fn reconnect(&mut self) {
-        self.stream = open(&self.socket, &self.registered.key).await;
-        self.waiting.clear();
-        (self.generation, self.keys) = hello(&mut self.stream, &self.machine).await;
-    }
-
-    pub(crate) async fn send(&mut self, message: &FromHost) {
-        self.stream.send(Message::Text(serde_json::to_string(message).unwrap().into())).await.unwrap();
-    }
-
-    async fn take(&mut self) {
-        let message = tokio::time::timeout(Duration::from_secs(5), self.stream.next())
-            .await
-            .expect("the server says something")
-            .unwrap()
-            .unwrap();
-        let Message::Text(text) = message else { return };
-        match serde_json::from_str(&text).unwrap() {
-            ToHost::Command { command } => self.waiting.push(*command),
-            ToHost::Acknowledge { workspace, sequence } => {
-                self.acknowledged.insert(workspace, sequence);
-            }
-            ToHost::Welcome { keys, uplinks, host_generation, .. } => {
-                assert_eq!(host_generation, self.generation, "the same stream goes on");
-                self.keys = keys.into_iter().map(|key| key.id).collect();
-                self.pass = uplinks.into_iter().next().unwrap().pass;
-            }
-        }
-    }
-
-    /// The next command of a verb.
-    pub(crate) async fn command(&mut self, verb: &str) -> HostCommand {
-        loop {
-            if let Some(index) = self.waiting.iter().position(|command| command.order.verb() == verb) {
-                return self.waiting.remove(index);
-            }
-            self.take().await;
-        }
-    }
-
-    /// Waits until it was told these keys, on the stream it holds.
-    pub(crate) async fn told_keys(&mut self, keys: &[String]) {
-        while self.keys != keys {
-            self.take().await;
-        }
-    }
-
-    /// The next command, whatever it is.
-    pub(crate) async fn next(&mut self) -> HostCommand {
-        while self.waiting.is_empty() {
-            self.take().await;
-        }
-        self.waiting.remove(0)
-    }
-
-    /// Commands seen so far and not taken.
-    pub(crate) fn pending(&self) -> usize {
-        self.waiting.len()
-    }
-
-    pub(crate) async fn answer(&mut self, command: &HostCommand, outcome: Outcome) {
-        self.send(&FromHost::Answer { command: command.id, outcome }).await;
-    }
-
-    pub(crate) async fn done(&mut self, command: &HostCommand) {
-        self.answer(command, Outcome::Done).await;
-    }
-
-    /// Sends a report and waits until it is acknowledged.
-    pub(crate) async fn report(&mut self, mut report: Report) {
-        let sequence = self.sequences.entry(report.workspace).or_default();
-        *sequence += 1;
-        report.sequence = *sequence;
-        self.report_as_is(report).await;
-    }
-
-    pub(crate) async fn report_as_is(&mut self, report: Report) {
-        let (workspace, sequence) = (report.workspace, report.sequence);
-        self.acknowledged.remove(&workspace);
-        self.send(&FromHost::Report { report: Box::new(report) }).await;
-        while self.acknowledged.get(&workspace).is_none_or(|acknowledged| *acknowledged < sequence) {
-            self.take().await;
-        }
-    }
-
-    pub(crate) async fn prepared(&mut self, workspace: WorkspaceId) {
-        let parsed = manifest::parse(MANIFEST.as_bytes(), "envforge.yml").unwrap();
-        let mut report = report(workspace, 0, ObservedPhase::Absent, false, ReadinessState::Asleep);
-        report.manifest = Some(ManifestReport::Valid { manifest: Box::new(parsed) });
-        self.report(report).await;
-    }
-
-    /// Both services answer.
-    pub(crate) async fn up(&mut self, command: &HostCommand) {
-        self.report(report(command.workspace, command.generation, ObservedPhase::Up, true, ReadinessState::Ready))
-            .await;
-    }
-
-    pub(crate) async fn pulse(&mut self, pulse: Pulse) {
-        let at = Timestamp::UNIX_EPOCH;
-        self.send(&FromHost::Heartbeat { at, workspaces: vec![pulse], tickets: BTreeSet::new() }).await;
-    }
-}
-
 /// A gateway's feed.
 pub(crate) struct Feed {
     response: reqwest::Response,
@@ -497,56 +350,6 @@ impl Feed {
                 return Some(serde_json::from_slice(&line).unwrap());
             }
             self.read.extend_from_slice(&self.response.chunk().await.unwrap()?);
-        }
-    }
-}
-
-/// A report; its time is far ahead, so that the server's clock decides.
-pub(crate) fn report(
-    workspace: WorkspaceId,
-    generation: u64,
-    phase: ObservedPhase,
-    process_runs: bool,
-    services: ReadinessState,
-) -> Report {
-    Report {
-        workspace,
-        sequence: 0,
-        generation,
-        at: Timestamp::MAX,
-        phase,
-        process_runs,
-        last_proof: None,
-        trouble: None,
-        parts: vec![
-            Part::new(PartKind::Shell, "shell", ReadinessState::Ready),
-            Part::new(PartKind::Service, "web", services),
-            Part::new(PartKind::Service, "api", services),
-        ],
-        manifest: None,
-        jobs: Vec::new(),
-    }
-}
-
-async fn open(socket: &std::path::Path, key: &str) -> WebSocketStream<UnixStream> {
-    let mut request = format!("ws://localhost{STREAM_PATH}").into_client_request().unwrap();
-    request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
-    let socket = UnixStream::connect(socket).await.unwrap();
-    tokio_tungstenite::client_async(request, socket).await.unwrap().0
-}
-
-/// Answers the generation, and the ids of the keys to trust.
-async fn hello(stream: &mut WebSocketStream<UnixStream>, machine: &Machine) -> (u64, Vec<String>) {
-    let hello = FromHost::Hello { version: "test".to_owned(), machine: machine.clone() };
-    stream.send(Message::Text(serde_json::to_string(&hello).unwrap().into())).await.unwrap();
-    loop {
-        if let Message::Text(text) = stream.next().await.unwrap().unwrap() {
-            match serde_json::from_str(&text).unwrap() {
-                ToHost::Welcome { host_generation, keys, .. } => {
-                    return (host_generation, keys.into_iter().map(|key| key.id).collect());
-                }
-                other => panic!("the first message must be the welcome, got {other:?}"),
-            }
         }
     }
 }
