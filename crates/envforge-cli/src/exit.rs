@@ -1,8 +1,8 @@
 //! Exit codes: the one enum, and the only place where the end of the program gets its number.
 //!
 //! They are part of the interface, as much as `--json`: a script or an agent branches on them without reading a
-//! sentence. `docs/reference/exit-codes.md` is made from [`ExitCode::TABLE`]. `envforge run` is the one verb that
-//! may answer any other number: it ends with the code of the command it ran.
+//! sentence. `docs/reference/exit-codes.md` is made from [`ExitCode::TABLE`]. `envforge run` and `envforge exec`
+//! may answer any other number: they end with the code of the command they ran.
 
 use envforge_core::refusal::RefusalKind;
 
@@ -25,7 +25,7 @@ pub enum ExitCode {
     Unavailable,
     /// A fault of the product.
     Internal,
-    /// `envforge run`: the code of the command that ran.
+    /// `envforge run` and `envforge exec`: the code of the command that ran.
     Command(u8),
 }
 

@@ -108,11 +108,13 @@ impl Patience {
         Self { limit, end: limit.map(|limit| Instant::now() + limit), seen: Vec::new() }
     }
 
-    /// Looks at the workspace as it is now. Without its host nothing will change: that ends the wait.
+    /// Looks at the workspace as it is now. Once its host is lost nothing will change: that ends the wait. One that is only away,
+    /// as for a restart, says so and blocks nothing.
     fn look(&mut self, workspace: &Workspace) -> Result<(), Refusal> {
         let runtime = runtime_part(workspace);
         let layers = [&workspace.shell, &runtime];
-        if let Some(part) = layers.into_iter().find(|part| part.code.as_deref() == Some(HOST_LOST)) {
+        let is_lost = |part: &&Part| part.state == ReadinessState::Blocked && part.code.as_deref() == Some(HOST_LOST);
+        if let Some(part) = layers.into_iter().find(is_lost) {
             let cause = part.cause.as_deref().unwrap_or("it is not connected");
             let refusal = Refusal::unavailable(HOST_LOST, format!("the host of {} is lost: {cause}", workspace.slug));
             return Err(match &part.fix {
@@ -256,6 +258,10 @@ mod tests {
     fn no_wait_lasts_without_a_host() {
         let mut lost = workspace("waking", 2, &[("web", "waking")]);
         assert!(Patience::new(None).look(&lost).is_ok());
+        // It is away for a moment, as for a restart.
+        lost.shell.code = Some(HOST_LOST.to_owned());
+        assert!(Patience::new(None).look(&lost).is_ok());
+        lost.runtime.readiness = ReadinessState::Blocked;
         lost.runtime.blocked_code = Some(HOST_LOST.to_owned());
         lost.runtime.blocked_cause = Some("not heard of for 2 min".to_owned());
         let refusal = Patience::new(None).look(&lost).expect_err("ends");

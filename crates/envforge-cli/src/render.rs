@@ -116,11 +116,10 @@ fn part_line(text: &mut String, name: &str, width: usize, state: &str, details: 
 /// What is known of a part beyond its state.
 fn part_details(part: &Part, workspace: &Workspace) -> String {
     let mut details = Vec::new();
-    if let Some(cause) = &part.cause {
-        details.push(printable(cause));
-    } else if part.kind == PartKind::Service
+    let is_ready = part.state == ReadinessState::Ready;
+    if part.kind == PartKind::Service
         // One that is ready without a port, a worker, answers nobody.
-        && !(part.state == ReadinessState::Ready && part.port.is_none())
+        && if is_ready { part.port.is_some() } else { part.cause.is_none() }
         && let Some(host) = workspace.dev_hosts.iter().find(|host| host.service == part.name)
     {
         details.push(host.url.clone());
@@ -130,6 +129,10 @@ fn part_details(part: &Part, workspace: &Workspace) -> String {
     }
     if part.restarts > 0 {
         details.push(format!("restarted {} times", part.restarts));
+    }
+    if let Some(cause) = &part.cause {
+        // What is ready goes on in spite of it.
+        details.insert(if is_ready { details.len() } else { 0 }, printable(cause));
     }
     details.join(", ")
 }
@@ -168,9 +171,12 @@ pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
     if let Some(verdict) = &runtime.idle {
         let _ = writeln!(text, "  {:width$}  {:7}  {}", "", "", idle(verdict, now));
     }
-    for (kind, title) in
-        [(PartKind::Service, "services"), (PartKind::Resource, "resources"), (PartKind::Check, "checks")]
-    {
+    for (kind, title) in [
+        (PartKind::Runtime, "runtime"),
+        (PartKind::Service, "services"),
+        (PartKind::Resource, "resources"),
+        (PartKind::Check, "checks"),
+    ] {
         let mut parts = workspace.parts.iter().filter(|part| part.kind == kind).peekable();
         if parts.peek().is_some() {
             let _ = writeln!(text, "{title}");
@@ -187,7 +193,9 @@ pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
         }
     }
     if !workspace.diagnostics.is_empty() {
-        text.push_str("envforge.yml is broken, and the last one that was not stays in force\n");
+        text.push_str(
+            "envforge.yml can't be used as it is; the last one that could, if there was one, stays in force\n",
+        );
         for line in workspace.diagnostics.iter().flat_map(|diagnostic| diagnostic.lines()) {
             let _ = writeln!(text, "  {}", printable(line));
         }

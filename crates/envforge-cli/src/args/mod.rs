@@ -3,17 +3,21 @@
 //! The reference page, the shell completions and the man pages are made from [`Cli`], so a sentence here is a
 //! sentence there. Every verb takes `--json`; what a person would be asked has a flag.
 
+mod consoles;
 mod people;
 mod records;
 mod secrets;
 
+pub use consoles::*;
 pub use people::*;
 pub use records::*;
 pub use secrets::*;
 
 use clap::{Args, Parser, Subcommand};
 use envforge_core::name::Slug;
+use envforge_core::refusal::Refusal;
 use envforge_core::size::Size;
+use envforge_core::terminal::TerminalName;
 
 /// Branch workspaces: a shell that opens at once, a runtime that wakes on demand, signed links.
 #[derive(Debug, Parser)]
@@ -53,16 +57,35 @@ pub enum Verb {
     /// Open the workspace of this branch: make it if needed, wake it, attach to its shell
     Up(Up),
     /// Attach to the shell of a workspace
-    Attach(Named),
+    Attach(Attach),
+    /// Run a command in the shell, and end with its exit code; wakes nothing
+    Exec(Exec),
+    /// List the terminals of a workspace's shell, and end one
+    #[command(subcommand)]
+    Terminal(TerminalVerb),
     /// Show readiness of shell, runtime, services, resources and checks
     Status(Named),
     /// List, create and delete workspaces, and see what they used
     #[command(subcommand)]
     Workspace(WorkspaceVerb),
+    /// Copy a workspace with its files, database and object storage into new ones
+    Fork(Fork),
     /// Run a test or job in the runtime, and end with its exit code
     Run(Run),
     /// Show captured log lines of a service
     Logs(Logs),
+    /// Start, stop or restart a service
+    #[command(subcommand)]
+    Service(ServiceVerb),
+    /// Read the mail that a branch's services sent, of which nothing was delivered; also while it sleeps
+    #[command(subcommand)]
+    Mail(MailVerb),
+    /// List and download what is in a branch's object storage, also while it sleeps
+    #[command(subcommand)]
+    Objects(ObjectsVerb),
+    /// Query a branch's database, dump it to a file, restore it from one; while it is awake
+    #[command(subcommand)]
+    Database(DatabaseVerb),
     /// Wake the runtime
     Wake(Wake),
     /// Put the runtime to sleep: billing stops, the shell stays
@@ -94,6 +117,9 @@ pub enum Verb {
     /// Become root in a workspace, for a reason and for a while; recorded
     #[command(subcommand)]
     Root(RootVerb),
+    /// Say whether terminals are recorded, list and print recordings
+    #[command(subcommand)]
+    Recording(RecordingVerb),
     /// Sign in: in a browser here or elsewhere, or with an API key
     Login(Login),
     /// Sign out: revoke this machine's API key and forget it
@@ -125,6 +151,45 @@ pub struct Named {
     /// The workspace, by slug or branch; the one of this branch when absent
     #[arg(value_name = "WORKSPACE")]
     pub name: Option<String>,
+}
+
+/// `envforge attach`.
+#[derive(Debug, Args)]
+pub struct Attach {
+    /// The workspace, by slug or branch; the one of this branch when absent
+    #[arg(value_name = "WORKSPACE")]
+    pub name: Option<String>,
+    /// The terminal; one that is not there is made
+    #[arg(long, short = 't', value_name = "NAME", default_value = "main", value_parser = terminal)]
+    pub terminal: TerminalName,
+}
+
+fn terminal(text: &str) -> Result<TerminalName, String> {
+    text.parse().map_err(|refusal: Refusal| refusal.hint.unwrap_or(refusal.message))
+}
+
+/// `envforge exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// In a terminal: for programs that draw on the screen, or ask whether there is one
+    #[arg(long, short = 't')]
+    pub tty: bool,
+    /// Program and arguments; not interpreted by a shell
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub argv: Vec<String>,
+}
+
+/// `envforge terminal …`.
+#[derive(Debug, Subcommand)]
+pub enum TerminalVerb {
+    /// List the terminals, since when they are there, their clients, size and foreground program
+    List(Named),
+    /// End a terminal with what runs in it, for everybody attached to it
+    End {
+        /// The terminal
+        #[arg(value_parser = terminal)]
+        terminal: TerminalName,
+    },
 }
 
 /// `envforge up`.
@@ -231,6 +296,9 @@ pub struct Run {
     /// Follow a run that was started before instead
     #[arg(long, conflicts_with = "argv")]
     pub job: Option<String>,
+    /// Give it what this service is given: environment, secrets and directory; else every input in capitals
+    #[arg(long, conflicts_with = "job", value_name = "SERVICE")]
+    pub service: Option<String>,
     /// Start it, print its id, and don't wait
     #[arg(long, conflicts_with = "job")]
     pub no_wait: bool,
@@ -247,9 +315,53 @@ pub struct Logs {
     /// Keep printing what is written from now on
     #[arg(long, short)]
     pub follow: bool,
-    /// Lines from the end to begin with
-    #[arg(long, short = 'n', default_value_t = 100)]
-    pub lines: u32,
+    /// Lines from the end to begin with; 100 when absent, or all that --grep and --since leave
+    #[arg(long, short = 'n')]
+    pub lines: Option<u32>,
+    /// Only lines in which this regular expression is found; `(?i)` before it ignores case
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub grep: Option<String>,
+    /// Only lines not written before: a time, `2026-11-21T06:00:00Z`, or as long ago, `45m`, `8h`, `7d`
+    #[arg(long, value_name = "TIME", value_parser = records::moment)]
+    pub since: Option<Moment>,
+}
+
+/// `envforge fork`.
+#[derive(Debug, Args)]
+pub struct Fork {
+    /// The workspace to copy, by slug or branch; the one of this branch when absent
+    #[arg(value_name = "WORKSPACE")]
+    pub source: Option<String>,
+    /// How many copies to make, at once
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub count: u8,
+    /// Their name, with a number behind it if there are several; the source's name and `-fork` when absent
+    #[arg(long)]
+    pub name: Option<Slug>,
+    /// Don't wait until the copies are made
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `envforge service …`.
+#[derive(Debug, Subcommand)]
+pub enum ServiceVerb {
+    /// Start a service that ended, was stopped or is blocked
+    Start(ServiceNamed),
+    /// End a service; it stays so until it is started, or the runtime wakes from stopped
+    Stop(ServiceNamed),
+    /// End a service and start it again, with its inputs as they are now
+    Restart(ServiceNamed),
+}
+
+/// A service, for the verbs that need nothing else.
+#[derive(Debug, Args)]
+pub struct ServiceNamed {
+    /// The service, as envforge.yml names it
+    pub service: String,
+    /// Don't wait until it is ready, or blocked
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// `envforge wake`.

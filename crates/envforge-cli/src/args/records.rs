@@ -4,6 +4,32 @@ use clap::{Args, Subcommand};
 use envforge_core::job::{JobState, Queue};
 use std::path::PathBuf;
 
+/// `envforge recording …`.
+#[derive(Debug, Subcommand)]
+pub enum RecordingVerb {
+    /// Show or set whether terminals are recorded, from the next one on
+    Policy {
+        /// What it is from now on; shows the present policy when absent
+        record: Option<OnOff>,
+    },
+    /// List the recordings of a workspace's terminals, newest first
+    List,
+    /// Print a recording, for `asciinema play -`
+    Show {
+        /// The recording's id, `rec_…`
+        recording: String,
+    },
+}
+
+/// One of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnOff {
+    /// Yes
+    On,
+    /// No
+    Off,
+}
+
 /// `envforge ledger …`.
 #[derive(Debug, Subcommand)]
 pub enum LedgerVerb {
@@ -78,7 +104,18 @@ pub enum Moment {
     Ago(jiff::SignedDuration),
 }
 
-fn moment(text: &str) -> Result<Moment, String> {
+impl Moment {
+    /// The point in time it is, seen from `now`.
+    pub(crate) fn instant(self, now: jiff::Timestamp) -> jiff::Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(jiff::Timestamp::MIN),
+        }
+    }
+}
+
+/// Reads one.
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
     if let Ok(at) = text.parse() {
         return Ok(Moment::At(at));
     }

@@ -14,9 +14,9 @@
 //! the terminal is given back as it was ([`terminal::RawMode`], [`screen::Screen::undo`]). How the services fare
 //! meanwhile is in the window's title, the one place that belongs to no program on the screen.
 
-mod screen;
-mod socket;
-mod terminal;
+pub(crate) mod screen;
+pub(crate) mod socket;
+pub(crate) mod terminal;
 mod title;
 
 use crate::context::{Context, UNREACHABLE};
@@ -30,6 +30,7 @@ use envforge_core::id::ElevationId;
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::secret::Secret;
+use envforge_core::terminal::TerminalName;
 use futures_util::{SinkExt as _, StreamExt as _};
 use screen::Screen;
 use socket::Socket;
@@ -61,14 +62,22 @@ pub(crate) struct Shell {
     key: Secret,
     org: Slug,
     workspace: Slug,
+    /// Which of its terminals.
+    terminal: TerminalName,
     /// A root terminal, of this elevation: nothing of it outlives its connection.
     elevation: Option<ElevationId>,
 }
 
 impl Shell {
-    /// The shell of `workspace`. Asks the server for nothing.
+    /// The main terminal of `workspace`. Asks the server for nothing.
     pub(crate) fn new(ctx: &Context<'_>, org: Slug, workspace: Slug) -> Result<Self, Refusal> {
-        Ok(Self { server: ctx.server.clone(), key: ctx.require_key()?, org, workspace, elevation: None })
+        let (server, key, terminal) = (ctx.server.clone(), ctx.require_key()?, TerminalName::default());
+        Ok(Self { server, key, org, workspace, terminal, elevation: None })
+    }
+
+    /// Another terminal of the same.
+    pub(crate) fn terminal(self, terminal: TerminalName) -> Self {
+        Self { terminal, ..self }
     }
 
     /// The root terminal of an elevation.
@@ -79,10 +88,11 @@ impl Shell {
 
     async fn connect(&self, (cols, rows): (u16, u16)) -> Result<Socket, Refusal> {
         let of = match self.elevation {
-            Some(elevation) => format!("elevations/{elevation}"),
-            None => format!("workspaces/{}", self.workspace),
+            Some(elevation) => format!("elevations/{elevation}/terminal?"),
+            None if self.terminal.is_main() => format!("workspaces/{}/terminal?", self.workspace),
+            None => format!("workspaces/{}/terminal?terminal={}&", self.workspace, self.terminal),
         };
-        let path = format!("/v1/orgs/{}/{of}/terminal?cols={cols}&rows={rows}", self.org);
+        let path = format!("/v1/orgs/{}/{of}cols={cols}&rows={rows}", self.org);
         Box::pin(socket::connect(&self.server, &path, &self.key)).await
     }
 
@@ -181,7 +191,9 @@ pub(crate) async fn attach(ctx: &Context<'_>, shell: &Shell) -> Result<ExitCode,
             Ok(ExitCode::Unavailable)
         }
         Over::Lost => {
-            ctx.printer.note(&format!("[gave up reconnecting to {name}; its shell goes on: `envforge attach {name}`]"));
+            let which = if shell.terminal.is_main() { String::new() } else { format!(" -t {}", shell.terminal) };
+            let again = format!("`envforge attach {name}{which}`");
+            ctx.printer.note(&format!("[gave up reconnecting to {name}; its shell goes on: {again}]"));
             Ok(ExitCode::Unavailable)
         }
         Over::Signalled | Over::TerminalGone => Ok(ExitCode::Failed),

@@ -24,7 +24,7 @@ enum State {
 
 /// Follows the output.
 #[derive(Debug, Default)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     state: State,
     parameters: Vec<u8>,
     modes: u16,
@@ -39,14 +39,14 @@ const PARAMETERS_MAX: usize = 64;
 
 impl Screen {
     /// Takes output in.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.state = self.next(byte);
         }
     }
 
     /// Whether something may be written between.
-    pub(super) fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         self.state == State::Ground
     }
 
@@ -115,7 +115,7 @@ impl Screen {
     }
 
     /// What gives the terminal back: ends a sequence cut short, then undoes what is still on.
-    pub(super) fn undo(&self) -> Vec<u8> {
+    pub(crate) fn undo(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self.state {
             State::Ground | State::Utf8(_) => {}

@@ -12,13 +12,13 @@ use tokio_tungstenite::tungstenite::{Error, error::UrlError};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 /// A connected terminal.
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How long connecting may take, TLS and upgrade included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects to `path` of `server`; a refusal of the server comes back as it was written.
-pub(super) async fn connect(server: &str, path: &str, key: &Secret) -> Result<Socket, Refusal> {
+pub(crate) async fn connect(server: &str, path: &str, key: &Secret) -> Result<Socket, Refusal> {
     match tokio::time::timeout(CONNECT_TIMEOUT, open(server, path, key)).await {
         Ok(Ok(socket)) => Ok(socket),
         Ok(Err(error)) => Err(refusal(server, *error)),

@@ -25,11 +25,11 @@ fn give_back() {
 
 /// Keys arrive one by one and unprinted while this lives.
 #[derive(Debug)]
-pub(super) struct RawMode(());
+pub(crate) struct RawMode(());
 
 impl RawMode {
     /// Makes the terminal raw.
-    pub(super) fn enter() -> io::Result<Self> {
+    pub(crate) fn enter() -> io::Result<Self> {
         let before = tcgetattr(rustix::stdio::stdin())?;
         let mut raw = before.clone();
         raw.make_raw();
@@ -49,7 +49,7 @@ impl RawMode {
     }
 
     /// Makes it raw again: after a stop and continue the shell has given it its own settings.
-    pub(super) fn renew() {
+    pub(crate) fn renew() {
         if let Ok(mut raw) = tcgetattr(rustix::stdio::stdin()) {
             raw.make_raw();
             let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw);
@@ -65,13 +65,13 @@ impl Drop for RawMode {
 
 /// The terminal, to read and write without blocking.
 #[derive(Debug)]
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     fd: AsyncFd<OwnedFd>,
 }
 
 impl Terminal {
     /// Opens the terminal this program was started in.
-    pub(super) fn open() -> Result<Self, Refusal> {
+    pub(crate) fn open() -> Result<Self, Refusal> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = |path: &str| rustix::fs::open(path, flags, Mode::empty());
         let fd = open("/proc/self/fd/0").or_else(|_| open("/dev/tty")).or_else(|_| {
@@ -88,7 +88,7 @@ impl Terminal {
     }
 
     /// Columns and rows; 80 × 24 where the terminal does not say.
-    pub(super) fn size(&self) -> (u16, u16) {
+    pub(crate) fn size(&self) -> (u16, u16) {
         match tcgetwinsize(self.fd.as_fd()) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
             _ => (80, 24),
@@ -96,7 +96,7 @@ impl Terminal {
     }
 
     /// Reads what was typed; nothing means that the terminal is gone.
-    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let mut guard = self.fd.readable().await?;
             match guard.try_io(|fd| rustix::io::read(fd.get_ref(), &mut *buffer).map_err(io::Error::from)) {
@@ -108,7 +108,7 @@ impl Terminal {
     }
 
     /// Writes everything.
-    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             // Straight away first: it nearly always fits.
             match rustix::io::write(self.fd.get_ref(), bytes) {

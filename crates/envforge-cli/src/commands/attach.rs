@@ -3,19 +3,19 @@
 //! The fast path: with org and workspace known from flags, environment, configuration or the checkout, the first
 //! thing that leaves this machine is the terminal's own connection.
 
-use crate::args::Named;
+use crate::args::Attach;
 use crate::attach::{self, Shell};
 use crate::context::Context;
 use crate::exit::ExitCode;
 use envforge_core::refusal::Refusal;
 
-/// Attaches to the shell of a workspace.
-pub(crate) async fn attach(ctx: &mut Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
+/// Attaches to a terminal of a workspace's shell.
+pub(crate) async fn attach(ctx: &mut Context<'_>, arguments: Attach) -> Result<ExitCode, Refusal> {
     needs_terminal(ctx)?;
-    let workspace = ctx.workspace(named.name.as_deref())?;
+    let workspace = ctx.workspace(arguments.name.as_deref())?;
     let org = ctx.org().await?;
     ctx.remember_org(&org);
-    Box::pin(attach::attach(ctx, &Shell::new(ctx, org, workspace)?)).await
+    Box::pin(attach::attach(ctx, &Shell::new(ctx, org, workspace)?.terminal(arguments.terminal))).await
 }
 
 /// Refuses what is not a person at a terminal.

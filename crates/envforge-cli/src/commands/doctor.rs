@@ -161,7 +161,12 @@ async fn hosts(ctx: &Context<'_>, checks: &mut Vec<Check>, org: &str) -> Result<
                 "start the host daemon: `envforged host`",
             ));
         }
-        Ok(hosts) => checks.extend(hosts.hosts.iter().map(host)),
+        Ok(hosts) => {
+            for one in &hosts.hosts {
+                checks.push(host(one));
+                checks.extend(memory(one));
+            }
+        }
         Err(refusal) => {
             checks.push(Check::note(
                 "hosts",
@@ -218,8 +223,37 @@ fn unknown(name: &str, refusal: Refusal) -> Check {
     Check::note(name, &refusal.code, refusal.message, refusal.hint.unwrap_or_else(|| "ask its operator".to_owned()))
 }
 
+/// What a host's memory means for what sleeps on it; nothing of a host that is not there or never said.
+fn memory(host: &Host) -> Option<Check> {
+    let name = format!("memory of {}", host.name);
+    let swap = host.swap.filter(|_| host.state == HostState::Online)?;
+    let more = "give the machine zram or swap; the host says so when it connects again";
+    Some(match (&host.memory_short, swap) {
+        (Some(why), _) => Check::note(
+            name,
+            "host.memory_short",
+            format!("it is short: {why}; what has been frozen longest is stopped"),
+            "`envforge sleep --stop` what is not needed, or give the machine more memory or swap",
+        ),
+        (None, 0) => Check::note(
+            name,
+            "host.no_swap",
+            "the machine has neither swap nor zram: what is frozen keeps its memory until it is stopped",
+            more,
+        ),
+        (None, bytes) => Check::fine(name, format!("what is frozen goes to {:.1} GiB of swap", gib(bytes))),
+    })
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
 fn host(host: &Host) -> Check {
     let name = format!("host {}", host.name);
+    if let (HostState::Online, Some(trouble)) = (host.state, &host.trouble) {
+        return Check::wrong(name, &trouble.code, trouble.cause.clone(), trouble.fix.clone());
+    }
     match host.state {
         HostState::Online if host.reductions.is_empty() => Check::fine(name, "online, full isolation"),
         HostState::Online => Check::note(

@@ -12,7 +12,6 @@ use envforge_core::clock::Clock as _;
 use envforge_core::ledger::{ExportError, LINE_MAX, Trust, Verified, Verifier};
 use envforge_core::refusal::Refusal;
 use envforge_core::token::PublicKey;
-use jiff::Timestamp;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
@@ -38,7 +37,7 @@ async fn path(ctx: &Context<'_>, installation: bool, rest: &str) -> Result<Strin
 
 async fn search(ctx: &Context<'_>, list: &LedgerList) -> Result<ExitCode, Refusal> {
     let now = SystemClock.now();
-    let time = |moment: Option<Moment>| moment.map(|moment| instant(moment, now).to_string());
+    let time = |moment: Option<Moment>| moment.map(|moment| moment.instant(now).to_string());
     let mut query = format!("?limit={}&order={}", list.limit, if list.oldest { "oldest" } else { "newest" });
     let filters = [
         ("actor", list.actor.clone()),
@@ -69,13 +68,6 @@ async fn search(ctx: &Context<'_>, list: &LedgerList) -> Result<ExitCode, Refusa
         ctx.printer.note(&format!("there are more: --cursor {next}"));
     }
     Ok(ExitCode::Ok)
-}
-
-fn instant(moment: Moment, now: Timestamp) -> Timestamp {
-    match moment {
-        Moment::At(at) => at,
-        Moment::Ago(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
-    }
 }
 
 async fn state(ctx: &Context<'_>, installation: bool) -> Result<ExitCode, Refusal> {

@@ -1,4 +1,5 @@
-//! `envforge logs`: captured lines of a service, also while it sleeps.
+//! `envforge logs`: captured lines of a service, also while it sleeps; those a pattern is found in, or newer than a time.
+//! Where they are kept they are searched, so only what is wanted travels.
 //!
 //! Following survives a lost connection: after connecting again everything up to the last line printed is
 //! skipped. With `--json` each line is an object.
@@ -8,9 +9,12 @@ use crate::context::{Context, segment};
 use crate::exit::ExitCode;
 use crate::follow::Backoff;
 use crate::lines::{self, Splitter};
+use envforge_api::ambient::SystemClock;
 use envforge_api::client::CallError;
+use envforge_core::clock::Clock as _;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use serde_json::json;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// How long a pause may be while repeated lines arrive.
@@ -22,11 +26,19 @@ const AGAIN: u32 = 10_000;
 pub(crate) async fn logs(ctx: &mut Context<'_>, logs: Logs) -> Result<ExitCode, Refusal> {
     let slug = ctx.workspace(None)?;
     let base = ctx.workspace_path(&slug, &format!("/logs/{}", segment(&logs.service))).await?;
+    let since = logs.since.map(|moment| moment.instant(SystemClock.now()).to_string());
+    let mut wanted = String::new();
+    for (name, value) in [("grep", &logs.grep), ("since", &since)] {
+        if let Some(value) = value {
+            let _ = write!(wanted, "&{name}={}", segment(value));
+        }
+    }
+    let lines = logs.lines.unwrap_or(if wanted.is_empty() { 100 } else { u32::MAX });
     let mut backoff = Backoff::default();
     let mut last: Option<Vec<u8>> = None;
     loop {
-        let tail = if last.is_some() { AGAIN } else { logs.lines };
-        let path = format!("{base}?tail={tail}&follow={}", logs.follow);
+        let tail = if last.is_some() { AGAIN } else { lines };
+        let path = format!("{base}?tail={tail}&follow={}{wanted}", logs.follow);
         match read(ctx, &path, &mut last, &mut backoff).await {
             Ok(()) if !logs.follow || ctx.printer.reader_gone() => return Ok(ExitCode::Ok),
             // A stream that follows ends only when the other side went away.

@@ -2,6 +2,7 @@
 
 use crate::args::{RootMode, RootPolicyArgs, RootRequest, RootVerb};
 use crate::attach::{self, Shell};
+use crate::commands;
 use crate::context::{Context, segment};
 use crate::exit::ExitCode;
 use crate::printer::printable;
@@ -25,7 +26,10 @@ pub(crate) async fn root(ctx: &mut Context<'_>, verb: RootVerb) -> Result<ExitCo
             ctx.printer.answer(&all, || list(&all.elevations));
             Ok(ExitCode::Ok)
         }
-        RootVerb::Recording { elevation } => recording(ctx, &elevation).await,
+        RootVerb::Recording { elevation } => {
+            let path = ctx.org_path(&format!("/elevations/{}/recording", segment(&elevation))).await?;
+            commands::recording::print(ctx, &path).await
+        }
         RootVerb::Shell { elevation } => shell(ctx, elevation.as_deref()).await,
     }
 }
@@ -109,28 +113,9 @@ fn list(elevations: &[Elevation]) -> String {
     render::table(&["ELEVATION", "WORKSPACE", "STATE", "FOR", "ANSWERED BY", "UNTIL", "REASON"], &rows)
 }
 
-/// The recording as it is: asciicast v2 is JSON, a line each.
-async fn recording(ctx: &Context<'_>, id: &str) -> Result<ExitCode, Refusal> {
-    let path = ctx.org_path(&format!("/elevations/{}/recording", segment(id))).await?;
-    let opening = ctx.client()?.stream(&path);
-    let mut response = ctx.printer.slow("opening the recording", opening).await.map_err(|error| ctx.refusal(error))?;
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => ctx.printer.raw_out(&chunk),
-            Ok(None) => return Ok(ExitCode::Ok),
-            Err(error) => {
-                return Err(Refusal::unavailable("recording.cut", format!("the recording was cut off: {error}")));
-            }
-        }
-        if ctx.printer.reader_gone() {
-            return Ok(ExitCode::Ok);
-        }
-    }
-}
-
 /// Opens the root terminal of one's own elevation.
 async fn shell(ctx: &mut Context<'_>, wanted: Option<&str>) -> Result<ExitCode, Refusal> {
-    crate::commands::attach::needs_terminal(ctx)?;
+    commands::attach::needs_terminal(ctx)?;
     let here = if wanted.is_none() { Some(ctx.workspace(None)?) } else { None };
     let me: Me = ctx.get("/v1/me").await?;
     let org = ctx.choose_org(&me)?;

@@ -39,7 +39,7 @@ pub(crate) async fn run(ctx: &mut Context<'_>, arguments: Run) -> Result<ExitCod
     let base = ctx.workspace_path(&slug, "/runs").await?;
     let started: runs::Run = match &arguments.job {
         Some(job) => ctx.get(&format!("{base}/{}", segment(job))).await?,
-        None => ctx.post(&base, &CreateRun { argv: arguments.argv }).await?,
+        None => ctx.post(&base, &CreateRun { argv: arguments.argv, service: arguments.service }).await?,
     };
     if arguments.no_wait {
         ctx.printer.answer(&started, || started.id.to_string());

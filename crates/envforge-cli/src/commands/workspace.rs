@@ -10,6 +10,7 @@ use crate::render;
 use envforge_api::http::usage::{SetCap, WorkspaceUsage};
 use envforge_api::http::workspaces::{CreateWorkspace, Workspace, Workspaces};
 use envforge_core::name::Slug;
+use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::usage::{Cap, CapMode};
 use serde_json::{Value, json};
@@ -96,7 +97,7 @@ async fn delete(ctx: &Context<'_>, arguments: WorkspaceDelete) -> Result<ExitCod
 }
 
 /// How long a deletion is watched.
-const DELETE_MAX: Duration = Duration::from_mins(1);
+const DELETE_MAX: Duration = Duration::from_mins(5);
 
 /// Waits until a workspace that is being deleted is no more. Its links are dead already, and its host goes on trying
 /// when nobody waits any more.
@@ -107,7 +108,9 @@ async fn gone(ctx: &Context<'_>, slug: &Slug) -> Result<(), Refusal> {
     loop {
         match tokio::time::timeout_at(end, follow.next()).await {
             Ok(Ok(workspace)) => {
-                if let Some(why) = workspace.shell.cause {
+                if workspace.shell.state == ReadinessState::Blocked
+                    && let Some(why) = workspace.shell.cause
+                {
                     cause = format!("its host could not destroy it: {why}");
                 }
             }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const TERMINAL: &str = "GET /v1/orgs/acme/workspaces/fix-login/terminal?cols=100&rows=30";
 
 /// A terminal with the program in it.
-struct Window {
+pub(crate) struct Window {
     master: File,
     slave: OwnedFd,
     child: Child,
@@ -29,7 +29,7 @@ impl Window {
         Self::of(home, &program)
     }
 
-    fn of(home: &Path, program: &Command) -> Self {
+    pub(crate) fn of(home: &Path, program: &Command) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
@@ -60,7 +60,7 @@ impl Window {
     }
 
     #[track_caller]
-    fn wait_for(&self, text: &str) {
+    pub(crate) fn wait_for(&self, text: &str) {
         let begun = Instant::now();
         while !self.text().contains(text) {
             assert!(begun.elapsed() < Duration::from_secs(5), "no {text:?} in {:?}", self.text());
@@ -68,16 +68,20 @@ impl Window {
         }
     }
 
-    fn type_keys(&mut self, keys: &str) {
+    pub(crate) fn type_keys(&mut self, keys: &str) {
         self.master.write_all(keys.as_bytes()).expect("typed");
     }
 
-    fn is_raw(&self) -> bool {
+    pub(crate) fn resize(&self, cols: u16, rows: u16) {
+        tcsetwinsize(&self.slave, size(cols, rows)).expect("set");
+    }
+
+    pub(crate) fn is_raw(&self) -> bool {
         !tcgetattr(&self.slave).expect("a terminal").local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
     }
 
     #[track_caller]
-    fn ends_with(&mut self, code: i32) {
+    pub(crate) fn ends_with(&mut self, code: i32) {
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -118,7 +122,7 @@ fn keys_go_there_and_the_screen_comes_back() {
     assert!(window.is_raw());
     window.type_keys("ls\r");
     window.wait_for("file.txt");
-    tcsetwinsize(&window.slave, size(120, 40)).expect("set");
+    window.resize(120, 40);
     window.wait_for("resized");
     window.type_keys("\x03\x02d");
     window.ends_with(0);
@@ -142,6 +146,26 @@ fn a_lost_connection_is_made_again_and_the_screen_redrawn() {
     window.wait_for("redrawn ");
     window.type_keys("x");
     window.ends_with(0);
+}
+
+// proves UP-3
+#[test]
+fn a_named_terminal_is_attached_to_and_made_again_by_its_name() {
+    let server = Server::acme();
+    server.terminal(vec![Act::Say("build$ "), Act::Expect("x"), Act::Cut]);
+    server.terminal(vec![Act::Say("again$ "), Act::Expect("y"), Act::End("exited")]);
+    let home = tempfile::tempdir().expect("a folder");
+    let mut window = Window::open(home.path(), &server, &["attach", "fix-login", "--terminal", "build"]);
+    window.wait_for("build$ ");
+    window.type_keys("x");
+    window.wait_for("again$ ");
+    window.type_keys("y");
+    window.ends_with(0);
+    let path = "GET /v1/orgs/acme/workspaces/fix-login/terminal?terminal=build&cols=100&rows=30";
+    assert_eq!(server.asked().iter().filter(|asked| asked.starts_with(path)).count(), 2, "{:?}", server.asked());
+    let mut window = Window::open(home.path(), &server, &["attach", "fix-login", "-t", "a.b"]);
+    window.wait_for("a name is at most 32 letters");
+    window.ends_with(2);
 }
 
 // proves ORG-4

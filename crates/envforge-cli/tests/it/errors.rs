@@ -166,7 +166,7 @@ fn a_key_that_is_none_is_not_sent() {
 #[test]
 fn the_reference_of_exit_codes_is_as_checked_in() {
     use std::fmt::Write as _;
-    let mut page = "# Exit codes of `envforge`\n\nMade from `crates/envforge-cli/src/exit.rs`. `envforge run` answers the code of the command it ran.\n\n| code | name | when |\n|---|---|---|\n".to_owned();
+    let mut page = "# Exit codes of `envforge`\n\nMade from `crates/envforge-cli/src/exit.rs`. `envforge run` and `envforge exec` answer the code of the command they ran.\n\n| code | name | when |\n|---|---|---|\n".to_owned();
     for (code, name, meaning) in envforge_cli::exit::ExitCode::TABLE {
         writeln!(page, "| {code} | `{name}` | {meaning} |").unwrap();
     }

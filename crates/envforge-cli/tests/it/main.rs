@@ -4,7 +4,9 @@
 
 mod admin;
 mod attach;
+mod consoles;
 mod errors;
+mod exec;
 mod git_credentials;
 mod ledger;
 mod links;
@@ -15,5 +17,6 @@ mod secrets;
 mod settings;
 mod sign_in;
 mod support;
+mod terminals;
 mod up;
 mod workspaces;

@@ -1,6 +1,6 @@
 //! Runs and logs.
 
-use crate::support::{Answer, End, Server, envforge, events, lost, ok, run, workspace};
+use crate::support::{Answer, End, Server, envforge, events, lost, ok, refused, run, workspace};
 use expect_test::expect;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
@@ -45,6 +45,16 @@ fn a_run_ends_with_its_commands_output_and_code() {
     "#]]
     .assert_eq(&run(&server, &["run", "-w", "fix-login", "--", "npm", "test"]));
     assert!(server.asked().contains(&format!("POST {RUNS} {{\"argv\":[\"npm\",\"test\"]}}")));
+}
+
+// proves UP-4
+#[test]
+fn a_run_may_be_like_a_service() {
+    let server = Server::acme();
+    server.route(&format!("POST {RUNS}"), ok(&job("running", None, None)));
+    let answer = run(&server, &["run", "-w", "fix-login", "--service", "api", "--no-wait", "--", "npm", "test"]);
+    assert!(answer.starts_with("exit: 0"), "{answer}");
+    assert!(server.asked().contains(&format!("POST {RUNS} {{\"argv\":[\"npm\",\"test\"],\"service\":\"api\"}}")));
 }
 
 // proves UP-4
@@ -172,4 +182,56 @@ fn captured_logs_are_printed_as_they_are() {
         --- stderr
     "#]]
     .assert_eq(&run(&server, &["logs", "web", "-n", "2", "-w", "fix-login", "--json"]));
+}
+
+// proves RUN-8
+#[test]
+fn logs_are_searched_where_they_are_kept() {
+    let server = Server::acme();
+    let base = "GET /v1/orgs/acme/workspaces/fix-login/logs/web";
+    let all = format!("{base}?tail=4294967295&follow=false&grep=a%20%2Bb%26&since=2026%2D11%2D21T06%3A00%3A00Z");
+    server.route(&all.replace("%2D", "-"), Answer::Chunks(lines(&["stdout a  b&"]), End::Clean));
+    let asked = ["logs", "web", "--grep", "a +b&", "--since", "2026-11-21T06:00:00Z", "-w", "fix-login"];
+    let answer = run(&server, &asked);
+    assert!(answer.contains("stdout a  b&\n") && answer.starts_with("exit: 0"), "{answer}");
+    server.route(&format!("{base}?tail=100&follow=false"), Answer::Chunks(Vec::new(), End::Clean));
+    assert!(run(&server, &["logs", "web", "-w", "fix-login"]).starts_with("exit: 0"));
+    server.route(
+        &format!("{base}?tail=7&follow=true&grep=%28"),
+        refused(400, "invalid", "logs.pattern_invalid", "wrong at character 1", Some("mend it")),
+    );
+    expect![[r#"
+        exit: 2
+        --- stdout
+        --- stderr
+        error: wrong at character 1
+          hint: mend it
+    "#]]
+    .assert_eq(&run(&server, &["logs", "web", "-f", "-n", "7", "--grep", "(", "-w", "fix-login"]));
+}
+
+// proves RUN-6
+#[test]
+fn a_database_is_a_file_once_it_is_whole() {
+    let server = Server::acme();
+    let dump = "GET /v1/orgs/acme/workspaces/fix-login/database/dump";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("db.dump");
+    let path = file.to_str().expect("text");
+    server.route(dump, Answer::Chunks(vec!["PGDMP".to_owned()], End::Cut));
+    let cut = run(&server, &["database", "dump", "-o", path, "-w", "fix-login"]);
+    assert!(cut.contains("broke off") && !cut.starts_with("exit: 0"), "{cut}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0, "half a dump is no file");
+    server.replace(dump, Answer::Chunks(vec!["PGDMP and ".to_owned(), "more".to_owned()], End::Clean));
+    let whole = run(&server, &["database", "dump", "-o", path, "-w", "fix-login"]);
+    assert!(whole.contains("14 bytes written") && whole.starts_with("exit: 0"), "{whole}");
+    assert_eq!(std::fs::read_to_string(&file).expect("read"), "PGDMP and more");
+    assert!(run(&server, &["database", "dump", "-w", "fix-login"]).contains("PGDMP and more"), "stdout");
+    let restore = "POST /v1/orgs/acme/workspaces/fix-login/database/restore";
+    server.route(restore, ok(&json!({ "bytes": 14 })));
+    let unasked = run(&server, &["database", "restore", path, "-w", "fix-login"]);
+    assert!(unasked.contains("--yes") && !server.asked().iter().any(|asked| asked.starts_with(restore)), "{unasked}");
+    let restored = run(&server, &["database", "restore", path, "--yes", "-w", "fix-login"]);
+    assert!(restored.starts_with("exit: 0") && restored.contains("the database of fix-login is what"), "{restored}");
+    assert!(server.asked().iter().any(|asked| asked.starts_with(restore)));
 }

@@ -300,7 +300,7 @@ fn doctor_names_what_is_wrong_and_what_helps() {
     server.route(
         "GET /v1/orgs/acme/hosts",
         ok(&json!({ "hosts": [
-            { "id": "host_00000000000000000000000000000001", "name": "box", "state": "online", "reductions": ["no cgroup v2"], "last_seen_at": null },
+            { "id": "host_00000000000000000000000000000001", "name": "box", "state": "online", "reductions": ["no cgroup v2"], "swap": 0, "memory_short": null, "last_seen_at": null },
             { "id": "host_00000000000000000000000000000002", "name": "far", "state": "lost", "reductions": [], "last_seen_at": "2026-11-21T06:00:00Z" }] })),
     );
     server.route("GET /v1/orgs/acme/ledger/state", ok(&ledger_state(&Value::Null)));
@@ -315,6 +315,7 @@ fn doctor_names_what_is_wrong_and_what_helps() {
     assert_eq!(check("server")["verdict"], "fine");
     assert_eq!(check("key")["found"], "Ada, acme (owner)");
     assert_eq!(check("host box")["verdict"], "note");
+    assert_eq!(check("memory of box")["code"], "host.no_swap", "what sleeps there keeps its memory, and it says so");
     assert_eq!((&check("host far")["verdict"], &check("host far")["code"]), (&json!("wrong"), &json!("host.lost")));
     assert!(check("host far")["fix"].is_string());
     assert!(check("host far")["found"].as_str().expect("text").contains("2026-11-21 06:00:00"));

@@ -239,3 +239,28 @@ fn a_cap_that_stops_a_wake_is_told() {
     .assert_eq(&run(&server, &["workspace", "cap", "-w", "fix-login", "warn", "600"]));
     assert!(server.asked().contains(&format!("PUT {WS}/cap {{\"cap\":{{\"mode\":\"warn\",\"minutes\":600}}}}")));
 }
+
+// proves RUN-3 RUN-8
+#[test]
+fn a_service_is_restarted_and_waited_for() {
+    let server = Server::acme();
+    server.route(&format!("POST {WS}/services/api"), ok(&workspace("awake", 2, "ready", "waking")));
+    let states = [workspace("awake", 2, "ready", "waking"), workspace("awake", 2, "ready", "ready")];
+    server.route(&format!("GET {WS}/events"), events(&states, End::Open));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        service api: ready: http://api--fix-login--acme.localhost:7081, port 4000
+        --- stderr
+    "#]]
+    .assert_eq(&run(&server, &["service", "restart", "api", "-w", "fix-login"]));
+    assert!(server.asked().contains(&format!("POST {WS}/services/api {{\"action\":\"restart\"}}")));
+    server.route(&format!("POST {WS}/services/api"), ok(&workspace("awake", 2, "ready", "blocked")));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        service api: ready: http://api--fix-login--acme.localhost:7081, port 4000
+        --- stderr
+    "#]]
+    .assert_eq(&run(&server, &["service", "start", "api", "-w", "fix-login"]));
+}
