@@ -5,7 +5,7 @@
 //! installation, so that every such operation is reviewed and tested code.
 //!
 //! The hidden `sandbox-init` comes before everything else: it makes namespaces, which only a process without a second
-//! thread can do.
+//! thread can do. The hidden `resource` beside it is a workspace's object storage, for a start that costs nothing.
 
 mod account;
 mod admin;
@@ -32,6 +32,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == "sandbox-init") {
         return envforge_host::init::main();
+    }
+    if envforge_resources::is_requested() {
+        return envforge_resources::main();
     }
     let outcome = match Arguments::parse().command {
         Command::All(arguments) => roles::all::run(&arguments),

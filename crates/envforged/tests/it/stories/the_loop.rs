@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// What "within a second" may take here, where other tests use both cores.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-// proves UP-1 UP-2 UP-3 UP-5 REPO-4 RUN-1 RUN-3 RUN-6 LINK-2 LINK-3 LINK-4 COST-1 COST-2 OPS-1
+// proves UP-1 UP-2 UP-3 UP-5 UP-11 REPO-4 RUN-1 RUN-3 RUN-6 LINK-2 LINK-3 LINK-4 COST-1 COST-2 OPS-1
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_wake_link_sleep_receipt() {
     let the_box = TestBox::started().await;
@@ -63,8 +63,14 @@ async fn up_wake_link_sleep_receipt() {
     assert!(browser.get("/api/notes").await.unwrap().contains("from the browser"));
     Browser::echo(&mut socket, "again", "again").await.unwrap();
 
-    // Sleep by ending: nothing runs, the link brings everything back.
+    // Sleep by ending: nothing runs, the link brings everything back. A command in the shell wakes nothing.
     member.sleep("stopped").await;
+    let script = "cat page.html; echo told >&2; exit 7";
+    let ended = the_box.envforge(&repository, &["exec", "-w", "main", "--", "sh", "-c", script]).await;
+    let (output, errors) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(output.contains("changed in the shell"), "{output}{errors}");
+    assert_eq!((ended.status.code(), &*errors), (Some(7), "told\n"));
+    assert_eq!(member.show().await.unwrap().runtime.state, RuntimeState::Asleep);
     assert!(browser.get("/").await.unwrap().contains("changed in the shell"));
     assert!(browser.get("/api/notes").await.unwrap().contains("from the browser"));
 

@@ -18,6 +18,12 @@ const KEY_FILES: [&str; 4] = ["secrets/", "owner.key", "host/host.json", "postgr
 /// How long an endless answer is listened to.
 const A_WHILE: Duration = Duration::from_millis(300);
 
+/// WebSockets, which answer no GET.
+const SOCKETS: [&str; 2] = ["/terminal", "/exec"];
+/// Parts of paths to what the workspace's services themselves put into resources, of which this story has none. What a recording
+/// leaves out is seen by that of the root terminal.
+const UNASKED: [&str; 4] = ["/mail", "/objects", "/database/", "/recordings/"];
+
 /// What every path of the API that can be read answers the owner.
 pub(super) async fn answers(story: &Story<'_>, made: &Made) {
     let (server, api) = (format!("http://{}", story.the_box.listen), stranger());
@@ -25,7 +31,10 @@ pub(super) async fn answers(story: &Story<'_>, made: &Made) {
     let links: Value = story.the_box.client().get("/v1/orgs/local/workspaces/main/links").await.unwrap();
     let link = links["links"][0]["id"].as_str().expect("the link that was opened");
     for (path, methods) in document["paths"].as_object().unwrap() {
-        if methods.get("get").is_none() || path.ends_with("/terminal") {
+        if methods.get("get").is_none()
+            || SOCKETS.iter().any(|end| path.ends_with(end))
+            || UNASKED.iter().any(|part| path.contains(part))
+        {
             continue;
         }
         let setting = if path.contains("/operator/") { "mail" } else { "integration.crm" };
@@ -193,8 +202,10 @@ impl Places {
             assert_eq!(mode, 0o600, "{leak}");
             true
         };
-        // The same environment as a file, in the memory of the runtime that the service is in.
-        let is_env_file = |service: &&str| place.ends_with(&format!("/envforge/env/{service}.env"));
+        // The same environment as files, in the memory of the runtime that the service is in.
+        let is_env_file = |service: &&str| {
+            ["sh", "env"].iter().any(|kind| place.ends_with(&format!("/envforge/env/{service}.{kind}")))
+        };
         if place.starts_with("/proc/") {
             return services.iter().any(is_env_file) && is_private();
         }

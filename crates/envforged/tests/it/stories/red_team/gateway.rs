@@ -7,7 +7,7 @@ use super::super::sample::PATIENCE;
 use super::{World, on_socket};
 use crate::support::kill;
 use envforge_api::gateway::{ROUTES_PATH, Route};
-use envforge_api::uplink::{Open, OpenError, Uplinks};
+use envforge_api::uplink::{LogFilter, Open, OpenError, Uplinks};
 use envforge_core::ticket::{TicketClaims, TicketKind};
 use envforge_core::token::{Keyring, Signer};
 use envforge_testkit::{Browser, wait_until_within};
@@ -17,7 +17,7 @@ use tokio::time::Duration;
 
 const TERMINAL: Open = Open::Terminal { cols: 80, rows: 24 };
 const ROOT: Open = Open::Elevation { cols: 80, rows: 24 };
-const LOGS: Open = Open::Logs { tail: 1, follow: false };
+const LOGS: Open = Open::Logs { tail: 1, follow: false, filter: LogFilter { grep: None, since: None } };
 
 /// Takes the gateway's place in the host's eyes.
 async fn instead_of_the_gateway(world: &World, told: &Route, keys: &Keyring) -> (Arc<Uplinks>, JoinHandle<()>) {

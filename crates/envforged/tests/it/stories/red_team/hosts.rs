@@ -73,7 +73,8 @@ fn report(workspace: WorkspaceId, sequence: u64, generation: u64, shell: Readine
 }
 
 fn heartbeat(workspaces: Vec<Pulse>) -> FromHost {
-    FromHost::Heartbeat { at: jiff::Timestamp::UNIX_EPOCH, workspaces, tickets: BTreeSet::new() }
+    let (at, tickets) = (jiff::Timestamp::UNIX_EPOCH, BTreeSet::new());
+    FromHost::Heartbeat { at, workspaces, tickets, trouble: None, memory: None }
 }
 
 impl TheirHost {
@@ -113,7 +114,14 @@ impl TheirHost {
         let (mut stream, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         let (says, mut to_say) = mpsc::unbounded_channel::<FromHost>();
         let (heard, hears) = mpsc::unbounded_channel();
-        let machine = Machine { milli_cpu: 64_000, memory: 1 << 40, reductions: Vec::new(), elevation: true };
+        let machine = Machine {
+            milli_cpu: 64_000,
+            memory: 1 << 40,
+            swap: None,
+            reductions: Vec::new(),
+            elevation: true,
+            copy_on_write: false,
+        };
         says.send(FromHost::Hello { version: "0".to_owned(), machine }).unwrap();
         tokio::spawn(async move {
             let mut beat = tokio::time::interval(Duration::from_secs(2));
