@@ -37,6 +37,23 @@ pub(crate) struct Which {
     pub(crate) bin_dir: Option<PathBuf>,
 }
 
+impl Which {
+    fn bin_dir(&self) -> anyhow::Result<PathBuf> {
+        match &self.bin_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(std::env::current_exe()?.parent().context("a program is in a folder")?.to_owned()),
+        }
+    }
+
+    /// One of its programs, which must be there.
+    pub(crate) fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let dir = self.bin_dir()?;
+        let program = dir.join(name);
+        ensure!(program.exists(), "there is no {name} in {}: build it, or give --bin-dir", dir.display());
+        Ok(program)
+    }
+}
+
 /// A box that answers.
 #[derive(Debug)]
 pub(crate) struct Installation {
@@ -56,17 +73,10 @@ pub(crate) struct Installation {
 impl Installation {
     /// The box meant: used if it runs, else started.
     pub(crate) async fn ensure(which: &Which) -> anyhow::Result<Self> {
-        let bin_dir = match &which.bin_dir {
-            Some(dir) => dir.clone(),
-            None => std::env::current_exe()?.parent().context("a program is in a folder")?.to_owned(),
-        };
         for program in ["envforge", "envforged"] {
-            ensure!(
-                bin_dir.join(program).exists(),
-                "there is no {program} in {}: build it, or give --bin-dir",
-                bin_dir.display()
-            );
+            which.program(program)?;
         }
+        let bin_dir = which.bin_dir()?;
         let throw_away = which.data_dir.is_none().then(|| envforge_testkit::temp_dir("box"));
         let data_dir = match (&which.data_dir, &throw_away) {
             (None, Some(dir)) => dir.path().join("box"),

@@ -8,6 +8,7 @@
 mod api;
 mod authorize;
 mod crowds;
+mod forks;
 mod ledger;
 mod load;
 mod many;
@@ -16,8 +17,10 @@ mod peers;
 mod pty;
 mod report;
 mod runtimes;
+mod sandboxes;
 mod shells;
 mod traffic;
+mod workspaces;
 pub(crate) mod world;
 
 use crate::installation::Which;
@@ -30,8 +33,19 @@ use std::io::Write as _;
 use world::World;
 
 /// What can be measured, and what each means, in the order of the report.
-const NAMES: [(&str, &str); 19] = [
+const NAMES: [(&str, &str); 26] = [
     ("daemon", "memory of the host daemon at rest; `daemon_all`: with server, gateway and supervisor"),
+    (
+        "sandbox",
+        "a sandbox made, with its network and limits, and a first program run in it; `sandbox_docker`: beside Docker",
+    ),
+    ("service", "what a program's start in a running sandbox takes longer than fork and exec, to its end"),
+    (
+        "sleep",
+        "from the thaw of a service until it answers on a connection it had; `sleep_zram`: the same once its memory was \
+         given back to compressed swap; `sleep_freed`: how much of what was charged that is",
+    ),
+    ("log_capture", "what one service may write into its log"),
     ("create", "from the order to create a workspace to a shell in it"),
     ("attach", "from the start of `envforge attach` to the first prompt"),
     ("echo", "a key typed in a terminal until it is seen"),
@@ -65,11 +79,24 @@ const NAMES: [(&str, &str); 19] = [
         "1,000 requests meet a stopped workspace at once: the time of those that get the page; `storm_last`: the time of the \
          last; `storm_refused`: those that don't get it; `storm_wakes`: how often the workspace woke",
     ),
+    (
+        "fork",
+        "a workspace of 500 MB in 25,000 files with a database of 100 MB, asleep, until its copy has a shell, on XFS, which \
+         shares blocks; `fork_copied`: on ext4, which copies them",
+    ),
+    ("awake", "memory of a host daemon with 50 workspaces awake"),
+    (
+        "sleeping",
+        "memory of a host daemon with 1,000 workspaces asleep; `sleeping_cpu`: its processor time; `sleeping_processes`: \
+         those of each workspace, all of its shell; `sleeping_restart`: from the end of the daemon until a shell answers \
+         through the next one",
+    ),
     ("ledger_append", "events committed and sealed a second; `ledger_lag`: from an event's commit until it is sealed"),
     ("ledger_verify", "events of an export verified a second"),
 ];
-/// Of them, those that need no box.
-const WITHOUT_BOX: [&str; 2] = ["ledger_append", "ledger_verify"];
+/// Of them, those that need no box, or make one of their own.
+const WITHOUT_BOX: [&str; 9] =
+    ["sandbox", "service", "sleep", "log_capture", "fork", "awake", "sleeping", "ledger_append", "ledger_verify"];
 
 fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(NAMES.map(|(name, what)| PossibleValue::new(name).help(what)))
@@ -104,7 +131,7 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for (name, _) in NAMES.into_iter().filter(|(name, _)| wants(name)) {
         say(&format!("measuring {name}"));
-        match measure(world.as_mut(), name).await {
+        match measure(&bench.which, world.as_mut(), name).await {
             Ok(measured) => records.extend(measured),
             Err(error) => {
                 let why = format!("{error:#}");
@@ -134,8 +161,15 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(world: Option<&mut World>, name: &str) -> anyhow::Result<Vec<Record>> {
+async fn measure(which: &Which, world: Option<&mut World>, name: &str) -> anyhow::Result<Vec<Record>> {
     match name {
+        "sandbox" => return sandboxes::sandbox(&which.program("envforged")?).await,
+        "service" => return sandboxes::service(&which.program("envforged")?).await,
+        "sleep" => return sandboxes::sleep(&which.program("envforged")?).await,
+        "log_capture" => return sandboxes::log_capture(&which.program("envforged")?).await,
+        "fork" => return forks::fork(which).await,
+        "awake" => return workspaces::awake(which).await,
+        "sleeping" => return workspaces::sleeping(which).await,
         "ledger_append" => return ledger::append().await,
         "ledger_verify" => return ledger::verify(),
         _ => {}

@@ -41,8 +41,11 @@ fn check_walls(file: &File) -> Vec<Finding> {
     let name = file.path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
     let forbidden: Vec<&str> = match name {
         "envforge-core" => APART.into_iter().chain(["envforge-api", "tokio", "reqwest", "sqlx"]).collect(),
-        "envforge-api" => APART.to_vec(),
-        _ if APART.contains(&name) => APART.into_iter().filter(|other| *other != name).collect(),
+        // Joined by `envforged` alone: what runs inside a workspace knows of no role, and no role waits for its libraries.
+        "envforge-api" | "envforge-resources" => APART.to_vec(),
+        _ if APART.contains(&name) => {
+            APART.into_iter().chain(["envforge-resources"]).filter(|other| *other != name).collect()
+        }
         _ => Vec::new(),
     };
     let mut is_development = false;
