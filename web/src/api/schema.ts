@@ -3646,6 +3646,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/terminal-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the org's terminals are recorded. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgTerminalPolicy"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Say whether terminals that are opened from now on are recorded. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["OrgTerminalPolicy"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgTerminalPolicy"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces": {
         parameters: {
             query?: never;
@@ -3856,6 +3936,165 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/workspaces/{workspace}/database/dump": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Dump the workspace's database, in pg_dump's custom format. Only while the runtime is awake, which this does not change. An
+         *     answer that breaks off is no whole dump.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/database/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask a workspace's database, which reads and changes nothing; refused while the runtime is asleep, and nothing is woken for it. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["QueryDatabase"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DatabaseRows"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/database/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make the workspace's database what a dump in pg_dump's custom format holds, all of it or nothing. Only while the runtime is
+         *     awake, which this does not change. Who is connected to the database is cut off when it changes.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            /** @description The dump */
+            requestBody: {
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Restored"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces/{workspace}/elevations": {
         parameters: {
             query?: never;
@@ -3950,6 +4189,108 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/exec": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Run a command in the shell layer (WebSocket: each binary frame is a frame of `envforge_api::exec`; the first says what
+         *     to run). It ends with the connection, and a client says something, if only a ping, at least every 45 seconds.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The command */
+                101: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/forks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make copies of a workspace, or get those that exist. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ForkWorkspace"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ForkedWorkspaces"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -4051,10 +4392,20 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    /** @description Lines from the end to begin with; 200 when absent. */
+                    /**
+                     * @description Lines from the end to begin with, of those that are wanted; when absent, 200 of a service's log that is not searched,
+                     *     else all.
+                     */
                     tail?: number;
                     /** @description Keep sending what is appended. */
                     follow?: boolean;
+                    /**
+                     * @description Only lines in which this regular expression is found, without time and stream; `(?i)` before it ignores case. At most
+                     *     1024 bytes.
+                     */
+                    grep?: string;
+                    /** @description Only lines that were not written before this time. */
+                    since?: string;
                 };
                 header?: never;
                 path: {
@@ -4075,6 +4426,415 @@ export interface paths {
                     };
                     content: {
                         "text/plain": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/mail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Messages in a workspace's mail sink, the newest first, also while it sleeps. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Only messages older than this one. */
+                    before?: components["schemas"]["MailId"];
+                    /** @description At most so many, 100 when absent, up to 1000. */
+                    limit?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Mails"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/mail/{mail}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A message, read: headers, text, the source of its HTML, what is attached. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Message id */
+                    mail: components["schemas"]["MailId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Mail"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/mail/{mail}/raw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A message as it was sent, as a file to save. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Message id */
+                    mail: components["schemas"]["MailId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/objects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The buckets of a workspace's object storage, also while it sleeps. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Buckets"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/objects/{bucket}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Objects of a bucket, by key. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Only keys that begin so. */
+                    prefix?: string;
+                    /** @description Only keys behind this one. */
+                    after?: string;
+                    /** @description At most so many, 100 when absent, up to 1000. */
+                    limit?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Bucket */
+                    bucket: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Objects"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/objects/{bucket}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An object's content, as a file to save. */
+        get: {
+            parameters: {
+                query: {
+                    /** @description The object's key. */
+                    key: string;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Bucket */
+                    bucket: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The recordings of a workspace's terminals, the newest first, at most 200; also while it sleeps. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["TerminalRecordings"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/recordings/{recording}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a terminal's client was shown, in the asciicast v2 format. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Recording id */
+                    recording: components["schemas"]["RecordingId"];
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-asciicast": string;
                     };
                 };
                 default: {
@@ -4208,10 +4968,20 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    /** @description Lines from the end to begin with; 200 when absent. */
+                    /**
+                     * @description Lines from the end to begin with, of those that are wanted; when absent, 200 of a service's log that is not searched,
+                     *     else all.
+                     */
                     tail?: number;
                     /** @description Keep sending what is appended. */
                     follow?: boolean;
+                    /**
+                     * @description Only lines in which this regular expression is found, without time and stream; `(?i)` before it ignores case. At most
+                     *     1024 bytes.
+                     */
+                    grep?: string;
+                    /** @description Only lines that were not written before this time. */
+                    since?: string;
                 };
                 header?: never;
                 path: {
@@ -4304,6 +5074,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/workspaces/{workspace}/services/{service}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start, stop or restart a service. Answered once its host has begun. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Name in envforge.yml */
+                    service: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ChangeService"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Workspace"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces/{workspace}/sleep": {
         parameters: {
             query?: never;
@@ -4363,10 +5187,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Attach to the workspace's shell (WebSocket: binary frames are the terminal, text frames its control). */
+        /** Attach to a terminal of the workspace's shell (WebSocket: binary frames are the terminal, text frames its control). */
         get: {
             parameters: {
                 query?: {
+                    /** @description The terminal's name, `main` when absent; one that is not there is made. */
+                    terminal?: string;
                     /** @description Columns, 80 when absent. */
                     cols?: number;
                     /** @description Rows, 24 when absent. */
@@ -4403,6 +5229,104 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/terminals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The terminals of the workspace's shell. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Terminals"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/terminals/{terminal}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a terminal, for everybody attached to it; answers with those that are left. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Its name */
+                    terminal: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Terminals"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
         options?: never;
         head?: never;
         patch?: never;
@@ -4883,6 +5807,11 @@ export interface components {
             jobs: components["schemas"]["BackgroundJob"][];
             next?: components["schemas"]["BackgroundJobId"] | null;
         };
+        /** @description The buckets of an object storage. */
+        Buckets: {
+            /** @description Their names, in order. */
+            buckets: string[];
+        };
         /** @description A cap on awake minutes per calendar month (UTC). */
         Cap: {
             /**
@@ -4926,6 +5855,11 @@ export interface components {
             percent: number;
             /** @enum {string} */
             posture: "stopped";
+        };
+        /** @description Starts, stops or restarts a service; a runtime that sleeps is woken for it. */
+        ChangeService: {
+            /** @description What is to happen. */
+            action: components["schemas"]["ServiceAction"];
         };
         /** @description Changes a setting. */
         ChangeSetting: {
@@ -5052,6 +5986,8 @@ export interface components {
         CreateRun: {
             /** @description Program and arguments; not interpreted by a shell. */
             argv: string[];
+            /** @description The service whose environment, secrets and directory it is to have. Without one it has every input in capitals. */
+            service?: string | null;
         };
         /** @description Asks for a workspace. Asking again for the same branch of the same project answers the one that exists. */
         CreateWorkspace: {
@@ -5093,6 +6029,15 @@ export interface components {
             token: string;
             /** @description What to share: `https://<dev host>/share/<token>`. */
             url: string;
+        };
+        /** @description What a query found. */
+        DatabaseRows: {
+            /** @description The names of the columns. */
+            columns: string[];
+            /** @description More rows, or the ends of long cells, are left out. */
+            is_cut: boolean;
+            /** @description The cells of each row as PostgreSQL writes them; `null` is NULL. */
+            rows: (string | null)[][];
         };
         /** @description Decides about a machine that waits. */
         DecideDevice: {
@@ -5227,6 +6172,21 @@ export interface components {
             /** @description The value to send as `Authorization: Bearer`. */
             value: string;
         };
+        /**
+         * @description Asks for copies of a workspace: its files, database and object storage as they are now, its own secrets, size and cap.
+         *     Asking again for the same ones answers those that exist.
+         */
+        ForkWorkspace: {
+            /** @description The slug of each copy, at most [`FORKS_MAX`]; its branch has the same name and begins at the source's commit. */
+            slugs: components["schemas"]["Slug"][];
+        };
+        /** @description The copies of a workspace. Each is there when its shell is ready. */
+        ForkedWorkspaces: {
+            /** @description Whether their files take no room of their own until they change. */
+            copy_on_write: boolean;
+            /** @description In the order asked for. */
+            workspaces: components["schemas"]["Workspace"][];
+        };
         /** @description Makes an SSH key for a Git host; its private half never leaves the server. */
         GenerateGitKey: {
             /**
@@ -5313,12 +6273,21 @@ export interface components {
             id: components["schemas"]["HostId"];
             /** @description Last heartbeat. */
             last_seen_at?: string | null;
+            /** @description Why its machine's memory is short, while it is: what has been frozen longest is stopped then. */
+            memory_short?: string | null;
             /** @description Its name. */
             name: string;
             /** @description What its isolation lacks, in plain sentences; empty is full isolation. */
             reductions: string[];
             /** @description Its state. */
             state: components["schemas"]["HostState"];
+            /**
+             * Format: int64
+             * @description Swap of its machine in bytes, zram included. With 0, what is frozen keeps nearly all of its memory until it is stopped;
+             *     none if the host never said.
+             */
+            swap?: number | null;
+            trouble?: components["schemas"]["Trouble"] | null;
         };
         /** @description A host: a machine that runs one org's workspaces. */
         HostId: string;
@@ -5563,10 +6532,69 @@ export interface components {
             /** @description The value to send as `Authorization: Bearer`. */
             value: string;
         };
+        /** @description A message, read. Very long pieces are cut; the raw message has everything. */
+        Mail: components["schemas"]["MailSummary"] & {
+            /** @description What is attached. */
+            attachments: components["schemas"]["MailAttachment"][];
+            /** @description Its headers, in their order. */
+            headers: components["schemas"]["MailHeader"][];
+            /** @description The source of its HTML. It is a stranger's: show it as text, or in a frame that may do nothing. */
+            html?: string | null;
+            /** @description Its text; made from its HTML where it has only that. */
+            text?: string | null;
+        };
+        /** @description Something attached to a message. */
+        MailAttachment: {
+            /** @description Its media type. */
+            content_type: string;
+            /** @description Its file name, if it has one. */
+            name?: string | null;
+            /**
+             * Format: int64
+             * @description Its size in bytes, decoded.
+             */
+            size: number;
+        };
+        /** @description A header of a message. */
+        MailHeader: {
+            /** @description Its name. */
+            name: string;
+            /** @description Its value as it was sent. */
+            value: string;
+        };
+        /** @description A message in a workspace's mail sink. */
+        MailId: string;
+        /** @description A message as a list shows it. */
+        MailSummary: {
+            /** @description Who sent it, as told to the mail server; empty for a bounce. */
+            from: string;
+            /** @description Its id. */
+            id: components["schemas"]["MailId"];
+            /**
+             * Format: date-time
+             * @description When it was accepted.
+             */
+            received_at: string;
+            /**
+             * Format: int64
+             * @description Its size in bytes.
+             */
+            size: number;
+            /** @description Its subject, decoded. */
+            subject?: string | null;
+            /** @description Whom it was sent to, as told to the mail server. */
+            to: string[];
+        };
         /** @description The answer, whoever asked. */
         MailUnderWay: {
             /** @description What happens now. */
             message: string;
+        };
+        /** @description A page of a mail sink, the newest message first. */
+        Mails: {
+            /** @description The messages. */
+            mails: components["schemas"]["MailSummary"][];
+            more_before?: components["schemas"]["MailId"] | null;
         };
         /** @description The caller. */
         Me: {
@@ -5613,6 +6641,30 @@ export interface components {
             /** @description Its name, unique in the org. */
             name: components["schemas"]["Slug"];
         };
+        /** @description An object as a list shows it. */
+        ObjectSummary: {
+            /** @description The media type it was stored with. */
+            content_type?: string | null;
+            /** @description Its key. */
+            key: string;
+            /**
+             * Format: date-time
+             * @description When it was stored.
+             */
+            modified_at: string;
+            /**
+             * Format: int64
+             * @description Its size in bytes.
+             */
+            size: number;
+        };
+        /** @description A page of a bucket, by key. */
+        Objects: {
+            /** @description There are more keys than this one, which is the last of this page. */
+            more_after?: string | null;
+            /** @description The objects. */
+            objects: components["schemas"]["ObjectSummary"][];
+        };
         /** @description An org. */
         Org: {
             /** @description When it was made. */
@@ -5630,6 +6682,14 @@ export interface components {
         OrgRootPolicy: {
             /** @description The policy. */
             policy: components["schemas"]["RootPolicy"];
+        };
+        /** @description What an org wants of its terminals. */
+        OrgTerminalPolicy: {
+            /**
+             * @description Record what is shown in every terminal that is opened from now on. Root's are recorded in any case; what a single command
+             *     prints (`envforge exec`) is not, its program is in the ledger.
+             */
+            record: boolean;
         };
         /** @description A part and its readiness. */
         Part: {
@@ -5699,6 +6759,16 @@ export interface components {
             id: string;
             /** @description The 32 bytes in unpadded base64url. */
             key: string;
+        };
+        /** @description Asks a workspace's database. */
+        QueryDatabase: {
+            /**
+             * Format: int32
+             * @description At most so many rows, 100 when absent, up to 1000.
+             */
+            limit?: number | null;
+            /** @description One SELECT, VALUES, TABLE or WITH. Nothing else is done, and nothing is changed. */
+            query: string;
         };
         /**
          * @description Where jobs wait, by what they wait for.
@@ -5793,6 +6863,8 @@ export interface components {
             /** @description Its windows, oldest first. */
             windows: components["schemas"]["AwakeWindow"][];
         };
+        /** @description What one client of a recorded terminal was shown. */
+        RecordingId: string;
         /**
          * @description A machine polls. Refused with `device.authorization_pending`, `device.slow_down` (`retry_after` says how slow),
          *     `device.access_denied` or `device.expired_token` (RFC 8628, 3.5).
@@ -5846,6 +6918,14 @@ export interface components {
              * @description The version to restore.
              */
             version: number;
+        };
+        /** @description What was restored. */
+        Restored: {
+            /**
+             * Format: int64
+             * @description Bytes of the dump.
+             */
+            bytes: number;
         };
         /**
          * @description A member's role in an org.
@@ -6014,6 +7094,11 @@ export interface components {
             /** @description By name, the widest scope first. */
             secrets: components["schemas"]["SecretInfo"][];
         };
+        /**
+         * @description What can happen to one service.
+         * @enum {string}
+         */
+        ServiceAction: "start" | "stop" | "restart";
         /** @description Sets a cap. */
         SetCap: {
             /** @description The new cap. */
@@ -6211,6 +7296,77 @@ export interface components {
             /** @description What the machine is called; the key is named after it. */
             machine: string;
         };
+        /** @description A terminal of a workspace's shell. */
+        Terminal: {
+            /**
+             * Format: int32
+             * @description How many clients are attached.
+             */
+            clients: number;
+            /**
+             * Format: int32
+             * @description Columns: those of the client that typed last.
+             */
+            cols: number;
+            /** @description The program in its foreground, as the workspace's user named it. */
+            command: string;
+            /** @description Its name. */
+            name: components["schemas"]["TerminalName"];
+            /**
+             * Format: int32
+             * @description Rows.
+             */
+            rows: number;
+            /**
+             * Format: date-time
+             * @description Since when it is there.
+             */
+            since: string;
+        };
+        /**
+         * @description A terminal's name: letters, digits, `-` and `_`, beginning with a letter or digit. Nothing in it means anything to a
+         *     multiplexer, which reads `.`, `:`, `=`, `@`, `$`, `%` and a leading `-` as its own.
+         * @example main
+         */
+        TerminalName: string;
+        /** @description What one client of a terminal was shown. */
+        TerminalRecording: {
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            begun_at: string;
+            /**
+             * Format: int64
+             * @description Its size so far, in bytes.
+             */
+            bytes: number;
+            /** @description The recording. */
+            id: components["schemas"]["RecordingId"];
+            /** @description Who was attached. */
+            person: string;
+            /** @description The terminal's name. */
+            terminal: components["schemas"]["TerminalName"];
+        };
+        /** @description The recordings of a workspace's terminals. */
+        TerminalRecordings: {
+            /** @description The newest first, at most 200. */
+            recordings: components["schemas"]["TerminalRecording"][];
+        };
+        /** @description The terminals of a workspace, by name. */
+        Terminals: {
+            /** @description All of them. */
+            terminals: components["schemas"]["Terminal"][];
+        };
+        /** @description What is wrong and what helps. */
+        Trouble: {
+            /** @description The cause. */
+            cause: string;
+            /** @description Stable code: `shell.branch_not_found`, `host.disk_full`. */
+            code: string;
+            /** @description What helps. */
+            fix: string;
+        };
         /** @description Changes a member. */
         UpdateMember: {
             /** @description Their role from now on. */
@@ -6300,6 +7456,7 @@ export interface components {
              */
             diagnostics?: string[];
             elevation?: components["schemas"]["ActiveElevation"] | null;
+            forked_from?: components["schemas"]["Slug"] | null;
             /** @description The workspace. */
             id: components["schemas"]["WorkspaceId"];
             /** @description The org. */

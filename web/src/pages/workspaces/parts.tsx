@@ -5,6 +5,7 @@ import { Card } from "../../ui/card";
 import { Words } from "../../ui/words";
 
 const GROUPS: [PartKind, string][] = [
+  ["runtime", "Runtime"],
   ["service", "Services"],
   ["resource", "Resources"],
   ["check", "Checks"],
@@ -24,7 +25,7 @@ export function PartsCard({ workspace }: { workspace: Workspace }) {
       )}
       {diagnostics.length > 0 && (
         <div role="status" className="mb-4">
-          <p className="text-blocked">The branch’s envforge.yml is broken; the last one that was not stays in force.</p>
+          <p className="text-blocked">The branch’s envforge.yml can’t be used as it is; the last one that could, if there was one, stays in force.</p>
           <pre className="mt-1 overflow-x-auto text-sm">{diagnostics.join("\n")}</pre>
         </div>
       )}
@@ -76,6 +77,11 @@ function Row({ part, host }: { part: Part; host?: DevHost }) {
             </a>
           )}
           {part.state !== "blocked" && part.cause && <p className="text-sm text-quiet"><Words>{part.cause}</Words></p>}
+          {part.state !== "blocked" && part.fix && (
+            <p className="text-sm text-quiet">
+              Fix: <Words>{part.fix}</Words>
+            </p>
+          )}
         </div>
         <Badge state={part.state} />
       </div>
