@@ -5,6 +5,7 @@ use envforge_api::client::Address;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The shell layer's own baseline (UP-11), so that services run in a shell are not free capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct HostConfig {
     pub shell_limits: ShellLimits,
     /// The directory of `initdb` and `postgres`; found under `/usr/lib/postgresql` when absent.
     pub postgres_bin: Option<PathBuf>,
+    /// How long nobody needs a shell in which there is nothing of anybody's until it is put away.
+    pub shell_rest_after: Duration,
     /// The Linux user the resource cluster runs as.
     pub resource_user: String,
     /// The terminal multiplexer's program, as sandboxes find it.
@@ -89,6 +92,7 @@ impl HostConfig {
             low_water: LowWater::default(),
             shell_limits: ShellLimits::default(),
             postgres_bin: None,
+            shell_rest_after: Duration::from_mins(1),
             resource_user: "postgres".to_owned(),
             tmux: "tmux".to_owned(),
             redis_server: PathBuf::from("/usr/bin/redis-server"),

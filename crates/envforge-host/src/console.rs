@@ -60,9 +60,15 @@ pub(crate) async fn open(
             .hint("try again when a download has ended")
             .retry_after(1)
     })?;
-    let (layer, env) = match asked.resource() {
-        ResourceKind::Postgres => awake(view)?,
-        _ => (terminal::shell_of(view).await?, BTreeMap::new()),
+    let (layer, env, _use) = match asked.resource() {
+        ResourceKind::Postgres => {
+            let (layer, env) = awake(view)?;
+            (layer, env, None)
+        }
+        _ => {
+            let shell = terminal::shell_of(view).await?;
+            (InitClient::clone(&shell), BTreeMap::new(), Some(shell))
+        }
     };
     let name = terminal::process_name(ctx, PREFIX);
     let argv = [inside::PROGRAM, "resource", "console", inside::DATA].map(str::to_owned);

@@ -96,6 +96,8 @@ pub(crate) async fn open(
     terminal::commits_are_by(view, person);
     let shell = terminal::shell_of(view).await?;
     let running = Running::begin(ctx, view)?;
+    // From here on it is `running` that keeps the shell.
+    let shell = InitClient::clone(&shell);
     let broken = |error: io::Error| Refusal::new(RefusalKind::Internal, "exec.socket", format!("no socket: {error}"));
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(broken)?;
     ours.set_nonblocking(true).map_err(broken)?;

@@ -158,6 +158,9 @@ pub(crate) struct WorkspaceState {
     #[serde(default)]
     pub(crate) wake_of: Option<Timestamp>,
     pub(crate) shell: Option<ProcessIdentity>,
+    /// The shell was put away, with nothing of anybody's in it: who needs one has it started.
+    #[serde(default)]
+    pub(crate) shell_rests: bool,
     pub(crate) runtime: Option<ProcessIdentity>,
     /// A service or job was started since the runtime came up.
     pub(crate) process_started: bool,
@@ -189,6 +192,7 @@ impl WorkspaceState {
             stopping: None,
             wake_of: None,
             shell: None,
+            shell_rests: false,
             runtime: None,
             process_started: false,
             services: BTreeMap::new(),

@@ -16,6 +16,7 @@ use crate::workspace::layers::Held;
 use crate::workspace::layers::start_shell;
 use crate::workspace::view::FilesLock;
 use envforge_api::host::{HostCommand, ManifestReport, Outcome, PrepareShell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) async fn obey(driver: &mut Driver, command: HostCommand, prepare: PrepareShell) {
@@ -115,7 +116,7 @@ async fn work(
     }
     match begins.running.filter(|sandbox| sandbox.is_running()) {
         Some(sandbox) => Ok(sandbox),
-        None => start_shell(&ctx, &place, &prepare).await,
+        None => start_shell(&ctx, &place, &prepare, &BTreeMap::new()).await,
     }
 }
 

@@ -100,7 +100,7 @@ impl Driver {
     /// Opens the workspace's end of the proxy where it is not open.
     pub(crate) async fn keep_egress_proxy(&mut self) {
         if self.egress.as_ref().is_some_and(Owned::is_running)
-            || self.shell.sandbox.is_none()
+            || (self.shell.sandbox.is_none() && self.layer.sandbox.is_none())
             || !self.ctx.engine.has_own_network()
         {
             return;

@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 const COMMAND_MAX: usize = 64;
 
 /// Runs a tmux command in the shell: whether it did what it should, and what it answered.
-async fn ask(
+pub(super) async fn ask(
     ctx: &HostContext,
     shell: &InitClient,
     uid: u32,
@@ -41,6 +41,15 @@ async fn ask(
 ) -> Result<(bool, String), ClientError> {
     let mut argv = tmux(ctx, uid);
     argv.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    answer(ctx, shell, argv).await
+}
+
+/// Runs a command in the shell: whether it did what it should, and what it printed.
+pub(super) async fn answer(
+    ctx: &HostContext,
+    shell: &InitClient,
+    argv: Vec<String>,
+) -> Result<(bool, String), ClientError> {
     // Its end is looked at here; that of a `tmux.` would be forgotten by the driver first.
     let name = process_name(ctx, "ask.");
     let mut spawn = Spawn::new(&name, Program::Argv(argv));

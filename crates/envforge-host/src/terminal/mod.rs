@@ -12,6 +12,7 @@
 //! attach to, and they count as terminals.
 
 pub(crate) mod list;
+pub(crate) mod untouched;
 
 use crate::ctx::HostContext;
 use crate::engines::inside;
@@ -22,13 +23,14 @@ use crate::place::Place;
 use crate::recorded::recording::{About, Recorded, Recording};
 use crate::recorded::relay::{self, Over, Terminal};
 use crate::trouble::{Blocked, blocked};
-use crate::workspace::view::View;
+use crate::workspace::view::{ShellUse, View};
 use envforge_core::id::RecordingId;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::terminal::TerminalName;
 use envforge_core::ticket::{Person, TicketClaims};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,12 +101,27 @@ pub(crate) fn not_prepared(ctx: &HostContext, error: &ClientError) -> Blocked {
     )
 }
 
-/// The shell's init; one that was started a moment ago, or is taken up by a new daemon, is waited for.
-pub(crate) async fn shell_of(view: &View) -> Result<InitClient, Refusal> {
+/// The shell's init, for as long as something is being started in it.
+pub(crate) struct Shell<'a> {
+    init: InitClient,
+    _use: ShellUse<'a>,
+}
+
+impl Deref for Shell<'_> {
+    type Target = InitClient;
+
+    fn deref(&self) -> &InitClient {
+        &self.init
+    }
+}
+
+/// The shell's init; one that rests, was started a moment ago, or is taken up by a new daemon, is waited for.
+pub(crate) async fn shell_of(view: &View) -> Result<Shell<'_>, Refusal> {
+    let in_use = view.use_shell();
     let until = tokio::time::Instant::now() + SHELL_LIMIT;
     loop {
-        if let Some(shell) = view.get().shell.clone() {
-            return Ok(shell);
+        if let Some(init) = view.get().shell.clone() {
+            return Ok(Shell { init, _use: in_use });
         }
         if tokio::time::Instant::now() >= until {
             return Err(Refusal::unavailable("shell.not_ready", "the workspace's shell is not ready")

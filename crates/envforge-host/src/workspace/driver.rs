@@ -5,6 +5,7 @@ use super::layers::{Held, LayerSlot};
 use super::manifest::FileStamp;
 use super::publish::News;
 use super::registry::Workspaces;
+use super::rest::ShellRest;
 use super::runtime::Runtime;
 use super::view::View;
 use crate::commands::{self, Finished};
@@ -54,6 +55,7 @@ pub(crate) struct Driver {
     pub(crate) shell_trouble: Option<Blocked>,
     /// A shell that did not start is not tried before.
     pub(crate) shell_not_before: Timestamp,
+    pub(crate) shell_rest: ShellRest,
     pub(crate) operation: Option<Operation>,
     pub(crate) deferred: VecDeque<HostCommand>,
     pub(crate) news: News,
@@ -97,6 +99,7 @@ impl Driver {
             egress: None,
             shell_trouble: None,
             shell_not_before: Timestamp::UNIX_EPOCH,
+            shell_rest: ShellRest::default(),
             operation: None,
             deferred: VecDeque::new(),
             news: News::default(),
@@ -121,13 +124,14 @@ impl Driver {
         self.take_up().await;
         let mut beat = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let tasks = self.ctx.tasks.clone();
+        let (tasks, view) = (self.ctx.tasks.clone(), Arc::clone(&self.view));
         while !self.gone {
             let pause = self.time_to_deadline();
             tokio::select! {
                 biased;
                 () = tasks.cancelled() => break,
                 Some(event) = events.recv() => self.handle(event).await,
+                () = view.shell_missed() => self.wake_shell().await,
                 () = tokio::time::sleep(pause) => self.tick().await,
                 _ = beat.tick() => self.beat().await,
             }
@@ -312,6 +316,7 @@ impl Driver {
         if self.operation.is_none() {
             self.look_at_manifest();
             self.keep_shell().await;
+            self.let_shell_rest().await;
         }
         self.keep_egress_proxy().await;
         self.look_for_missing_secrets();

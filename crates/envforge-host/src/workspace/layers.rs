@@ -177,6 +177,7 @@ pub(crate) async fn start_shell(
     ctx: &HostContext,
     place: &Place,
     prepared: &PrepareShell,
+    public_urls: &BTreeMap<String, String>,
 ) -> Result<Arc<Sandbox>, Blocked> {
     let failed = |cause: String| {
         blocked("shell.not_started", format!("the shell could not be started: {cause}"), "see the host daemon's log")
@@ -186,7 +187,7 @@ pub(crate) async fn start_shell(
     let sandbox = started.map_err(|error| failed(error.to_string()))?;
     let client = sandbox.connect().await.map_err(|error| failed(error.to_string()))?;
     let manifest = super::manifest::read(place);
-    let context = Context { prepared, manifest: Some(&manifest), public_urls: &BTreeMap::new() };
+    let context = Context { prepared, manifest: Some(&manifest), public_urls };
     let script = context.script();
     let (written, session) = tokio::join!(script.run(&client), client.spawn(terminal::prepare(ctx, place.uid)));
     if let Err(error) = written {
@@ -238,7 +239,7 @@ impl Driver {
         let identity = sandbox.identity();
         *self.slot(layer) = LayerSlot { sandbox: Some(sandbox), client: None, _tasks: vec![end, events] };
         match layer {
-            Held::Shell => self.state.shell = Some(identity),
+            Held::Shell => (self.state.shell, self.state.shell_rests) = (Some(identity), false),
             Held::Runtime => self.state.runtime = Some(identity),
         }
         // Whoever comes after a crash must find it.
@@ -311,7 +312,8 @@ impl Driver {
         let Some(prepared) = self.state.prepared.clone() else { return };
         if self.ctx.now() < self.shell_not_before
             || self.shell.sandbox.is_some()
-            || self.operation.is_some()
+            || self.state.shell_rests
+            || self.is_shell_of_an_operation()
             || !self.place.checkout().exists()
         {
             return;
@@ -319,7 +321,9 @@ impl Driver {
         if let Err(error) = self.ctx.engine.prepare_network(&self.place).await {
             tracing::warn!(workspace = %self.place.workspace, %error, "network: not there");
         }
-        match start_shell(&self.ctx, &self.place, &prepared).await {
+        let none = BTreeMap::new();
+        let public_urls = self.order().map_or(&none, |order| &order.public_urls);
+        match start_shell(&self.ctx, &self.place, &prepared, public_urls).await {
             Ok(sandbox) => {
                 self.hold(Held::Shell, sandbox);
                 self.shell_trouble = None;

@@ -90,7 +90,7 @@ impl Driver {
 
     /// Reads the file if it changed.
     pub(crate) fn look_at_manifest(&mut self) {
-        if self.shell.sandbox.is_none() || stamp(&self.place) == self.manifest_stamp {
+        if (self.shell.sandbox.is_none() && !self.state.shell_rests) || stamp(&self.place) == self.manifest_stamp {
             return;
         }
         self.read_manifest();

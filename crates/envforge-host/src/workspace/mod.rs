@@ -35,6 +35,7 @@ mod proof;
 pub(crate) mod publish;
 pub(crate) mod readiness;
 pub(crate) mod registry;
+mod rest;
 pub(crate) mod runtime;
 pub(crate) mod secrets;
 pub(crate) mod setup;

@@ -201,7 +201,7 @@ impl Driver {
         let new = |state| Part::new(PartKind::Shell, "shell", state);
         match &self.shell_trouble {
             Some(trouble) => trouble.part(PartKind::Shell, "shell"),
-            None if self.shell.sandbox.is_some() => new(ReadinessState::Ready),
+            None if self.shell.sandbox.is_some() || self.state.shell_rests => new(ReadinessState::Ready),
             None if self.is_destroying() => {
                 Part { cause: Some("the workspace is being deleted".to_owned()), ..new(ReadinessState::Waking) }
             }

@@ -97,6 +97,7 @@ impl Driver {
 
     /// Starts the hook's process; without a shell it is started once there is one.
     async fn start_setup(&mut self) {
+        self.wake_shell().await;
         let (Some(client), Some(record)) = (self.shell.client.clone(), &self.state.setup) else { return };
         let mut spawn = Spawn::new(PROCESS, Program::Shell(record.command.clone()));
         spawn.cwd = inside::CHECKOUT.into();
@@ -158,6 +159,11 @@ impl Driver {
             self.setup_failed(format!("{how}\nlast lines of its log:\n{lines}"));
         }
         self.settle().await;
+    }
+
+    /// Whether the hook runs, or its end is being looked at.
+    pub(super) fn setup_is_under_way(&self) -> bool {
+        self.setup_is_ending || self.state.setup.as_ref().is_some_and(|record| record.state == SetupState::Running)
     }
 
     /// The shell ended under it: it is run again with the next shell.

@@ -29,6 +29,8 @@ impl Driver {
                 Some(sandbox) => self.hold(Held::Shell, Arc::new(sandbox)),
                 None => self.let_go(Held::Shell),
             }
+        } else if self.state.shell_rests {
+            self.clear_shell().await;
         }
         self.show();
         self.view.set_taken_up();

@@ -11,7 +11,7 @@ use envforge_api::host::PrepareShell;
 use envforge_core::readiness::ReadinessState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// Held to read by whoever copies a workspace's files, to write by whoever makes or removes them: no copy is of half of them.
 pub(crate) type FilesLock = Arc<tokio::sync::RwLock<()>>;
@@ -23,6 +23,8 @@ pub(crate) struct View {
     /// Held while a terminal is made or ended: their number is a limit.
     terminals: tokio::sync::Mutex<()>,
     consoles: Arc<Semaphore>,
+    /// Somebody needs the shell, which is not there.
+    shell_missed: Notify,
     /// The driver has found out what is there.
     taken_up: watch::Sender<bool>,
 }
@@ -35,6 +37,10 @@ pub(crate) struct Seen {
     pub(crate) prepared: Option<PrepareShell>,
     /// The shell's init, once the shell is ready.
     pub(crate) shell: Option<InitClient>,
+    /// Those who are about to start something in it.
+    shell_users: u32,
+    /// How many there have been.
+    shell_uses: u64,
     /// The runtime's init, while it can be told something.
     pub(crate) runtime_init: Option<InitClient>,
     /// Dumps and restores on their way: a runtime with one is at work.
@@ -69,6 +75,8 @@ impl View {
             generation: 0,
             prepared: None,
             shell: None,
+            shell_users: 0,
+            shell_uses: 0,
             runtime_init: None,
             transfers: 0,
             services: BTreeSet::new(),
@@ -88,6 +96,7 @@ impl View {
             files: FilesLock::default(),
             terminals: tokio::sync::Mutex::default(),
             consoles: console::places(),
+            shell_missed: Notify::new(),
             taken_up: watch::Sender::new(false),
         }
     }
@@ -100,6 +109,38 @@ impl View {
     /// How many more console answers it may begin.
     pub(crate) fn consoles(&self) -> Arc<Semaphore> {
         Arc::clone(&self.consoles)
+    }
+
+    /// Somebody is about to start something in the shell: while the answer is held, it is not put away.
+    pub(crate) fn use_shell(&self) -> ShellUse<'_> {
+        let mut seen = self.get();
+        seen.shell_users += 1;
+        seen.shell_uses += 1;
+        if seen.shell.is_none() {
+            self.shell_missed.notify_one();
+        }
+        ShellUse(self)
+    }
+
+    /// Waits until somebody needs the shell and finds none.
+    pub(super) async fn shell_missed(&self) {
+        self.shell_missed.notified().await;
+    }
+
+    /// How often the shell was used, if nobody is at it.
+    pub(super) fn shell_uses(&self) -> Option<u64> {
+        let seen = self.get();
+        (seen.shell_users == 0 && seen.commands.is_empty()).then_some(seen.shell_uses)
+    }
+
+    /// Keeps everybody from the shell, unless it was used since it had been used so often.
+    pub(super) fn close_shell(&self, uses: u64) -> bool {
+        let mut seen = self.get();
+        let unused = seen.shell_users == 0 && seen.shell_uses == uses;
+        if unused {
+            seen.shell = None;
+        }
+        unused
     }
 
     /// The lock of its files.
@@ -124,5 +165,14 @@ impl View {
     /// What is seen now; hold it briefly and never across an await.
     pub(crate) fn get(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody is about to start something in the shell.
+pub(crate) struct ShellUse<'a>(&'a View);
+
+impl Drop for ShellUse<'_> {
+    fn drop(&mut self) {
+        self.0.get().shell_users -= 1;
     }
 }

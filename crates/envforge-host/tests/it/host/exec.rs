@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 /// The client of a command.
-struct Client {
+pub(super) struct Client {
     socket: UnixStream,
     frames: Frames,
     output: Vec<u8>,
@@ -34,7 +34,7 @@ impl Client {
         }
     }
 
-    async fn start(machine: &Machine, ws: Ws, argv: &[&str], terminal: Option<Size>) -> Self {
+    pub(super) async fn start(machine: &Machine, ws: Ws, argv: &[&str], terminal: Option<Size>) -> Self {
         let mut client = Self::open(machine, ws).await.expect("a socket");
         let argv = argv.iter().map(|argument| (*argument).to_owned()).collect();
         client.say(&ToCommand::Start(Start { argv, terminal })).await;
@@ -73,7 +73,7 @@ impl Client {
         }
     }
 
-    async fn end(&mut self) -> End {
+    pub(super) async fn end(&mut self) -> End {
         loop {
             match self.next().await {
                 Some(FromCommand::Ended(end)) => return end,
@@ -96,7 +96,7 @@ fn runs(mark: &str) -> bool {
         .any(|line| line.split(|byte| *byte == 0).any(|argument| argument == mark.as_bytes()))
 }
 
-const EXITED: End = End::Exited { code: 0 };
+pub(super) const EXITED: End = End::Exited { code: 0 };
 
 // proves UP-11 RUN-3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

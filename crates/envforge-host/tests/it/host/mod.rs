@@ -17,6 +17,7 @@ mod jobs;
 pub(crate) mod machine;
 mod ports;
 mod resources;
+mod resting;
 mod restarts;
 mod secrets;
 mod runtime;

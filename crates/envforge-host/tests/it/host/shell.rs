@@ -21,7 +21,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    async fn attach(machine: &Machine, ws: Ws) -> Self {
+    pub(super) async fn attach(machine: &Machine, ws: Ws) -> Self {
         Self::attach_with(machine, &machine.server.ticket(ws.id, TicketKind::Terminal, "")).await
     }
 

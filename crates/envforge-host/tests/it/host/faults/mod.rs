@@ -31,6 +31,9 @@ pub(crate) fn daemon(config: &str) {
     config.claims = text(&given["claims"]).into();
     config.uid_base = given["uid_base"].as_u64().expect("a number") as u32;
     config.network_pool = [10, given["network"].as_u64().expect("a number") as u8];
+    if let Some(milliseconds) = given["shell_rest_after"].as_u64() {
+        config.shell_rest_after = Duration::from_millis(milliseconds);
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -232,6 +235,19 @@ async fn a_stop_survives_a_death_at_every_point() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_survives_a_death_at_every_point() {
     walk(Deed::Destroy).await;
+}
+
+// proves OPS-2, UP-3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shell_on_its_way_to_rest_survives_a_death() {
+    if !is_root() || !cfg!(debug_assertions) {
+        return;
+    }
+    let mut rig = Rig::new().await;
+    rig.carry_out(Deed::Prepare, Fault::None).await;
+    for point in ["layer.killed", "layer.ended"] {
+        rig.dies_while_a_shell_comes_to_rest(point).await;
+    }
 }
 
 // proves OPS-2

@@ -6,10 +6,12 @@ use crate::entry::DAEMON;
 use crate::support::{LIMIT, wait_until};
 use envforge_api::host::{HostCommand, JobReport, Order, Outcome, PrepareShell, Report};
 use envforge_api::http::runs::RunState;
+use envforge_api::uplink::Open;
 use envforge_core::id::{CommandId, JobId};
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::ObservedPhase;
 use envforge_core::size::Size;
+use envforge_core::ticket::TicketKind;
 use envforge_host::sys::cgroup::Layer;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -97,6 +99,8 @@ pub(super) struct Rig {
     thaws: usize,
     windows: usize,
     job: Option<JobId>,
+    /// Milliseconds after which a shell that nobody uses is put away.
+    rest_after: Option<u64>,
 }
 
 impl Drop for Rig {
@@ -122,6 +126,7 @@ impl Rig {
             thaws: 0,
             windows: 0,
             job: None,
+            rest_after: None,
         };
         rig.start(&[]).await;
         rig
@@ -144,6 +149,7 @@ impl Rig {
             "claims": config.claims,
             "uid_base": config.uid_base,
             "network": config.network_pool[1],
+            "shell_rest_after": self.rest_after,
         });
         let words =
             std::fs::File::options().create(true).append(true).open(self.machine.path("words")).expect("a file");
@@ -231,6 +237,26 @@ impl Rig {
         self.answers(&command).await;
         self.look(&format!("{deed:?} with {fault:?}")).await;
         text.lines().filter_map(|line| line.strip_prefix(&mine)).map(str::to_owned).collect()
+    }
+
+    /// A daemon dies at this point while it puts the shell away; the next one does, and the shell is there for who needs it.
+    pub(super) async fn dies_while_a_shell_comes_to_rest(&mut self, point: &str) {
+        self.kill();
+        self.rest_after = Some(0);
+        self.spawn(&[("ENVFORGE_DIE_AT", format!("0/{point}:1"))]);
+        self.dies(point, None).await;
+        self.start(&[]).await;
+        let group = self.machine.group(&self.ws.id.to_string(), Layer::Shell);
+        wait_until("the rest", async || !group.exists()).await;
+        self.kill();
+        self.rest_after = None;
+        self.start(&[]).await;
+        self.knows_everything(Deed::Freeze).await;
+        assert!(!group.exists(), "it goes on to rest");
+        let ticket = self.machine.server.ticket(self.ws.id, TicketKind::Terminal, "");
+        drop(self.machine.server.open(&ticket, Open::Terminals).await.expect("terminals"));
+        assert!(group.exists(), "it was needed");
+        self.look(point).await;
     }
 
     /// Asks as a server does that has no answer yet: each time the same.
