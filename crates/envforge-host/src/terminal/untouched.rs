@@ -6,8 +6,8 @@ use crate::engines::Layer;
 use crate::init::client::InitClient;
 use crate::place::Place;
 
-/// A line for each window of each session: when somebody last attached, when it was made, and when it last printed something, in
-/// whole seconds.
+/// A line for each session: when somebody last attached, when it was made, and when its window last printed something, in whole
+/// seconds. A second window has a shell of its own, which is a process too many.
 const FORMAT: &str = "#{session_last_attached}:#{session_created}:#{window_activity}";
 /// How long, in seconds, a shell may take to print its prompt.
 const PROMPT: u64 = 5;
@@ -27,10 +27,10 @@ pub(crate) async fn is_so(ctx: &HostContext, place: &Place, shell: &InitClient, 
     if !matches!(answer(ctx, shell, find).await, Ok((true, files)) if files.is_empty()) {
         return false;
     }
-    let Ok((serves, windows)) = ask(ctx, shell, place.uid, &["list-windows", "-a", "-F", FORMAT]).await else {
+    let Ok((serves, sessions)) = ask(ctx, shell, place.uid, &["list-sessions", "-F", FORMAT]).await else {
         return false;
     };
-    let shells: Vec<&str> = windows.lines().collect();
+    let shells: Vec<&str> = sessions.lines().collect();
     let expected = usize::from(serves) + shells.len();
     shells.len() <= 1
         && shells.into_iter().all(is_unseen)
@@ -43,8 +43,8 @@ fn others(ctx: &HostContext, place: &Place, init: i32) -> Option<usize> {
     Some(processes.into_iter().filter(|pid| *pid != init).count())
 }
 
-fn is_unseen(window: &str) -> bool {
-    let mut parts = window.split(':');
+fn is_unseen(session: &str) -> bool {
+    let mut parts = session.split(':');
     let mut next = || parts.next().map(str::parse::<u64>);
     match (next(), next(), next()) {
         // Nobody ever attached: it is empty, or 0 in older versions.
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_shell_that_was_seen_or_printed_more_than_its_prompt_is_somebodys() {
-        for (window, unseen) in [
+        for (session, unseen) in [
             (":1700000000:1700000000", true),
             (":1700000000:1700000005", true),
             ("0:1700000000:1700000001", true),
@@ -68,7 +68,7 @@ mod tests {
             ("no server running on /run/user/1/tmux", false),
             ("", false),
         ] {
-            assert_eq!(is_unseen(window), unseen, "{window}");
+            assert_eq!(is_unseen(session), unseen, "{session}");
         }
     }
 }

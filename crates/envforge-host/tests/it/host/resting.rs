@@ -97,10 +97,11 @@ async fn a_shell_with_something_in_it_stays() {
     assert!(!rests(&machine, seen), "somebody is there");
     for (ws, (_, take)) in workspaces.iter().zip(&things) {
         runs(&machine, *ws, take).await;
-        until_rest(&machine, *ws).await;
     }
     terminal.types("exit\r");
-    until_rest(&machine, seen).await;
+    for ws in workspaces.into_iter().chain([seen]) {
+        until_rest(&machine, ws).await;
+    }
 }
 
 // proves RUN-1, UP-5
