@@ -88,8 +88,8 @@ const NAMES: [(&str, &str); 26] = [
     (
         "sleeping",
         "memory of a host daemon with 1,000 workspaces asleep; `sleeping_cpu`: its processor time; `sleeping_processes`: \
-         those of each workspace, all of its shell; `sleeping_restart`: from the end of the daemon until a shell answers \
-         through the next one",
+         those of each workspace; `sleeping_restart`: from the end of the daemon until a shell answers through the next one; \
+         `sleeping_attach`: until a shell at rest answers",
     ),
     ("ledger_append", "events committed and sealed a second; `ledger_lag`: from an event's commit until it is sealed"),
     ("ledger_verify", "events of an export verified a second"),

@@ -23,6 +23,10 @@ const AT_ONCE: usize = 4;
 /// After it the daemon is at rest: what a start took for a moment is given back.
 const REST: Duration = Duration::from_secs(10);
 const RESTARTS: usize = 5;
+/// Shells at rest that somebody comes to.
+const COMES: usize = 40;
+/// By then every shell that nobody used is at rest.
+const SHELLS_REST: Duration = Duration::from_mins(4);
 /// Room for the reserved memory of everything awake.
 const LARGE: &str = "UPDATE hosts SET memory = 1::bigint << 50;";
 
@@ -49,7 +53,11 @@ pub(super) async fn sleeping(which: &Which) -> anyhow::Result<Vec<Record>> {
     let world = World::begin(&alone(which)).await?;
     world.sleep(SleepTier::Stopped).await?;
     let more = (1..SLEEPING).map(|number| made(&world, number));
-    stream::iter(more).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
+    let made: Vec<Workspace> = stream::iter(more).buffer_unordered(AT_ONCE).try_collect().await?;
+    let end = Instant::now() + SHELLS_REST;
+    while in_sandboxes(&world.installation.data_dir) > 0 && Instant::now() < end {
+        sleep(REST / 10).await;
+    }
     sleep(REST).await;
     let host = world.role("host")?;
     let memory = resident(host)?;
@@ -61,6 +69,12 @@ pub(super) async fn sleeping(which: &Which) -> anyhow::Result<Vec<Record>> {
     for _ in 0..RESTARTS {
         restarts.push(restarted(&world).await?);
     }
+    let mut comes = Vec::new();
+    for workspace in made.iter().step_by(SLEEPING / COMES) {
+        let begun = Instant::now();
+        world.shell(workspace.slug.as_str()).await?.answers().await?;
+        comes.push(begun.elapsed().as_secs_f64() * 1_000.0);
+    }
     world.end().await?;
     let none = Target { p50: None, p99: None, text: "-" };
     Ok(vec![
@@ -68,6 +82,7 @@ pub(super) async fn sleeping(which: &Which) -> anyhow::Result<Vec<Record>> {
         Record::of("sleeping_cpu", "% core", Better::Less, &[busy], none),
         Record::of("sleeping_processes", "each", Better::Less, &[processes], none),
         Record::of("sleeping_restart", "ms", Better::Less, &restarts, none),
+        Record::of("sleeping_attach", "ms", Better::Less, &comes, none),
     ])
 }
 

@@ -41,9 +41,10 @@ async fn a_shell_nobody_saw_is_put_away_and_there_when_it_is_needed() {
     until_rest(&machine, ws).await;
     let shell = machine.part(ws, "shell", ReadinessState::Ready).await;
     assert_eq!(shell.cause, None, "to others it is ready");
-    let terminal = Terminal::attach(&machine, ws).await;
+    let mut terminal = Terminal::attach(&machine, ws).await;
     terminal.shows("login").await;
-    drop(terminal);
+    terminal.types("\x02d");
+    terminal.shows("[detached").await;
     // Somebody saw it: it is theirs, also for the next daemon.
     let init = machine.init_pid(ws, Layer::Shell);
     machine.stop().await;
