@@ -15,6 +15,7 @@ use envforge_core::clock::{Clock, Entropy};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use tokio::sync::Notify;
 
 /// The daemon's context; shared by everything.
 pub(crate) struct HostContext {
@@ -33,6 +34,8 @@ pub(crate) struct HostContext {
     /// Of the last stream; none before the first.
     pub(crate) generation: AtomicU64,
     pub(crate) metrics: Metrics,
+    /// Files of a deleted workspace are to be removed.
+    pub(crate) deleted: Notify,
 }
 
 impl HostContext {

@@ -11,6 +11,7 @@ use crate::journal::{self, Gravestone};
 use crate::metrics::Metrics;
 use crate::place::DataDir;
 use crate::registration::{RegistrationError, identify};
+use crate::removal;
 use crate::resources::postgres::Cluster;
 use crate::stream::{Stream, heartbeats, outbox::Outbox};
 use crate::sys::capability::{self, NotPermitted};
@@ -29,6 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How long another daemon may take to let go of the data directory.
@@ -106,6 +108,7 @@ impl Host {
             tasks: tasks.clone(),
             generation: AtomicU64::default(),
             metrics: Metrics::default(),
+            deleted: Notify::new(),
         });
         Gravestone::prune(&ctx.data, SystemClock.now().checked_sub(STONES_KEPT).unwrap_or_default())?;
         let found = journal::read_all(&ctx.data)?;
@@ -121,6 +124,7 @@ impl Host {
         };
         tasks.spawn("stream", stream.hold());
         tasks.spawn_loose("disk-watch", disk.watch());
+        tasks.spawn_loose("removal", removal::remove(Arc::clone(&ctx)));
         let (cluster, needing) = (Arc::clone(&ctx), Arc::clone(&workspaces));
         tasks.spawn_loose("postgres-watch", async move {
             cluster.postgres.watch(|| needing.may_have_runtimes(), cluster.entropy.as_ref()).await;

@@ -51,6 +51,7 @@ pub mod place;
 mod recorded;
 mod redact;
 mod registration;
+mod removal;
 mod reports;
 mod resources;
 mod script;

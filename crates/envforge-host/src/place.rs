@@ -5,6 +5,7 @@
 //!   host.json                 who this host is                                  root
 //!   resources/postgres/       the resource cluster                              the resource user
 //!   spare/                    disk space for journals when there is no other       root
+//!   removing/                 files of deleted workspaces, on their way out      root
 //!   destroyed/<ws id>         what was obeyed before a workspace was deleted    root
 //!   workspaces/<ws id>/       mode 0711: its user may pass, not look            root
 //!     state.json, proof       the journal, the last proof that the runtime ran  root
@@ -64,7 +65,9 @@ impl DataDir {
     pub fn create(&self) -> io::Result<()> {
         fs_err::create_dir_all(&self.path)?;
         files::directory(&self.path, 0o711, None)?;
-        for (path, mode) in [(self.workspaces(), 0o711), (self.resources(), 0o711), (self.destroyed(), 0o700)] {
+        for (path, mode) in
+            [(self.workspaces(), 0o711), (self.resources(), 0o711), (self.destroyed(), 0o700), (self.removing(), 0o700)]
+        {
             files::directory(&path, mode, None)?;
         }
         Ok(())
@@ -84,6 +87,10 @@ impl DataDir {
 
     pub(crate) fn destroyed(&self) -> PathBuf {
         self.path.join("destroyed")
+    }
+
+    pub(crate) fn removing(&self) -> PathBuf {
+        self.path.join("removing")
     }
 
     pub fn place(&self, workspace: WorkspaceId, index: u32, uid: u32) -> Place {

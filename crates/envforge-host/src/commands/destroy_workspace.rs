@@ -11,11 +11,13 @@ use crate::faults::point;
 use crate::files::{self, Durability};
 use crate::journal::Gravestone;
 use crate::place::Place;
+use crate::removal;
 use crate::trouble::{Blocked, blocked};
 use crate::workspace::driver::Driver;
 use crate::workspace::layers::Held;
 use envforge_api::host::{HostCommand, Outcome};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn obey(driver: &mut Driver, command: HostCommand) {
@@ -59,13 +61,15 @@ async fn remove(ctx: &HostContext, place: &Place) -> Result<(), Blocked> {
     };
     ctx.postgres.remove(place, ctx.entropy.as_ref()).await?;
     ctx.engine.remove_network(place).await.map_err(|error| failed(error.to_string()))?;
-    let place = place.clone();
-    let removed = tokio::task::spawn_blocking(move || remove_files(&place)).await;
+    let (place, removing) = (place.clone(), ctx.data.removing());
+    let removed = tokio::task::spawn_blocking(move || remove_files(&place, &removing)).await;
+    ctx.deleted.notify_one();
     removed.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| failed(error.to_string()))
 }
 
-/// Everything but the journal.
-fn remove_files(place: &Place) -> io::Result<()> {
+/// Everything but the journal. Files themselves are removed behind it.
+fn remove_files(place: &Place, removing: &Path) -> io::Result<()> {
+    let of = place.workspace.to_string();
     for directory in [
         place.checkout(),
         place.unfinished_checkout(),
@@ -75,7 +79,7 @@ fn remove_files(place: &Place) -> io::Result<()> {
         place.git(),
         place.run(),
     ] {
-        files::remove_tree(&directory)?;
+        removal::take_away(&directory, removing, &of)?;
     }
     for file in [place.bundle(), place.proof(), place.postgres_password()] {
         files::remove_if_there(&file)?;

@@ -3,7 +3,7 @@
 use super::machine::{Machine, Ws};
 use super::server::mint;
 use super::shell::PLAIN;
-use crate::support::is_root;
+use crate::support::{is_root, wait_until};
 use envforge_api::host::{Order, Outcome};
 use envforge_core::readiness::PartKind;
 use envforge_core::runtime::ObservedPhase;
@@ -29,10 +29,17 @@ async fn nothing_is_left_and_it_may_be_said_twice() {
     for layer in [Layer::Shell, Layer::Runtime] {
         assert!(!machine.group(&ws.id.to_string(), layer).exists());
     }
+    let removing = machine.config.data_dir.join("removing");
+    let is_empty = || std::fs::read_dir(&removing).expect("a directory").next().is_none();
+    wait_until("its files are gone", async || is_empty()).await;
     machine.server.forget_answers();
     assert_eq!(machine.server.obeyed(&destroy).await, Outcome::Done);
     machine.stop().await;
+    // A daemon that ended before it had removed everything.
+    std::fs::create_dir_all(removing.join("of-another.checkout/deep")).expect("a directory");
+    std::fs::write(removing.join("of-another.checkout/deep/file"), "left").expect("a file");
     machine.start().await;
+    wait_until("what was left is gone", async || is_empty()).await;
     machine.server.forget_answers();
     assert_eq!(machine.server.obeyed(&destroy).await, Outcome::Done);
     assert_eq!(
