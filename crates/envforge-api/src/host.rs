@@ -10,7 +10,7 @@ use crate::http::workspaces::ServiceAction;
 use crate::sensitive::Sensitive;
 use envforge_core::egress::EgressRule;
 use envforge_core::id::{CommandId, ElevationId, HostId, JobId, OrgId, WorkspaceId};
-use envforge_core::manifest::Manifest;
+use envforge_core::manifest::{Manifest, ResourceKind};
 use envforge_core::name::Slug;
 use envforge_core::pressure::MemoryReading;
 use envforge_core::readiness::Part;
@@ -268,6 +268,8 @@ pub enum Order {
     RunJob(RunJob),
     /// Start, stop or restart one service of a runtime that is awake.
     ChangeService(ChangeService),
+    /// Make a new credential of one resource, and start again what was given the one from before.
+    RotateCredential(RotateCredential),
     /// End an elevation: its root terminal with everything in it, and open none of it again.
     EndElevation(EndElevation),
     /// End everything and delete the workspace with its resources.
@@ -285,6 +287,7 @@ impl Order {
             Self::StopRuntime => "STOP_RUNTIME",
             Self::RunJob(_) => "RUN_JOB",
             Self::ChangeService(_) => "CHANGE_SERVICE",
+            Self::RotateCredential(_) => "ROTATE_CREDENTIAL",
             Self::EndElevation(_) => "END_ELEVATION",
             Self::DestroyWorkspace => "DESTROY_WORKSPACE",
         }
@@ -363,6 +366,13 @@ pub struct ChangeService {
     pub action: ServiceAction,
 }
 
+/// `ROTATE_CREDENTIAL`. The credential itself is made by the host and goes nowhere but to the workspace's services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RotateCredential {
+    /// The resource: one that has a credential.
+    pub resource: ResourceKind,
+}
+
 /// `END_ELEVATION`. Obeyed whatever its generation: root is taken back also from a workspace that has gone on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndElevation {
@@ -435,7 +445,8 @@ pub struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// It is done (or, for `START_RUNTIME`, `RUN_JOB` and `CHANGE_SERVICE`, well begun; the rest is reported).
+    /// It is done (or, for `START_RUNTIME`, `RUN_JOB` and `CHANGE_SERVICE`, well begun; the rest is reported; for
+    /// `ROTATE_CREDENTIAL`, the one from before is refused, and what was given it has ended).
     Done,
     /// The workspace has obeyed a newer generation.
     Stale,

@@ -11,7 +11,7 @@
 //! Only builds with debug assertions have this; in all others [`point`] is empty and the variables mean nothing.
 
 /// Every point there is.
-pub const POINTS: [&str; 30] = [
+pub const POINTS: [&str; 34] = [
     "command.taken",
     "journal.before",
     "file.beside",
@@ -31,6 +31,10 @@ pub const POINTS: [&str; 30] = [
     "layer.thawed",
     "layer.killed",
     "layer.ended",
+    "secret.next",
+    "password.changed",
+    "secret.kept",
+    "users.ended",
     "service.started",
     "services.ended",
     "job.started",

@@ -24,7 +24,7 @@ use envforge_core::id::{CommandId, JobId, WorkspaceId};
 use envforge_core::manifest::Manifest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
@@ -109,6 +109,17 @@ pub(crate) struct SetupRecord {
     pub(crate) state: SetupState,
 }
 
+/// A credential on its way to be another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rotating {
+    pub(crate) command: HostCommand,
+    /// What marks the one from before: as long as that is the one that is kept, nothing was changed.
+    pub(crate) before: String,
+    /// The services that were ended for it, and start when all of them have.
+    #[serde(default)]
+    pub(crate) ended: BTreeSet<String>,
+}
+
 /// What the runtime's cgroup counted, as far as it was told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutOfMemoryRecord {
@@ -154,6 +165,9 @@ pub(crate) struct WorkspaceState {
     /// The order to stop that is being carried out.
     #[serde(default)]
     pub(crate) stopping: Option<HostCommand>,
+    /// The order to rotate a credential that is being carried out.
+    #[serde(default)]
+    pub(crate) rotating: Option<Rotating>,
     /// The beginning of the pause that ended last, while the runtime is awake: what `after_wake` is run for.
     #[serde(default)]
     pub(crate) wake_of: Option<Timestamp>,
@@ -190,6 +204,7 @@ impl WorkspaceState {
             intent: Intent::Asleep,
             running: None,
             stopping: None,
+            rotating: None,
             wake_of: None,
             shell: None,
             shell_rests: false,

@@ -386,6 +386,12 @@ impl ResourceKind {
     /// Inputs that are a password and nothing else.
     pub const PASSWORDS: [&'static str; 2] = ["postgres_password", "s3_secret_access_key"];
 
+    /// Whether a branch-scoped one asks whoever uses it for a password or a key. The others are reached by nobody but the
+    /// workspace.
+    pub fn has_credential(self) -> bool {
+        matches!(self, Self::Postgres | Self::ObjectStorage)
+    }
+
     /// The names of all inputs that a branch-scoped one gives.
     pub fn input_names(self) -> impl Iterator<Item = &'static str> {
         self.address_inputs().iter().chain(self.piece_inputs()).copied()

@@ -312,6 +312,15 @@ impl Wiring {
         Ok(environment)
     }
 
+    /// The services that take an input of a resource, in the order of their names.
+    pub fn users_of(&self, resource: ResourceKind) -> impl Iterator<Item = &str> {
+        let takes = move |wiring: &ServiceWiring| {
+            let mut sources = wiring.inputs.values().filter_map(WiredInput::source);
+            sources.any(|source| *source == Source::Resource { resource })
+        };
+        self.services.iter().filter(move |(_, wiring)| takes(wiring)).map(|(name, _)| name.as_str())
+    }
+
     /// The secrets a service declares, by the environment variable that is given each; a secret mapped onto no variable is
     /// declared all the same, under no name.
     pub fn secrets_of(&self, service: &str) -> BTreeMap<SecretName, Vec<&str>> {

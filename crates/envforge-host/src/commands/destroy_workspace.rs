@@ -12,6 +12,7 @@ use crate::files::{self, Durability};
 use crate::journal::Gravestone;
 use crate::place::Place;
 use crate::removal;
+use crate::resources::next;
 use crate::trouble::{Blocked, blocked};
 use crate::workspace::driver::Driver;
 use crate::workspace::layers::Held;
@@ -21,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn obey(driver: &mut Driver, command: HostCommand) {
-    if !journaled(driver, &command, Durability::Machine, |_| {}) {
+    if !journaled(driver, &command, Durability::Machine, |state| state.rotating = None) {
         return;
     }
     driver.drop_probes();
@@ -81,7 +82,7 @@ fn remove_files(place: &Place, removing: &Path) -> io::Result<()> {
     ] {
         removal::take_away(&directory, removing, &of)?;
     }
-    for file in [place.bundle(), place.proof(), place.postgres_password()] {
+    for file in [place.bundle(), place.proof(), next(&place.postgres_password()), place.postgres_password()] {
         files::remove_if_there(&file)?;
     }
     point("files.removed");

@@ -11,6 +11,7 @@ mod end_elevation;
 mod freeze_runtime;
 mod name_dev_hosts;
 mod prepare_shell;
+mod rotate_credential;
 mod run_job;
 mod start_runtime;
 mod stop_runtime;
@@ -32,6 +33,8 @@ pub(crate) enum Finished {
     Prepared(Result<Arc<Sandbox>, Blocked>),
     /// The hook that runs before a pause has ended.
     Quieted,
+    /// A credential is another one, and who was given the one from before ends.
+    Rotated(rotate_credential::Step),
     /// The runtime is gone.
     Stopped(Result<(), Blocked>),
     /// Both layers are gone; the rest of the workspace is still there.
@@ -52,6 +55,7 @@ pub(crate) async fn obey(driver: &mut Driver, command: HostCommand) {
         Order::StopRuntime => stop_runtime::obey(driver, command),
         Order::RunJob(job) => run_job::obey(driver, command, job).await,
         Order::ChangeService(change) => change_service::obey(driver, command, &change).await,
+        Order::RotateCredential(rotate) => rotate_credential::obey(driver, command, rotate),
         Order::EndElevation(end) => end_elevation::obey(driver, command, end).await,
         Order::DestroyWorkspace => destroy_workspace::obey(driver, command),
     }
@@ -62,6 +66,7 @@ pub(crate) async fn finished(driver: &mut Driver, command: HostCommand, finished
     match finished {
         Finished::Prepared(result) => prepare_shell::finished(driver, command, result).await,
         Finished::Quieted => freeze_runtime::pause(driver, command).await,
+        Finished::Rotated(step) => rotate_credential::goes_on(driver, command, step).await,
         Finished::Stopped(result) => stop_runtime::finished(driver, &command, result),
         Finished::Ended(result) => destroy_workspace::ended(driver, command, result),
         Finished::Removed(result) => destroy_workspace::removed(driver, &command, result),

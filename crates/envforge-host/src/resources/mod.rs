@@ -17,6 +17,7 @@ pub(crate) mod redis;
 
 use crate::config::HostConfig;
 use crate::engines::inside;
+use crate::faults::point;
 use crate::files;
 use crate::init::protocol::{Program, Spawn};
 use crate::place::Place;
@@ -25,9 +26,10 @@ use crate::uplink::logs::own_log;
 use envforge_core::clock::Entropy;
 use envforge_core::manifest::ResourceKind;
 use envforge_core::secret::Secret;
+use envforge_core::token::digest;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -136,6 +138,40 @@ fn saved_secret(path: &Path, entropy: &dyn Entropy) -> io::Result<Saved> {
     let secret = fresh_secret(entropy);
     files::replace(path, secret.expose().as_bytes(), 0o600, files::Durability::Machine)?;
     Ok(Saved { secret, was_there: false })
+}
+
+/// The file with the password or key of a kind that has one.
+pub(crate) fn credential(kind: ResourceKind, place: &Place) -> Option<PathBuf> {
+    match kind {
+        ResourceKind::Postgres => Some(place.postgres_password()),
+        ResourceKind::ObjectStorage => Some(place.object_storage_secret()),
+        ResourceKind::Redis | ResourceKind::Mail => None,
+    }
+}
+
+/// What tells the secret kept in a file from every other, without being it; nothing if none is kept there.
+pub(crate) fn mark_of(path: &Path) -> io::Result<Option<String>> {
+    Ok(known_secret(path)?.map(|secret| digest(secret.expose())))
+}
+
+/// Where the secret lies that is to take the place of the one kept in this file, as long as not everything else knows it.
+pub(crate) fn next(path: &Path) -> PathBuf {
+    path.with_added_extension("next")
+}
+
+/// A secret on its way to take the place of the one kept in this file. One that is there already goes on being it.
+fn begin_next(path: &Path, entropy: &dyn Entropy) -> io::Result<Secret> {
+    let saved = saved_secret(&next(path), entropy)?;
+    point("secret.next");
+    Ok(saved.secret)
+}
+
+/// The secret that is on its way is the one kept in this file from now on.
+fn keep_next(path: &Path) -> io::Result<()> {
+    fs_err::rename(next(path), path)?;
+    path.parent().map_or(Ok(()), |parent| fs_err::File::open(parent)?.sync_all())?;
+    point("secret.kept");
+    Ok(())
 }
 
 /// The secret kept in this file, if one is.

@@ -4,7 +4,7 @@
 //! workspace and kept by the daemon; the process is given them in its environment. The bucket is there before the
 //! process listens.
 
-use super::{Instance, Values, own_program, saved_secret, values};
+use super::{Instance, Values, begin_next, keep_next, mark_of, own_program, saved_secret, values};
 use crate::config::HostConfig;
 use crate::engines::inside;
 use crate::init::protocol::Program;
@@ -22,6 +22,16 @@ const REGION: &str = "us-east-1";
 
 /// The kind.
 pub(crate) struct ObjectStorage;
+
+/// Makes other keys than those with this mark. The process knows them when it is started next.
+pub(crate) fn rotate(place: &Place, before: &str, entropy: &dyn Entropy) -> io::Result<()> {
+    let path = place.object_storage_secret();
+    if mark_of(&path)?.as_deref() == Some(before) {
+        begin_next(&path, entropy)?;
+        keep_next(&path)?;
+    }
+    Ok(())
+}
 
 impl Instance for ObjectStorage {
     fn title(&self) -> &'static str {

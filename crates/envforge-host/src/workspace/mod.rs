@@ -36,6 +36,7 @@ pub(crate) mod publish;
 pub(crate) mod readiness;
 pub(crate) mod registry;
 mod rest;
+mod rotation;
 pub(crate) mod runtime;
 pub(crate) mod secrets;
 pub(crate) mod setup;

@@ -25,7 +25,7 @@ const NOBODY: i32 = 0;
 /// Between two tries to reach an instance that starts.
 const AGAIN: Duration = Duration::from_millis(5);
 /// What an instance gets between the request to stop and the kill.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 impl Driver {
     /// Makes what the manifest asks for and is not there, or could not be had before.
@@ -109,7 +109,10 @@ impl Driver {
             return;
         }
         let result = match result {
-            Ok(values) => self.forward_postgres().await.map(|()| values),
+            // Its password may be another one by now.
+            Ok(values) => {
+                self.forward_postgres().await.map(|()| postgres::known(&self.place).ok().flatten().unwrap_or(values))
+            }
             Err(block) => Err(block),
         };
         let provision = match result {
@@ -239,7 +242,7 @@ impl Driver {
     }
 
     /// The resource stands as its process does.
-    fn note_instance(&mut self, kind: ResourceKind) {
+    pub(super) fn note_instance(&mut self, kind: ResourceKind) {
         let (Some(unit), Some(instance)) = (self.runtime.instances.get(&kind), resources::instance(kind)) else {
             return;
         };

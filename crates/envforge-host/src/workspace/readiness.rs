@@ -253,6 +253,9 @@ impl Driver {
                 ..Part::blocked(PartKind::Service, name, code, cause.clone(), fix.clone())
             },
             State::Ended { cause } => Part { cause: Some(cause.clone()), ..new(ReadinessState::Asleep) },
+            State::Stopped if self.state.rotating.as_ref().is_some_and(|rotating| rotating.ended.contains(name)) => {
+                waking(Some("it is started again: a credential it was given is another one".to_owned()))
+            }
             State::Stopped => new(ReadinessState::Asleep),
         }
     }

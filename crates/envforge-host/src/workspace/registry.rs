@@ -127,7 +127,8 @@ impl Workspaces {
             | Order::StartRuntime(_)
             | Order::NameDevHosts(_)
             | Order::RunJob(_)
-            | Order::ChangeService(_) => {
+            | Order::ChangeService(_)
+            | Order::RotateCredential(_) => {
                 let trouble = blocked(
                     "workspace.not_prepared",
                     "this host does not have the workspace",

@@ -38,6 +38,9 @@ impl Driver {
             // Begun by an earlier daemon; the server asks again only for its answer.
             self.command(stop).await;
         }
+        if let Some(rotating) = self.state.rotating.clone() {
+            self.command(rotating.command).await;
+        }
         self.keep_shell().await;
         self.look_at_manifest();
         self.publish();

@@ -2,8 +2,9 @@
 
 use super::programs::{LIMIT, MAINTENANCE};
 use super::{Cluster, LOGGING_IN, PORT, SHARE, disk};
+use crate::faults::point;
 use crate::place::Place;
-use crate::resources::{Values, known_secret, saved_secret, values};
+use crate::resources::{Values, begin_next, keep_next, known_secret, mark_of, next, saved_secret, values};
 use crate::trouble::{Blocked, blocked};
 use envforge_core::clock::Entropy;
 use envforge_core::id::WorkspaceId;
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The class of the advisory locks that changes of one workspace's database take, in the cluster itself: a statement
@@ -20,6 +22,9 @@ const LOCK_CLASS: i32 = 0x0e0f;
 /// What is said next is in no log, whatever the cluster is told to log and whether it fails: it holds a password.
 pub(super) const UNLOGGED: &str =
     "SET log_statement TO none;\nSET log_min_duration_statement TO -1;\nSET log_min_error_statement TO panic;\n";
+
+/// How long a new password waits for whatever else is being done to the database.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// What is being done to one workspace's database.
 #[derive(Debug, Default)]
@@ -45,7 +50,12 @@ impl Cluster {
             return Err(deleting());
         }
         let name = name_of(place.workspace);
-        let saved = saved_secret(&place.postgres_password(), entropy).map_err(|error| disk(&error))?;
+        let path = place.postgres_password();
+        if let Some(next) = known_secret(&next(&path)).map_err(|error| disk(&error))? {
+            // Whoever was to change it did not come to the end.
+            self.change_password(place, &next).await?;
+        }
+        let saved = saved_secret(&path, entropy).map_err(|error| disk(&error))?;
         if !(known && saved.was_there) {
             let sql = format!(
                 "{UNLOGGED}{lock}{role}\
@@ -57,6 +67,42 @@ impl Cluster {
             self.sql(&sql).await?;
         }
         Ok(given(place, &saved.secret))
+    }
+
+    /// Gives the workspace's role another password than the one with this mark, and ends whatever is connected with that
+    /// one; the cluster is started for it. An attempt that was cut off is finished with the password it had made.
+    pub(crate) async fn rotate(&self, place: &Place, before: &str, entropy: &dyn Entropy) -> Result<(), Blocked> {
+        let change = self.change(place.workspace);
+        let _one = tokio::time::timeout(BUSY, change.one.lock()).await.map_err(|_| busy())?;
+        if change.dropped.is_cancelled() {
+            return Err(deleting());
+        }
+        let path = place.postgres_password();
+        let is_before = mark_of(&path).map_err(|error| disk(&error))?.as_deref() == Some(before);
+        if !is_before && !next(&path).exists() {
+            return Ok(());
+        }
+        let _use = self.in_use().await?;
+        self.ensure_running(entropy).await?;
+        let next = begin_next(&path, entropy).map_err(|error| disk(&error))?;
+        tokio::select! {
+            biased;
+            () = change.dropped.cancelled() => Err(deleting()),
+            changed = self.change_password(place, &next) => changed,
+        }
+    }
+
+    /// Makes the password that is on its way the one that is asked for, and nothing that came with another one stays.
+    async fn change_password(&self, place: &Place, next: &Secret) -> Result<(), Blocked> {
+        let name = name_of(place.workspace);
+        let sql = format!(
+            "{UNLOGGED}{lock}{role}SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}';\n",
+            lock = lock(&name),
+            role = make_role(&name, next),
+        );
+        self.sql(&sql).await?;
+        point("password.changed");
+        keep_next(&place.postgres_password()).map_err(|error| disk(&error))
     }
 
     /// Drops the workspace's database and role, for good; what never existed is no error. What goes on with them ends.
@@ -114,9 +160,10 @@ impl Cluster {
     }
 }
 
-/// What services are given of a database that was made before.
+/// What services are given of a database that was made before; nothing while its password is changing.
 pub(crate) fn known(place: &Place) -> io::Result<Option<Values>> {
-    let password = known_secret(&place.postgres_password())?;
+    let path = place.postgres_password();
+    let password = if next(&path).exists() { None } else { known_secret(&path)? };
     Ok(password.map(|password| given(place, &password)))
 }
 
@@ -168,6 +215,23 @@ pub(super) fn make_role(name: &str, password: &Secret) -> String {
 /// The statement that waits for every other change of this database; the lock ends with the session.
 pub(super) fn lock(name: &str) -> String {
     format!("SELECT pg_advisory_lock({LOCK_CLASS}, hashtext('{name}'));\n")
+}
+
+fn busy() -> Blocked {
+    blocked(
+        "resource.busy",
+        "the workspace's database is just being made, copied or restored",
+        "try again when that has ended",
+    )
+}
+
+/// Refused as long as nobody can say which of two passwords is in force.
+pub(super) fn changing() -> Blocked {
+    blocked(
+        "resource.changing",
+        "the password of the workspace's database is just being changed",
+        "try again in a moment; if it stays so, `envforge resource rotate postgres` brings it to its end",
+    )
 }
 
 pub(super) fn deleting() -> Blocked {

@@ -10,11 +10,11 @@
 
 use super::Cluster;
 use super::copy::{COPY_LIMIT, Copy, is_only_about_extensions};
-use super::database::{TRUSTED_NAMES, UNLOGGED, deleting, lock, name_of, replaced, unfinished};
+use super::database::{TRUSTED_NAMES, UNLOGGED, changing, deleting, lock, name_of, replaced, unfinished};
 use super::disk;
 use super::programs::{LIMIT, MAINTENANCE};
 use crate::place::Place;
-use crate::resources::{fresh_secret, saved_secret};
+use crate::resources::{fresh_secret, next, saved_secret};
 use crate::trouble::{Blocked, blocked};
 use envforge_core::clock::Entropy;
 use envforge_core::secret::Secret;
@@ -52,6 +52,9 @@ impl Ended {
 
 /// The role of the workspace's database, as its services have it; nothing if it has no database.
 pub(crate) fn owner(place: &Place) -> Result<Option<Filler>, Blocked> {
+    if next(&place.postgres_password()).exists() {
+        return Err(changing());
+    }
     match fs_err::read_to_string(place.postgres_password()) {
         Ok(text) => {
             let password = Secret::new(text.trim().to_owned());

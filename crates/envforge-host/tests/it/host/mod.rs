@@ -19,6 +19,7 @@ mod ports;
 mod resources;
 mod resting;
 mod restarts;
+mod rotation;
 mod secrets;
 mod runtime;
 pub(crate) mod server;

@@ -3,6 +3,7 @@
 mod copies;
 mod extensions;
 mod need;
+mod rotation;
 
 use super::{Cluster, PORT};
 use crate::config::HostConfig;

@@ -10,6 +10,7 @@
 
 mod rig;
 
+use super::resources::has_programs;
 use crate::support::is_root;
 use envforge_api::client::Address;
 use envforge_core::clock::Entropy as _;
@@ -43,7 +44,7 @@ pub(crate) fn daemon(config: &str) {
 }
 
 /// What a daemon must pass for each deed; together these are all points there are.
-const PASSED: [(Deed, &[&str]); 8] = [
+const PASSED: [(Deed, &[&str]); 10] = [
     (
         Deed::Prepare,
         &[
@@ -115,6 +116,39 @@ const PASSED: [(Deed, &[&str]); 8] = [
         &["layer.thawed", "services.ended", "layer.killed", "layer.ended", "answer.before", "answer.sent"],
     ),
     (
+        Deed::RotatePassword,
+        &[
+            "command.taken",
+            "journal.before",
+            "file.beside",
+            "journal.after",
+            "secret.next",
+            "password.changed",
+            "secret.kept",
+            "users.ended",
+            "service.started",
+            "answer.before",
+            "answer.sent",
+            "report.sent",
+        ],
+    ),
+    (
+        Deed::RotateKey,
+        &[
+            "command.taken",
+            "journal.before",
+            "file.beside",
+            "journal.after",
+            "secret.next",
+            "secret.kept",
+            "users.ended",
+            "service.started",
+            "answer.before",
+            "answer.sent",
+            "report.sent",
+        ],
+    ),
+    (
         Deed::Destroy,
         &[
             "journal.after",
@@ -145,7 +179,7 @@ async fn walk(deed: Deed) {
     if !is_root() || !cfg!(debug_assertions) {
         return;
     }
-    let mut rig = Rig::new().await;
+    let mut rig = if deed.is_rotation() { Rig::with_stores().await } else { Rig::new().await };
     let mut passes = counted(&rig.carry_out(deed, Fault::None).await);
     let expected = PASSED.iter().find(|(of, _)| *of == deed).expect("on the list").1;
     for point in expected {
@@ -224,6 +258,15 @@ async fn a_job_survives_a_death_at_every_point() {
     walk(Deed::Job).await;
 }
 
+// proves OPS-2, RUN-6
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_survives_a_death_at_every_point() {
+    if has_programs() {
+        walk(Deed::RotatePassword).await;
+        walk(Deed::RotateKey).await;
+    }
+}
+
 // proves OPS-2, COST-4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_survives_a_death_at_every_point() {
@@ -279,9 +322,11 @@ async fn deeds_survive_deaths_at_random_moments() {
     eprintln!("ENVFORGE_FAULT_SEED={seed}");
     let mut random = Random(seed | 1);
     let mut rig = Rig::new().await;
+    // A rotation needs a workspace with resources, whose own deaths are walked above.
+    let deeds: Vec<Deed> = PASSED.iter().map(|(deed, _)| *deed).filter(|deed| !deed.is_rotation()).collect();
     let (mut rounds, end) = (0, Instant::now() + Duration::from_secs(seconds().unwrap_or(0)));
     while rounds < 8 || Instant::now() < end {
-        let (deed, _) = PASSED[random.below(PASSED.len() as u64) as usize];
+        let deed = deeds[random.below(deeds.len() as u64) as usize];
         let first = Duration::from_micros(random.below(60_000));
         let second = (random.below(2) == 0).then(|| Duration::from_micros(random.below(60_000)));
         rounds += 1;

@@ -4,16 +4,17 @@ use super::super::machine::{Machine, Ws};
 use super::super::server::mint;
 use crate::entry::DAEMON;
 use crate::support::{LIMIT, wait_until};
-use envforge_api::host::{HostCommand, JobReport, Order, Outcome, PrepareShell, Report};
+use envforge_api::host::{HostCommand, JobReport, Order, Outcome, PrepareShell, Report, RotateCredential};
 use envforge_api::http::runs::RunState;
 use envforge_api::uplink::Open;
 use envforge_core::id::{CommandId, JobId};
+use envforge_core::manifest::ResourceKind;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::ObservedPhase;
 use envforge_core::size::Size;
 use envforge_core::ticket::TicketKind;
 use envforge_host::sys::cgroup::Layer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -22,6 +23,8 @@ use tokio::time::Instant;
 
 /// A service that counts its starts, and ends only when it is ended; sleeps and thaws are counted too.
 const MANIFEST: &str = "services:\n  worker:\n    command: echo started | tee -a starts; exec sleep 1000\n    routes: []\n    health: { log: started }\nhooks:\n  before_sleep: echo slept >> sleeps\n  after_wake: echo woke >> thaws\n";
+/// The same, given what two resources are opened with; it notes what that is at each start.
+const STORES: &str = "services:\n  worker:\n    command: echo $SECRET $DATABASE_URL >> given; echo started | tee -a starts; exec sleep 1000\n    routes: []\n    health: { log: started }\n    inputs: { database_url: required, s3_secret_access_key: required }\n    environment: { DATABASE_URL: input.database_url, SECRET: input.s3_secret_access_key }\nresources:\n  postgres: branch_scoped\n  object_storage: branch_scoped\n";
 /// A line of work that nobody committed.
 const WORK: &str = "half a day's work\n";
 
@@ -33,6 +36,8 @@ pub(super) enum Deed {
     Freeze,
     Thaw,
     Job,
+    RotatePassword,
+    RotateKey,
     Stop,
     StopFrozen,
     Destroy,
@@ -45,6 +50,19 @@ enum Now {
     Asleep,
     Up,
     Frozen,
+}
+
+/// What the database with this address, as a service has it, answers on the cluster's own socket.
+async fn database_answers(machine: &Machine, url: &str) -> Result<String, String> {
+    let socket = machine.config.data_dir.join("resources/postgres/socket");
+    let (account, _) = url.trim_start_matches("postgres://").split_once('@').expect("an address");
+    let (name, password) = account.split_once(':').expect("a password");
+    let mut command = envforge_host::sys::command::std_command("psql");
+    command.args(["-XqAt", "-U", name, "-d", name, "-p", "5432", "-c", "SELECT 4711"]).arg("-h").arg(socket);
+    command.env("PGPASSWORD", password);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("a task").expect("psql runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 /// What happens to the daemon meanwhile.
@@ -66,12 +84,16 @@ pub(super) enum Fault {
 }
 
 impl Deed {
+    pub(super) fn is_rotation(self) -> bool {
+        matches!(self, Self::RotatePassword | Self::RotateKey)
+    }
+
     fn from(self) -> Now {
         match self {
             Self::Prepare => Now::Nothing,
             Self::Start => Now::Asleep,
             Self::Thaw | Self::StopFrozen => Now::Frozen,
-            Self::Freeze | Self::Job | Self::Stop | Self::Destroy => Now::Up,
+            Self::Freeze | Self::Job | Self::RotatePassword | Self::RotateKey | Self::Stop | Self::Destroy => Now::Up,
         }
     }
 
@@ -79,7 +101,7 @@ impl Deed {
         match self {
             Self::Destroy => Now::Nothing,
             Self::Prepare | Self::Stop | Self::StopFrozen => Now::Asleep,
-            Self::Start | Self::Thaw | Self::Job => Now::Up,
+            Self::Start | Self::Thaw | Self::Job | Self::RotatePassword | Self::RotateKey => Now::Up,
             Self::Freeze => Now::Frozen,
         }
     }
@@ -101,6 +123,10 @@ pub(super) struct Rig {
     job: Option<JobId>,
     /// Milliseconds after which a shell that nobody uses is put away.
     rest_after: Option<u64>,
+    /// Processes of a runtime that is up.
+    processes: usize,
+    /// Credentials there must have been of each of the two resources, if it has them.
+    credentials: Option<[usize; 2]>,
 }
 
 impl Drop for Rig {
@@ -111,8 +137,17 @@ impl Drop for Rig {
 
 impl Rig {
     pub(super) async fn new() -> Self {
+        Self::with(MANIFEST, 2, None).await
+    }
+
+    /// One whose workspace has a database and an object storage.
+    pub(super) async fn with_stores() -> Self {
+        Self::with(STORES, 3, Some([1, 1])).await
+    }
+
+    async fn with(manifest: &str, processes: usize, credentials: Option<[usize; 2]>) -> Self {
         let bytes: String = (0..20_000).flat_map(|line| [line.to_string(), "\n".to_owned()]).collect();
-        let machine = Machine::without_daemon(MANIFEST, &[("data.txt", &bytes)]);
+        let machine = Machine::without_daemon(manifest, &[("data.txt", &bytes)]);
         let ws = Ws { id: mint() };
         let mut rig = Self {
             machine,
@@ -127,6 +162,8 @@ impl Rig {
             windows: 0,
             job: None,
             rest_after: None,
+            processes,
+            credentials,
         };
         rig.start(&[]).await;
         rig
@@ -273,12 +310,15 @@ impl Rig {
             Deed::Prepare => {
                 self.ws = Ws { id: mint() };
                 (self.starts, self.jobs, self.sleeps, self.thaws, self.windows) = (0, 0, 0, 0, 0);
+                self.credentials = self.credentials.map(|_| [1, 1]);
                 self.machine.prepare_order("feature/login")
             }
             Deed::Start | Deed::Thaw => Machine::start_order(Size::Small),
             Deed::Freeze => Order::FreezeRuntime,
             Deed::Stop | Deed::StopFrozen => Order::StopRuntime,
             Deed::Destroy => Order::DestroyWorkspace,
+            Deed::RotatePassword => Order::RotateCredential(RotateCredential { resource: ResourceKind::Postgres }),
+            Deed::RotateKey => Order::RotateCredential(RotateCredential { resource: ResourceKind::ObjectStorage }),
             Deed::Job => {
                 let (job, command) = self.machine.job(self.ws, self.generation, &["sh", "-c", "echo ran >> jobs"]);
                 self.job = Some(job);
@@ -325,6 +365,11 @@ impl Rig {
                 let reported = || machine.server.reports(ws.id).iter().any(|report| report.jobs.iter().any(ended));
                 wait_until("the job's end", async || reported()).await;
             }
+            Deed::RotatePassword | Deed::RotateKey => {
+                self.starts += 1;
+                let credentials = self.credentials.as_mut().expect("a workspace with stores");
+                credentials[usize::from(deed == Deed::RotateKey)] += 1;
+            }
             Deed::StopFrozen | Deed::Destroy => {}
         }
         self.now = deed.to();
@@ -347,7 +392,10 @@ impl Rig {
             Now::Up => {
                 machine.phase(ws, ObservedPhase::Up).await;
                 assert!(!runtime.is_frozen().expect("known"));
-                wait_until("the service and its init alone", async || runtime.pids().expect("pids").len() == 2).await;
+                wait_until("the service and its init alone", async || {
+                    runtime.pids().expect("pids").len() == self.processes
+                })
+                .await;
                 wait_until("its start", async || self.lines("starts") >= self.starts).await;
                 wait_until("what follows a thaw", async || self.lines("thaws") >= self.thaws).await;
             }
@@ -380,8 +428,39 @@ impl Rig {
                 "starts, jobs and hooks, once each: {when}"
             );
         }
+        if let Some(wanted) = self.credentials.filter(|_| self.now == Now::Up) {
+            self.credentials_agree(wanted, when).await;
+        }
         self.no_strays().await;
         self.reports_agree();
+    }
+
+    /// What was given to the service last is what is kept and what opens the resources, and there were as many as were ordered.
+    async fn credentials_agree(&self, wanted: [usize; 2], when: &str) {
+        let given = std::fs::read_to_string(self.checkout("given")).expect("the service was given something");
+        let given: Vec<(&str, &str)> = given.lines().filter_map(|line| line.split_once(' ')).collect();
+        let (key, url) = given.last().expect("a start");
+        let password = self.machine.read(self.ws, "postgres.password");
+        assert!(url.contains(&format!(":{password}@")), "the database's password: {when}: {given:?}");
+        assert_eq!(*key, self.machine.read(self.ws, "object_storage.secret"), "the storage's key: {when}");
+        let kinds = |which: &dyn Fn(&(&str, &str)) -> String| given.iter().map(which).collect::<BTreeSet<_>>().len();
+        assert_eq!(
+            [kinds(&|it| it.1.to_owned()), kinds(&|it| it.0.to_owned())],
+            wanted,
+            "no third one: {when}: {given:?}"
+        );
+        for name in ["postgres.password.next", "object_storage.secret.next"] {
+            assert!(!self.machine.place(self.ws).join(name).exists(), "{name} is left: {when}");
+        }
+        let runtime = self.machine.group(&self.ws.id.to_string(), Layer::Runtime);
+        let environment = |pid: &i32| std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let environments: Vec<String> = (runtime.pids().expect("pids").iter())
+            .map(|pid| String::from_utf8_lossy(&environment(pid)).into_owned())
+            .collect();
+        let told = format!("S3_SECRET_ACCESS_KEY={key}");
+        assert!(environments.iter().any(|it| it.split('\0').any(|pair| pair == told)), "the storage's process: {when}");
+        let asked = database_answers(&self.machine, url).await;
+        assert_eq!(asked, Ok("4711".to_owned()), "the role: {when}");
     }
 
     /// A daemon that was just started holds all that runs, or has ended it.
