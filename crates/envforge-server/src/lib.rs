@@ -38,6 +38,7 @@ pub mod member_sessions;
 pub mod runtimes;
 pub mod runs;
 pub mod services;
+pub mod resources;
 pub mod elevations;
 pub mod recordings;
 pub mod streams;

@@ -4855,6 +4855,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/workspaces/{workspace}/resources/{resource}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a new password or key of a resource. Answered once its host refuses the one from before. Services that take an input of
+         *     it are started again with the new one; a runtime that sleeps is not woken, and has it at its next wake. Redis and mail have
+         *     none.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Kind, as in envforge.yml: postgres or object_storage */
+                    resource: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RotatedCredential"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces/{workspace}/runs": {
         parameters: {
             query?: never;
@@ -6901,6 +6955,11 @@ export interface components {
          * @enum {string}
          */
         RefusalKind: "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "limit" | "unavailable" | "internal";
+        /**
+         * @description The kinds of resource this version provides.
+         * @enum {string}
+         */
+        ResourceKind: "postgres" | "redis" | "object_storage" | "mail";
         /** @description Makes an older version's value the newest version. */
         RestoreSecret: {
             /**
@@ -6958,6 +7017,15 @@ export interface components {
         RotateSigningKey: {
             /** @description Drop all others at once: every link, session and ticket that they signed ends. */
             revoke?: boolean;
+        };
+        /** @description A resource asks for another password or key from now on. */
+        RotatedCredential: {
+            /** @description The resource. */
+            resource: components["schemas"]["ResourceKind"];
+            /** @description The services that take an input of it. If it takes effect now, those of them that run were started again. */
+            services: string[];
+            /** @description When its users have the new one. */
+            takes_effect: components["schemas"]["TakesEffect"];
         };
         /** @description A run. */
         Run: {
@@ -7296,6 +7364,11 @@ export interface components {
             /** @description What the machine is called; the key is named after it. */
             machine: string;
         };
+        /**
+         * @description When the users of a resource have its new credential.
+         * @enum {string}
+         */
+        TakesEffect: "now" | "next_wake";
         /** @description A terminal of a workspace's shell. */
         Terminal: {
             /**

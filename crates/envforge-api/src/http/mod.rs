@@ -14,6 +14,7 @@ pub mod elevations;
 pub mod links;
 pub mod orgs;
 pub mod projects;
+pub mod resources;
 pub mod runs;
 pub mod secrets;
 pub mod settings;

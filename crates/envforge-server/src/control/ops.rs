@@ -6,6 +6,7 @@ use crate::ledger::{self, Entry};
 use crate::platform::bus::Nudge;
 use crate::platform::db::OrgScope;
 use crate::platform::fault::{Answer, Fault};
+use crate::resources;
 use crate::runs;
 use crate::runtimes;
 use crate::secrets;
@@ -110,6 +111,7 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
         (Order::ChangeService(_), _) => {
             tx.nudge(Nudge::Workspace { org: scope.org(), workspace: command.workspace });
         }
+        (Order::RotateCredential(_), _) => resources::ops::answered(app, &mut tx, host, &command, outcome).await?,
         (order, Outcome::Failed(trouble)) => {
             if matches!(order, Order::DestroyWorkspace) {
                 // It is ordered again; until then this is what people see.

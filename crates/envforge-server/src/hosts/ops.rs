@@ -117,9 +117,21 @@ pub async fn answer(
     scope: OrgScope,
     workspace: WorkspaceId,
     command: CommandId,
-    mut nudges: Listener,
+    nudges: Listener,
 ) -> Answer<Option<Outcome>> {
-    let end = tokio::time::sleep(ANSWERED_WITHIN);
+    answer_within(app, scope, workspace, command, nudges, ANSWERED_WITHIN).await
+}
+
+/// The same for so long.
+pub async fn answer_within(
+    app: &App,
+    scope: OrgScope,
+    workspace: WorkspaceId,
+    command: CommandId,
+    mut nudges: Listener,
+    limit: Duration,
+) -> Answer<Option<Outcome>> {
+    let end = tokio::time::sleep(limit);
     tokio::pin!(end);
     loop {
         let mut tx = app.db.begin(scope).await?;

@@ -32,6 +32,7 @@ mod presence;
 mod queues;
 mod project_access;
 mod provider;
+mod resources;
 mod runtimes;
 mod secret_stores;
 mod secrets;

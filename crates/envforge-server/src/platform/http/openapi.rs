@@ -5,8 +5,8 @@
 use crate::app::App;
 use crate::{
     accounts, consoles, databases, devices, elevations, exec, forks, git, git_keys, groups, hosts, invitations, ledger,
-    links, orgs, projects, queues, recordings, runs, runtimes, secrets, services, sessions, settings, signin,
-    signing_keys, streams, system, usage, vault, workspaces,
+    links, orgs, projects, queues, recordings, resources, runs, runtimes, secrets, services, sessions, settings,
+    signin, signing_keys, streams, system, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -48,6 +48,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(links::http::routes())
         .merge(runs::http::routes())
         .merge(services::http::routes())
+        .merge(resources::http::routes())
         .merge(consoles::http::routes())
         .merge(databases::http::routes())
         .merge(elevations::http::routes())
