@@ -77,6 +77,7 @@ async fn dispatch(ctx: &mut Context<'_>, verb: Verb) -> Result<ExitCode, Refusal
         Verb::Database(verb) => commands::database::database(ctx, verb).await,
         Verb::Run(run) => Box::pin(commands::run::run(ctx, run)).await,
         Verb::Logs(logs) => commands::logs::logs(ctx, logs).await,
+        Verb::Resource(verb) => commands::resource::resource(ctx, verb).await,
         Verb::Service(verb) => commands::service::service(ctx, verb).await,
         Verb::Mail(verb) => commands::consoles::mail(ctx, verb).await,
         Verb::Objects(verb) => commands::consoles::objects(ctx, verb).await,

@@ -1,4 +1,4 @@
-//! What the consoles of a workspace's resources take, and its database as a file.
+//! What a workspace's resources take: their consoles, their credentials, and its database as a file.
 
 use clap::{Args, Subcommand};
 use envforge_core::id::MailId;
@@ -58,6 +58,24 @@ pub struct ObjectsList {
     /// Objects to list
     #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
+}
+
+/// `envforge resource …`.
+#[derive(Debug, Subcommand)]
+pub enum ResourceVerb {
+    /// Have it ask for a new password or key; the one from before is refused, services start again with the new one
+    Rotate(ResourceRotate),
+}
+
+/// `envforge resource rotate`.
+#[derive(Debug, Args)]
+pub struct ResourceRotate {
+    /// The resource, as envforge.yml names it: postgres or object_storage
+    #[arg(value_name = "KIND")]
+    pub resource: String,
+    /// Don't wait until the services are ready, or blocked
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// `envforge database …`.

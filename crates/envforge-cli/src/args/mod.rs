@@ -77,6 +77,9 @@ pub enum Verb {
     /// Start, stop or restart a service
     #[command(subcommand)]
     Service(ServiceVerb),
+    /// Make a new password or key of a branch's database or object storage
+    #[command(subcommand)]
+    Resource(ResourceVerb),
     /// Read the mail that a branch's services sent, of which nothing was delivered; also while it sleeps
     #[command(subcommand)]
     Mail(MailVerb),

@@ -18,6 +18,7 @@ pub(crate) mod member;
 pub(crate) mod org;
 pub(crate) mod project;
 pub(crate) mod recording;
+pub(crate) mod resource;
 pub(crate) mod root;
 pub(crate) mod run;
 pub(crate) mod secret;

@@ -11,6 +11,7 @@ mod git_credentials;
 mod ledger;
 mod links;
 mod orgs;
+mod resources;
 mod root;
 mod runs;
 mod secrets;
