@@ -28,8 +28,13 @@ pub(super) async fn services(story: &Story<'_>) {
     member.wake().await;
     member.all_ready().await;
     let folder = the_box.path().join("host/workspaces").join(member.show().await.unwrap().id.to_string());
-    let password = fs_err::read_to_string(folder.join("postgres.password")).unwrap();
-    story.plant("the workspace's database password", password.trim());
+    let password = || fs_err::read_to_string(folder.join("postgres.password")).unwrap();
+    story.plant("the workspace's former database password", password().trim());
+    let rotate = "/v1/orgs/local/workspaces/main/resources/postgres/rotate";
+    let rotated: Value = the_box.client().post(rotate, &json!({})).await.unwrap();
+    story.keep("a rotation", &rotated.to_string());
+    member.all_ready().await;
+    story.plant("the workspace's database password", password().trim());
 
     let link = member.link("keeper").await;
     story.plant("a link's token", &link.token);
