@@ -60,15 +60,12 @@ pub(crate) async fn open(
             .hint("try again when a download has ended")
             .retry_after(1)
     })?;
-    let (layer, env, _use) = match asked.resource() {
-        ResourceKind::Postgres => {
-            let (layer, env) = awake(view)?;
-            (layer, env, None)
-        }
-        _ => {
-            let shell = terminal::shell_of(view).await?;
-            (InitClient::clone(&shell), BTreeMap::new(), Some(shell))
-        }
+    let (layer, env, _use) = if asked.resource() == ResourceKind::Postgres {
+        let (layer, env) = awake(view)?;
+        (layer, env, None)
+    } else {
+        let shell = terminal::shell_of(view).await?;
+        (InitClient::clone(&shell), BTreeMap::new(), Some(shell))
     };
     let name = terminal::process_name(ctx, PREFIX);
     let argv = [inside::PROGRAM, "resource", "console", inside::DATA].map(str::to_owned);

@@ -16,7 +16,7 @@ use envforge_api::host::Order;
 use tokio::time::{Duration, Instant};
 
 /// The longest pause between two looks at a shell that is in use.
-const LOOK_MAX: Duration = Duration::from_mins(60);
+const LOOK_MAX: Duration = Duration::from_hours(1);
 /// Over so many workspaces looks are spread, for those of a daemon that was just started would all come at once.
 const SPREAD: u32 = 64;
 
