@@ -27,6 +27,7 @@ pub mod name;
 pub mod pressure;
 pub mod readiness;
 pub mod refusal;
+pub mod resume;
 pub mod runtime;
 pub mod schedule;
 pub mod secret;

@@ -13,6 +13,7 @@ use crate::settings;
 use crate::signin::jobs::Refusals;
 use crate::signing_keys::ops::Ring;
 use crate::system::ops::LastLook;
+use crate::terminals::ops::Sessions;
 use crate::vault::ops::Unwrapped;
 use envforge_api::uplink::Uplinks;
 use envforge_core::clock::{Clock, Entropy};
@@ -65,6 +66,8 @@ pub struct Parts {
     pub config: ServerConfig,
     /// Uplinks of hosts to the terminal relay here.
     pub uplinks: Arc<Uplinks>,
+    /// Terminals that outlive their connections.
+    pub terminals: Sessions,
     /// What is counted for the operator.
     pub metrics: Metrics,
     /// What readiness was last founded on.

@@ -42,6 +42,7 @@ pub mod resources;
 pub mod elevations;
 pub mod recordings;
 pub mod streams;
+pub mod terminals;
 pub mod exec;
 pub mod databases;
 pub mod gateways;

@@ -29,6 +29,7 @@ use crate::settings;
 use crate::signin;
 use crate::signing_keys;
 use crate::system::ops::LastLook;
+use crate::terminals::ops::Sessions;
 use crate::vault::{self, ops::Unwrapped};
 use anyhow::Context as _;
 use envforge_api::ambient::{SystemClock, SystemEntropy};
@@ -109,6 +110,7 @@ impl Server {
             refusals: signin::jobs::Refusals::default(),
             config,
             uplinks,
+            terminals: Sessions::default(),
             metrics: Metrics::default(),
             last_look: LastLook::default(),
             drain,

@@ -37,17 +37,41 @@ impl FdStream {
     /// Writes all bytes.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let mut guard = self.0.writable().await?;
-            if let Ok(written) = guard.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), bytes)?)) {
-                bytes = &bytes[written?..];
-            }
+            bytes = &bytes[self.write(bytes).await?..];
         }
         Ok(())
     }
 
+    /// Writes some of the bytes; how many. If this is dropped before it is done, it wrote none.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let mut guard = self.0.writable().await?;
+            if let Ok(written) = guard.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), bytes)?)) {
+                return written;
+            }
+        }
+    }
+
     /// Tells a PTY its window's size.
     pub fn resize(&self, cols: u16, rows: u16) -> io::Result<()> {
-        let size = rustix::termios::Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+        self.tell(cols, rows, 0)
+    }
+
+    /// The same, and what runs there draws its window again. Its kernel tells it of a window that differs only; the width in
+    /// pixels differs, which means nothing to what counts in characters.
+    pub fn redraw(&self, cols: u16, rows: u16) -> io::Result<()> {
+        let before = rustix::termios::tcgetwinsize(self.0.get_ref())?;
+        self.tell(cols, rows, u16::from(before.ws_xpixel == 0))
+    }
+
+    /// Columns and rows of a PTY's window.
+    pub fn size(&self) -> io::Result<(u16, u16)> {
+        let size = rustix::termios::tcgetwinsize(self.0.get_ref())?;
+        Ok((size.ws_col, size.ws_row))
+    }
+
+    fn tell(&self, cols: u16, rows: u16, width: u16) -> io::Result<()> {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: cols, ws_xpixel: width, ws_ypixel: 0 };
         Ok(rustix::termios::tcsetwinsize(self.0.get_ref(), size)?)
     }
 }

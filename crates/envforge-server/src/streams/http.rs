@@ -1,33 +1,30 @@
-//! Terminals as WebSockets and as a list, log lines and recordings as text.
+//! Terminals as a list, log lines and recordings as text; and what every WebSocket to a host has in common.
 
 use super::ops::{self, Lines, Opened};
 use crate::app::App;
 use crate::platform::bus::Listener;
 use crate::platform::fault::Answer;
-use crate::platform::fd::FdStream;
 use crate::platform::http::auth::{Member, Permit};
 use crate::platform::http::extract::{Json, Path, Query};
 use crate::workspaces;
 use axum::body::Body;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocketUpgrade;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use envforge_api::http::ErrorBody;
 use envforge_api::http::recordings::TerminalRecordings;
-use envforge_api::http::terminal::{TerminalControl, TerminalNotice, Terminals};
+use envforge_api::http::terminal::Terminals;
 use envforge_api::uplink::LogFilter;
 use envforge_core::access::Action;
 use envforge_core::id::{ElevationId, JobId, RecordingId, WorkspaceId};
 use envforge_core::name::Slug;
-use envforge_core::terminal::TerminalName;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -40,31 +37,13 @@ pub(crate) const PING: Duration = Duration::from_secs(20);
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(terminal))
         .routes(routes!(terminals))
         .routes(routes!(end_terminal))
-        .routes(routes!(root_terminal))
         .routes(routes!(recording))
         .routes(routes!(recordings))
         .routes(routes!(terminal_recording))
         .routes(routes!(service_logs))
         .routes(routes!(run_logs))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Size {
-    /// Columns, 80 when absent.
-    cols: Option<u16>,
-    /// Rows, 24 when absent.
-    rows: Option<u16>,
-}
-
-impl Size {
-    /// Columns and rows.
-    fn clamped(&self) -> (u16, u16) {
-        (self.cols.unwrap_or(80).clamp(2, 1000), self.rows.unwrap_or(24).clamp(2, 1000))
-    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -94,38 +73,6 @@ impl LogLines {
     }
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Which {
-    /// The terminal's name, `main` when absent; one that is not there is made.
-    terminal: Option<String>,
-}
-
-impl Which {
-    fn name(&self) -> Answer<TerminalName> {
-        Ok(self.terminal.as_deref().map(str::parse).transpose()?.unwrap_or_default())
-    }
-}
-
-/// Attach to a terminal of the workspace's shell (WebSocket: binary frames are the terminal, text frames its control).
-#[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/terminal", tag = "shell", security(("api_key" = ["shell.attach"])),
-    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug"), Which, Size),
-    responses((status = 101, description = "The terminal"), (status = "default", body = ErrorBody)))]
-async fn terminal(
-    State(app): State<App>,
-    member: Member,
-    Path(path): Path<(Slug, Slug)>,
-    Query(which): Query<Which>,
-    Query(size): Query<Size>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Answer<Response> {
-    let (_, slug) = path;
-    let permit = member.permit(Action::Attach)?;
-    let (name, upgrade, nudges) = (which.name()?, websocket(upgrade)?, app.bus.listen());
-    let opened = ops::terminal(&app, &permit, &slug, &name, size.clamped()).await?;
-    Ok(relayed(app, permit, upgrade, opened, nudges))
-}
-
 /// The terminals of the workspace's shell.
 #[utoipa::path(get, path = "/v1/orgs/{org}/workspaces/{workspace}/terminals", tag = "shell", security(("api_key" = ["shell.attach"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
@@ -148,25 +95,6 @@ async fn end_terminal(
     let permit = member.permit(Action::Attach)?;
     let name = terminal.parse()?;
     Ok(Json(ops::end_terminal(&app, &permit, &slug, &name).await?))
-}
-
-/// Open a root terminal of one's own elevation (WebSocket, as the shell's). It is recorded, not shared, and over with
-/// the connection.
-#[utoipa::path(get, path = "/v1/orgs/{org}/elevations/{elevation}/terminal", tag = "elevations", security(("api_key" = ["elevation.request"])),
-    params(("org" = String, Path, description = "Org slug"), ("elevation" = ElevationId, Path, description = "Elevation id"), Size),
-    responses((status = 101, description = "The terminal"), (status = "default", body = ErrorBody)))]
-async fn root_terminal(
-    State(app): State<App>,
-    member: Member,
-    Path(path): Path<(Slug, ElevationId)>,
-    Query(size): Query<Size>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Answer<Response> {
-    let (_, id) = path;
-    let permit = member.permit(Action::RequestElevation)?;
-    let (upgrade, (cols, rows), nudges) = (websocket(upgrade)?, size.clamped(), app.bus.listen());
-    let opened = ops::elevated(&app, &permit, id, cols, rows).await?;
-    Ok(relayed(app, permit, upgrade, opened, nudges))
 }
 
 /// What an elevation's root terminals printed, in the asciicast v2 format.
@@ -218,82 +146,11 @@ pub(crate) fn websocket(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeReject
     })
 }
 
-/// Relays a terminal until either side ends it, or the right to it is lost.
-fn relayed(app: App, permit: Permit, upgrade: WebSocketUpgrade, opened: Opened, nudges: Listener) -> Response {
-    let cancel = app.cancel.clone();
-    upgrade.max_message_size(1 << 20).on_upgrade(move |socket| async move {
-        let ended = CancellationToken::new();
-        let lost = async {
-            until_lost(&app, &permit, opened.workspace, nudges).await;
-            ended.cancel();
-            tokio::time::sleep(FAREWELL).await;
-        };
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = lost => {}
-            () = relay(socket, opened.stream, &ended) => {}
-        }
-    })
-}
-
 /// Until a member may no longer, or the key or session that they showed has ended.
 pub(crate) async fn until_lost(app: &App, permit: &Permit, workspace: WorkspaceId, nudges: Listener) {
     tokio::select! {
         () = workspaces::ops::until_lost(app, permit, workspace, nudges) => {}
         () = permit.ended(app) => {}
-    }
-}
-
-/// Moves bytes until either side ends, or the right to them does.
-async fn relay(socket: WebSocket, stream: FdStream, ended: &CancellationToken) {
-    let (mut sender, mut receiver) = socket.split();
-    let down = async {
-        let mut buffer = vec![0_u8; 16 * 1024];
-        let mut ping = tokio::time::interval(PING);
-        let reason = loop {
-            tokio::select! {
-                () = ended.cancelled() => break "you may not be in this shell any more",
-                read = stream.read(&mut buffer) => match read {
-                    Ok(0) | Err(_) => break "the terminal was closed",
-                    Ok(length) => {
-                        if sender.send(Message::Binary(Bytes::copy_from_slice(&buffer[..length]))).await.is_err() {
-                            return;
-                        }
-                    }
-                },
-                _ = ping.tick() => if sender.send(Message::Ping(Bytes::new())).await.is_err() { return; },
-            }
-        };
-        let notice = TerminalNotice::Ended { reason: reason.to_owned() };
-        let text = serde_json::to_string(&notice).unwrap_or_default();
-        if sender.send(Message::Text(text.into())).await.is_ok() {
-            drop(sender.close().await);
-        }
-    };
-    let up = async {
-        while let Some(Ok(message)) = receiver.next().await {
-            if ended.is_cancelled() {
-                std::future::pending::<()>().await;
-            }
-            let done = match message {
-                Message::Binary(bytes) => stream.write_all(&bytes).await,
-                Message::Text(text) => match serde_json::from_str(&text) {
-                    Ok(TerminalControl::Resize { cols, rows }) => {
-                        stream.resize(cols.clamp(2, 1000), rows.clamp(2, 1000))
-                    }
-                    Err(_) => Ok(()),
-                },
-                Message::Close(_) => break,
-                Message::Ping(_) | Message::Pong(_) => Ok(()),
-            };
-            if done.is_err() {
-                break;
-            }
-        }
-    };
-    tokio::select! {
-        () = down => {}
-        () = up => {}
     }
 }
 

@@ -175,8 +175,13 @@ pub async fn end_terminal(app: &App, permit: &Permit, slug: &Slug, name: &Termin
 
 /// Whether a command could be run in the shell of a workspace.
 pub async fn has_shell(app: &App, permit: &Permit, slug: &Slug) -> Answer<()> {
+    shell(app, permit, slug).await.map(drop)
+}
+
+/// The workspace of a shell that can be used.
+pub async fn shell(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceId> {
     let mut tx = app.db.begin(permit.scope).await?;
-    with_shell(&mut tx, slug).await.map(drop)
+    Ok(with_shell(&mut tx, slug).await?.id)
 }
 
 /// Opens a socket for the frames of one command. Its program is in the ledger, its arguments are not; Git acts for who runs

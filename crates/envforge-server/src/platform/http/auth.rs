@@ -102,6 +102,11 @@ impl Permit {
         format!("user:{}", self.user)
     }
 
+    /// The key or session that was shown.
+    pub fn credential(&self) -> CredentialId {
+        self.credential
+    }
+
     /// Resolves once the key or session that was shown has ended.
     pub fn ended(&self, app: &App) -> impl Future<Output = ()> + Send + use<> {
         sessions::ops::ended(app.clone(), self.credential)

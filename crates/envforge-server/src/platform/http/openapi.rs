@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::{
     accounts, consoles, databases, devices, elevations, exec, forks, git, git_keys, groups, hosts, invitations, ledger,
     links, orgs, projects, queues, recordings, resources, runs, runtimes, secrets, services, sessions, settings,
-    signin, signing_keys, streams, system, usage, vault, workspaces,
+    signin, signing_keys, streams, system, terminals, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -53,6 +53,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(databases::http::routes())
         .merge(elevations::http::routes())
         .merge(recordings::http::routes())
+        .merge(terminals::http::routes())
         .merge(streams::http::routes())
         .merge(exec::http::routes())
         .merge(ledger::http::routes())
