@@ -32,17 +32,37 @@ pub(crate) struct Screen {
     keypad: bool,
     keyboard_pushed: u8,
     other_keys: bool,
+    /// What came of the sequence or character that is not complete, unless it is long.
+    begun: Vec<u8>,
 }
 
 /// Longest parameter text that can matter.
 const PARAMETERS_MAX: usize = 64;
+/// The most that is kept of what is not complete, in bytes. A longer one is a clipboard or an image, not the screen.
+const BEGUN_MAX: usize = 4096;
 
 impl Screen {
     /// Takes output in.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
+        let mut from = 0;
+        for (at, &byte) in bytes.iter().enumerate() {
+            if self.is_between() {
+                from = at;
+                self.begun.clear();
+            }
             self.state = self.next(byte);
         }
+        if self.is_between() {
+            self.begun.clear();
+        } else if self.begun.len() <= BEGUN_MAX {
+            self.begun.extend_from_slice(&bytes[from..]);
+        }
+    }
+
+    /// What has to be written again when something else was written where it was not between: the incomplete sequence or
+    /// character, so that its rest has a meaning.
+    pub(crate) fn begun(&self) -> &[u8] {
+        if self.begun.len() <= BEGUN_MAX { &self.begun } else { &[] }
     }
 
     /// Whether something may be written between.
@@ -187,6 +207,24 @@ mod tests {
         ] {
             assert!(after(between.as_bytes()).is_between(), "{between:?}");
         }
+    }
+
+    #[test]
+    fn what_was_cut_short_can_be_begun_again() {
+        for (output, begun) in [
+            (&["text"][..], ""),
+            (&["text\x1b[1"], "\x1b[1"),
+            (&["\x1b[2J\x1b", "]2;ti", "tle"], "\x1b]2;title"),
+            (&["\x1b]2;ti", "tle\x07x"], ""),
+            (&["\x1b]2;ti", "tle\x07\x1b[3"], "\x1b[3"),
+        ] {
+            let mut screen = Screen::default();
+            output.iter().for_each(|part| screen.push(part.as_bytes()));
+            assert_eq!(screen.begun(), begun.as_bytes(), "{output:?}");
+        }
+        let mut long = after(b"\x1b]52;c;");
+        long.push(&[b'A'; 10_000]);
+        assert_eq!(long.begun(), b"", "what was not kept whole is not begun again");
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! non-blocking, because that flag is shared with everyone who holds the same open file. Raw mode ends when
 //! [`RawMode`] is dropped, and in a panic before its message is printed.
 
+use bytes::Bytes;
 use envforge_core::refusal::Refusal;
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
@@ -103,6 +105,25 @@ impl Terminal {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(result) => return result,
                 Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Writes what is left of `rest`. If this is dropped before it is done, what is left is in there.
+    pub(crate) async fn write_rest(&self, rest: &RefCell<Bytes>) -> io::Result<()> {
+        loop {
+            let written = {
+                let rest = rest.borrow();
+                if rest.is_empty() {
+                    return Ok(());
+                }
+                rustix::io::write(self.fd.get_ref(), &rest)
+            };
+            match written {
+                Ok(length) => drop(rest.borrow_mut().split_to(length)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => self.fd.writable().await?.clear_ready(),
+                Err(error) => return Err(error.into()),
             }
         }
     }

@@ -112,16 +112,20 @@ impl Terminal {
             }
         };
         let resize = async {
-            let mut last = self.size;
+            let (mut last, mut last_width) = (self.size, 0);
             loop {
                 tokio::time::sleep(LOOK).await;
-                let Ok(size) = rustix::termios::tcgetwinsize(self.outside.get_ref()) else { continue };
-                let size = TerminalSize { cols: size.ws_col, rows: size.ws_row };
-                if size == last {
+                let Ok(window) = rustix::termios::tcgetwinsize(self.outside.get_ref()) else { continue };
+                let size = TerminalSize { cols: window.ws_col, rows: window.ws_row };
+                if (size, window.ws_xpixel) == (last, last_width) {
                     continue;
                 }
-                last = size;
-                let _ = rustix::termios::tcsetwinsize(self.inside.get_ref(), winsize(size));
+                // Another width in pixels alone asks what runs there to draw its window again.
+                last_width = window.ws_xpixel;
+                let _ = rustix::termios::tcsetwinsize(self.inside.get_ref(), window);
+                if std::mem::replace(&mut last, size) == size {
+                    continue;
+                }
                 if let Err(error) = record(&mut |recording| recording.resized(size, now())) {
                     return Over::Unrecorded(error);
                 }
