@@ -29,7 +29,7 @@ const PIECE: usize = 16 * 1024;
 const QUIET: Duration = Duration::from_millis(200);
 const QUIET_MAX: Duration = Duration::from_secs(2);
 /// How long it is shown.
-const SHOWN: Duration = Duration::from_secs(4);
+const SHOWN: Duration = Duration::from_secs(3);
 
 impl Attached {
     /// Passes bytes both ways over one connection; `begun` is typed first.

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const TERMINAL: &str = "GET /v1/orgs/acme/workspaces/fix-login/terminal?cols=100&rows=30";
+const TERMINAL: &str = "GET /v1/orgs/acme/workspaces/fix-login/terminal?cols=100&rows=30&resumable=true";
 
 /// A terminal with the program in it.
 pub(crate) struct Window {
@@ -23,7 +23,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// Signed in to a server.
-    fn open(home: &Path, server: &Server, args: &[&str]) -> Self {
+    pub(crate) fn open(home: &Path, server: &Server, args: &[&str]) -> Self {
         let mut program = envforge(home, args);
         program.env("ENVFORGE_SERVER", &server.url).env("ENVFORGE_KEY", "efk_test").env("ENVFORGE_ORG", "acme");
         Self::of(home, &program)
@@ -55,7 +55,7 @@ impl Window {
         Self { master, slave, child, seen }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.seen.lock().expect("alive")).into_owned()
     }
 
@@ -78,6 +78,10 @@ impl Window {
 
     pub(crate) fn is_raw(&self) -> bool {
         !tcgetattr(&self.slave).expect("a terminal").local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("sent");
     }
 
     #[track_caller]
@@ -241,8 +245,7 @@ fn a_signal_gives_the_terminal_back() {
     let home = tempfile::tempdir().expect("a folder");
     let mut window = Window::open(home.path(), &server, &["attach", "fix-login"]);
     window.wait_for("ready");
-    let pid = rustix::process::Pid::from_child(&window.child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("sent");
+    window.signal(rustix::process::Signal::TERM);
     window.ends_with(1);
     window.wait_for("\x1b[?1049l\x1b[?25h");
 }

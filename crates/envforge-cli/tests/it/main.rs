@@ -12,6 +12,7 @@ mod ledger;
 mod links;
 mod orgs;
 mod resources;
+mod resume;
 mod root;
 mod runs;
 mod secrets;

@@ -66,8 +66,16 @@ pub(crate) enum Act {
     Expect(&'static str),
     /// Waits until the client told this size.
     ExpectSize(u16, u16),
+    /// Waits until exactly this was typed.
+    ExpectOnly(&'static str),
+    /// Sends a notice: its JSON.
+    Notice(&'static str),
+    /// Waits for a control frame: its JSON.
+    Control(&'static str),
     /// Ends the terminal.
     End(&'static str),
+    /// Waits until the client says that it leaves, and notes `left` among what was asked.
+    Left,
     /// Breaks the connection.
     Cut,
     /// Answers an HTTP refusal instead of a WebSocket; only as the first act.
@@ -135,6 +143,16 @@ impl Server {
         self.script.lock().expect("alive").terminals.push(acts);
     }
 
+    /// Waits until this was asked.
+    #[track_caller]
+    pub(crate) fn wait_until_asked(&self, what: &str) {
+        let begun = std::time::Instant::now();
+        while !self.asked().iter().any(|asked| asked == what) {
+            assert!(begun.elapsed() < Duration::from_secs(5), "no {what:?} in {:?}", self.asked());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// What was asked so far: `METHOD path body`.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("alive").clone()
@@ -152,7 +170,7 @@ fn serve(stream: &TcpStream, script: &Mutex<Script>, asked: &Mutex<Vec<String>>,
         let line = String::from_utf8_lossy(&first[..length]).lines().next().unwrap_or_default().to_owned();
         asked.lock().expect("alive").push(line.trim_end_matches(" HTTP/1.1").to_owned());
         let acts = script.lock().expect("alive").terminals.get(number).cloned().unwrap_or_default();
-        return serve_terminal(stream, &acts);
+        return serve_terminal(stream, &acts, asked);
     }
     let mut reader = BufReader::new(stream);
     while let Some((route, body)) = read_request(&mut reader) {
@@ -229,7 +247,7 @@ fn write_answer(mut stream: &TcpStream, answer: &Answer) -> Option<()> {
     }
 }
 
-fn serve_terminal(stream: &TcpStream, acts: &[Act]) {
+fn serve_terminal(stream: &TcpStream, acts: &[Act], asked: &Mutex<Vec<String>>) {
     if let Some(Act::Refuse(status, body)) = acts.first() {
         let head =
             format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -259,6 +277,24 @@ fn serve_terminal(stream: &TcpStream, acts: &[Act]) {
                     }
                     typed.clear();
                 }
+                Act::ExpectOnly(text) => {
+                    while typed.len() < text.len() {
+                        match socket.next().await {
+                            Some(Ok(Message::Binary(bytes))) => typed.extend_from_slice(&bytes),
+                            Some(Ok(_)) => {}
+                            other => panic!("waiting for {text:?}, got {other:?}"),
+                        }
+                    }
+                    assert_eq!(String::from_utf8_lossy(&typed), *text);
+                    typed.clear();
+                }
+                Act::Notice(json) => socket.send(Message::Text((*json).into())).await.expect("sent"),
+                Act::Control(json) => loop {
+                    if let Some(Ok(Message::Text(text))) = socket.next().await {
+                        assert_eq!(text.as_str(), *json);
+                        break;
+                    }
+                },
                 Act::ExpectSize(cols, rows) => loop {
                     if let Some(Ok(Message::Text(text))) = socket.next().await {
                         let told: Value = serde_json::from_str(&text).expect("JSON");
@@ -271,6 +307,10 @@ fn serve_terminal(stream: &TcpStream, acts: &[Act]) {
                     let text = serde_json::to_string(&notice).expect("plain");
                     socket.send(Message::Text(text.into())).await.expect("sent");
                     let _ = socket.close(None).await;
+                }
+                Act::Left => {
+                    while !matches!(socket.next().await.expect("a word").expect("a word"), Message::Close(_)) {}
+                    asked.lock().expect("alive").push("left".to_owned());
                 }
                 Act::Cut => {
                     let _ = stream.shutdown(std::net::Shutdown::Both);

@@ -188,6 +188,11 @@ impl Sessions {
         lock(&self.0).sessions.remove(&session.digest);
     }
 
+    /// How many have no connection now.
+    pub fn detached(&self) -> usize {
+        lock(&self.0).sessions.values().filter(|session| lock(&session.flow).detached.is_some()).count()
+    }
+
     /// Notes that a session has no connection now, and ends the oldest ones if there are too many.
     fn detach(&self, session: &Session, now: Timestamp) {
         let mut held = lock(&self.0);

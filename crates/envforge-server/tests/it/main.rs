@@ -33,6 +33,7 @@ mod queues;
 mod project_access;
 mod provider;
 mod resources;
+mod resume;
 mod runtimes;
 mod secret_stores;
 mod secrets;
