@@ -25,10 +25,10 @@ use envforge_core::terminal::TerminalName;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,10 @@ const MESSAGE_MAX: usize = 1 << 20;
 const PIECE: usize = 16 * 1024;
 /// How soon a client is told of input that was written, in any case.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
-/// How long a client may say nothing. Those with sessions ask for a sign of life every few seconds.
-const SILENCE: Duration = Duration::from_secs(45);
+/// So many times a client with a session may say nothing between two pings. It asks for a sign of life more often by itself.
+const SILENT_MAX: u32 = 2;
+/// How long a client may take to leave when it knows that the terminal is over.
+const LEAVE_WITHIN: Duration = Duration::from_secs(45);
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(terminal)).routes(routes!(root_terminal))
@@ -251,7 +253,7 @@ fn binary(output: &[u8]) -> impl Iterator<Item = Message> {
 /// passed is noted in the session by then.
 async fn relay(line: Line, stream: &FdStream, session: Option<&Session>, may_not: &CancellationToken) -> Left {
     let (mut to, mut from) = line.socket.split();
-    let heard = Cell::new(Instant::now());
+    let heard = AtomicBool::new(true);
     let ended = tokio::select! {
         ended = down(&mut to, line.begun, stream, session, &heard, may_not) => ended,
         left = up(&mut from, stream, session, &heard, may_not) => return left,
@@ -262,7 +264,7 @@ async fn relay(line: Line, stream: &FdStream, session: Option<&Session>, may_not
     }
     // Until the client has left, which may read slowly. A socket that is closed before all that came on it is read is reset,
     // and what was on its way to the client, a terminal's last words, is lost.
-    while let Ok(Some(Ok(message))) = tokio::time::timeout(SILENCE, from.next()).await {
+    while let Ok(Some(Ok(message))) = tokio::time::timeout(LEAVE_WITHIN, from.next()).await {
         if matches!(message, Message::Close(_)) {
             return Left::Over;
         }
@@ -276,14 +278,14 @@ async fn down(
     begun: Vec<Message>,
     stream: &FdStream,
     session: Option<&Session>,
-    heard: &Cell<Instant>,
+    heard: &AtomicBool,
     may_not: &CancellationToken,
 ) -> Option<&'static str> {
     for message in begun {
         to.send(message).await.ok()?;
     }
     let mut buffer = vec![0_u8; PIECE];
-    let mut ping = tokio::time::interval(PING);
+    let (mut ping, mut silent) = (tokio::time::interval(PING), 0);
     // The timer is set only while there is something to tell, and then once for all that comes until then.
     let (mut tell, mut is_set) = (pin!(tokio::time::sleep(TELL_WITHIN)), false);
     let stirred = async || match session {
@@ -314,7 +316,8 @@ async fn down(
             },
             () = &mut tell, if is_set => told(session, &mut is_set)?,
             _ = ping.tick() => {
-                if session.is_some() && heard.get().elapsed() > SILENCE {
+                silent = if heard.swap(false, Ordering::Relaxed) { 0 } else { silent + 1 };
+                if session.is_some() && silent >= SILENT_MAX {
                     return None;
                 }
                 Message::Ping(Bytes::new())
@@ -334,7 +337,7 @@ async fn up(
     from: &mut SplitStream<WebSocket>,
     stream: &FdStream,
     session: Option<&Session>,
-    heard: &Cell<Instant>,
+    heard: &AtomicBool,
     may_not: &CancellationToken,
 ) -> Left {
     let mut input = VecDeque::<Bytes>::new();
@@ -371,7 +374,7 @@ async fn up(
         if may_not.is_cancelled() {
             std::future::pending::<()>().await;
         }
-        heard.set(Instant::now());
+        heard.store(true, Ordering::Relaxed);
         match message {
             Message::Binary(bytes) if is_writable && !bytes.is_empty() => input.push_back(bytes),
             Message::Text(text) => match serde_json::from_str(&text) {
