@@ -1,7 +1,8 @@
 //! A line between two programs that tests can cut, delay and restore.
 //!
 //! A [`Wire`] listens on an address of its own and forwards every connection to the real one. Cutting it ends all
-//! open connections and refuses new ones, as a network does that is gone; restoring lets new ones through. It
+//! open connections and refuses new ones, as a network does that is gone; restoring lets new ones through. Holding it keeps all
+//! connections open and carries nothing, as a network does that is gone without a word; what is held when it is cut is lost. It
 //! carries byte streams over TCP or Unix sockets; descriptor passing does not survive it.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Line {
     is_whole: bool,
+    is_held: bool,
     delay: Duration,
 }
 
@@ -93,9 +95,14 @@ impl Wire {
         self.line.send_modify(|line| line.is_whole = false);
     }
 
-    /// Lets connections through again.
+    /// Carries nothing from now on, and ends nothing.
+    pub fn hold(&self) {
+        self.line.send_modify(|line| line.is_held = true);
+    }
+
+    /// Lets connections through again, and what is held.
     pub fn restore(&self) {
-        self.line.send_modify(|line| line.is_whole = true);
+        self.line.send_modify(|line| (line.is_whole, line.is_held) = (true, false));
     }
 
     /// Holds every piece of data back this long, in both directions.
@@ -114,7 +121,7 @@ impl Drop for Wire {
 }
 
 fn new_line() -> Arc<watch::Sender<Line>> {
-    Arc::new(watch::Sender::new(Line { is_whole: true, delay: Duration::ZERO }))
+    Arc::new(watch::Sender::new(Line { is_whole: true, is_held: false, delay: Duration::ZERO }))
 }
 
 async fn carry<N, F>(near: N, far: F, mut line: watch::Receiver<Line>)
@@ -131,11 +138,14 @@ where
     }
 }
 
-async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, line: watch::Receiver<Line>) {
+async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut line: watch::Receiver<Line>) {
     let mut buffer = vec![0_u8; 16 * 1024];
     loop {
         match from.read(&mut buffer).await {
             Ok(length) if length > 0 => {
+                if line.wait_for(|line| !line.is_held).await.is_err() {
+                    return;
+                }
                 let delay = line.borrow().delay;
                 if !delay.is_zero() {
                     tokio::time::sleep(delay).await;
@@ -185,7 +195,13 @@ mod tests {
         let wire = Wire::unix(&here, &there);
         let mut open = UnixStream::connect(&here).await.unwrap();
         assert!(echoes(&mut open).await);
+        wire.hold();
+        open.write_all(b"held").await.unwrap();
+        let mut byte = [0_u8; 1];
+        let nothing = tokio::time::timeout(std::time::Duration::from_millis(50), open.read(&mut byte)).await;
+        assert!(nothing.is_err(), "{nothing:?}");
         wire.cut();
+        assert_eq!(open.read(&mut byte).await.unwrap(), 0, "what was held is lost");
         assert!(!echoes(&mut open).await, "an open connection ends");
         let mut new = UnixStream::connect(&here).await.unwrap();
         assert!(!echoes(&mut new).await, "a new one does not get through");

@@ -62,6 +62,7 @@ fn where_it_can_not_go_on_nothing_doubtful_is_typed() {
     server.terminal(vec![
         Act::Notice(r#"{"type":"session","token":"t1"}"#),
         Act::Say("\x1b[?1049hredrawn "),
+        Act::Control(r#"{"type":"received","bytes":16}"#),
         Act::Control(r#"{"type":"redraw"}"#),
         Act::Say("drawn again "),
         Act::ExpectOnly("x"),
@@ -114,6 +115,7 @@ fn a_server_of_before_sessions_is_attached_to_as_ever() {
     server.terminal(vec![Act::Say("two "), Act::Expect("x"), Act::End("exited")]);
     let mut window = Window::open(home.path(), &server, &["attach", "fix-login"]);
     window.wait_for("two ");
+    window.wait_for("attached anew; what scrolled by meanwhile is in the terminal's history");
     window.type_keys("x");
     window.ends_with(0);
     assert!(!window.text().contains("not this one"));

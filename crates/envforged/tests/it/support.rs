@@ -268,13 +268,19 @@ impl TestBox {
 
     /// `envforge …` in `folder`, as the owner; its output, whatever its exit code.
     pub(crate) async fn envforge<A: AsRef<OsStr>>(&self, folder: &Path, arguments: &[A]) -> Output {
-        let mut command = tokio::process::Command::from(self.program("envforge"));
-        command.args(arguments).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
+        let mut command = tokio::process::Command::from(self.envforge_command(folder, arguments));
+        command.kill_on_drop(true).output().await.unwrap()
+    }
+
+    /// `envforge …` in `folder`, as the owner.
+    pub(crate) fn envforge_command<A: AsRef<OsStr>>(&self, folder: &Path, arguments: &[A]) -> Command {
+        let mut command = self.program("envforge");
+        command.args(arguments).current_dir(folder).stdin(Stdio::null());
         command.env("XDG_CONFIG_HOME", self.scratch("config")).env("ENVFORGE_DATA_DIR", self.path());
         for name in ["ENVFORGE_SERVER", "ENVFORGE_KEY", "ENVFORGE_ORG", "ENVFORGE_WORKSPACE"] {
             command.env_remove(name);
         }
-        command.output().await.unwrap()
+        command
     }
 
     /// `envforge … --json`, which must end well, and what it answered.
