@@ -5251,6 +5251,12 @@ export interface paths {
                     cols?: number;
                     /** @description Rows, 24 when absent. */
                     rows?: number;
+                    /** @description That the terminal is to outlive its connection for about a minute; its first frame says what it is resumed with. */
+                    resumable?: boolean;
+                    /** @description Resume this one instead of attaching anew. */
+                    resume?: string;
+                    /** @description How many bytes of its output were received; with `resume` alone. */
+                    received?: number;
                 };
                 header?: never;
                 path: {

@@ -49,7 +49,8 @@ impl Attached {
         let mut is_dropped = false;
         loop {
             let pause = backoff.pause();
-            say(&self.terminal, &self.screen.borrow(), LOST).await;
+            let is_between = self.screen.borrow().is_between();
+            say(&self.terminal, is_between, LOST).await;
             let resumed = {
                 let mut session = self.session.borrow_mut();
                 let received = session.received();
@@ -120,7 +121,7 @@ impl Attached {
         let mut clear = format!("\x1b7\x1b[{rows};1H\x1b[0m\x1b[2K\x1b8").into_bytes();
         clear.extend_from_slice(self.screen.borrow().begun());
         let written = self.terminal.write_all(&clear).await;
-        Ok(or_gone(written, Again::Resumed(socket, input)))
+        Ok(or_gone(&written, Again::Resumed(socket, input)))
     }
 
     /// The remote side draws everything from the beginning.
@@ -128,20 +129,20 @@ impl Attached {
         self.session.replace(Session::asked());
         let undo = self.screen.replace(Screen::default()).undo();
         let written = self.terminal.write_all(&undo).await;
-        Ok(or_gone(written, Again::Anew(socket)))
+        Ok(or_gone(&written, Again::Anew(socket)))
     }
 }
 
-fn or_gone(written: io::Result<()>, again: Again) -> Again {
+fn or_gone(written: &io::Result<()>, again: Again) -> Again {
     if written.is_ok() { again } else { Again::Over(Over::TerminalGone) }
 }
 
-/// Writes on the last line, and puts the cursor back.
-pub(super) async fn say(terminal: &Terminal, screen: &Screen, text: &str) {
+/// Writes on the last line, and puts the cursor back. What is being written there may be between two sequences or not.
+pub(super) async fn say(terminal: &Terminal, is_between: bool, text: &str) {
     let (cols, rows) = terminal.size();
     let text: String = text.chars().take(usize::from(cols).saturating_sub(2)).collect();
     // Whatever sequence the lost connection left half said is cancelled first.
-    let cancel = if screen.is_between() { "" } else { "\x18" };
+    let cancel = if is_between { "" } else { "\x18" };
     let line = format!("{cancel}\x1b7\x1b[{rows};1H\x1b[0;7m {text} \x1b[0m\x1b[K\x1b8");
     let _ = terminal.write_all(line.as_bytes()).await;
 }

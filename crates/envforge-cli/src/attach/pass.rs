@@ -174,7 +174,7 @@ impl Attached {
                 }
                 between().await;
                 writing.set(true);
-                say(terminal, &super::Screen::default(), text).await;
+                say(terminal, true, text).await;
                 writing.set(false);
                 tokio::time::sleep(SHOWN).await;
                 redraw.set(true);

@@ -259,7 +259,8 @@ async fn relay(line: Line, stream: &FdStream, session: Option<&Session>, may_not
         left = up(&mut from, stream, session, &heard, may_not) => return left,
     };
     let Some(reason) = ended else { return Left::Lost };
-    if to.send(notice(&TerminalNotice::Ended { reason: reason.to_owned() })).await.is_err() || to.close().await.is_err() {
+    if to.send(notice(&TerminalNotice::Ended { reason: reason.to_owned() })).await.is_err() || to.close().await.is_err()
+    {
         return Left::Lost;
     }
     // Until the client has left, which may read slowly. A socket that is closed before all that came on it is read is reset,
@@ -349,21 +350,18 @@ async fn up(
             Some(next) => tokio::select! {
                 biased;
                 wrote = stream.write(next) => {
-                    match wrote {
-                        Ok(length) => {
-                            drop(next.split_to(length));
-                            if next.is_empty() {
-                                input.pop_front();
-                            }
-                            if let Some(session) = session {
-                                session.wrote(length);
-                            }
+                    if let Ok(length) = wrote {
+                        drop(next.split_to(length));
+                        if next.is_empty() {
+                            input.pop_front();
                         }
+                        if let Some(session) = session {
+                            session.wrote(length);
+                        }
+                    } else {
                         // The terminal is over; its last words are still on their way down.
-                        Err(_) => {
-                            is_writable = false;
-                            input.clear();
-                        }
+                        is_writable = false;
+                        input.clear();
                     }
                     continue;
                 }

@@ -161,7 +161,7 @@ impl Session {
                 _ => break,
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn is_over(&self, now: Timestamp) -> bool {

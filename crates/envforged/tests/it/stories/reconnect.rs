@@ -27,7 +27,8 @@ impl Window {
     fn open(folder: PathBuf, program: &Command) -> Self {
         let it = Self { folder };
         // All there is to be seen is in one history; the remote side would draw on a screen without one.
-        let config = "set -g history-limit 50000\nset -wg alternate-screen off\nset -g remain-on-exit on\nset -g status off\n";
+        let config =
+            "set -g history-limit 50000\nset -wg alternate-screen off\nset -g remain-on-exit on\nset -g status off\n";
         fs_err::write(it.folder.join("tmux.conf"), config).unwrap();
         let mut command = it.tmux(&["new-session", "-d", "-x", "100", "-y", "30"]);
         command.arg(program.get_program()).args(program.get_args());
