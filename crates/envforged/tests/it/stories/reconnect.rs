@@ -109,7 +109,7 @@ async fn a_network_that_is_lost_costs_no_line_and_no_key() {
     let wire = Wire::tcp(the_box.listen).await;
     let window = attached(&the_box, &wire, &repository).await;
 
-    let keys: String = (0..30).map(|number| format!("k{number:02}")).collect();
+    let keys = (0..30).fold(String::new(), |keys, number| format!("{keys}k{number:02}"));
     window.enters("sh flow.sh");
     window.shows("line-20-end").await;
     window.types(&keys[..20]);
