@@ -219,7 +219,9 @@ mod tests {
             (&["\x1b]2;ti", "tle\x07\x1b[3"], "\x1b[3"),
         ] {
             let mut screen = Screen::default();
-            output.iter().for_each(|part| screen.push(part.as_bytes()));
+            for part in output {
+                screen.push(part.as_bytes());
+            }
             assert_eq!(screen.begun(), begun.as_bytes(), "{output:?}");
         }
         let mut long = after(b"\x1b]52;c;");

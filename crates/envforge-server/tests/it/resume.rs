@@ -88,9 +88,8 @@ impl Line {
     async fn read(&mut self, length: usize) -> Vec<u8> {
         let mut output = Vec::new();
         while output.len() < length {
-            match self.next().await.expect("more output") {
-                Message::Binary(bytes) => output.extend_from_slice(&bytes),
-                _ => {}
+            if let Message::Binary(bytes) = self.next().await.expect("more output") {
+                output.extend_from_slice(&bytes);
             }
         }
         output
