@@ -1,11 +1,9 @@
 //! Asking, and reading how the answer begins.
 
 use crate::app::App;
-use crate::hosts;
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
-use crate::streams::ops::{Opened, Wanted, open};
-use crate::workspaces;
+use crate::streams::ops::{Opened, Wanted, open, usable};
 use envforge_api::console::{self, ANSWER_MAX, QUESTION_MAX, Question};
 use envforge_api::http::consoles::{Buckets, DatabaseRows, Mail, Mails, Objects};
 use envforge_api::uplink::Open;
@@ -103,12 +101,9 @@ async fn ask(app: &App, permit: &Permit, slug: &Slug, question: &Question) -> An
         let message = format!("what is asked has {} bytes of JSON, and {QUESTION_MAX} may be", question.len());
         return Err(Refusal::invalid("console.too_long", message).hint("ask for less at once").into());
     }
-    let mut tx = app.db.begin(permit.scope).await?;
-    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
+    let (row, generation) = usable(app, permit, slug).await?;
     let declared = row.manifest.as_ref().and_then(|manifest| manifest.resources.get(&kind));
     check(declared, kind, slug)?;
-    let generation = hosts::store::generation(&mut tx, row.host).await?;
-    drop(tx);
     let digest = console::digest(&question);
     let opened =
         open(app, &row, generation, Wanted::of(TicketKind::Console, &digest), Open::Console { question }).await?;

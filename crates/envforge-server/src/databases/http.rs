@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Member;
 use crate::platform::http::extract::{Json, Path};
+use crate::streams::ops as streams;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::header;
@@ -33,9 +34,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 async fn dump(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug)>) -> Answer<Response> {
     let (_, slug) = path;
     let permit = member.permit(Action::Run)?;
+    let nudges = app.bus.listen();
     let dump = ops::dump(&app, &permit, &slug).await?;
     let workspace = dump.row.id;
-    let bytes = dump.bytes(async move { ops::until_lost(&app, &permit, workspace).await });
+    let bytes = dump.bytes(async move { streams::until_lost(&app, &permit, workspace, nudges).await });
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(bytes)).into_response())
 }
 

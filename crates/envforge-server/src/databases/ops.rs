@@ -1,17 +1,14 @@
 //! Dump and restore, as streams whose end is told.
 
 use crate::app::App;
-use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::platform::fault::Answer;
 use crate::platform::fd::FdStream;
 use crate::platform::http::auth::Permit;
 use crate::streams::ops::{self as streams, Opened, Wanted};
-use crate::workspaces;
 use crate::workspaces::store::Row;
 use envforge_api::uplink::Open;
 use envforge_api::uplink::transfer::{self, Piece, Pieces};
-use envforge_core::id::WorkspaceId;
 use envforge_core::name::Slug;
 use envforge_core::refusal::Refusal;
 use envforge_core::ticket::TicketKind;
@@ -30,10 +27,7 @@ pub struct Dump {
 }
 
 async fn opened(app: &App, permit: &Permit, slug: &Slug, open: Open) -> Answer<(Row, Opened)> {
-    let mut tx = app.db.begin(permit.scope).await?;
-    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
-    let generation = hosts::store::generation(&mut tx, row.host).await?;
-    drop(tx);
+    let (row, generation) = streams::usable(app, permit, slug).await?;
     let opened = streams::open(app, &row, generation, Wanted::of(TicketKind::Database, ""), open).await?;
     Ok((row, opened))
 }
@@ -80,15 +74,6 @@ impl Dump {
     }
 }
 
-/// Until a member may no longer, or the key or session that they showed has ended.
-pub async fn until_lost(app: &App, permit: &Permit, workspace: WorkspaceId) {
-    let nudges = app.bus.listen();
-    tokio::select! {
-        () = workspaces::ops::until_lost(app, permit, workspace, nudges) => {}
-        () = permit.ended(app) => {}
-    }
-}
-
 fn not_any_more() -> Refusal {
     Refusal::conflict("dump.lost", "you may not have this workspace's database any more")
 }
@@ -128,7 +113,7 @@ where
     };
     let heard = tokio::select! {
         heard = both => heard,
-        () = until_lost(app, permit, row.id) => return Err(not_any_more().into()),
+        () = streams::until_lost(app, permit, row.id, app.bus.listen()) => return Err(not_any_more().into()),
     };
     drop(sending);
     match heard.map_err(|error| cut_off(&error))? {

@@ -9,7 +9,7 @@ use crate::platform::fault::Answer;
 use crate::platform::fd::FdStream;
 use crate::platform::http::auth::{Member, Permit};
 use crate::platform::http::extract::Path;
-use crate::streams::http::{FAREWELL, PING, until_lost, websocket};
+use crate::streams::http::{FAREWELL, PING, websocket};
 use crate::streams::ops;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -64,7 +64,7 @@ async fn serve(app: App, permit: Permit, slug: Slug, socket: WebSocket) {
                 let first = delimited(&ToCommand::Start(start).encode());
                 tokio::select! {
                     () = app.cancel.cancelled() => Some(unseen("the server stops")),
-                    () = until_lost(&app, &permit, opened.workspace, nudges) => {
+                    () = ops::until_lost(&app, &permit, opened.workspace, nudges) => {
                         Some(unseen("you may not be in this shell any more"))
                     }
                     end = pass(&opened.stream, &first, &mut to, &mut from) => end,

@@ -6,7 +6,6 @@ use crate::platform::bus::Listener;
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::{Member, Permit};
 use crate::platform::http::extract::{Json, Path, Query};
-use crate::workspaces;
 use axum::body::Body;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
@@ -19,7 +18,7 @@ use envforge_api::http::recordings::TerminalRecordings;
 use envforge_api::http::terminal::Terminals;
 use envforge_api::uplink::LogFilter;
 use envforge_core::access::Action;
-use envforge_core::id::{ElevationId, JobId, RecordingId, WorkspaceId};
+use envforge_core::id::{ElevationId, JobId, RecordingId};
 use envforge_core::name::Slug;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -146,14 +145,6 @@ pub(crate) fn websocket(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeReject
     })
 }
 
-/// Until a member may no longer, or the key or session that they showed has ended.
-pub(crate) async fn until_lost(app: &App, permit: &Permit, workspace: WorkspaceId, nudges: Listener) {
-    tokio::select! {
-        () = workspaces::ops::until_lost(app, permit, workspace, nudges) => {}
-        () = permit.ended(app) => {}
-    }
-}
-
 fn text(app: App, permit: Permit, opened: Opened, nudges: Listener, kind: &'static str) -> Response {
     ([(header::CONTENT_TYPE, kind)], body(app, permit, opened, nudges, Vec::new(), u64::MAX)).into_response()
 }
@@ -180,7 +171,7 @@ pub(crate) fn body(app: App, permit: Permit, opened: Opened, nudges: Listener, b
             Err(error) => Some((Err(error), None)),
         }
     });
-    let lost = async move { until_lost(&app, &permit, workspace, nudges).await };
+    let lost = async move { ops::until_lost(&app, &permit, workspace, nudges).await };
     let begun = futures_util::stream::iter((!begun.is_empty()).then_some(Ok(begun)));
     Body::from_stream(begun.chain(chunks).take_until(lost))
 }

@@ -5,6 +5,7 @@ use crate::elevations;
 use crate::git;
 use crate::hosts;
 use crate::ledger::{self, Entry};
+use crate::platform::bus::Listener;
 use crate::platform::db::Tx;
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::fd::FdStream;
@@ -93,6 +94,22 @@ pub struct Opened {
     pub stream: FdStream,
     /// The workspace.
     pub workspace: WorkspaceId,
+}
+
+/// The workspace, unless it is going, and its host's generation: for what needs no transaction.
+pub async fn usable(app: &App, permit: &Permit, slug: &Slug) -> Answer<(Row, u64)> {
+    let mut tx = app.db.begin(permit.scope).await?;
+    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
+    let generation = hosts::store::generation(&mut tx, row.host).await?;
+    Ok((row, generation))
+}
+
+/// Until a member may no longer, or the key or session that they showed has ended.
+pub async fn until_lost(app: &App, permit: &Permit, workspace: WorkspaceId, nudges: Listener) {
+    tokio::select! {
+        () = workspaces::ops::until_lost(app, permit, workspace, nudges) => {}
+        () = permit.ended(app) => {}
+    }
 }
 
 /// The workspace, if its shell can be used.
@@ -256,10 +273,7 @@ pub struct Lines {
 
 /// The recordings of a workspace's terminals.
 pub async fn recordings(app: &App, permit: &Permit, slug: &Slug) -> Answer<TerminalRecordings> {
-    let mut tx = app.db.begin(permit.scope).await?;
-    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
-    let generation = hosts::store::generation(&mut tx, row.host).await?;
-    drop(tx);
+    let (row, generation) = usable(app, permit, slug).await?;
     let opened = open(app, &row, generation, Wanted::of(TicketKind::Recording, ""), Open::Recordings).await?;
     told(&opened.stream).await
 }
@@ -281,8 +295,7 @@ pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, lines:
         let cause = format!("the pattern is longer than {PATTERN_MAX} bytes");
         return Err(Refusal::invalid("logs.pattern_too_big", cause).hint("search for something shorter").into());
     }
-    let mut tx = app.db.begin(permit.scope).await?;
-    let row = workspaces::ops::find_usable(&mut tx, slug).await?;
+    let (row, generation) = usable(app, permit, slug).await?;
     let known = subject.starts_with("job-")
         || HOOK_KEYS.contains(&subject)
         || row.manifest.as_ref().is_some_and(|manifest| manifest.services.contains_key(subject))
@@ -292,8 +305,6 @@ pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, lines:
             .hint("`envforge status` lists the services")
             .into());
     }
-    let generation = hosts::store::generation(&mut tx, row.host).await?;
-    drop(tx);
     open(app, &row, generation, Wanted::of(TicketKind::Logs, subject), Open::Logs { tail, follow, filter }).await
 }
 
