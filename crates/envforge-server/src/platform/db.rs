@@ -10,7 +10,7 @@ use super::fault::Answer;
 use envforge_core::id::{Id as _, OrgId, UserId};
 use envforge_core::secret::Secret;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, SqlSafeStr, Transaction};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -88,19 +88,28 @@ impl Db {
         let reader = scope.reader.map_or_else(String::new, |reader| reader.uuid().to_string());
         let begin =
             format!("BEGIN; SET LOCAL envforge.org = '{}'; SET LOCAL envforge.reader = '{reader}'", scope.org.uuid());
-        let inner = self.pool.begin_with(AssertSqlSafe(begin)).await?;
+        let inner = self.begun(AssertSqlSafe(begin)).await?;
         Ok(Tx { inner, org: Some(scope.org), nudges: Vec::new(), bus: self.bus.clone() })
     }
 
     /// Begins a transaction of the installation that may see and change the jobs of every org.
     pub(crate) async fn begin_jobs(&self) -> Answer<Tx> {
-        let inner = self.pool.begin_with("BEGIN; SET LOCAL envforge.jobs = 'on'").await?;
+        let inner = self.begun("BEGIN; SET LOCAL envforge.jobs = 'on'").await?;
         Ok(Tx { inner, org: None, nudges: Vec::new(), bus: self.bus.clone() })
     }
 
     /// Begins a transaction of the installation, outside any org.
     pub async fn begin_installation(&self) -> Answer<Tx> {
-        Ok(Tx { inner: self.pool.begin().await?, org: None, nudges: Vec::new(), bus: self.bus.clone() })
+        let inner = self.begun("BEGIN").await?;
+        Ok(Tx { inner, org: None, nudges: Vec::new(), bus: self.bus.clone() })
+    }
+
+    /// Begins in a task of its own, whoever goes meanwhile: what sqlx has begun and not heard the answer to is rolled back by nobody
+    /// when it is dropped, and a request ends with its client. The next one would find itself in that one's transaction, and org.
+    async fn begun(&self, statement: impl SqlSafeStr + Send + 'static) -> Answer<Transaction<'static, Postgres>> {
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+        Ok(begun.await.map_err(anyhow::Error::new)??)
     }
 }
 
@@ -206,3 +215,29 @@ pub(super) const DOWNS: &[(i64, &str)] = &[
     (22, include_str!("../../migrations/0022_health_report.down.sql")),
     (26, include_str!("../../migrations/0026_gateways.down.sql")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use envforge_testkit::TestDatabase;
+
+    // proves ORG-2
+    #[tokio::test]
+    async fn whoever_goes_while_a_transaction_begins_leaves_nobody_in_it() {
+        let database = TestDatabase::empty().await;
+        let db = Db::connect(&Secret::new(database.owner_url()), Bus::default()).await.unwrap();
+        for patience in [20, 40, 60, 80] {
+            let slow = db.begun("BEGIN; SELECT pg_sleep(0.1); SET LOCAL envforge.org = 'somebody'");
+            drop(tokio::time::timeout(Duration::from_millis(patience), slow).await);
+            // All at once: it is one of them, as soon as it is back.
+            let mut all = Vec::new();
+            for _ in 0..CONNECTIONS_MAX {
+                let mut connection = db.pool().acquire().await.unwrap();
+                let org = sqlx::query_scalar("SELECT nullif(current_setting('envforge.org', true), '')");
+                let org: Option<String> = org.fetch_one(&mut *connection).await.unwrap();
+                assert_eq!(org, None, "a transaction in which nobody is goes on");
+                all.push(connection);
+            }
+        }
+    }
+}
