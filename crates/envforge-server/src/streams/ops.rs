@@ -6,7 +6,7 @@ use crate::git;
 use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::platform::bus::Listener;
-use crate::platform::db::Tx;
+use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::fd::FdStream;
 use crate::platform::http::auth::Permit;
@@ -28,12 +28,18 @@ use envforge_core::ticket::{Person, TicketClaims, TicketKind};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Life of a ticket that opens one stream now.
 const TICKET_LIFE: SignedDuration = SignedDuration::from_secs(30);
 /// How long a stream waits for a host that is just coming back.
 const HOST_WAIT: Duration = Duration::from_secs(5);
+/// Between two tries while it is.
+const HOST_PAUSE: Duration = Duration::from_millis(50);
+/// How a host refuses a ticket for what it was registered as before.
+const OTHER_REGISTRATION: &str = "ticket.other_host";
 /// The most of a command's program that is noted, in bytes.
 const PROGRAM_MAX: usize = 256;
 /// The most a host tells in one piece, in bytes.
@@ -308,11 +314,33 @@ pub async fn logs(app: &App, permit: &Permit, slug: &Slug, subject: &str, lines:
     open(app, &row, generation, Wanted::of(TicketKind::Logs, subject), Open::Logs { tail, follow, filter }).await
 }
 
+async fn open_once(
+    app: &App,
+    row: &Row,
+    generation: u64,
+    wanted: &Wanted<'_>,
+    open: &Open,
+) -> Answer<Result<OwnedFd, OpenError>> {
+    let (ticket, _) = ticket(app, row, generation, wanted.clone(), TICKET_LIFE)?;
+    Ok(app.uplinks.open(row.host, &ticket, open.clone()).await)
+}
+
 /// Opens what a ticket for it allows.
 pub async fn open(app: &App, row: &Row, generation: u64, wanted: Wanted<'_>, open: Open) -> Answer<Opened> {
-    let (ticket, _) = ticket(app, row, generation, wanted, TICKET_LIFE)?;
+    let end = Instant::now() + HOST_WAIT;
     app.uplinks.connected(row.host, HOST_WAIT).await;
-    match app.uplinks.open(row.host, &ticket, open).await {
+    let mut opened = open_once(app, row, generation, &wanted, &open).await?;
+    // A daemon that was just started may have been registered anew since the generation was read, or hear of it a moment later.
+    while matches!(&opened, Err(OpenError::Refused(refusal)) if refusal.code == OTHER_REGISTRATION)
+        && Instant::now() < end
+    {
+        tokio::time::sleep(HOST_PAUSE).await;
+        let mut tx = app.db.begin(OrgScope::established(row.org)).await?;
+        let generation = hosts::store::generation(&mut tx, row.host).await?;
+        drop(tx);
+        opened = open_once(app, row, generation, &wanted, &open).await?;
+    }
+    match opened {
         Ok(fd) => Ok(Opened { stream: FdStream::new(fd).map_err(anyhow::Error::new)?, workspace: row.id }),
         Err(OpenError::Refused(refusal)) => Err(refusal.into()),
         Err(error) => Err(Fault::from(

@@ -5,7 +5,7 @@ use crate::terminals::uplink;
 use envforge_api::exec::{DATA_MAX, End, Frames, FromCommand, INPUT_WINDOW, Signal, Size, Start, ToCommand, delimited};
 use envforge_api::uplink::Open;
 use envforge_core::access::Role;
-use envforge_core::refusal::Refusal;
+use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::ticket::TicketClaims;
 use envforge_testkit::{LIMIT, wait_until};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -326,4 +326,34 @@ async fn what_may_not_run_asks_no_host() {
         asked.next().await.started().await.argv == ["true"]
     })
     .await;
+}
+
+// proves OPS-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_was_just_started_again_is_asked_as_what_it_is_now() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    let before = host.generation;
+    let (refused, mut refusals) = mpsc::unbounded_channel();
+    let (asked, commands) = mpsc::unbounded_channel();
+    uplink(&server, &host, move |claims, _| {
+        if claims.generation == before {
+            let _ = refused.send(());
+            return Err(Refusal::new(RefusalKind::Forbidden, "ticket.other_host", "of a registration before"));
+        }
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        asked.send((claims, ours)).map_err(|_| Refusal::unavailable("test.over", "the test is over"))?;
+        Ok(theirs.into())
+    });
+    let owner = key(&server.owner);
+    let (_client, ()) = tokio::join!(Client::start(&server, &owner, &["true"]), async {
+        // It has asked as what the host was; only then is the host something else.
+        refusals.recv().await.unwrap();
+        host.reconnect().await;
+    });
+    assert!(host.generation > before);
+    let mut command = Asked(commands).next().await;
+    assert_eq!(command.claims.generation, host.generation);
+    assert_eq!(command.started().await.argv, ["true"]);
 }
