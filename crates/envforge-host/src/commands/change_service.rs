@@ -43,6 +43,6 @@ fn check(driver: &Driver, service: &str) -> Result<(), Blocked> {
     Err(blocked(
         "service.unknown",
         format!("envforge.yml, as the runtime was woken with it, declares no service {service}"),
-        format!("it declares {}; `envforge wake` reads it again", declared.join(", ")),
+        format!("it declares {}; `envforge sleep --stop`, then `envforge wake` reads it again", declared.join(", ")),
     ))
 }

@@ -132,7 +132,8 @@ impl Driver {
             let change = match unit.hear(find(&name, port, unit.port, &heard), now) {
                 Some(detail) if unit.mode.needs_port() => Change::Unhealthy { detail, sure: true },
                 None if unit.mode == Mode::Bound && unit.port.is_some() => Change::Healthy,
-                None if unit.mode == Mode::Bound && was_bound => {
+                // Where a path or a connection is asked for, nobody asks without a port.
+                None if unit.mode.needs_port() && was_bound && unit.port.is_none() => {
                     Change::Unhealthy { detail: "it no longer listens on its port".to_owned(), sure: true }
                 }
                 _ => continue,

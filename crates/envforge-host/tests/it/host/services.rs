@@ -76,6 +76,31 @@ async fn a_service_that_dies_is_restarted_and_takes_its_children_along() {
     assert_eq!(machine.server.get(ws.id, "web", "/").await, "web");
 }
 
+// proves RUN-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_not_ready_when_nobody_listens_for_it_any_more() {
+    if !is_root() {
+        return;
+    }
+    // What was started outlives what listened, as that which starts a program again when its files change does.
+    let service = |name: &str, port: u16, health: &str| {
+        format!("  {name}:\n    command: python3 serve.py {name} & wait; exec sleep 1000\n    port: {port}\n{health}")
+    };
+    let all = [("plain", ""), ("asked", "    health: { http: / }\n"), ("tried", "    health: { tcp: true }\n")];
+    let services: String = (3000..).zip(all).map(|(port, (name, health))| service(name, port, health)).collect();
+    let machine = Machine::new(&format!("services:\n{services}"), &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    for (name, _) in all {
+        machine.part(ws, name, ReadinessState::Ready).await;
+        let listens = wait_for_process(&format!("python3 serve.py {name}"), machine.config.uid_base).await;
+        let listens = rustix::process::Pid::from_raw(listens).expect("pid");
+        rustix::process::kill_process(listens, rustix::process::Signal::KILL).expect("killed");
+        let part = machine.part(ws, name, ReadinessState::Waking).await;
+        assert!(part.cause.is_some_and(|cause| cause.contains("no longer listens")), "{name}");
+    }
+}
+
 async fn wait_for_process(line: &str, uid: u32) -> i32 {
     let mut found = None;
     wait_until("a process", async || {
