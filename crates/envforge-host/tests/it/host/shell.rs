@@ -11,6 +11,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub(super) const PLAIN: &str = "services:\n  web:\n    command: python3 serve.py web\n    routes: [/]\n";
 
@@ -52,7 +53,11 @@ impl Terminal {
     }
 
     pub(super) async fn shows(&self, text: &str) {
-        wait_until(&format!("{text:?} on the screen"), async || self.text().contains(text)).await;
+        let end = tokio::time::Instant::now() + LIMIT;
+        while !self.text().contains(text) {
+            assert!(tokio::time::Instant::now() < end, "no {text:?} on the screen, which has {:?}", self.text());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub(super) fn types(&mut self, text: &str) {

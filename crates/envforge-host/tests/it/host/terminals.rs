@@ -215,9 +215,12 @@ async fn what_a_recorded_terminal_shows_is_kept() {
     terminal.shows("seen-3").await;
     // Its size goes through.
     terminal.shows("30 100").await;
+    // A second client that comes between the two keys would undo the first.
     terminal.types("\x02d");
+    terminal.shows("[detached").await;
     // Who is not to be recorded is not.
     let mut other = attach(&machine, ws, "").await;
+    other.shows("seen-3").await;
     other.types("echo also-$((2+2))\r");
     other.shows("also-4").await;
     drop(other);
@@ -245,6 +248,8 @@ async fn what_a_recorded_terminal_shows_is_kept() {
     terminal.shows("This terminal is recorded").await;
     terminal.types("seq 100000; echo all-$((3+3))\r");
     terminal.shows("[terminal: its recording is full]").await;
+    // What scrolls by would fill the next one too.
+    attach(&machine, ws, "").await.shows("all-6").await;
     let again = Terminal::attach_with(&machine, &recorded(&machine, id(3))).await;
     again.shows("all-6").await;
     machine.stop().await;
