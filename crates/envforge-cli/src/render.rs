@@ -128,7 +128,11 @@ fn part_details(part: &Part, workspace: &Workspace) -> String {
         details.push(format!("port {port}"));
     }
     if part.restarts > 0 {
-        details.push(format!("restarted {} times", part.restarts));
+        details.push(if part.restarts == 1 {
+            "restarted once".to_owned()
+        } else {
+            format!("restarted {} times", part.restarts)
+        });
     }
     if let Some(cause) = &part.cause {
         // What is ready goes on in spite of it.

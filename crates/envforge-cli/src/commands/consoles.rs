@@ -125,7 +125,7 @@ fn shown(mail: &api::Mail) -> String {
     for header in &mail.headers {
         let _ = writeln!(text, "{}: {}", one_line(&header.name), one_line(&header.value));
     }
-    let _ = write!(text, "\n{}", printable(mail.text.as_deref().unwrap_or_default()));
+    let _ = write!(text, "\n{}", printable(&mail.text.as_deref().unwrap_or_default().replace("\r\n", "\n")));
     for attachment in &mail.attachments {
         let name = one_line(attachment.name.as_deref().unwrap_or("without a name"));
         let _ = write!(text, "\nattached: {name} ({}, {} bytes)", one_line(&attachment.content_type), attachment.size);
