@@ -103,7 +103,8 @@ impl Attached {
                     return self.anew(socket).await;
                 }
                 Ok(Answer::Unknown) => self.forget(),
-                Err(refusal) if refusal.kind == RefusalKind::Unavailable => {}
+                // Also what a server that is just going or coming makes of it: it is asked again, and Ctrl-C gives up.
+                Err(refusal) if matches!(refusal.kind, RefusalKind::Unavailable | RefusalKind::Internal) => {}
                 Err(refusal) => return Err(refusal),
             }
         }

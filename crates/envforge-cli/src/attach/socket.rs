@@ -7,8 +7,9 @@ use envforge_core::secret::Secret;
 use http::HeaderValue;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::{Error, error::UrlError};
+use tokio_tungstenite::tungstenite::error::{ProtocolError, UrlError};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 /// A connected terminal.
@@ -56,6 +57,12 @@ fn refusal(server: &str, error: Error) -> Refusal {
         Error::Http(answer) => answer,
         Error::Io(cause) => return unreachable(server, cause),
         Error::Tls(cause) => return unreachable(server, cause),
+        // Somebody between, or a server on its way down, hung up before it had answered.
+        cause @ (Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake)) => {
+            return unreachable(server, cause);
+        }
         other => {
             return Refusal::new(
                 RefusalKind::Internal,

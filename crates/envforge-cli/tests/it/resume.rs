@@ -25,6 +25,7 @@ fn a_lost_connection_goes_on_where_it_was() {
     // Of three keys the server has one, and of its output the client has all that came; a sequence is cut in two.
     let first = vec![SESSION, Act::Say("\x1b[?1049h\x1b[?2004hone \x1b[3"), Act::ExpectOnly("abc"), Act::Cut];
     server.terminal(first);
+    server.terminal(vec![Act::HangUp]);
     server.terminal(vec![AWAY]);
     server.terminal(vec![
         Act::Notice(r#"{"type":"resumed","received":1}"#),
@@ -44,7 +45,7 @@ fn a_lost_connection_goes_on_where_it_was() {
     window.ends_with(0);
     let attached = [ATTACHED.to_owned()];
     let resumed = "GET /v1/orgs/acme/workspaces/fix-login/terminal?cols=100&rows=30&resume=t0&received=23".to_owned();
-    assert_eq!(asked(&server), [&attached[..], &[resumed.clone(), resumed]].concat());
+    assert_eq!(asked(&server), [&attached[..], &[resumed.clone(), resumed.clone(), resumed]].concat());
     let text = window.text();
     let line = text.rfind("connection lost").expect("said");
     let (clear, rest) = ("\x1b7\x1b[30;1H\x1b[0m\x1b[2K\x1b8", &text[line..]);

@@ -80,6 +80,8 @@ pub(crate) enum Act {
     Cut,
     /// Answers an HTTP refusal instead of a WebSocket; only as the first act.
     Refuse(u16, &'static str),
+    /// Hangs up instead of answering; only as the first act.
+    HangUp,
 }
 
 #[derive(Default)]
@@ -257,6 +259,11 @@ fn serve_terminal(stream: &TcpStream, acts: &[Act], asked: &Mutex<Vec<String>>) 
         let _ = stream.write_all(format!("{head}{body}").as_bytes());
         return;
     }
+    if matches!(acts.first(), Some(Act::HangUp)) {
+        // Read to its end: what is unread would be a reset instead.
+        let _ = { stream }.read(&mut [0_u8; 4096]);
+        return;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let own = stream.try_clone().expect("a descriptor");
@@ -316,7 +323,7 @@ fn serve_terminal(stream: &TcpStream, acts: &[Act], asked: &Mutex<Vec<String>>) 
                     let _ = stream.shutdown(std::net::Shutdown::Both);
                     return;
                 }
-                Act::Refuse(..) => unreachable!("only as the first act"),
+                Act::Refuse(..) | Act::HangUp => unreachable!("only as the first act"),
             }
         }
         while let Some(Ok(_)) = socket.next().await {}
