@@ -332,6 +332,10 @@ pub struct StartRuntime {
     /// `NAME_DEV_HOSTS` follows.
     #[serde(default = "yes")]
     pub dev_hosts_known: bool,
+    /// The runtime is awake, and something of it is blocked: the manifest is read again, what changed or is blocked is
+    /// started, and what runs goes on. A failure says that nothing was changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 const fn yes() -> bool {

@@ -89,7 +89,7 @@ pub enum Verb {
     /// Query a branch's database, dump it to a file, restore it from one; while it is awake
     #[command(subcommand)]
     Database(DatabaseVerb),
-    /// Wake the runtime
+    /// Wake the runtime; of one that is awake, start again what is blocked, with envforge.yml as it is now
     Wake(Wake),
     /// Put the runtime to sleep: billing stops, the shell stays
     Sleep(Sleep),

@@ -1,5 +1,8 @@
 //! `START_RUNTIME`: a thaw, a start, or another try of what is blocked.
 //!
+//! Of a runtime that is awake, a start reads the manifest again: what is blocked is tried, what changed is started anew,
+//! what is to run and did not change goes on, and what was stopped on order or has ended stays so.
+//!
 //! A thaw is the hot path: one write to the kernel, one to the journal (not synced), and the report is on its way.
 //! A start is answered when the runtime's sandbox is there; its services follow, and what becomes of them is reported.
 

@@ -39,7 +39,7 @@ const UNWELL_AFTER: u8 = 3;
 pub(crate) const SHORT: &str = "service.out_of_memory";
 /// How a process ended that memory ran out for.
 pub(crate) const OUT_OF_MEMORY: &str = "was ended because memory ran out";
-const SEE_ITS_LOG: &str = "see its log, correct the error, then start the service again";
+const SEE_ITS_LOG: &str = "see its log, correct the error, then `envforge wake`";
 
 /// How trying ends.
 struct Block<'a> {
@@ -232,7 +232,7 @@ impl Supervisor {
                     self.block(
                         "service.not_started",
                         cause,
-                        "correct the service's `command` or `directory` in envforge.yml, then start it again",
+                        "correct the service's `command` or `directory` in envforge.yml, then `envforge wake`",
                     );
                 }
                 None
@@ -280,7 +280,7 @@ impl Supervisor {
             self.block(
                 "service.command_not_found",
                 cause,
-                "install the program, add it to `hooks.setup`, or correct the service's `command`",
+                "install the program, add it to `hooks.setup`, or correct the service's `command`; then `envforge wake`",
             );
             return;
         }
@@ -301,7 +301,7 @@ impl Supervisor {
             self.block(SHORT, with_lines(&cause, lines), &fix);
         } else if failed {
             let cause = with_lines(&format!("it {} and its restart policy is `never`", exit.say()), lines);
-            self.block("service.failed", cause, "see its log, then start the service again");
+            self.block("service.failed", cause, SEE_ITS_LOG);
         } else {
             self.state = State::Ended { cause: format!("it {}", exit.say()) };
         }
@@ -339,7 +339,7 @@ impl Supervisor {
                 self.block(
                     "service.never_healthy",
                     cause,
-                    "correct its `port` or `health` in envforge.yml, or see its log for what it waits for",
+                    "correct its `port` or `health` in envforge.yml, or see its log for what it waits for; then `envforge wake`",
                 );
                 Some(Effect::Stop)
             }

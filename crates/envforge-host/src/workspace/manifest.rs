@@ -1,7 +1,8 @@
 //! `envforge.yml` as it is in the checkout, watched.
 //!
 //! The file is the workspace user's to change at any time. It is looked at with every heartbeat and read when it changed; what
-//! it says is reported, and takes effect at the next start. A broken file changes nothing that runs.
+//! it says is reported, and takes effect at the next start, also one of a runtime that is awake. A broken file changes nothing
+//! that runs.
 
 use super::driver::Driver;
 use crate::context::Context;
@@ -63,7 +64,7 @@ pub(crate) fn usable(report: &ManifestReport) -> Result<Manifest, Blocked> {
         ManifestReport::Broken { diagnostics } => Err(blocked(
             "manifest.broken",
             diagnostics.join("\n"),
-            format!("correct {FILE_NAME}, then wake the runtime again"),
+            format!("correct {FILE_NAME}, then `envforge wake`"),
         )),
         ManifestReport::Missing => Err(blocked(
             "manifest.missing",

@@ -149,7 +149,10 @@ impl Driver {
                         Some(Hold::Blocked(block)) => Some(block),
                         _ => None,
                     },
-                    State::Ended { cause } => Some(blocked("service.ended", cause.clone(), "start the service again")),
+                    State::Ended { cause } => {
+                        let fix = format!("`envforge service start {service}`");
+                        Some(blocked("service.ended", cause.clone(), fix))
+                    }
                     _ => None,
                 });
                 match block {
@@ -311,7 +314,7 @@ fn setup_failed(command: &str, cause: &str) -> Blocked {
     blocked(
         "setup.failed",
         format!("setup: `{command}` {cause}"),
-        "`envforge logs setup` shows all it said; correct it, then wake the runtime again",
+        "`envforge logs setup` shows all it said; correct it, then `envforge wake`",
     )
 }
 

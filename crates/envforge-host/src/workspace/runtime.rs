@@ -166,7 +166,8 @@ impl Runtime {
         values
     }
 
-    /// Takes a manifest: services that did not change stay, new ones wait. Returns those whose processes must end.
+    /// Takes a manifest: services that did not change stay, blocked and new ones wait. Returns those whose processes must
+    /// end.
     pub(crate) fn load(&mut self, manifest: &Manifest) -> Vec<(String, Duration)> {
         let wiring = Wiring::new(manifest);
         let mut to_end = Vec::new();
@@ -175,7 +176,7 @@ impl Runtime {
             let mode = Mode::of(service, is_needed(name, manifest, &wiring));
             let unit = match units.remove(name) {
                 Some(mut unit) if unit.declared == *service && unit.mode == mode => {
-                    unit.supervisor.retry();
+                    unit.supervisor.retry_blocked();
                     unit
                 }
                 Some(old) => {

@@ -193,5 +193,5 @@ async fn fetch(
 
 fn said_no(refusal: &Refusal) -> Blocked {
     let cause = format!("the server gives no secrets: {}", refusal.message);
-    blocked("service.secrets_refused", cause, "see the server's log, then wake the runtime again")
+    blocked("service.secrets_refused", cause, "see the server's log, then `envforge wake`")
 }

@@ -88,6 +88,11 @@ pub async fn answered(app: &App, host: HostId, scope: OrgScope, id: CommandId, o
         }
         (Order::StartRuntime(_), Outcome::Done) => {
             runtimes::ops::started(app, &mut tx, command.workspace, command.generation).await?;
+            tx.nudge(Nudge::Workspace { org: scope.org(), workspace: command.workspace });
+        }
+        // Whoever asked for it waits; what runs goes on as it was, and the host's reports say how.
+        (Order::StartRuntime(start), Outcome::Failed(_)) if start.again => {
+            tx.nudge(Nudge::Workspace { org: scope.org(), workspace: command.workspace });
         }
         (Order::StartRuntime(_), Outcome::Failed(trouble)) => {
             runtimes::ops::start_failed(app, &mut tx, command.workspace, command.generation, trouble).await?;

@@ -18,7 +18,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(wake)).routes(routes!(sleep))
 }
 
-/// Wake a runtime; one that is awake or waking is left as it is.
+/// Wake a runtime. Of one that is awake or waking, what is blocked is started again with `envforge.yml` as it is now; if nothing
+/// is blocked, it is left as it is.
 #[utoipa::path(post, path = "/v1/orgs/{org}/workspaces/{workspace}/wake", tag = "runtimes", security(("api_key" = ["runtime.wake"])),
     params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
     request_body = Wake, responses((status = 200, body = Workspace), (status = "default", body = ErrorBody)))]

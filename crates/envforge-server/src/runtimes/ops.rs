@@ -13,12 +13,12 @@ use crate::platform::http::auth::Permit;
 use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::{OpenWindow, Row};
-use envforge_api::host::{NameDevHosts, Order, Report, StartRuntime, Trouble};
+use envforge_api::host::{NameDevHosts, Order, Outcome, Report, StartRuntime, Trouble};
 use envforge_core::access::{Action, allows};
-use envforge_core::id::{LinkId, LoginSessionId, UsageSessionId, UserId, WindowId, WorkspaceId};
+use envforge_core::id::{CommandId, LinkId, LoginSessionId, UsageSessionId, UserId, WindowId, WorkspaceId};
 use envforge_core::link::{Holder, SessionClaims};
 use envforge_core::name::Slug;
-use envforge_core::readiness::{PartKind, ReadinessState};
+use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::{
     MeterEffect, ObservedPhase, RuntimeIntent, RuntimeOrder, RuntimeState, SleepTier, WakeOutcome,
@@ -42,16 +42,62 @@ pub struct Waker {
     pub link: Option<LinkId>,
 }
 
-/// Wakes for a member.
+/// Wakes for a member. What is awake and has something that is blocked is started again, and its host's answer waited
+/// for: a manifest that was corrected is read now, one that is broken is refused.
 pub async fn wake(app: &App, permit: &Permit, slug: &Slug, size: Option<Size>, cause: &str) -> Answer<WorkspaceId> {
+    let nudges = app.bus.listen();
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::store::lock_by_slug(&mut tx, slug).await?;
     let mut row = row.ok_or_else(|| workspaces::ops::not_found(slug))?;
     let waker = Waker { actor: permit.actor(), cause: format!("{cause} {}", permit.actor()), size, link: None };
     let id = row.id;
-    wake_locked(app, &mut tx, &mut row, &waker).await?;
+    let again = match wake_locked(app, &mut tx, &mut row, &waker).await? {
+        WakeOutcome::Already => start_again(app, &mut tx, &row, &waker).await?,
+        WakeOutcome::Start { .. } => None,
+    };
     tx.commit().await?;
-    Ok(id)
+    let Some(command) = again else { return Ok(id) };
+    match hosts::ops::answer(app, permit.scope, id, command, nudges).await? {
+        Some(Outcome::Failed(trouble)) => Err(Refusal::conflict(&trouble.code, trouble.cause).hint(trouble.fix).into()),
+        // Stale: it was put to sleep meanwhile, as its view says.
+        Some(Outcome::Done | Outcome::Stale) => Ok(id),
+        None => {
+            let message = "the host has not begun to start again what is blocked; it does as soon as it can";
+            Err(Refusal::unavailable("runtime.start_waits", message).retry_after(5).into())
+        }
+    }
+}
+
+/// Orders another start of a runtime that is awake or on its way, if something of it is blocked. Intent and generation
+/// stay; the meter goes on. Only a member asks for this: a visitor's knock is no reason to try what can't run.
+async fn start_again(app: &App, tx: &mut Tx, row: &Row, waker: &Waker) -> Answer<Option<CommandId>> {
+    let generation = row.runtime.generation;
+    if !row.parts.iter().any(is_tried_by_a_start)
+        || workspaces::ops::is_host_lost(app, row)
+        || hosts::store::start_waits(tx, row.id, generation).await?
+    {
+        return Ok(None);
+    }
+    let order = StartRuntime {
+        size: row.runtime_size,
+        cause: waker.cause.clone(),
+        public_urls: public_urls(app, tx, row.id).await?,
+        dev_hosts_known: row.manifest.is_some(),
+        again: true,
+    };
+    let command = hosts::ops::command(app, tx, row.host, row.id, generation, Order::StartRuntime(order)).await?;
+    let entry = Entry::new(&waker.actor, "runtime.start_asked", row.id, &waker.cause);
+    ledger::record(app, tx, entry.details(json!({ "generation": generation }))).await?;
+    Ok(Some(command))
+}
+
+/// Whether a part is blocked until the runtime is started once more. Checks go on asking by themselves.
+fn is_tried_by_a_start(part: &Part) -> bool {
+    let is_kind = match part.kind {
+        PartKind::Service | PartKind::Resource => true,
+        _ => part.code.as_deref() == Some("setup.failed"),
+    };
+    is_kind && part.state == ReadinessState::Blocked
 }
 
 /// Wakes for a verified session on a dev host. Asked by two gateways at once, or again because an answer was lost, it wakes
@@ -168,7 +214,8 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> An
     hosts::store::supersede(tx, row.id, runtime.generation, app.now()).await?;
     let public_urls = public_urls(app, tx, row.id).await?;
     let cause = waker.cause.clone();
-    let order = Order::StartRuntime(StartRuntime { size, cause, public_urls, dev_hosts_known: row.manifest.is_some() });
+    let dev_hosts_known = row.manifest.is_some();
+    let order = Order::StartRuntime(StartRuntime { size, cause, public_urls, dev_hosts_known, again: false });
     hosts::ops::command(app, tx, row.host, row.id, runtime.generation, order).await?;
     let details = json!({ "session": session, "size": size, "thaw": thaw, "generation": runtime.generation });
     ledger::record(app, tx, Entry::new(&waker.actor, "runtime.wake_asked", row.id, &waker.cause).details(details))

@@ -278,3 +278,7 @@ pub async fn keep(app: &App, session: &Session, turn: &Turn, lost: impl Future<O
         () = session.read_on() => Kept::Over,
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

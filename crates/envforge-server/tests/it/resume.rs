@@ -2,6 +2,7 @@
 
 use crate::support::{FakeHost, TestServer};
 use crate::terminals::uplink;
+use envforge_api::http::accounts::CreatedApiKey;
 use envforge_api::http::terminal::{SESSION_OFFSET, SESSION_UNKNOWN, TerminalControl, TerminalNotice};
 use envforge_api::uplink::Open;
 use envforge_core::access::Role;
@@ -10,7 +11,7 @@ use envforge_core::resume::{INPUT_MAX, Received, Sent};
 use envforge_server::terminals::ops::{DETACHED_PER_USER, OUTPUT_MAX};
 use envforge_testkit::{LIMIT, wait_until};
 use futures_util::{SinkExt as _, StreamExt as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
@@ -293,6 +294,9 @@ async fn a_terminal_is_resumed_by_who_opened_it_and_where_it_was() {
     let other = format!("/v1/orgs/acme/workspaces/other/terminal?{query}");
     assert_eq!(code(&key, other).await, SESSION_UNKNOWN, "not elsewhere");
     assert_eq!(code(&key, format!("{MAIN}&resume={}&received=10", "0".repeat(64))).await, SESSION_UNKNOWN);
+    // The right to it ends with the key that it was opened with: another of the same member has a right of its own.
+    let made: CreatedApiKey = server.owner.post("/v1/api-keys", &json!({ "name": "laptop" })).await.unwrap();
+    assert_eq!(code(&made.value, format!("{MAIN}&{query}")).await, SESSION_UNKNOWN, "not with another key");
     let reviewer = self::key(&server.member("acme", Role::Reviewer).await);
     assert_eq!(code(&reviewer, format!("{MAIN}&{query}")).await, "access.denied");
     for offset in [3, 11, u64::MAX] {

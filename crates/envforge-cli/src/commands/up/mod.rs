@@ -162,7 +162,7 @@ async fn open_shell(ctx: &mut Context<'_>, up: &Up, org: Slug, found: Workspace)
 
 fn say_refused(ctx: &Context<'_>, refused: Option<Refusal>) {
     if let Some(refusal) = refused {
-        ctx.printer.note(&format!("the runtime stays asleep: {}", refusal.message));
+        ctx.printer.note(&format!("the runtime stays as it is: {}", refusal.message));
         if let Some(hint) = &refusal.hint {
             ctx.printer.note(&format!("  hint: {hint}"));
         }

@@ -44,6 +44,55 @@ pub(super) async fn a_layer_is_what_was_planned(rig: &Rig) -> Verdict {
     Ok(())
 }
 
+// proves RUN-7
+pub(super) async fn a_layer_has_only_what_it_needs(rig: &Rig) -> Verdict {
+    const NAMESPACES: [&str; 5] = ["cgroup", "ipc", "mnt", "pid", "uts"];
+    /// Where something may be written; nowhere else, not even by whom a file belongs to.
+    const WRITABLE: [&str; 6] = ["/dev", "/home/dev", "/proc", "/run", "/tmp", "/workspace"];
+    let place = rig.place().await;
+    let mut seen: Vec<String> = NAMESPACES
+        .map(|kind| std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("read").to_string_lossy().into_owned())
+        .into();
+    for layer in LAYERS {
+        let live = rig.start(&place, layer).await;
+        let status = live.run("cat /proc/self/status").await.text;
+        let told = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        assert_eq!((told("NoNewPrivs:"), told("Seccomp:")), (Some("1"), Some("2")), "{layer}: {status}");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+            assert_eq!(told(set), Some("0000000000000000"), "{layer}: {set}");
+        }
+        // The init holds what services are given, and is of the same user.
+        for file in ["environ", "maps"] {
+            assert_ne!(live.run(&format!("cat /proc/1/{file}")).await.code, Some(0), "{layer}: {file}");
+        }
+        // What an ordinary user may do where nothing is filtered.
+        let ran = live.run("unshare --user true").await;
+        assert_ne!(ran.code, Some(0), "{layer}: a user namespace of its own");
+
+        let mounts = live.run("cat /proc/self/mounts").await.text;
+        for line in mounts.lines() {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let [_, at, _, options, ..] = fields[..] else { panic!("{line}") };
+            let options: Vec<&str> = options.split(',').collect();
+            let is_writable = WRITABLE.iter().any(|path| std::path::Path::new(at).starts_with(path));
+            assert!(options.contains(&"ro") || is_writable, "{layer}: {line}");
+            assert!(options.contains(&"nosuid"), "{layer}: {line}");
+            assert!(options.contains(&"nodev") || at.starts_with("/dev"), "{layer}: {line}");
+        }
+        assert!(mounts.contains(" /usr "), "{layer}: {mounts}");
+
+        let names = NAMESPACES.map(|kind| format!("/proc/self/ns/{kind}")).join(" ");
+        for own in live.run(&format!("readlink {names}")).await.text.lines() {
+            assert!(!seen.iter().any(|other| other == own), "{layer}: {own} is another's");
+            seen.push(own.to_owned());
+        }
+        let ran = live.run("env | grep -c '^CARGO\\|^NEXTEST'").await;
+        assert_eq!(ran.text, "0\n", "{layer}: nothing that the daemon was started with");
+    }
+    assert_eq!(seen.len(), 3 * NAMESPACES.len());
+    Ok(())
+}
+
 // proves OPS-2
 pub(super) async fn a_start_clears_away_what_was_there(rig: &Rig) -> Verdict {
     let place = rig.place().await;

@@ -47,6 +47,7 @@ conformance! {
     }
     cases [
         a_layer_is_what_was_planned,
+        a_layer_has_only_what_it_needs,
         a_start_clears_away_what_was_there,
         what_cannot_be_started_leaves_nothing,
         a_layer_is_adopted_and_a_stranger_is_not,

@@ -149,6 +149,7 @@ impl Machine {
             cause: "a test".to_owned(),
             public_urls: public_urls(&["web"]),
             dev_hosts_known: true,
+            again: false,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use crate::support::{is_root, wait_until};
-use envforge_api::host::{ChangeService, Order, Outcome};
+use envforge_api::host::{ChangeService, Order, Outcome, StartRuntime};
 use envforge_api::http::workspaces::ServiceAction;
 use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::runtime::ObservedPhase;
@@ -26,6 +26,49 @@ async fn a_command_that_is_not_there_is_said_at_once() {
     machine.edit(ws, "envforge.yml", super::shell::PLAIN);
     assert_eq!(machine.wake(ws, 3).await, Outcome::Done);
     machine.phase(ws, ObservedPhase::Up).await;
+}
+
+// proves RUN-3 RUN-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_corrected_file_is_read_by_another_start_and_what_runs_is_left_alone() {
+    if !is_root() {
+        return;
+    }
+    let manifest = |bad: &str| {
+        format!(
+            "services:\n  web:\n    command: echo $$ >> pids; exec python3 serve.py web\n    port: 3000\n  idle:\n    command: exec sleep 1000\n  once:\n    command: echo ran >> runs\n  bad:\n    command: {bad}\n    port: 4000\n"
+        )
+    };
+    let machine = Machine::new(&manifest("no-such-program"), &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    machine.part(ws, "once", ReadinessState::Asleep).await;
+    let bad = machine.blocked(ws, "bad", "service.command_not_found").await;
+    assert!(bad.fix.is_some_and(|fix| fix.contains("`envforge wake`")));
+    let stop = ChangeService { service: "idle".to_owned(), action: ServiceAction::Stop };
+    assert_eq!(machine.order(ws, 2, Order::ChangeService(stop)).await, Outcome::Done);
+
+    let Order::StartRuntime(order) = Machine::start_order(Size::Small) else { unreachable!("a start") };
+    let again = || Order::StartRuntime(StartRuntime { again: true, ..order.clone() });
+    machine.edit(ws, "envforge.yml", &manifest("python3 serve.py mended"));
+    assert_eq!(machine.order(ws, 2, again()).await, Outcome::Done);
+    machine.part(ws, "bad", ReadinessState::Ready).await;
+    assert_eq!(machine.server.get(ws.id, "bad", "/").await, "mended");
+    machine.part(ws, "idle", ReadinessState::Asleep).await;
+    machine.part(ws, "once", ReadinessState::Asleep).await;
+
+    // One that can't be read changes nothing.
+    machine.edit(ws, "envforge.yml", "services: {");
+    let Outcome::Failed(trouble) = machine.order(ws, 2, again()).await else { panic!("read what can't be") };
+    assert_eq!(trouble.code, "manifest.broken");
+    assert_eq!(machine.phase(ws, ObservedPhase::Up).await.generation, 2);
+    for service in ["web", "bad"] {
+        machine.part(ws, service, ReadinessState::Ready).await;
+    }
+    for file in ["pids", "runs"] {
+        assert_eq!(machine.read(ws, &format!("checkout/{file}")).lines().count(), 1, "{file}: started once");
+    }
 }
 
 // proves RUN-8

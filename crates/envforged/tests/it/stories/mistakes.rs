@@ -66,3 +66,40 @@ async fn a_broken_file_and_broken_services_say_what_helps() {
         })
         .await;
 }
+
+// proves UP-2 RUN-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_corrected_file_is_read_by_a_wake_while_the_rest_runs() {
+    let the_box = TestBox::started().await;
+    let repository = repository(&the_box.scratch("notes"));
+    let manifest = |api: &str| {
+        format!(
+            "services:\n  web:\n    command: echo $$ >> pids; exec python3 -m http.server $PORT\n    port: 3000\n  api:\n    command: {api}\n    port: 4000\n"
+        )
+    };
+    fs_err::write(repository.join("envforge.yml"), manifest("no-such-program --serve")).unwrap();
+    commit(&repository, "A service that is not there");
+    let member = Member { the_box: &the_box, slug: "main".to_owned() };
+    member.workspace(&repository, "main").await;
+    member.shell_ready().await;
+    let wake = async || {
+        let output = the_box.envforge(&repository, &["wake", "main"]).await;
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.success(), said)
+    };
+    let (is_ready, said) = wake().await;
+    assert!(!is_ready && said.contains("then `envforge wake`"), "{said}");
+    let write = async |text: &str| {
+        let line = "printf %s \"$1\" > envforge.yml";
+        let output = the_box.envforge(&repository, &["exec", "-w", "main", "--", "sh", "-c", line, "sh", text]).await;
+        assert!(output.status.success(), "{output:?}");
+    };
+    write("services: {").await;
+    let (is_ready, said) = wake().await;
+    assert!(!is_ready && said.contains("envforge.yml:1:"), "a broken one is refused, with its place: {said}");
+    write(&manifest("exec python3 -m http.server $PORT")).await;
+    let (is_ready, said) = wake().await;
+    assert!(is_ready && said.contains("main is awake and ready"), "{said}");
+    let (code, pids) = member.run("cat pids").await;
+    assert_eq!((code, pids.lines().count()), (0, 1), "what ran goes on: {pids}");
+}
