@@ -55,11 +55,14 @@ pub(super) async fn a_layer_has_only_what_it_needs(rig: &Rig) -> Verdict {
         .into();
     for layer in LAYERS {
         let live = rig.start(&place, layer).await;
-        let status = live.run("cat /proc/self/status").await.text;
-        let told = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        assert_eq!((told("NoNewPrivs:"), told("Seccomp:")), (Some("1"), Some("2")), "{layer}: {status}");
-        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
-            assert_eq!(told(set), Some("0000000000000000"), "{layer}: {set}");
+        // A program's own, and the init's.
+        for of in ["self", "1"] {
+            let status = live.run(&format!("cat /proc/{of}/status")).await.text;
+            let told = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            assert_eq!((told("NoNewPrivs:"), told("Seccomp:")), (Some("1"), Some("2")), "{layer}, {of}: {status}");
+            for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+                assert_eq!(told(set), Some("0000000000000000"), "{layer}, {of}: {set}");
+            }
         }
         // The init holds what services are given, and is of the same user.
         for file in ["environ", "maps"] {

@@ -36,7 +36,7 @@ async fn a_corrected_file_is_read_by_another_start_and_what_runs_is_left_alone()
     }
     let manifest = |bad: &str| {
         format!(
-            "services:\n  web:\n    command: echo $$ >> pids; exec python3 serve.py web\n    port: 3000\n  idle:\n    command: exec sleep 1000\n  once:\n    command: echo ran >> runs\n  bad:\n    command: {bad}\n    port: 4000\n"
+            "services:\n  web:\n    command: echo $$ >> pids; exec python3 serve.py web\n    port: 3000\n  idle:\n    command: exec sleep 1000\n  once:\n    command: echo ran >> runs\n  tool:\n    command: test -f tool && exec sleep 1000; exit 127\n  bad:\n    command: {bad}\n    port: 4000\n"
         )
     };
     let machine = Machine::new(&manifest("no-such-program"), &[]).await;
@@ -46,15 +46,18 @@ async fn a_corrected_file_is_read_by_another_start_and_what_runs_is_left_alone()
     machine.part(ws, "once", ReadinessState::Asleep).await;
     let bad = machine.blocked(ws, "bad", "service.command_not_found").await;
     assert!(bad.fix.is_some_and(|fix| fix.contains("`envforge wake`")));
+    machine.blocked(ws, "tool", "service.command_not_found").await;
     let stop = ChangeService { service: "idle".to_owned(), action: ServiceAction::Stop };
     assert_eq!(machine.order(ws, 2, Order::ChangeService(stop)).await, Outcome::Done);
 
     let Order::StartRuntime(order) = Machine::start_order(Size::Small) else { unreachable!("a start") };
     let again = || Order::StartRuntime(StartRuntime { again: true, ..order.clone() });
+    machine.edit(ws, "tool", "installed meanwhile");
     machine.edit(ws, "envforge.yml", &manifest("python3 serve.py mended"));
     assert_eq!(machine.order(ws, 2, again()).await, Outcome::Done);
     machine.part(ws, "bad", ReadinessState::Ready).await;
     assert_eq!(machine.server.get(ws.id, "bad", "/").await, "mended");
+    machine.part(ws, "tool", ReadinessState::Ready).await;
     machine.part(ws, "idle", ReadinessState::Asleep).await;
     machine.part(ws, "once", ReadinessState::Asleep).await;
 

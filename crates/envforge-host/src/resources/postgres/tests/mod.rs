@@ -3,6 +3,7 @@
 mod copies;
 mod extensions;
 mod need;
+mod replacing;
 mod rotation;
 
 use super::{Cluster, PORT};
