@@ -122,7 +122,7 @@ impl Driver {
                 Some(Supply::Unsatisfied { cause, fix }) => Hold::Blocked(blocked(
                     "service.input_missing",
                     format!("it needs input {input}: {cause}"),
-                    fix.clone(),
+                    format!("{fix}; then `envforge wake`"),
                 )),
                 Some(Supply::Provided { source }) => self.hold_by_source(input, source, depth),
                 None => continue,
