@@ -5449,7 +5449,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Wake a runtime; one that is awake or waking is left as it is. */
+        /**
+         * Wake a runtime. Of one that is awake or waking, what is blocked is started again with `envforge.yml` as it is now; if nothing
+         *     is blocked, it is left as it is.
+         */
         post: {
             parameters: {
                 query?: never;
