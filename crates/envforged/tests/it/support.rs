@@ -50,8 +50,10 @@ impl TestBox {
         let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         arguments.extend(["--network-pool".to_owned(), format!("10.{}", 214 + number)]);
         let (listen, gateway) = (address(), address());
+        let dir = temp_dir("box");
+        slot.keeps(dir.path());
         Self {
-            dir: temp_dir("box"),
+            dir,
             name: "box",
             listen,
             gateway,
@@ -177,6 +179,7 @@ impl TestBox {
 
     /// A further host daemon for whoever has a registration token, in a network namespace with nothing but a loopback.
     pub(crate) fn second_host(&self, token: &str, slot: &Slot) -> Child {
+        slot.keeps(self.dir.path());
         let (folder, number) = (self.scratch("second-host"), slot.number);
         let token_file = folder.join("token");
         fs_err::write(&token_file, token).unwrap();
