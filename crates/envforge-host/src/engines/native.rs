@@ -13,7 +13,7 @@ use crate::sys::egress::{Egress, EgressConfig, EgressState};
 use crate::sys::netns::{self, loopback};
 use crate::sys::ports::{self, ListeningPort};
 use crate::sys::process::{ProcessIdentity, all_pids};
-use crate::sys::sandbox::{self, Bind, GeneratedFile, Sandbox, SandboxSpec};
+use crate::sys::sandbox::{Bind, GeneratedFile, Sandbox, SandboxSpec, Starter};
 use envforge_core::id::WorkspaceId;
 use std::collections::HashMap;
 use std::io;
@@ -33,7 +33,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The native engine.
 pub struct Native {
-    program: PathBuf,
+    starter: Starter,
     instance: String,
     /// What logs leave free.
     low_water: LowWater,
@@ -72,7 +72,7 @@ impl Native {
         };
         let egress = Egress::new(egress).map_err(|error| NotPermitted(error.to_string()))?;
         Ok(Self {
-            program: config.program.clone(),
+            starter: Starter::new(&config.program),
             instance: config.instance.clone(),
             low_water: config.low_water,
             elevates: config.allow_elevation && !isolation.rootless && capability::user_namespaces_work(),
@@ -159,7 +159,7 @@ impl Native {
         if plan.layer == Layer::Elevated && spec.elevated.is_none() {
             return Err(EngineError("the workspace has no further users for root terminals".to_owned()));
         }
-        let sandbox = match sandbox::start(&self.program, &spec, START_LIMIT).await {
+        let sandbox = match self.starter.start(&spec, START_LIMIT).await {
             Ok(sandbox) => sandbox,
             Err(error) => {
                 // The init may still be about to end.

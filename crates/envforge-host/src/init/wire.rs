@@ -22,6 +22,7 @@ use crate::sys::watch::watch;
 const MAX_DESCRIPTORS: usize = 4;
 
 /// A connected socket.
+#[derive(Debug)]
 pub(crate) struct PacketSocket {
     fd: AsyncFd<OwnedFd>,
 }
@@ -92,7 +93,8 @@ impl PacketSocket {
     }
 }
 
-fn send_now(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+/// Sends one message, or says that there is no room for it now.
+pub(crate) fn send_now(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -102,7 +104,8 @@ fn send_now(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rus
     Ok(())
 }
 
-fn receive_now(socket: BorrowedFd<'_>) -> rustix::io::Result<(Packet, bool)> {
+/// The message that is there, and whether a part of it did not fit.
+pub(crate) fn receive_now(socket: BorrowedFd<'_>) -> rustix::io::Result<(Packet, bool)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = vec![0; MAX_MESSAGE];

@@ -12,7 +12,7 @@
 //!   machine permits.
 //!
 //! The usual life of a sandbox: `cgroup::detect()` once; `netns::create(path)`; `group.create()`, `group.apply(limits)`;
-//! `sandbox::start(program, spec, limit)` with `group.join_files()`; `sandbox.connect()`; later `group.freeze`,
+//! `Starter::start(spec, limit)` with `group.join_files()`; `sandbox.connect()`; later `group.freeze`,
 //! `group.thaw`, `group.kill`, `group.remove`, `netns::destroy`. Every one of these may be repeated.
 //!
 //! For the installation: a systemd unit needs `KillMode=process` (sandboxes outlive the daemon) and no private mount

@@ -133,7 +133,7 @@ async fn a_link_planted_in_a_checkout_is_not_followed_by_a_mount() {
     for target in ["/workspace/link/made", "/workspace/etc", "/workspace/etc/made"] {
         let mut spec = ws.spec(Layer::Shell);
         spec.binds.push(Bind::read_only(ws.path("home"), target));
-        let started = envforge_host::sys::sandbox::start(std::path::Path::new("/proc/self/exe"), &spec, LIMIT).await;
+        let started = envforge_host::sys::sandbox::Starter::new("/proc/self/exe").start(&spec, LIMIT).await;
         let error = started.expect_err("refused").to_string();
         assert!(error.starts_with(&format!("sandbox: make {target} in the sandbox: ")), "{error}");
     }

@@ -1,12 +1,11 @@
 //! Without root: weaker, and honest about it.
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 
 use envforge_host::init::protocol::{Program, Spawn};
 use envforge_host::sys::capability;
 use envforge_host::sys::command::std_command;
-use envforge_host::sys::sandbox::{Bind, SandboxSpec, start};
+use envforge_host::sys::sandbox::{Bind, SandboxSpec, Starter};
 
 use super::entry::INSIDE;
 use super::support::{LIMIT, is_root};
@@ -24,7 +23,7 @@ pub(crate) fn inside(spec: &str) {
             }
         }
         let spec: SandboxSpec = serde_json::from_str(spec).expect("specification");
-        let sandbox = start(Path::new("/proc/self/exe"), &spec, LIMIT).await.expect("sandbox");
+        let sandbox = Starter::new("/proc/self/exe").start(&spec, LIMIT).await.expect("sandbox");
         let client = sandbox.connect().await.expect("client");
         let spawn = Spawn::new(
             "whoami",

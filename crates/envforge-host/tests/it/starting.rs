@@ -1,11 +1,10 @@
 //! Starting: fast, or with an error that says what is wrong, and then with nothing left behind.
 
-use std::path::Path;
 use std::time::Duration;
 
 use envforge_host::init::protocol::{Program, Spawn};
 use envforge_host::sys::cgroup::Layer;
-use envforge_host::sys::sandbox::{Bind, GeneratedFile, Protection, SandboxError, SandboxSpec, start};
+use envforge_host::sys::sandbox::{Bind, GeneratedFile, Protection, SandboxError, SandboxSpec, Starter};
 
 use tokio::time::Instant;
 
@@ -17,7 +16,7 @@ async fn errors_name_the_step_and_nothing_is_left() {
         return;
     }
     let ws = Workspace::new();
-    let program = Path::new("/proc/self/exe");
+    let starter = Starter::new("/proc/self/exe");
     let missing_bind = {
         let mut spec = ws.spec(Layer::Shell);
         spec.binds.push(Bind::writable("/nowhere", "/x"));
@@ -44,24 +43,57 @@ async fn errors_name_the_step_and_nothing_is_left() {
         (missing_group, "sandbox: join cgroup /sys/fs/cgroup/nowhere/cgroup.procs: No such file or directory"),
         (missing_socket, "sandbox: control socket /nowhere/socket: No such file or directory"),
     ] {
-        let error = start(program, &spec, LIMIT).await.expect_err("fails").to_string();
+        let error = starter.start(&spec, LIMIT).await.expect_err("fails").to_string();
         assert!(error.starts_with(words), "{error}");
     }
-    let not_an_init = start(Path::new("/bin/true"), &ws.spec(Layer::Shell), LIMIT).await.expect_err("fails");
+    let not_an_init = Starter::new("/bin/true").start(&ws.spec(Layer::Shell), LIMIT).await.expect_err("fails");
     assert!(matches!(not_an_init, SandboxError::Died(_)), "{not_an_init}");
     let group = ws.group(Layer::Shell);
     wait_until("nothing left", async || group.pids().expect("pids").is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_init_may_be_ready_before_its_starter_says_its_pid() {
-    // A file of the repository: one that was just written may be held open by a fork of another test.
-    let program = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/late_starter.sh"));
-    let spec = SandboxSpec::new("web", 1000, 1000, "/run/x");
-    let sandbox = start(program, &spec, LIMIT).await.expect("started");
-    assert!(sandbox.is_running());
-    sandbox.kill().expect("kill");
-    sandbox.ended().await.expect("ended");
+async fn one_process_begins_all_sandboxes_is_replaced_when_it_dies_and_ends_with_its_owner() {
+    if !is_root() {
+        return;
+    }
+    let ws = Workspace::new();
+    let starter = Starter::new("/proc/self/exe");
+    let spec = |number: usize| {
+        let mut spec = ws.spec(Layer::Shell);
+        spec.control_socket = ws.path(&format!("control/{number}"));
+        spec
+    };
+    let (first, second) = (spec(1), spec(2));
+    let (first, second) = tokio::join!(starter.start(&first, LIMIT), starter.start(&second, LIMIT));
+    let (first, second) = (first.expect("first"), second.expect("second"));
+    let begun_by = children();
+    assert_eq!(begun_by.len(), 1, "one starter, and nothing that was not waited for: {begun_by:?}");
+    // What it started does not notice its death, and the next start is as any other.
+    rustix::process::kill_process(begun_by[0], rustix::process::Signal::KILL).expect("killed");
+    let third = starter.start(&spec(3), LIMIT).await.expect("third");
+    for sandbox in [&first, &second, &third] {
+        sandbox.connect().await.expect("it serves");
+    }
+    wait_until("the dead one was waited for", async || children().len() == 1).await;
+    assert_ne!(children(), begun_by);
+    drop(starter);
+    wait_until("it ended with its owner", async || children().is_empty()).await;
+    for sandbox in [first, second, third] {
+        sandbox.connect().await.expect("it still serves");
+        sandbox.kill().expect("kill");
+        sandbox.ended().await.expect("ended");
+    }
+}
+
+/// This process's own.
+fn children() -> Vec<rustix::process::Pid> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("own threads");
+    let of_task = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.expect("a thread").path().join("children")).unwrap_or_default()
+    };
+    let pids: String = tasks.map(of_task).collect();
+    pids.split_whitespace().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)).collect()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use envforge_host::init::client::{InitClient, Spawned};
 use envforge_host::init::protocol::{Exit, ProcessState, Program, Spawn};
 use envforge_host::sys::cgroup::{self, Group, GroupName, Layer};
 use envforge_host::sys::netns;
-use envforge_host::sys::sandbox::{self, Bind, Sandbox, SandboxSpec};
+use envforge_host::sys::sandbox::{Bind, Sandbox, SandboxSpec, Starter};
 
 use rustix::fs::FlockOperation;
 use tokio::time::Instant;
@@ -130,7 +130,7 @@ impl Workspace {
     }
 
     pub(crate) async fn start_with(&self, layer: Layer, spec: SandboxSpec) -> Running {
-        let sandbox = sandbox::start(Path::new("/proc/self/exe"), &spec, LIMIT).await.expect("sandbox");
+        let sandbox = Starter::new("/proc/self/exe").start(&spec, LIMIT).await.expect("sandbox");
         let client = sandbox.connect().await.expect("client");
         Running { sandbox, client, group: self.group(layer) }
     }

@@ -18,7 +18,7 @@ use envforge_host::init::client::{Events, InitClient};
 use envforge_host::init::protocol::{Event, Program, Spawn};
 use envforge_host::sys::cgroup::{self, Backend, Cgroups, Group, GroupName, Layer, Limits};
 use envforge_host::sys::netns;
-use envforge_host::sys::sandbox::{self, Bind, Sandbox, SandboxSpec};
+use envforge_host::sys::sandbox::{Bind, Sandbox, SandboxSpec, Starter};
 use envforge_testkit::Slot;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,7 +36,7 @@ const LIMITS: Limits = Limits {
 
 /// Where sandboxes of one workspace are made: files, users, names and cgroups that nobody else has.
 struct Place {
-    program: PathBuf,
+    starter: Starter,
     dir: tempfile::TempDir,
     slot: Slot,
     cgroups: Cgroups,
@@ -47,7 +47,7 @@ impl Place {
     fn new(program: &Path) -> anyhow::Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "sandboxes of full strength need root");
         let it = Self {
-            program: program.to_owned(),
+            starter: Starter::new(program),
             dir: envforge_testkit::temp_dir("bench"),
             slot: Slot::take(40),
             cgroups: cgroup::detect(),
@@ -84,7 +84,7 @@ impl Place {
         spec.log_dir = Some(self.path("logs"));
         spec.binds =
             vec![Bind::writable(self.path("checkout"), "/workspace"), Bind::writable(self.path("home"), "/home/dev")];
-        let sandbox = sandbox::start(&self.program, &spec, LIMIT).await?;
+        let sandbox = self.starter.start(&spec, LIMIT).await?;
         let group = if self.cgroups.are_by_init() { self.cgroups.group_of(&name, sandbox.pid()) } else { group };
         let client = sandbox.connect().await?;
         let events = Mutex::new(client.subscribe().await?);

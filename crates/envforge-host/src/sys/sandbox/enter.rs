@@ -1,6 +1,6 @@
 //! From an ordinary process to the PID 1 of a sandbox, step by step.
 //!
-//! Runs in a fresh process with one thread. The order is not free: cgroups are joined before the cgroup namespace is
+//! Runs in a child of the starter, with one thread. The order is not free: cgroups are joined before the cgroup namespace is
 //! made, so that the group becomes its root; everything that is needed of the host (socket, log directory) is opened
 //! while the host is still there; namespaces come before the mounts, mounts before the privileges go.
 #![expect(unsafe_code, reason = "fork, close_range and signal have no safe form")]
@@ -17,7 +17,7 @@ use rustix::fs::{CWD, Mode};
 use rustix::mount::OpenTreeFlags;
 
 use super::join::{self, Joined};
-use super::{Report, SandboxSpec, identity, mounts, privileges, report};
+use super::{Report, SandboxSpec, identity, mounts, privileges, report, starter};
 use crate::init::wire;
 use crate::sys::netns;
 
@@ -48,9 +48,14 @@ impl<T, E: fmt::Display> Step<T> for Result<T, E> {
     }
 }
 
-/// Becomes a sandbox's init as the specification on standard input says. Returns in the init only; in the process that
-/// started it, `None`, after the init's pid was reported.
+/// Becomes a sandbox's init as a specification says. Returns in inits only; in the starter, `None`, when there is nobody left to
+/// start one for, and in the process between the two, after the init's pid was reported.
 pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
+    close_strays().step("close_range")?;
+    if !starter::serve()? {
+        return Ok(None);
+    }
+    // The starter's own.
     close_strays().step("close_range")?;
     ordinary_signals().step("signals")?;
     own_keyring().step("session keyring")?;

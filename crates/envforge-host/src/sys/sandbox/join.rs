@@ -7,18 +7,14 @@
 //!
 //! Kernels since 6.14 end a child born in a group that was ever killed (`cgroup.kill`) and lives on: they take its parent's
 //! group for the one to look at. Such a child never runs, which is seen, and the slow way is taken.
-#![expect(unsafe_code, reason = "clone3 has no safe form")]
 
+use super::birth::{Born, born};
 use super::enter::{Step, StepError};
-use nix::libc;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::process::{Signal, WaitOptions};
+use rustix::process::{Signal, WaitId, WaitIdOptions};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-
-/// `CLONE_INTO_CGROUP` of linux/sched.h: wider than the flags of older calls.
-const INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Who goes on.
 pub(super) enum Joined {
@@ -55,26 +51,17 @@ fn enter(file: &Path) -> Result<(), StepError> {
 }
 
 fn born_in(group: &Path) -> io::Result<Joined> {
-    let group: OwnedFd = std::fs::File::open(group)?.into();
+    let group = std::fs::File::open(group)?;
     let lives = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    // SAFETY: a struct of integers, for which zeroes mean "not used".
-    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = INTO_CGROUP;
-    arguments.exit_signal = libc::SIGCHLD as u64;
-    arguments.cgroup = group.as_raw_fd() as u64;
-    // SAFETY: without a stack and shared memory this is fork(2). This process has one thread, so the child's copy of the heap and
-    // of every lock is consistent; that the C library knows the child by its parent's thread number is over with its next fork.
-    let born = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
-    match born {
-        0 => {
+    match born(Some(group.as_fd()))? {
+        Born::Child => {
             // Whoever gives up on this start ends the parent, which is the one it knows.
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             rustix::io::write(&lives, &1_u64.to_ne_bytes())?;
             Ok(Joined::Here)
         }
-        -1 => Err(io::Error::last_os_error()),
-        _ => {
-            rustix::process::wait(WaitOptions::empty())?;
+        Born::Parent(child) => {
+            rustix::process::waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED)?;
             // Nothing to read when it did not come so far.
             rustix::io::read(&lives, &mut [0; 8])?;
             Ok(Joined::AsChild)

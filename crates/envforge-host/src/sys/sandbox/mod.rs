@@ -6,8 +6,9 @@
 //! can't be read from the shell.
 //!
 //! How one starts. The daemon runs its own executable again as `sandbox-init` (a fresh single-threaded process: a
-//! multi-threaded one can neither fork safely nor join namespaces), with the specification in a memfd as stdin. That
-//! process joins cgroups and network, opens what it needs of the host, unshares, forks the init, reports the init's
+//! multi-threaded one can neither fork safely nor join namespaces) and keeps it: that [`starter`] has a child for each sandbox,
+//! with the specification in a memfd as stdin. The
+//! child joins cgroups and network, opens what it needs of the host, unshares, forks the init, reports the init's
 //! pid and leaves. The init builds its root ([`mounts`]), gives up every privilege ([`privileges`]), reports that it
 //! is ready, and serves its control socket (`crate::init`).
 //!
@@ -22,6 +23,7 @@
 //!   (pid, start time) and by its socket.
 //! - Nothing of the host is open in a started process: every descriptor is close-on-exec and stray ones are closed first.
 
+mod birth;
 mod enter;
 mod identity;
 mod join;
@@ -32,15 +34,17 @@ mod privileges;
 mod seccomp;
 mod spec;
 mod start;
+mod starter;
 
 pub(crate) use enter::{Entered, enter};
+use start::report_to;
 pub(crate) use start::{Report, report};
 
 pub(crate) use landlock::missing as missing_landlock;
 pub use landlock::version as landlock_version;
 pub(crate) use spec::SUB_IDS;
 pub use spec::{Bind, GeneratedFile, Protection, SandboxSpec, SpecError};
-pub use start::{Sandbox, SandboxError, start};
+pub use start::{Sandbox, SandboxError, Starter};
 
 /// The first argument that makes a program a sandbox's init.
 pub const INIT_ARGUMENT: &str = "sandbox-init";

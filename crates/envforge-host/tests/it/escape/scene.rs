@@ -13,7 +13,7 @@ use envforge_host::init::protocol::{Program, Spawn};
 use envforge_host::sys::cgroup::Layer;
 use envforge_host::sys::command::{run, std_command};
 use envforge_host::sys::process::ProcessIdentity;
-use envforge_host::sys::sandbox::{self, Bind, Protection, Sandbox, SandboxSpec};
+use envforge_host::sys::sandbox::{Bind, Protection, Sandbox, SandboxSpec, Starter};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
@@ -290,7 +290,7 @@ async fn start(
     spec.binds =
         vec![Bind::writable(place.join("home"), "/home/dev"), Bind::writable(place.join("checkout"), "/workspace")];
     change(&mut spec);
-    let sandbox = sandbox::start(Path::new("/proc/self/exe"), &spec, LIMIT).await.expect("sandbox");
+    let sandbox = Starter::new("/proc/self/exe").start(&spec, LIMIT).await.expect("sandbox");
     let client = sandbox.connect().await.expect("client");
     Running { sandbox, client, group }
 }
