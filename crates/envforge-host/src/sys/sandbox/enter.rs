@@ -1,9 +1,9 @@
-//! From an ordinary process to the PID 1 of a sandbox, step by step.
+//! From a child of the starter to a sandbox's init, step by step.
 //!
-//! Runs in a child of the starter, with one thread. The order is not free: cgroups are joined before the cgroup namespace is
+//! It is PID 1 of the sandbox's pid namespace from its birth ([`super::birth`]) and has one thread. The order is not free: cgroups are joined before the cgroup namespace is
 //! made, so that the group becomes its root; everything that is needed of the host (socket, log directory) is opened
 //! while the host is still there; namespaces come before the mounts, mounts before the privileges go.
-#![expect(unsafe_code, reason = "fork, close_range and signal have no safe form")]
+#![expect(unsafe_code, reason = "close_range and signal have no safe form")]
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,12 +12,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::ForkResult;
 use rustix::fs::{CWD, Mode};
 use rustix::mount::OpenTreeFlags;
 
-use super::join::{self, Joined};
-use super::{Report, SandboxSpec, identity, mounts, privileges, report, starter};
+use super::{SandboxSpec, identity, join, mounts, privileges, starter};
 use crate::init::wire;
 use crate::sys::netns;
 
@@ -49,12 +47,12 @@ impl<T, E: fmt::Display> Step<T> for Result<T, E> {
 }
 
 /// Becomes a sandbox's init as a specification says. Returns in inits only; in the starter, `None`, when there is nobody left to
-/// start one for, and in the process between the two, after the init's pid was reported.
+/// start one for.
 pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     close_strays().step("close_range")?;
-    if !starter::serve()? {
-        return Ok(None);
-    }
+    // In a user namespace that was just made nobody has a number yet.
+    let user = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let Some(is_born_there) = starter::serve()? else { return Ok(None) };
     // The starter's own.
     close_strays().step("close_range")?;
     ordinary_signals().step("signals")?;
@@ -63,24 +61,15 @@ pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     // Neither the daemon's session nor its file mode mask.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    if let Joined::AsChild = join::join(&spec.cgroup_procs)? {
-        return Ok(None);
+    if spec.rootless {
+        identity::be_yourself(&spec, user)?;
     }
+    join::join(&spec.cgroup_procs, is_born_there)?;
     let listener =
         wire::listen(&spec.control_socket).step(format_args!("control socket {}", spec.control_socket.display()))?;
-    // Before the pid namespace is made, whose first process would be the one that helps here.
     let users = spec.elevated.map(|first| identity::user_namespace(&spec, first)).transpose()?;
     join_namespaces(&spec)?;
     let log_dir = spec.log_dir.as_deref().map(open_log_dir).transpose()?;
-
-    // SAFETY: this process has one thread, so the child's copy of the heap and of every lock is consistent.
-    match unsafe { nix::unistd::fork() }.step("fork")? {
-        ForkResult::Parent { child } => {
-            report(&Report::Forked { pid: child.as_raw() });
-            return Ok(None);
-        }
-        ForkResult::Child => {}
-    }
     rustix::system::sethostname(spec.hostname.as_bytes()).step("sethostname")?;
     let init_only = mounts::build(&spec)?;
     if let Some(users) = users {
@@ -139,11 +128,8 @@ fn open_log_dir(path: &Path) -> Result<OwnedFd, StepError> {
 }
 
 fn join_namespaces(spec: &SandboxSpec) -> Result<(), StepError> {
-    let mut fresh = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWCGROUP;
+    let mut fresh =
+        CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWCGROUP;
     match &spec.netns {
         Some(path) if !spec.rootless => {
             let file = std::fs::File::open(path).step(format_args!("network namespace {}", path.display()))?;
@@ -152,14 +138,6 @@ fn join_namespaces(spec: &SandboxSpec) -> Result<(), StepError> {
         // The network of whoever started it; a way out of one of its own takes root to make.
         _ if spec.rootless => {}
         _ => fresh |= CloneFlags::CLONE_NEWNET,
-    }
-    if spec.rootless {
-        let uid = rustix::process::getuid().as_raw();
-        let gid = rustix::process::getgid().as_raw();
-        unshare(CloneFlags::CLONE_NEWUSER).step("unshare user namespace")?;
-        std::fs::write("/proc/self/setgroups", "deny").step("setgroups deny")?;
-        std::fs::write("/proc/self/uid_map", format!("{} {uid} 1", spec.uid)).step("uid_map")?;
-        std::fs::write("/proc/self/gid_map", format!("{} {gid} 1", spec.gid)).step("gid_map")?;
     }
     unshare(fresh).step("unshare")?;
     if fresh.contains(CloneFlags::CLONE_NEWNET) {

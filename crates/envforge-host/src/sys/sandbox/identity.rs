@@ -1,12 +1,15 @@
-//! The user namespace of an elevated sandbox: who its root is on this machine.
+//! User namespaces: who somebody in a sandbox is on this machine.
 //!
-//! User 0 inside is the workspace's own unprivileged user, so what root writes in a checkout belongs to the workspace and
+//! In an elevated one, user 0 inside is the workspace's own unprivileged user, so what root writes in a checkout belongs to the workspace and
 //! what root can touch is what the workspace could. A few further ids stand for the static system users that packages
 //! give files to; they are the workspace's alone. No other user of the machine has a name inside: not root, not another
 //! workspace's.
 #![expect(unsafe_code, reason = "fork has no safe form")]
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
@@ -26,6 +29,13 @@ fn map(own: u32, first: u32) -> String {
     format!("0 {own} 1\n1 {first} {last}\n{NOBODY} {} 1\n", first + last)
 }
 
+/// Of a sandbox made without root: its user is, outside, `whoever` started it.
+pub(super) fn be_yourself(spec: &SandboxSpec, (uid, gid): (u32, u32)) -> Result<(), StepError> {
+    std::fs::write("/proc/self/setgroups", "deny").step("setgroups deny")?;
+    std::fs::write("/proc/self/uid_map", format!("{} {uid} 1", spec.uid)).step("uid_map")?;
+    std::fs::write("/proc/self/gid_map", format!("{} {gid} 1", spec.gid)).step("gid_map")
+}
+
 /// Makes the namespace. A map of more than one's own id is written from outside, so another process enters it first and
 /// is gone when this returns.
 pub(super) fn user_namespace(spec: &SandboxSpec, first: u32) -> Result<OwnedFd, StepError> {
@@ -35,8 +45,10 @@ pub(super) fn user_namespace(spec: &SandboxSpec, first: u32) -> Result<OwnedFd, 
     let child = match unsafe { nix::unistd::fork() }.step("fork")? {
         ForkResult::Child => {
             drop(say_done);
-            if unshare(CloneFlags::CLONE_NEWUSER).is_ok() {
-                let _ = rustix::io::write(&say_entered, &[1]);
+            if unshare(CloneFlags::CLONE_NEWUSER).is_ok()
+                && let Ok(own) = std::fs::read_link("/proc/self")
+            {
+                let _ = rustix::io::write(&say_entered, own.as_os_str().as_bytes());
                 let _ = rustix::io::read(&done, &mut [0; 1]);
             }
             // SAFETY: ends this process, and runs nothing of its parent's on the way.
@@ -46,14 +58,17 @@ pub(super) fn user_namespace(spec: &SandboxSpec, first: u32) -> Result<OwnedFd, 
     };
     drop(say_entered);
     let made = (|| {
-        if rustix::io::read(entered.as_fd(), &mut [0; 1]).step("user namespace")? == 0 {
+        // Its name in what is still the machine's `/proc`.
+        let mut name = [0; 16];
+        let read = rustix::io::read(entered.as_fd(), &mut name).step("user namespace")?;
+        if read == 0 {
             let reason = "the kernel refuses user namespaces".to_owned();
             return Err(StepError { step: "user namespace".to_owned(), reason });
         }
-        std::fs::write(format!("/proc/{child}/uid_map"), map(spec.uid, first)).step("uid_map")?;
-        std::fs::write(format!("/proc/{child}/gid_map"), map(spec.gid, first)).step("gid_map")?;
-        let path = format!("/proc/{child}/ns/user");
-        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step("user namespace")
+        let its = Path::new("/proc").join(OsStr::from_bytes(&name[..read]));
+        std::fs::write(its.join("uid_map"), map(spec.uid, first)).step("uid_map")?;
+        std::fs::write(its.join("gid_map"), map(spec.gid, first)).step("gid_map")?;
+        rustix::fs::open(its.join("ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step("user namespace")
     })();
     drop(say_done);
     waitpid(child, None).step("user namespace")?;

@@ -8,8 +8,8 @@
 //! How one starts. The daemon runs its own executable again as `sandbox-init` (a fresh single-threaded process: a
 //! multi-threaded one can neither fork safely nor join namespaces) and keeps it: that [`starter`] has a child for each sandbox,
 //! with the specification in a memfd as stdin. The
-//! child joins cgroups and network, opens what it needs of the host, unshares, forks the init, reports the init's
-//! pid and leaves. The init builds its root ([`mounts`]), gives up every privilege ([`privileges`]), reports that it
+//! child is the init from the beginning: PID 1 of a new pid namespace. It joins cgroups and network, opens what it needs of the
+//! host, takes its other namespaces, builds its root ([`mounts`]), gives up every privilege ([`privileges`]), reports that it
 //! is ready, and serves its control socket (`crate::init`).
 //!
 //! An elevated sandbox ([`SandboxSpec::elevated`]) is one thing more: root, in a user namespace in which user 0 is the

@@ -1,11 +1,12 @@
 //! The daemon's side: starting a sandbox, finding one again, ending one.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -14,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader, Interest};
 use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 
-use super::starter::START;
-use super::{INIT_ARGUMENT, SandboxSpec, SpecError};
+use super::starter::{FULL, ROOTLESS};
+use super::{INIT_ARGUMENT, SandboxSpec, SpecError, join};
 use crate::faults::point;
 use crate::init::client::{ClientError, InitClient};
 use crate::init::wire::PacketSocket;
@@ -64,12 +66,10 @@ pub enum SandboxError {
     },
 }
 
-/// What the starting init writes to its standard output, one line each.
+/// What the starting init writes to its standard output, one line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
-    /// The init was forked; its pid as the daemon sees it.
-    Forked { pid: i32 },
     /// It is complete and serves its socket.
     Ready,
     /// A step failed.
@@ -115,55 +115,105 @@ impl Starter {
     /// Builds a sandbox and waits until its init serves the control socket.
     pub async fn start(&self, spec: &SandboxSpec, limit: Duration) -> Result<Sandbox, SandboxError> {
         spec.validate()?;
+        let end = tokio::time::Instant::now() + limit;
+        let group = join::birthplace(&spec.cgroup_procs);
+        let started = self.start_in(spec, group.as_ref(), end).await;
+        match started {
+            // It never ran ([`join`]).
+            Err(Failed::Silently) if group.is_some() => self.start_in(spec, None, end).await,
+            started => started,
+        }
+        .map_err(|failed| match failed {
+            Failed::Silently => SandboxError::Died("it said nothing".to_owned()),
+            Failed::Late => SandboxError::TimedOut(limit),
+            Failed::With(error) => error,
+        })
+    }
+
+    async fn start_in(&self, spec: &SandboxSpec, group: Option<&OwnedFd>, end: Instant) -> Result<Sandbox, Failed> {
         let io_error = |step| move |source| SandboxError::Io { step, source };
         let input = spec_file(spec).map_err(io_error("specification"))?;
         let (heard, say) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| io_error("report")(error.into()))?;
-        let mut lines = lines(heard).map_err(io_error("report"))?;
-        let end = tokio::time::Instant::now() + limit;
-        let process = tokio::time::timeout_at(end, self.ask(&input, &say)).await;
+        let heard = pipe::Receiver::from_owned_fd(heard).map_err(io_error("report"))?;
+        let message = if spec.rootless { ROOTLESS } else { FULL };
+        let given: Vec<BorrowedFd<'_>> =
+            [Some(&input), Some(&say), group].into_iter().flatten().map(AsFd::as_fd).collect();
+        let asked = timeout_at(end, self.ask(message, &given)).await;
         // Theirs alone from here on, so that it ends with them.
         drop(say);
-        let process = process.unwrap_or(Err(SandboxError::TimedOut(limit)))?;
-
-        let mut forked = None;
-        let outcome = tokio::time::timeout_at(end, ready(&mut lines, &mut forked)).await;
-        let outcome = outcome.unwrap_or(Err(SandboxError::TimedOut(limit)));
-        let mut error = match outcome.and_then(|identity| Sandbox::adopt(identity, &spec.control_socket)) {
-            Ok(sandbox) => return Ok(sandbox),
-            Err(error) => error,
-        };
-        for pidfd in process.into_iter().chain(forked.and_then(|identity| identity.open().ok())) {
-            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+        let born = asked.map_err(|_| Failed::Late)??;
+        if born.is_some() {
+            point("layer.forked");
         }
-        if let SandboxError::Died(said) = &mut error {
-            let rest = async {
-                while let Ok(Some(line)) = lines.next_line().await {
-                    said.push_str(&line);
-                }
-            };
-            let _ = tokio::time::timeout(limit, rest).await;
+
+        let error = match timeout_at(end, said(heard)).await {
+            Ok(Ok(())) => match born {
+                Some((pid, pidfd)) => return Sandbox::hold(pid, pidfd, &spec.control_socket).map_err(Into::into),
+                None => Failed::Silently,
+            },
+            Ok(Err(failed)) => failed,
+            Err(_) => Failed::Late,
+        };
+        if let Some((_, pidfd)) = born {
+            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
         }
         Err(error)
     }
 
-    /// Has a process begin the sandbox and say what becomes of it; `None` if it could not and said why.
-    async fn ask(&self, spec: &OwnedFd, say: &OwnedFd) -> Result<Option<OwnedFd>, SandboxError> {
+    /// Has the first process of a sandbox born: its number, and what holds it. `None` if it could not be and that was reported.
+    async fn ask(&self, message: &[u8], given: &[BorrowedFd<'_>]) -> Result<Option<(i32, OwnedFd)>, SandboxError> {
         let io_error = |source| SandboxError::Io { step: "start of the init", source };
         let mut idle = self.idle.lock().await;
-        let message = [spec.as_fd(), say.as_fd()];
         let process = match idle.take() {
             // One that has ended takes nothing, so nothing is begun twice.
-            Some(process) if process.socket.send(START, &message).await.is_ok() => process,
+            Some(process) if process.socket.send(message, given).await.is_ok() => process,
             _ => {
                 let process = Process::start(&self.program).map_err(io_error)?;
-                process.socket.send(START, &message).await.map_err(|error| SandboxError::Died(error.to_string()))?;
+                process.socket.send(message, given).await.map_err(|error| SandboxError::Died(error.to_string()))?;
                 process
             }
         };
         let answer = process.socket.receive().await.map_err(io_error)?;
         let answer = answer.ok_or_else(|| SandboxError::Died("the process that starts inits ended".to_owned()))?;
         *idle = Some(process);
-        Ok(answer.fds.into_iter().next())
+        let pid = std::str::from_utf8(&answer.bytes).ok().and_then(|text| text.parse().ok());
+        Ok(pid.zip(answer.fds.into_iter().next()))
+    }
+}
+
+/// Why a sandbox does not run.
+enum Failed {
+    /// Its first process ended without a word.
+    Silently,
+    /// It was not ready in time.
+    Late,
+    With(SandboxError),
+}
+
+impl From<SandboxError> for Failed {
+    fn from(error: SandboxError) -> Self {
+        Self::With(error)
+    }
+}
+
+/// Waits until the init says that it is ready, or why not.
+async fn said(heard: pipe::Receiver) -> Result<(), Failed> {
+    let mut lines = BufReader::new(heard).lines();
+    let io_error = |source| SandboxError::Io { step: "report", source };
+    let Some(mut line) = lines.next_line().await.map_err(io_error)? else {
+        return Err(Failed::Silently);
+    };
+    match serde_json::from_str(&line) {
+        Ok(Report::Ready) => Ok(()),
+        Ok(Report::Failed { step, reason }) => Err(SandboxError::Step { step, reason }.into()),
+        // The last words of a program that breaks.
+        Err(_) => {
+            while let Some(further) = lines.next_line().await.map_err(io_error)? {
+                line.push(' ');
+                line.push_str(&further);
+            }
+            Err(SandboxError::Died(line).into())
+        }
     }
 }
 
@@ -177,38 +227,6 @@ impl Process {
     }
 }
 
-type Lines = tokio::io::Lines<BufReader<pipe::Receiver>>;
-
-fn lines(heard: OwnedFd) -> io::Result<Lines> {
-    Ok(BufReader::new(pipe::Receiver::from_owned_fd(heard)?).lines())
-}
-
-/// Two processes write the lines, the one that begins and the init it forks: either may come first.
-async fn ready(lines: &mut Lines, forked: &mut Option<ProcessIdentity>) -> Result<ProcessIdentity, SandboxError> {
-    let mut is_ready = false;
-    loop {
-        if let Some(identity) = *forked
-            && is_ready
-        {
-            return Ok(identity);
-        }
-        let line = lines.next_line().await.map_err(|source| SandboxError::Io { step: "report", source })?;
-        let Some(line) = line else {
-            return Err(SandboxError::Died(String::new()));
-        };
-        match serde_json::from_str(&line) {
-            Ok(Report::Forked { pid }) => {
-                // Gone already if its first step failed; the next line says which.
-                *forked = ProcessIdentity::of(pid).ok();
-                point("layer.forked");
-            }
-            Ok(Report::Ready) => is_ready = true,
-            Ok(Report::Failed { step, reason }) => return Err(SandboxError::Step { step, reason }),
-            Err(_) => return Err(SandboxError::Died(line)),
-        }
-    }
-}
-
 fn spec_file(spec: &SandboxSpec) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create("sandbox-spec", MemfdFlags::CLOEXEC)?;
     let mut file = std::fs::File::from(fd);
@@ -218,6 +236,17 @@ fn spec_file(spec: &SandboxSpec) -> io::Result<OwnedFd> {
 }
 
 impl Sandbox {
+    /// One that was just born.
+    fn hold(pid: i32, pidfd: OwnedFd, control_socket: &Path) -> Result<Self, SandboxError> {
+        let identity = ProcessIdentity::of(pid).map_err(|_| SandboxError::Gone(pid))?;
+        // Had it ended, that could have been somebody else.
+        let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+        if rustix::event::poll(&mut ended, Some(&Timespec::default())) != Ok(0) {
+            return Err(SandboxError::Gone(pid));
+        }
+        Ok(Self { identity, control_socket: control_socket.to_owned(), pidfd })
+    }
+
     /// Takes up a sandbox that an earlier daemon started, if that very process still runs.
     pub fn adopt(identity: ProcessIdentity, control_socket: &Path) -> Result<Self, SandboxError> {
         let pidfd = identity.open().map_err(|_| SandboxError::Gone(identity.pid))?;
@@ -263,23 +292,5 @@ impl Sandbox {
             Err(rustix::io::Errno::SRCH) => Ok(()),
             other => other.map_err(Into::into),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Report, lines, ready, report_to};
-    use crate::sys::process::ProcessIdentity;
-    use rustix::pipe::{PipeFlags, pipe_with};
-
-    #[tokio::test]
-    async fn an_init_may_be_ready_before_its_pid_is_said() {
-        let pid = std::process::id().cast_signed();
-        let (heard, say) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        report_to(&say, &Report::Ready);
-        report_to(&say, &Report::Forked { pid });
-        let mut forked = None;
-        let identity = ready(&mut lines(heard).unwrap(), &mut forked).await.unwrap();
-        assert_eq!((identity, forked), (ProcessIdentity::of(pid).unwrap(), Some(identity)));
     }
 }
