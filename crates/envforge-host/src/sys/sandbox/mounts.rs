@@ -9,12 +9,14 @@
 //! descriptor, never by path: a link planted in a checkout leads nowhere.
 #![expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use nix::libc;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
@@ -124,15 +126,19 @@ pub(super) fn build(spec: &SandboxSpec) -> Result<BTreeMap<PathBuf, OwnedFd>, St
 fn open_system(spec: &SandboxSpec) -> Result<Vec<Piece>, StepError> {
     let mut pieces = Vec::new();
     for path in &spec.system {
-        pieces.extend(open_if_present(path, path)?);
+        if let Ok(metadata) = std::fs::symlink_metadata(path) {
+            pieces.extend(open_piece(path, metadata.file_type())?);
+        }
     }
     let Ok(entries) = std::fs::read_dir("/etc") else {
         return Ok(pieces);
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if name.to_str().is_some_and(|name| spec.etc.iter().any(|pattern| matches(pattern, name))) {
-            pieces.extend(open_if_present(&entry.path(), &entry.path())?);
+        if name.to_str().is_some_and(|name| spec.etc.iter().any(|pattern| matches(pattern, name)))
+            && let Ok(kind) = entry.file_type()
+        {
+            pieces.extend(open_piece(&entry.path(), kind)?);
         }
     }
     Ok(pieces)
@@ -146,21 +152,17 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// Links stay links, so that `/bin` is still `usr/bin`.
-fn open_if_present(source: &Path, target: &Path) -> Result<Option<Piece>, StepError> {
-    let Ok(metadata) = std::fs::symlink_metadata(source) else {
-        return Ok(None);
-    };
-    let target = target.to_owned();
-    let kind = if metadata.is_symlink() {
-        PieceKind::Link(std::fs::read_link(source).step(format_args!("read link {}", source.display()))?)
-    } else if metadata.is_dir() {
-        PieceKind::Directory(clone_tree(source, READ_ONLY)?)
-    } else if metadata.is_file() {
-        PieceKind::File(clone_tree(source, READ_ONLY)?)
+fn open_piece(path: &Path, kind: std::fs::FileType) -> Result<Option<Piece>, StepError> {
+    let kind = if kind.is_symlink() {
+        PieceKind::Link(std::fs::read_link(path).step(format_args!("read link {}", path.display()))?)
+    } else if kind.is_dir() {
+        PieceKind::Directory(clone_tree(path, READ_ONLY)?)
+    } else if kind.is_file() {
+        PieceKind::File(clone_tree(path, READ_ONLY)?)
     } else {
         return Ok(None);
     };
-    Ok(Some(Piece { target, kind }))
+    Ok(Some(Piece { target: path.to_owned(), kind }))
 }
 
 fn open_devices() -> Result<Vec<Piece>, StepError> {
@@ -263,6 +265,9 @@ fn host_resolv_conf() -> String {
 /// The new root, by descriptor.
 struct Root {
     fd: OwnedFd,
+    /// The directory something was last put into: what is put together comes in the order of its places. Forgotten with each
+    /// mount, which may cover it.
+    last: RefCell<Option<(PathBuf, Rc<OwnedFd>)>>,
 }
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -270,26 +275,41 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NO
 impl Root {
     fn open() -> Result<Self, StepError> {
         let fd = rustix::fs::open(BASE, DIRECTORY, Mode::empty()).step("open new root")?;
-        Ok(Self { fd })
+        Ok(Self { fd, last: RefCell::default() })
     }
 
     /// The directory at this path of the sandbox, made where it is missing; no link is followed.
     fn directory(&self, path: &Path) -> Result<OwnedFd, StepError> {
         let step = || format!("make {} in the sandbox", path.display());
-        let mut at = self.fd.try_clone().step(step())?;
+        let mut at: Option<OwnedFd> = None;
         for part in path.components() {
             let Component::Normal(name) = part else {
                 continue;
             };
-            at = enter_or_make(&at, name).step(step())?;
+            at = Some(enter_or_make(at.as_ref().unwrap_or(&self.fd), name).step(step())?);
         }
-        Ok(at)
+        at.map_or_else(|| self.fd.try_clone(), Ok).step(step())
     }
 
     /// The directory a path is in, and its last part.
-    fn place<'path>(&self, path: &'path Path) -> Result<(OwnedFd, &'path OsStr), StepError> {
+    fn place<'path>(&self, path: &'path Path) -> Result<(Rc<OwnedFd>, &'path OsStr), StepError> {
         let name = path.file_name().ok_or(Errno::INVAL).step(path.display())?;
-        Ok((self.directory(path.parent().unwrap_or(Path::new("/")))?, name))
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        if let Some((known, directory)) = &*self.last.borrow()
+            && known == parent
+        {
+            return Ok((Rc::clone(directory), name));
+        }
+        let directory = Rc::new(self.directory(parent)?);
+        self.last.replace(Some((parent.to_owned(), Rc::clone(&directory))));
+        Ok((directory, name))
+    }
+
+    /// Mounts a new file system on a directory of the sandbox.
+    fn mount(&self, kind: &str, at: &Path, options: &str, more: MountFlags) -> Result<(), StepError> {
+        self.directory(at)?;
+        self.last.take();
+        mount_new(kind, at.strip_prefix("/").unwrap_or(at), options, more)
     }
 
     fn attach(&self, piece: Piece) -> Result<(), StepError> {
@@ -297,7 +317,12 @@ impl Root {
         match piece.kind {
             PieceKind::Link(to) => self.link(&to, &piece.target),
             PieceKind::Directory(tree) => {
-                let target = self.directory(&piece.target)?;
+                let (parent, name) = self.place(&piece.target)?;
+                let target =
+                    enter_or_make(&parent, name).step(format!("make {} in the sandbox", piece.target.display()))?;
+                if self.last.borrow().as_ref().is_some_and(|(known, _)| known.starts_with(&piece.target)) {
+                    self.last.take();
+                }
                 move_onto(&tree, &target).step(step)
             }
             PieceKind::File(tree) => {
@@ -361,13 +386,11 @@ impl Root {
     }
 
     fn mount_proc(&self) -> Result<(), StepError> {
-        self.directory(Path::new("/proc"))?;
-        mount_new("proc", Path::new("proc"), "", MountFlags::NOEXEC)
+        self.mount("proc", Path::new("/proc"), "", MountFlags::NOEXEC)
     }
 
     fn mount_dev(&self, spec: &SandboxSpec, devices: Vec<Piece>) -> Result<(), StepError> {
-        self.directory(Path::new("/dev"))?;
-        mount_new("tmpfs", Path::new("dev"), "mode=0755,size=64k,nr_inodes=64", MountFlags::NOEXEC)?;
+        self.mount("tmpfs", Path::new("/dev"), "mode=0755,size=64k,nr_inodes=64", MountFlags::NOEXEC)?;
         for device in devices {
             self.attach(device)?;
         }
@@ -376,8 +399,8 @@ impl Root {
         let options = std::ffi::CString::new(options).step("mount options")?;
         let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
         rustix::mount::mount("devpts", "dev/pts", "devpts", flags, Some(options.as_c_str())).step("mount devpts")?;
-        self.directory(Path::new("/dev/shm"))?;
-        mount_new("tmpfs", Path::new("dev/shm"), &format!("mode=1777,size={}", spec.tmp_bytes), MountFlags::empty())?;
+        let options = format!("mode=1777,size={}", spec.tmp_bytes);
+        self.mount("tmpfs", Path::new("/dev/shm"), &options, MountFlags::empty())?;
         for (to, at) in [
             ("pts/ptmx", "/dev/ptmx"),
             ("/proc/self/fd", "/dev/fd"),
@@ -393,10 +416,9 @@ impl Root {
     /// What may be written and is gone with the sandbox.
     fn mount_scratch(&self, spec: &SandboxSpec) -> Result<(), StepError> {
         for (path, options) in
-            [("tmp", format!("mode=1777,size={}", spec.tmp_bytes)), ("run", "mode=0755,size=64m".to_owned())]
+            [("/tmp", format!("mode=1777,size={}", spec.tmp_bytes)), ("/run", "mode=0755,size=64m".to_owned())]
         {
-            self.directory(&Path::new("/").join(path))?;
-            mount_new("tmpfs", Path::new(path), &options, MountFlags::empty())?;
+            self.mount("tmpfs", Path::new(path), &options, MountFlags::empty())?;
         }
         self.directory(Path::new("/run/envforge"))?;
         let user = self.directory(&PathBuf::from(format!("/run/user/{}", spec.uid)))?;
@@ -406,10 +428,9 @@ impl Root {
             self.directory(Path::new(path))?;
         }
         if spec.elevated.is_some() {
-            for (path, mode) in [("root", "0700"), ("var/lib", "0755"), ("var/cache", "0755")] {
-                self.directory(&Path::new("/").join(path))?;
+            for (path, mode) in [("/root", "0700"), ("/var/lib", "0755"), ("/var/cache", "0755")] {
                 let options = format!("mode={mode},uid={},gid={},size=64m", spec.uid, spec.gid);
-                mount_new("tmpfs", Path::new(path), &options, MountFlags::empty())?;
+                self.mount("tmpfs", Path::new(path), &options, MountFlags::empty())?;
             }
         }
         self.link(Path::new("/run"), Path::new("/var/run"))?;
