@@ -106,9 +106,12 @@ pub(crate) fn send_now(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'
 
 /// The message that is there, and whether a part of it did not fit.
 pub(crate) fn receive_now(socket: BorrowedFd<'_>) -> rustix::io::Result<(Packet, bool)> {
+    // Room for what is there, not for the largest message there could be.
+    let peek = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+    let (_, length) = rustix::net::recv(socket, &mut [0_u8; 1][..], peek)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = vec![0; MAX_MESSAGE];
+    let mut bytes = vec![0; length.min(MAX_MESSAGE)];
     let message = rustix::net::recvmsg(
         socket,
         &mut [IoSliceMut::new(&mut bytes)],
@@ -122,7 +125,6 @@ pub(crate) fn receive_now(socket: BorrowedFd<'_>) -> rustix::io::Result<(Packet,
         }
     }
     bytes.truncate(message.bytes);
-    bytes.shrink_to_fit();
     let cut = message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
     Ok((Packet { bytes, fds }, cut))
 }

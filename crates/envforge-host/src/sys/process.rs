@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
@@ -28,8 +29,14 @@ pub struct BootId(pub uuid::Uuid);
 impl BootId {
     /// The current boot.
     pub fn current() -> io::Result<Self> {
+        static CURRENT: OnceLock<BootId> = OnceLock::new();
+        if let Some(known) = CURRENT.get() {
+            return Ok(*known);
+        }
         let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        uuid::Uuid::parse_str(text.trim()).map(Self).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        let read = uuid::Uuid::parse_str(text.trim()).map(Self);
+        let read = read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(*CURRENT.get_or_init(|| read))
     }
 }
 
