@@ -11,6 +11,7 @@ use crate::registration::Identity;
 use crate::resources::postgres::Cluster;
 use crate::stream::outbox::Outbox;
 use crate::tasks::Tasks;
+use envforge_api::client::Client;
 use envforge_core::clock::{Clock, Entropy};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(crate) struct HostContext {
     pub(crate) postgres: Cluster,
     pub(crate) elevations: Arc<Elevations>,
     pub(crate) outbox: Outbox,
+    /// Asks the server. One for all: each has the certificates that the machine trusts in memory.
+    pub(crate) server: Client,
     pub(crate) egress: EgressProxy,
     pub(crate) tasks: Tasks,
     /// Of the last stream; none before the first.

@@ -20,6 +20,7 @@ use crate::tasks::Tasks;
 use crate::uplink::Uplinks;
 use crate::workspace::registry::Workspaces;
 use envforge_api::ambient::{SystemClock, SystemEntropy};
+use envforge_api::client::Client;
 use envforge_api::host::Machine;
 use envforge_core::clock::Clock as _;
 use envforge_core::id::{HostId, OrgId};
@@ -89,7 +90,9 @@ impl Host {
         let identity = identify(&config, &cancel).await?;
         let postgres = Cluster::new(&config, &data);
         postgres.prepare()?;
-        let egress = EgressProxy::new(&config, &identity)?;
+        let server = Client::new(&config.server, Some(identity.key.clone()))
+            .map_err(|error| io::Error::other(error.into_refusal().message))?;
+        let egress = EgressProxy::new(&config, server.clone())?;
         let tasks = Tasks::new(cancel);
         let (host, org) = (identity.host, identity.org);
         let disk = Arc::new(Disk::new(data.path(), config.low_water));
@@ -104,6 +107,7 @@ impl Host {
             postgres,
             elevations: Arc::default(),
             outbox: Outbox::default(),
+            server,
             egress,
             tasks: tasks.clone(),
             generation: AtomicU64::default(),

@@ -18,10 +18,9 @@ mod names;
 use crate::config::HostConfig;
 use crate::ctx::HostContext;
 use crate::redact::Redactor;
-use crate::registration::Identity;
 use crate::tasks::Owned;
 use crate::workspace::driver::Driver;
-use envforge_api::client::{CallError, Client};
+use envforge_api::client::Client;
 use envforge_api::host::{AskEgress, EGRESS_PATH, GivenEgress, Lent};
 use envforge_core::egress::PROXY_PORT;
 use envforge_core::id::WorkspaceId;
@@ -61,13 +60,8 @@ pub(crate) struct EgressProxy {
 }
 
 impl EgressProxy {
-    pub(crate) fn new(config: &HostConfig, identity: &Identity) -> io::Result<Self> {
-        let failed = |error: CallError| io::Error::other(error.into_refusal().message);
-        Ok(Self {
-            server: Client::new(&config.server, Some(identity.key.clone())).map_err(failed)?,
-            outside: forward::client(config)?,
-            loans: Mutex::default(),
-        })
+    pub(crate) fn new(config: &HostConfig, server: Client) -> io::Result<Self> {
+        Ok(Self { server, outside: forward::client(config)?, loans: Mutex::default() })
     }
 
     /// What is lent to a workspace's requests for a destination.

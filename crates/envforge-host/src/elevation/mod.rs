@@ -79,6 +79,11 @@ impl Elevations {
         Some(Taken { elevations: Arc::clone(self), workspace, live })
     }
 
+    /// Whether a root terminal of this workspace is open, or about to be.
+    pub(crate) fn is_open(&self, workspace: WorkspaceId) -> bool {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&workspace)
+    }
+
     /// Ends the terminal of an elevation, if there is one; the answer resolves when it is gone.
     pub(crate) fn cut(&self, workspace: WorkspaceId, elevation: ElevationId) -> Option<CancellationToken> {
         let map = self.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,6 +155,7 @@ pub(crate) async fn open(
     if ended_mark(&place, elevation).exists() {
         return Err(over());
     }
+    view.stir();
     let size = TerminalSize { cols: cols.clamp(2, 1000), rows: rows.clamp(2, 1000) };
     let of = Recorded::Elevation(elevation);
     let recording = Recording::begin(&place, of, None, size, ctx.config.recording_max, secrets, ctx.now())?;

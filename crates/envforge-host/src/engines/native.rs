@@ -183,17 +183,18 @@ impl Native {
             end_unknown(place, layer).await;
         }
         let group = self.group(place, layer).map_err(told("cgroup"))?;
-        blocking(move || {
-            if group.exists() {
+        // Most that a daemon looks for at its start are not there.
+        if group.exists() {
+            blocking(move || {
                 group.kill(KILL_LIMIT)?;
                 point("layer.killed");
                 group.remove(KILL_LIMIT)?;
                 point("layer.ended");
-            }
-            Ok(())
-        })
-        .await
-        .map_err(told("end of the sandbox"))?;
+                Ok(())
+            })
+            .await
+            .map_err(told("end of the sandbox"))?;
+        }
         self.remember(place, layer, None);
         Ok(())
     }

@@ -41,7 +41,7 @@ impl Lender for Asker {
         let data = BASE64_STANDARD.encode(data);
         let (host_generation, workspace) = (self.host_generation(), self.workspace);
         let ask = AskGitSignature { host_generation, workspace, public_key, data };
-        match self.client.post::<_, GitSignature>(GIT_SIGNATURE_PATH, &ask).await {
+        match self.server().post::<_, GitSignature>(GIT_SIGNATURE_PATH, &ask).await {
             Ok(given) => BASE64_STANDARD.decode(given.signature).ok(),
             Err(error) => {
                 tracing::debug!(%workspace, %error, "git: a signature was refused");
@@ -93,7 +93,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8
 /// The key that may log in, or why there is none.
 pub(super) async fn identity(asker: &Asker) -> Result<GitIdentity, Refusal> {
     let ask = AskGitIdentity { host_generation: asker.host_generation(), workspace: asker.workspace };
-    asker.client.post(GIT_IDENTITY_PATH, &ask).await.map_err(envforge_api::client::CallError::into_refusal)
+    asker.server().post(GIT_IDENTITY_PATH, &ask).await.map_err(envforge_api::client::CallError::into_refusal)
 }
 
 #[cfg(test)]

@@ -27,11 +27,11 @@ pub(super) async fn answer(asker: Asker, mut stream: UnixStream) -> io::Result<(
     let (host_generation, workspace) = (asker.host_generation(), asker.workspace);
     let ask = AskGitCredential { host_generation, workspace, url };
     let text = match wish {
-        Wish::Get => match asker.client.post::<_, GitCredential>(GIT_CREDENTIAL_PATH, &ask).await {
+        Wish::Get => match asker.server().post::<_, GitCredential>(GIT_CREDENTIAL_PATH, &ask).await {
             Ok(credential) => given(credential),
             Err(error) => Secret::new(refused(&error.into_refusal())),
         },
-        Wish::Erase => return asker.client.post::<_, ()>(GIT_REJECTED_PATH, &ask).await.map_err(io::Error::other),
+        Wish::Erase => return asker.server().post::<_, ()>(GIT_REJECTED_PATH, &ask).await.map_err(io::Error::other),
         Wish::Explain => match agent::identity(&asker).await {
             Ok(_) => return Ok(()),
             Err(refusal) => Secret::new(refused(&refusal)),

@@ -23,11 +23,15 @@ const AT_ONCE: usize = 8;
 #[derive(Clone)]
 pub(super) struct Asker {
     ctx: Arc<HostContext>,
-    pub(super) client: Arc<Client>,
     pub(super) workspace: WorkspaceId,
 }
 
 impl Asker {
+    /// Of the server.
+    pub(super) fn server(&self) -> &Client {
+        &self.ctx.server
+    }
+
     /// Of this daemon's last stream.
     pub(super) fn host_generation(&self) -> u64 {
         self.ctx.generation.load(Ordering::Relaxed)
@@ -52,11 +56,7 @@ pub(super) async fn answer_all<A>(
 ) where
     A: Future<Output = io::Result<()>> + Send + 'static,
 {
-    let client = match Client::new(&ctx.config.server, Some(ctx.identity.key.clone())) {
-        Ok(client) => Arc::new(client),
-        Err(error) => return tracing::error!(%workspace, %error, "git: the server can't be asked"),
-    };
-    let asker = Asker { ctx, client, workspace };
+    let asker = Asker { ctx, workspace };
     let free = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let stream = match listener.accept().await {

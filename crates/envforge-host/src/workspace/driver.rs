@@ -28,8 +28,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
+
+/// The pause between two beats of a workspace at rest: nobody in it can change a file, only who works on the host itself.
+const REST_BEAT: Duration = Duration::from_mins(1);
 
 /// A command that is being carried out and answered at its end.
 pub(crate) struct Operation {
@@ -120,20 +124,32 @@ impl Driver {
     }
 
     /// Drives the workspace until it is destroyed or the daemon ends. Its layers go on without it.
-    pub(crate) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
-        self.take_up().await;
-        let mut beat = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ///
+    /// Most workspaces sleep: what a step needs is in a box while it is taken, and no part of this.
+    pub(crate) async fn run(mut self: Box<Self>, mut events: mpsc::UnboundedReceiver<Event>) {
+        Box::pin(self.take_up()).await;
         let (tasks, view) = (self.ctx.tasks.clone(), Arc::clone(&self.view));
+        // What comes up asleep was just looked at.
+        let mut beaten = self.is_at_rest().then(Instant::now);
         while !self.gone {
-            let pause = self.time_to_deadline();
+            let now = Instant::now();
+            let beat = beaten.map_or(now, |beaten| beaten + self.between_beats());
+            let tick = now + self.time_to_deadline();
             tokio::select! {
                 biased;
                 () = tasks.cancelled() => break,
-                Some(event) = events.recv() => self.handle(event).await,
-                () = view.shell_missed() => self.wake_shell().await,
-                () = tokio::time::sleep(pause) => self.tick().await,
-                _ = beat.tick() => self.beat().await,
+                Some(event) = events.recv() => Box::pin(self.handle(event)).await,
+                () = view.shell_missed() => Box::pin(self.wake_shell()).await,
+                // There is another pause until the next beat.
+                () = view.stirred() => {}
+                () = tokio::time::sleep_until(tick.min(beat)) => {
+                    if tick <= beat {
+                        Box::pin(self.tick()).await;
+                    } else {
+                        Box::pin(self.beat()).await;
+                        beaten = Some(Instant::now());
+                    }
+                }
             }
         }
         if !self.gone && self.unsynced {
@@ -160,10 +176,10 @@ impl Driver {
             }
             Event::Runtime(init, event) => {
                 if self.layer.pid() == Some(init) && !self.runtime.stopping {
-                    self.runtime_event(event).await;
+                    self.runtime_event(*event).await;
                 }
             }
-            Event::Provisioned(kind, init, result) => self.provisioned(kind, init, result).await,
+            Event::Provisioned(kind, init, result) => self.provisioned(kind, init, *result).await,
             Event::SetupEnded(exit, lines) => self.setup_ended(exit, &lines).await,
         }
     }
@@ -303,7 +319,18 @@ impl Driver {
         written
     }
 
-    /// Every other second.
+    /// Whether there is no layer and none is wanted: what happens then, the driver is told.
+    fn is_at_rest(&self) -> bool {
+        let has_layer = self.shell.sandbox.is_some() || self.layer.sandbox.is_some();
+        let has_work = self.operation.is_some() || self.unsaved || self.unsynced;
+        self.state.shell_rests && !has_layer && !has_work && !self.ctx.elevations.is_open(self.place.workspace)
+    }
+
+    fn between_beats(&self) -> Duration {
+        if self.is_at_rest() { REST_BEAT } else { Duration::from_secs(HEARTBEAT_SECONDS) }
+    }
+
+    /// Every other second; seldom at rest.
     async fn beat(&mut self) {
         if self.unsaved && self.save(Durability::Process).is_ok() {
             self.connection = 0;
@@ -378,3 +405,7 @@ impl Driver {
 fn is_newer_runtime_order(command: &HostCommand, than: &HostCommand) -> bool {
     command.generation > than.generation && matches!(command.order, Order::StartRuntime(_) | Order::StopRuntime)
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

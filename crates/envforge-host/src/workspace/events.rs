@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use tokio::sync::mpsc;
 
-/// Something happened.
+/// Something happened. What is large is in a box: every driver's queue has room for some of these, also while it sleeps.
 pub(crate) enum Event {
     /// The server orders something.
     Command(Box<HostCommand>),
@@ -34,9 +34,9 @@ pub(crate) enum Event {
     Exited(Held, i32, String, i32, Exit),
     /// Something happened in the runtime with this init. Pids begin anew in every runtime, so what is told of an earlier
     /// one must not be taken for this one's.
-    Runtime(i32, RuntimeEvent),
+    Runtime(i32, Box<RuntimeEvent>),
     /// A resource was made, or not. The pid is that of the runtime's init it was made for.
-    Provisioned(ResourceKind, i32, Result<Values, Blocked>),
+    Provisioned(ResourceKind, i32, Box<Result<Values, Blocked>>),
     /// The setup hook ended, and these were its last words.
     SetupEnded(Exit, String),
 }
@@ -81,6 +81,6 @@ pub(crate) struct RuntimeLine {
 impl RuntimeLine {
     /// Tells it; a driver that is gone does not mind.
     pub(crate) fn tell(&self, event: RuntimeEvent) {
-        drop(self.queue.send(Event::Runtime(self.init, event)));
+        drop(self.queue.send(Event::Runtime(self.init, Box::new(event))));
     }
 }

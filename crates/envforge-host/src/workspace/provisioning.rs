@@ -78,7 +78,7 @@ impl Driver {
                 Ok(values) => ctx.postgres.install(&place, &extensions, ctx.entropy.as_ref()).await.map(|()| values),
                 Err(block) => Err(block),
             };
-            drop(queue.send(Event::Provisioned(ResourceKind::Postgres, init, result)));
+            drop(queue.send(Event::Provisioned(ResourceKind::Postgres, init, Box::new(result))));
         });
     }
 

@@ -78,7 +78,7 @@ impl Workspaces {
         let view = Arc::new(View::new(place.clone()));
         let driver =
             Driver::new(Arc::clone(&self.ctx), Arc::clone(self), place, state, Arc::clone(&view), queue.clone());
-        self.ctx.tasks.spawn("workspace", driver.run(events));
+        self.ctx.tasks.spawn("workspace", Box::new(driver).run(events));
         (workspace, Handle { queue, view, index })
     }
 

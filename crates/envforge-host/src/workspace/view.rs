@@ -25,6 +25,8 @@ pub(crate) struct View {
     consoles: Arc<Semaphore>,
     /// Somebody needs the shell, which is not there.
     shell_missed: Notify,
+    /// A root terminal was opened.
+    stirred: Notify,
     /// The driver has found out what is there.
     taken_up: watch::Sender<bool>,
 }
@@ -97,6 +99,7 @@ impl View {
             terminals: tokio::sync::Mutex::default(),
             consoles: console::places(),
             shell_missed: Notify::new(),
+            stirred: Notify::new(),
             taken_up: watch::Sender::new(false),
         }
     }
@@ -125,6 +128,16 @@ impl View {
     /// Waits until somebody needs the shell and finds none.
     pub(super) async fn shell_missed(&self) {
         self.shell_missed.notified().await;
+    }
+
+    /// From now on somebody may change the workspace's files without a layer of its driver's.
+    pub(crate) fn stir(&self) {
+        self.stirred.notify_one();
+    }
+
+    /// Waits for that.
+    pub(super) async fn stirred(&self) {
+        self.stirred.notified().await;
     }
 
     /// How often the shell was used, if nobody is at it.
