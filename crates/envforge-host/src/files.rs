@@ -41,6 +41,14 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durabili
     Ok(())
 }
 
+/// The same where it does not have these bytes already; for files that nobody else writes.
+pub(crate) fn keep(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    if fs_err::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    replace(path, bytes, mode, Durability::Process)
+}
+
 fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");

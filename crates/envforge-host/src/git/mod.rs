@@ -119,7 +119,7 @@ fn serve(ctx: &Arc<HostContext>, place: &Place, repository: &str) -> io::Result<
     let directory = place.git();
     files::directory(&directory, 0o755, None)?;
     for (name, text) in [(HELPER, HELPER_TEXT), (CONFIG, &config(repository))] {
-        files::replace(&directory.join(name), text.as_bytes(), 0o644, Durability::Process)?;
+        files::keep(&directory.join(name), text.as_bytes(), 0o644)?;
     }
     let workspace = place.workspace;
     let listener = socket::listen(&directory.join(SOCKET), place)?;

@@ -8,7 +8,7 @@
 //! unless the machine's operator has said the key (`/etc/ssh/ssh_known_hosts`). What the clone learned, sandboxes can read
 //! and not write, and from then on an unknown or changed key is refused.
 
-use crate::files::{self, Durability};
+use crate::files;
 use crate::place::Place;
 use crate::script::quote;
 use crate::sys::command::tokio_command;
@@ -76,15 +76,15 @@ pub(crate) fn cloning_here(place: &Place, repository: &SshRepository) -> [(&'sta
 /// Writes what belongs to it.
 pub(super) fn write(place: &Place) -> io::Result<()> {
     let directory = place.git();
-    files::replace(&directory.join(PROGRAM), PROGRAM_TEXT.as_bytes(), 0o644, Durability::Process)?;
-    files::replace(&passwd_at(place), passwd(place).as_bytes(), 0o644, Durability::Process)?;
+    files::keep(&directory.join(PROGRAM), PROGRAM_TEXT.as_bytes(), 0o644)?;
+    files::keep(&passwd_at(place), passwd(place).as_bytes(), 0o644)?;
     let mut said = Vec::new();
     match fs_err::File::open(SAID_BY_OPERATOR) {
         Ok(file) => drop(file.take(SAID_MAX).read_to_end(&mut said)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    files::replace(&directory.join(KNOWN_OF_MACHINE), &said, 0o644, Durability::Process)?;
+    files::keep(&directory.join(KNOWN_OF_MACHINE), &said, 0o644)?;
     // The clone runs as the workspace's user and adds to it.
     let known = directory.join(KNOWN);
     match files::create_new(&known, 0o644) {

@@ -166,7 +166,7 @@ impl Driver {
                 self.unsynced = true;
             }
             Event::Connected => self.repeat_reports(),
-            Event::Attached(layer, pid, client, known) => self.attached(layer, pid, client, known).await,
+            Event::Attached(layer, pid, client, known) => self.attached(layer, pid, client, *known).await,
             Event::Detached(layer, pid) => self.detached(layer, pid),
             Event::Ended(layer, pid) => self.ended(layer, pid).await,
             Event::Exited(layer, init, name, pid, exit) => {
@@ -377,7 +377,7 @@ impl Driver {
         let queue = self.queue.clone();
         self.ctx.tasks.spawn_loose("reconcile", async move {
             if let Ok(known) = client.list().await {
-                drop(queue.send(Event::Attached(Held::Runtime, pid, client, known)));
+                drop(queue.send(Event::Attached(Held::Runtime, pid, client, Box::new(known))));
             }
         });
     }

@@ -25,7 +25,7 @@ pub(crate) enum Event {
     /// There is a new connection to the server.
     Connected,
     /// A layer's init answers again, and this is what it knows. The pid is the init's.
-    Attached(Held, i32, InitClient, SandboxState),
+    Attached(Held, i32, InitClient, Box<SandboxState>),
     /// The connection to a layer's init broke.
     Detached(Held, i32),
     /// A layer ended: its init, and with it everything in it.

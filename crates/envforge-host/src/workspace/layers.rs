@@ -225,7 +225,7 @@ impl Driver {
             while watched.is_running() {
                 match attach(&watched).await {
                     Ok((client, mut events, known)) => {
-                        drop(queue.send(Event::Attached(layer, pid, client, known)));
+                        drop(queue.send(Event::Attached(layer, pid, client, Box::new(known))));
                         while let Some(InitEvent::Exited { name, pid: of, exit }) = events.next().await {
                             drop(queue.send(Event::Exited(layer, pid, name, of, exit)));
                         }

@@ -346,3 +346,19 @@ async fn no_other_ticket_opens_root() {
     let refused = machine.server.refused(&self::ticket(&machine.server, ws, elevation, 600), TERMINAL).await;
     assert_eq!(refused, "elevation.host_refuses");
 }
+
+// proves UP-3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_root_changes_while_the_shell_rests_is_noticed() {
+    if !is_root() {
+        return;
+    }
+    let machine = machine(|config| config.shell_rest_after = std::time::Duration::ZERO).await;
+    let ws = machine.workspace().await;
+    // On the disk: from then on the workspace is hardly looked at.
+    wait_until("the rest", async || machine.read(ws, "state.json").contains("\"shell_rests\":true")).await;
+    let terminal = open(&machine, ws, mint(), 60).await;
+    terminal.type_line("echo 'services: {other: {command: sleep 9}}' > envforge.yml");
+    machine.part(ws, "other", ReadinessState::Asleep).await;
+    assert!(!machine.group(&ws.id.to_string(), Layer::Shell).exists(), "the shell rests as before");
+}

@@ -284,7 +284,8 @@ impl Rig {
         self.dies(point, None).await;
         self.start(&[]).await;
         let group = self.machine.group(&self.ws.id.to_string(), Layer::Shell);
-        wait_until("the rest", async || !group.exists()).await;
+        // That the shell is gone is not enough: so it is for a daemon that has not taken it up yet.
+        wait_until("the rest", async || self.is_noted_to_rest() && !group.exists()).await;
         self.kill();
         self.rest_after = None;
         self.start(&[]).await;
@@ -294,6 +295,15 @@ impl Rig {
         drop(self.machine.server.open(&ticket, Open::Terminals).await.expect("terminals"));
         assert!(group.exists(), "it was needed");
         self.look(point).await;
+    }
+
+    /// Whether the journal has it that the shell rests.
+    fn is_noted_to_rest(&self) -> bool {
+        let place = self.machine.place(self.ws);
+        let read = |name| serde_json::from_slice::<serde_json::Value>(&std::fs::read(place.join(name)).ok()?).ok();
+        let newest = ["state.json", "state.recent.json"].into_iter().filter_map(read);
+        let newest = newest.max_by_key(|state| state["revision"].as_u64());
+        newest.is_some_and(|state| state["shell_rests"] == true)
     }
 
     /// Asks as a server does that has no answer yet: each time the same.
