@@ -1,3 +1,5 @@
+//! What a sleeping workspace costs is what its driver and its queue are while they wait.
+
 use super::*;
 
 /// Bytes of what a function that is async answers with.
