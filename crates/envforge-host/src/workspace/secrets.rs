@@ -11,7 +11,7 @@ use super::readiness::Hold;
 use crate::services::supervisor::State;
 use crate::tasks::Owned;
 use crate::trouble::{Blocked, blocked};
-use envforge_api::client::{CallError, Client};
+use envforge_api::client::Client;
 use envforge_api::host::{AskSecrets, GivenSecrets, SECRETS_PATH};
 use envforge_core::manifest::{Requirement, Source};
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -111,9 +111,9 @@ impl Driver {
             generation: self.state.generation,
             services: wiring.services.keys().map(of).filter(|(_, declared)| !declared.is_empty()).collect(),
         };
-        let (server, key) = (self.ctx.config.server.clone(), self.ctx.identity.key.clone());
+        let server = self.ctx.server.clone();
         self.runtime.secrets.asking = Some(self.ctx.tasks.spawn_owned("secrets", async move {
-            let given = fetch(&server, key, &ask).await;
+            let given = fetch(&server, &ask).await;
             line.tell(RuntimeEvent::Secrets(names, given));
         }));
     }
@@ -169,16 +169,10 @@ impl Driver {
 }
 
 /// Asks until there is an answer; a server that is away is waited for.
-async fn fetch(
-    server: &envforge_api::client::Address,
-    key: Secret,
-    ask: &AskSecrets,
-) -> Result<BTreeMap<SecretName, Secret>, Blocked> {
+async fn fetch(server: &Client, ask: &AskSecrets) -> Result<BTreeMap<SecretName, Secret>, Blocked> {
     let mut pause = FIRST_PAUSE;
-    let client =
-        Client::new(server, Some(key)).map_err(CallError::into_refusal).map_err(|refusal| said_no(&refusal))?;
     loop {
-        let refusal = match client.post::<_, GivenSecrets>(SECRETS_PATH, ask).await {
+        let refusal = match server.post::<_, GivenSecrets>(SECRETS_PATH, ask).await {
             Ok(given) => return Ok(given.secrets.into_iter().map(|(name, value)| (name, value.0)).collect()),
             Err(error) => error.into_refusal(),
         };
