@@ -140,6 +140,12 @@ pub fn dump(url: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// What the runner of the tests has open, a lock or a pipe say, would be held by a cluster that stays.
+const WITHOUT_DESCRIPTORS: &str = r#"
+for fd in /proc/self/fd/*; do fd=${fd##*/}; if ((fd > 2)); then exec {fd}>&-; fi; done
+exec "$0" "$@"
+"#;
+
 /// The user the cluster runs as: PostgreSQL refuses root.
 struct Runner {
     switch_to: Option<(u32, u32)>,
@@ -164,8 +170,9 @@ impl Runner {
 
     #[expect(clippy::disallowed_methods, reason = "the kit starts PostgreSQL itself")]
     fn run(&self, program: &Path, arguments: &[&str]) {
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir("/").env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");
+        let mut command = Command::new("bash");
+        command.args(["-c", WITHOUT_DESCRIPTORS]).arg(program).args(arguments);
+        command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Some((uid, gid)) = self.switch_to {
             command.uid(uid).gid(gid);

@@ -280,15 +280,18 @@ impl Root {
 
     /// The directory at this path of the sandbox, made where it is missing; no link is followed.
     fn directory(&self, path: &Path) -> Result<OwnedFd, StepError> {
-        let step = || format!("make {} in the sandbox", path.display());
+        self.walk(path).step(format_args!("make {} in the sandbox", path.display()))
+    }
+
+    fn walk(&self, path: &Path) -> io::Result<OwnedFd> {
         let mut at: Option<OwnedFd> = None;
         for part in path.components() {
             let Component::Normal(name) = part else {
                 continue;
             };
-            at = Some(enter_or_make(at.as_ref().unwrap_or(&self.fd), name).step(step())?);
+            at = Some(enter_or_make(at.as_ref().unwrap_or(&self.fd), name)?);
         }
-        at.map_or_else(|| self.fd.try_clone(), Ok).step(step())
+        at.map_or_else(|| self.fd.try_clone(), Ok)
     }
 
     /// The directory a path is in, and its last part.
@@ -300,7 +303,7 @@ impl Root {
         {
             return Ok((Rc::clone(directory), name));
         }
-        let directory = Rc::new(self.directory(parent)?);
+        let directory = Rc::new(self.walk(parent).step(format_args!("make {} in the sandbox", path.display()))?);
         self.last.replace(Some((parent.to_owned(), Rc::clone(&directory))));
         Ok((directory, name))
     }
@@ -318,8 +321,8 @@ impl Root {
             PieceKind::Link(to) => self.link(&to, &piece.target),
             PieceKind::Directory(tree) => {
                 let (parent, name) = self.place(&piece.target)?;
-                let target =
-                    enter_or_make(&parent, name).step(format!("make {} in the sandbox", piece.target.display()))?;
+                let target = enter_or_make(&parent, name)
+                    .step(format_args!("make {} in the sandbox", piece.target.display()))?;
                 if self.last.borrow().as_ref().is_some_and(|(known, _)| known.starts_with(&piece.target)) {
                     self.last.take();
                 }

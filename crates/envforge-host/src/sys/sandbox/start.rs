@@ -116,18 +116,21 @@ impl Starter {
     pub async fn start(&self, spec: &SandboxSpec, limit: Duration) -> Result<Sandbox, SandboxError> {
         spec.validate()?;
         let end = tokio::time::Instant::now() + limit;
-        let group = join::birthplace(&spec.cgroup_procs);
-        let started = self.start_in(spec, group.as_ref(), end).await;
-        match started {
-            // It never ran ([`join`]).
-            Err(Failed::Silently) if group.is_some() => self.start_in(spec, None, end).await,
-            started => started,
+        let mut group = join::birthplace(&spec.cgroup_procs);
+        let mut may_repeat = true;
+        loop {
+            return match self.start_in(spec, group.as_ref(), end).await {
+                Ok(sandbox) => Ok(sandbox),
+                // Who was to begin it had ended, and is replaced.
+                Err(Failed::NotBegun) if std::mem::take(&mut may_repeat) => continue,
+                // It never ran ([`join`]).
+                Err(Failed::Silently) if group.take().is_some() => continue,
+                Err(Failed::NotBegun) => Err(SandboxError::Died("the process that begins it ended".to_owned())),
+                Err(Failed::Silently) => Err(SandboxError::Died("it said nothing".to_owned())),
+                Err(Failed::Late) => Err(SandboxError::TimedOut(limit)),
+                Err(Failed::With(error)) => Err(error),
+            };
         }
-        .map_err(|failed| match failed {
-            Failed::Silently => SandboxError::Died("it said nothing".to_owned()),
-            Failed::Late => SandboxError::TimedOut(limit),
-            Failed::With(error) => error,
-        })
     }
 
     async fn start_in(&self, spec: &SandboxSpec, group: Option<&OwnedFd>, end: Instant) -> Result<Sandbox, Failed> {
@@ -146,35 +149,37 @@ impl Starter {
             point("layer.forked");
         }
 
-        let error = match timeout_at(end, said(heard)).await {
-            Ok(Ok(())) => match born {
-                Some((pid, pidfd)) => return Sandbox::hold(pid, pidfd, &spec.control_socket).map_err(Into::into),
-                None => Failed::Silently,
-            },
-            Ok(Err(failed)) => failed,
-            Err(_) => Failed::Late,
+        let heard = timeout_at(end, said(heard)).await.unwrap_or(Err(Failed::Late));
+        let Some((pid, pidfd)) = born else {
+            return Err(match heard {
+                // Nobody had the other end.
+                Err(Failed::Silently) => Failed::NotBegun,
+                Err(failed) => failed,
+                // It was born, and who could have told of it died at that moment.
+                Ok(()) => SandboxError::Died("nobody said who it is".to_owned()).into(),
+            });
         };
-        if let Some((_, pidfd)) = born {
+        if let Err(failed) = heard {
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+            return Err(failed);
         }
-        Err(error)
+        Sandbox::hold(pid, pidfd, &spec.control_socket).map_err(Into::into)
     }
 
-    /// Has the first process of a sandbox born: its number, and what holds it. `None` if it could not be and that was reported.
+    /// Has the first process of a sandbox born: its number, and what holds it. `None` if it was not, or nobody is there to tell.
     async fn ask(&self, message: &[u8], given: &[BorrowedFd<'_>]) -> Result<Option<(i32, OwnedFd)>, SandboxError> {
         let io_error = |source| SandboxError::Io { step: "start of the init", source };
         let mut idle = self.idle.lock().await;
         let process = match idle.take() {
-            // One that has ended takes nothing, so nothing is begun twice.
-            Some(process) if process.socket.send(message, given).await.is_ok() => process,
-            _ => {
-                let process = Process::start(&self.program).map_err(io_error)?;
-                process.socket.send(message, given).await.map_err(|error| SandboxError::Died(error.to_string()))?;
-                process
-            }
+            Some(process) => process,
+            None => Process::start(&self.program).map_err(io_error)?,
         };
-        let answer = process.socket.receive().await.map_err(io_error)?;
-        let answer = answer.ok_or_else(|| SandboxError::Died("the process that starts inits ended".to_owned()))?;
+        if process.socket.send(message, given).await.is_err() {
+            return Ok(None);
+        }
+        let Some(answer) = process.socket.receive().await.map_err(io_error)? else {
+            return Ok(None);
+        };
         *idle = Some(process);
         let pid = std::str::from_utf8(&answer.bytes).ok().and_then(|text| text.parse().ok());
         Ok(pid.zip(answer.fds.into_iter().next()))
@@ -183,6 +188,8 @@ impl Starter {
 
 /// Why a sandbox does not run.
 enum Failed {
+    /// There is nothing of it.
+    NotBegun,
     /// Its first process ended without a word.
     Silently,
     /// It was not ready in time.
