@@ -139,6 +139,9 @@ impl Processes {
                 RefusalCode::NameTaken,
                 format!("{name} runs already, as process {}", entry.record.pid),
             )),
+            Some(entry) if spawn.once && spawn.key.is_some() && entry.record.key == spawn.key => {
+                Err(Refusal::new(RefusalCode::NameTaken, format!("{name} was started for this already")))
+            }
             _ => Ok(()),
         }
     }

@@ -126,6 +126,10 @@ pub struct Spawn {
     /// What it was started for, to be found in its record by whoever did not see it start.
     #[serde(default)]
     pub key: Option<String>,
+    /// Refused ([`RefusalCode::NameTaken`]) if the last process of its name was started for the same key, also when that has ended:
+    /// two who ask at the same time over two connections, a daemon and the one after it say, start one.
+    #[serde(default)]
+    pub once: bool,
 }
 
 /// Only the names of the environment: its values may be secrets.
@@ -142,6 +146,7 @@ impl fmt::Debug for Spawn {
             .field("whole_tree", &self.whole_tree)
             .field("pass_stdio", &self.pass_stdio)
             .field("key", &self.key)
+            .field("once", &self.once)
             .finish()
     }
 }
@@ -160,6 +165,7 @@ impl Spawn {
             whole_tree: false,
             pass_stdio: false,
             key: None,
+            once: false,
         }
     }
 }
@@ -315,7 +321,7 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
-    /// A process of that name runs.
+    /// A process of that name runs, or was started for the same thing.
     NameTaken,
     /// No process of that name, or it ended.
     NoSuchProcess,

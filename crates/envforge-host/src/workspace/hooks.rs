@@ -3,7 +3,7 @@
 //! Both run in the runtime beside its services, are given what a job is given, and have a log of their own. Neither decides
 //! anything: sleep follows a hook that fails or takes too long, and a thaw waits for none. What went wrong is told in
 //! the hook's log. The first runs once for each order to sleep, the second once for each pause that ended, whatever becomes of
-//! the daemon meanwhile: the init remembers what it started a process for ([`Spawn::key`]).
+//! the daemon meanwhile: the init remembers what it started a process for ([`Spawn::once`]).
 //!
 //! A wake that comes while the first still runs calls the sleep off. The second is run then too, so that it can undo what the
 //! first had begun. A start from nothing runs neither: services that start have commands of their own.
@@ -11,7 +11,7 @@
 use super::driver::Driver;
 use crate::faults::point;
 use crate::init::client::InitClient;
-use crate::init::protocol::{ProcessState, Program, Spawn};
+use crate::init::protocol::{ProcessState, Program, RefusalCode, Spawn};
 use crate::journal::Intent;
 use crate::script::{exit_of, run_to_end};
 use crate::services::supervisor::Exit;
@@ -87,7 +87,7 @@ impl Driver {
         (spawn.env, spawn.secrets, spawn.cwd) = (given.environment, given.secrets, given.directory);
         spawn.log = Some(own_log(name));
         spawn.whole_tree = true;
-        spawn.key = Some(key);
+        (spawn.key, spawn.once) = (Some(key), true);
         let (other, limit) =
             if name == BEFORE_SLEEP { (AFTER_WAKE, BEFORE_SLEEP_LIMIT) } else { (BEFORE_SLEEP, AFTER_WAKE_LIMIT) };
         Some(Hook {
@@ -130,16 +130,25 @@ impl Hook {
                 drop(client.stop(&stale, Duration::ZERO).await);
             }
         }
-        let begun = if !is_mine {
+        let mut begun = None;
+        if !is_mine {
             let spawned = client.spawn(self.spawn.clone()).await;
             point("hook.started");
-            spawned.map(|spawned| spawned.pidfd)
-        } else if runs(&process) {
-            client.locate(&process).await.map(|(_, pidfd)| pidfd)
-        } else {
-            return Ok(());
+            match spawned {
+                Ok(spawned) => begun = Some(spawned.pidfd),
+                // Asked for over another connection before, which the init read only now.
+                Err(error) if error.refusal() == Some(RefusalCode::NameTaken) => {}
+                Err(error) => return Err(format!("could not be started: {error}")),
+            }
+        }
+        let begun = match begun {
+            Some(begun) => begun,
+            None => match client.locate(&process).await {
+                Ok((_, running)) => running,
+                Err(error) if error.refusal() == Some(RefusalCode::NoSuchProcess) => return Ok(()),
+                Err(error) => return Err(format!("could not be found: {error}")),
+            },
         };
-        let begun = begun.map_err(|error| format!("could not be started: {error}"))?;
         let ended = watch(begun, Interest::READABLE).map_err(|error| error.to_string())?;
         if tokio::time::timeout(self.limit, ended.readable()).await.is_err() {
             drop(client.stop(&process, Duration::ZERO).await);

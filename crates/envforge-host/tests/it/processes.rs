@@ -159,6 +159,32 @@ async fn a_name_runs_once_and_refusals_say_why() {
     assert_eq!(running.exit("web").await, None);
 }
 
+// proves RUN-5
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_done_once_is_begun_once_whoever_asks() {
+    if !is_root() {
+        return;
+    }
+    let ws = Workspace::new();
+    let running = ws.start(Layer::Runtime).await;
+    let other = running.sandbox.connect().await.expect("another connection");
+    let mut spawn = shell("echo once >> said");
+    (spawn.name, spawn.key, spawn.once) = ("hook".to_owned(), Some("one".to_owned()), true);
+    let (first, second) = tokio::join!(running.client.spawn(spawn.clone()), other.spawn(spawn.clone()));
+    assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+    wait_until("its end", async || running.exit("hook").await.is_some()).await;
+    let again = other.spawn(spawn.clone()).await.expect_err("it was done");
+    assert_eq!(again.refusal(), Some(RefusalCode::NameTaken));
+    assert_eq!(again.to_string(), "hook was started for this already");
+    spawn.key = Some("another".to_owned());
+    other.spawn(spawn.clone()).await.expect("something else");
+    wait_until("its end", async || running.exit("hook").await.is_some()).await;
+    assert_eq!(std::fs::read_to_string(ws.path("checkout/said")).expect("said"), "once\nonce\n");
+    // Who does not ask for once may begin it again.
+    spawn.once = false;
+    other.spawn(spawn).await.expect("again");
+}
+
 // proves RUN-4
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_ends_what_resists_and_what_ran_away() {
@@ -227,7 +253,7 @@ fn echo(ws: &Workspace, path: &Path) -> Arc<AtomicUsize> {
     came
 }
 
-// proves RUN-6
+// proves RUN-5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forward_to_what_the_init_alone_has_carries_no_more_than_its_limit() {
     if !is_root() {
