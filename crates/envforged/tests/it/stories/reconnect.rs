@@ -93,6 +93,13 @@ async fn attached(the_box: &TestBox, wire: &Wire, repository: &Path) -> Window {
     program.env("ENVFORGE_KEY", the_box.key().expose()).env("ENVFORGE_ORG", "local");
     let window = Window::open(the_box.scratch("window"), &program);
     window.shows("$").await;
+    // When the remote tmux has learned what terminal it draws on, it draws all of it again, and what came by in between it shows no more.
+    let asked = "tmux -S /run/user/$(id -u)/tmux list-clients -F '#{client_termtype}'";
+    wait_until_within("the terminals know each other", PATIENCE, async || {
+        let told = the_box.envforge(repository, &["exec", "-w", "main", "--", "sh", "-c", asked]).await;
+        String::from_utf8_lossy(&told.stdout).starts_with("tmux")
+    })
+    .await;
     window
 }
 
