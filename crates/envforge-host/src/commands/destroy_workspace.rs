@@ -101,7 +101,9 @@ pub(super) fn removed(driver: &mut Driver, command: &HostCommand, result: Result
     };
     let buried = stone.write(&driver.ctx.data, driver.place.workspace, &driver.ctx.disk.spares).and_then(|()| {
         point("stone.written");
-        files::remove_tree(driver.place.root())
+        // In one step: of a journal that is half gone, the older file would be taken for the whole.
+        let of = driver.place.workspace.to_string();
+        removal::take_away(driver.place.root(), &driver.ctx.data.removing(), &of)
     });
     if let Err(error) = buried {
         let block = blocked(
@@ -112,6 +114,7 @@ pub(super) fn removed(driver: &mut Driver, command: &HostCommand, result: Result
         return driver.say_answer(command.id, Outcome::Failed(block.into()));
     }
     point("journal.removed");
+    driver.ctx.deleted.notify_one();
     tracing::info!(workspace = %driver.place.workspace, "workspace destroyed");
     driver.abandon();
     driver.say_answer(command.id, Outcome::Done);
