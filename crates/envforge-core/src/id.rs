@@ -41,6 +41,12 @@ pub trait Id: Copy + fmt::Display + FromStr<Err = IdError> {
     /// The UUID inside, for storage.
     fn uuid(self) -> Uuid;
 
+    /// The lowest id above this one: for what must be in order also within one millisecond.
+    #[must_use]
+    fn successor(self) -> Self {
+        Self::from_uuid(Uuid::from_u128(self.uuid().as_u128().saturating_add(1)))
+    }
+
     /// Makes a fresh, time-ordered id.
     fn mint(clock: &dyn Clock, entropy: &dyn Entropy) -> Self {
         let mut random = [0_u8; 10];

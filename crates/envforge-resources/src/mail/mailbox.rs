@@ -56,6 +56,8 @@ pub(super) struct Mailbox {
     kept: Kept,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    /// The id given last: of two messages in one millisecond the later one has the higher.
+    last: Mutex<Option<MailId>>,
     /// One makes room at a time.
     publishing: Mutex<()>,
 }
@@ -108,16 +110,25 @@ impl Mailbox {
                 fs::remove_file(&path)?;
             }
         }
-        Ok(Self { root: root.to_owned(), kept: KEPT, clock, entropy, publishing: Mutex::default() })
+        let (last, publishing) = (Mutex::default(), Mutex::default());
+        Ok(Self { root: root.to_owned(), kept: KEPT, clock, entropy, last, publishing })
     }
 
     fn messages(&self) -> PathBuf {
         self.root.join("messages")
     }
 
+    fn next_id(&self) -> MailId {
+        let mut last = self.last.lock().expect("no panic while it is held");
+        let minted = MailId::mint(&*self.clock, &*self.entropy);
+        let id = last.map_or(minted, |last| minted.max(last.successor()));
+        *last = Some(id);
+        id
+    }
+
     /// A message to receive.
     pub(super) fn draft(&self) -> io::Result<Draft> {
-        let id = MailId::mint(&*self.clock, &*self.entropy);
+        let id = self.next_id();
         let path = self.root.join("unfinished").join(id.to_string());
         let file = File::options().write(true).create_new(true).open(&path)?;
         Ok(Draft { id, path, file, size: 0, head: Vec::new() })
@@ -202,6 +213,16 @@ pub(super) mod tests {
         let mut draft = mailbox.draft().expect("a draft");
         assert!(draft.write(content).expect("written"));
         mailbox.publish(&draft, Envelope::default()).expect("kept")
+    }
+
+    // proves RUN-6
+    #[test]
+    fn messages_of_one_moment_keep_their_order() {
+        let root = tempfile::tempdir().expect("directory");
+        let clock = Arc::new(envforge_core::clock::FixedClock::new(Timestamp::UNIX_EPOCH));
+        let mailbox = Mailbox::open(root.path(), clock, Arc::new(SystemEntropy)).expect("opened");
+        let ids: Vec<MailId> = (0..100).map(|_| mailbox.next_id()).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
     }
 
     #[test]
