@@ -41,13 +41,11 @@ pub(crate) const PREFIX: &str = "terminal.";
 /// The configuration, as the sandbox sees it.
 pub(crate) const CONFIG_PATH: &str = "/run/envforge/tmux.conf";
 
-/// Several clients of different sizes, quick keys, and no end when the last client leaves. Keys that come all at once, as they do
-/// after a lost connection, are keys: what is pasted says so itself.
+/// Several clients of different sizes, quick keys, and no end when the last client leaves.
 pub(crate) const CONFIG: &str = "\
 set -g default-terminal 'tmux-256color'
 set -ga terminal-overrides ',xterm-256color:RGB'
 set -g escape-time 10
-set -g assume-paste-time 0
 set -g focus-events on
 set -g history-limit 50000
 set -g window-size latest
