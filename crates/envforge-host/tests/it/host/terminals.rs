@@ -182,7 +182,9 @@ async fn what_scrolled_by_while_nobody_looked_is_there() {
     let mut again = attach(&machine, ws, "long").await;
     again.shows("all-4").await;
     assert!(!again.text().contains("the-first-line-2"), "it is far up");
-    // A person scrolls up with the multiplexer's keys: copy mode, to its top.
+    // A person scrolls up with the multiplexer's keys: copy mode, to its top. A person also takes a moment first: keys that come
+    // within a millisecond of the client's arrival are a paste to tmux.
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     again.types("\x02[\x1b<");
     again.shows("the-first-line-2").await;
     again.types("q");
