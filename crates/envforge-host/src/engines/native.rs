@@ -70,7 +70,12 @@ impl Native {
             resolvers,
             closed: config.closed_networks.clone(),
         };
-        let egress = Egress::new(egress).map_err(|error| NotPermitted(error.to_string()))?;
+        let egress = Arc::new(Egress::new(egress).map_err(|error| NotPermitted(error.to_string()))?);
+        if !isolation.rootless
+            && let Err(error) = egress.watch()
+        {
+            tracing::warn!(%error, "network: changes of the machine's firewall are not seen");
+        }
         Ok(Self {
             starter: Starter::new(&config.program),
             instance: config.instance.clone(),
@@ -78,7 +83,7 @@ impl Native {
             elevates: config.allow_elevation && !isolation.rootless && capability::user_namespaces_work(),
             isolation,
             cgroups,
-            egress: Arc::new(egress),
+            egress,
             groups: Mutex::default(),
             listeners: Mutex::default(),
         })
@@ -294,7 +299,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 impl Engine for Native {
     fn reductions(&self) -> Vec<String> {
-        self.isolation.reductions.clone()
+        self.isolation.reductions.iter().cloned().chain(self.egress.closed_by()).collect()
     }
 
     fn elevates(&self) -> bool {

@@ -4,7 +4,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use envforge_host::sys::command::run;
 use envforge_host::sys::egress::{Egress, EgressConfig, EgressState, missing_programs};
@@ -71,7 +72,7 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
-        for name in ["host", "internet", "a", "b"] {
+        for name in ["host", "internet", "a", "b", "container"] {
             let _ = netns::destroy(&self.path(name));
         }
     }
@@ -89,12 +90,8 @@ fn give_six(net: &Net) {
     });
 }
 
-// proves LINK-6
-#[test]
-fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
-    if !is_root() || missing_programs().is_some() {
-        return;
-    }
+/// A machine between the internet and two workspaces that have no way out yet.
+fn world() -> Net {
     let net = Net { dir: tempfile::tempdir().expect("directory") };
     for name in ["host", "internet", "a", "b"] {
         netns::create(&net.path(name)).expect("namespace");
@@ -126,16 +123,30 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
         listen(&net.path("internet"), &format!("{address}:80"));
     }
     listen(&net.path("internet"), &format!("[{METADATA_SIX}]:80"));
-    let config = EgressConfig {
+    net
+}
+
+/// How its workspaces get out.
+fn config(instance: &str) -> EgressConfig {
+    EgressConfig {
         // No name of a box: its cables would be taken for ours.
-        instance: "way_out".to_owned(),
+        instance: instance.to_owned(),
         pool: [10, 213],
         resolvers: vec![Ipv4Addr::new(203, 0, 113, 1).into(), Ipv4Addr::new(9, 9, 9, 9).into()],
         closed: vec!["192.168.0.0/16".to_owned(), "9.9.9.0/24".to_owned()],
-    };
+    }
+}
+
+// proves LINK-6
+#[test]
+fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
+    if !is_root() || missing_programs().is_some() {
+        return;
+    }
+    let net = world();
     let (a, b) = (net.path("a"), net.path("b"));
     let egress = within(&net.path("host"), move || {
-        let egress = Egress::new(config).expect("config");
+        let egress = Egress::new(config("way_out")).expect("config");
         for (ns, index) in [(&a, 0), (&b, 1), (&b, 1)] {
             let state = egress.open(ns, index);
             assert!(matches!(state, EgressState::Open { .. }), "{state:?}");
@@ -185,6 +196,123 @@ fn a_workspace_gets_out_and_reaches_nothing_of_the_host() {
         assert!(!run("ip", &["-o", "link"], "").expect("links").contains(": ef"), "no cable is left");
     });
     assert!(reach(&a, "198.51.100.7:443").is_err());
+}
+
+/// Both ways out, and the rules watched, as a host's engine has them.
+fn open_both(net: &Net, instance: &'static str) -> Arc<Egress> {
+    let (a, b) = (net.path("a"), net.path("b"));
+    within(&net.path("host"), move || {
+        let egress = Arc::new(Egress::new(config(instance)).expect("config"));
+        egress.watch().expect("watched");
+        for (ns, index) in [(&a, 0), (&b, 1)] {
+            let state = egress.open(ns, index);
+            assert!(matches!(state, EgressState::Open { .. }), "{state:?}");
+        }
+        egress
+    })
+}
+
+/// Waits for what follows a change of rules, by trying.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what}: not within 30 s");
+        std::thread::yield_now();
+    }
+}
+
+// proves LINK-6
+#[test]
+fn a_reload_of_the_machines_firewall_opens_nothing() {
+    if !is_root() || missing_programs().is_some() {
+        return;
+    }
+    let net = world();
+    let egress = open_both(&net, "reloaded");
+    listen(&net.path("host"), "[::]:22");
+    let a = net.path("a");
+    let is_closed = || reach(&a, "203.0.113.1:22").is_err() && reach(&a, "10.213.0.5:22").is_err();
+    assert!(is_closed());
+    // All of it, and more than once: an operator's reload; then a part.
+    for take in ["flush ruleset", "flush ruleset", "delete chain inet envforge_reloaded input"] {
+        within(&net.path("host"), move || run("nft", &["-f", "-"], take).map(drop).expect("taken"));
+        until("the host is closed again", is_closed);
+        until("the way out is open", || reach(&a, "198.51.100.7:443").is_ok());
+    }
+    // A daemon that comes back after a reload it did not see.
+    drop(egress);
+    within(&net.path("host"), || run("nft", &["flush", "ruleset"], "").map(drop).expect("taken"));
+    assert!(!is_closed(), "nobody watches");
+    let again = within(&net.path("host"), || {
+        let egress = Arc::new(Egress::new(config("reloaded")).expect("config"));
+        egress.watch().expect("watched");
+        egress
+    });
+    assert!(is_closed());
+    within(&net.path("host"), move || again.unload().expect("unload"));
+}
+
+#[test]
+fn dockers_rules_keep_no_workspace_in_and_its_containers_stay_closed() {
+    if !is_root() || missing_programs().is_some() || run("iptables", &["-V"], "").is_err() {
+        return;
+    }
+    let net = world();
+    netns::create(&net.path("container")).expect("namespace");
+    let container = net.path("container");
+    within(&net.path("host"), move || {
+        let ns = container.to_string_lossy().into_owned();
+        run("ip", &["link", "add", "docker0", "type", "veth", "peer", "name", "c0"], "").expect("cable");
+        run("ip", &["link", "set", "c0", "netns", &ns], "").expect("cable");
+        run("ip", &["-batch", "-"], "addr add 172.17.0.1/16 dev docker0\nlink set docker0 up\n").expect("bridge");
+    });
+    within(&net.path("container"), || {
+        let lines = "addr add 172.17.0.2/16 dev c0\nlink set c0 up\nroute add default via 172.17.0.1\n";
+        run("ip", &["-batch", "-"], lines).expect("container");
+    });
+    listen(&net.path("container"), "0.0.0.0:80");
+    let egress = open_both(&net, "docked");
+    let a = net.path("a");
+    assert!(reach(&a, "198.51.100.7:443").is_ok());
+    // As Docker's engine leaves them when it starts.
+    let dockers = "*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n";
+    within(&net.path("host"), move || run("iptables-restore", &["--noflush"], dockers).map(drop).expect("rules"));
+    until("the way out is open", || reach(&a, "198.51.100.7:443").is_ok());
+    assert!(reach(&net.path("host"), "172.17.0.2:80").is_ok());
+    assert!(reach(&a, "172.17.0.2:80").is_err(), "a container is none of the internet");
+    until("nothing is told", || egress.closed_by().is_none());
+    within(&net.path("host"), move || {
+        egress.unload().expect("unload");
+        egress.unload().expect("twice");
+        let left = run("iptables", &["-S"], "").expect("rules");
+        assert!(left.contains("-A FORWARD -j DOCKER-USER") && !left.contains("ENVFORGE"), "{left}");
+    });
+}
+
+#[test]
+fn a_firewall_that_forwards_nothing_is_told_of() {
+    if !is_root() || missing_programs().is_some() {
+        return;
+    }
+    let net = world();
+    let egress = open_both(&net, "walled");
+    assert_eq!(egress.closed_by(), None);
+    let wall = "table inet wall {\nchain through { type filter hook forward priority 0; policy drop; }\n}\n";
+    within(&net.path("host"), move || run("nft", &["-f", "-"], wall).map(drop).expect("rules"));
+    until("it is told", || egress.closed_by().is_some());
+    let why = egress.closed_by().expect("told");
+    assert!(why.contains("chain through of table inet wall"), "{why}");
+    let cables = within(&net.path("host"), || cable(0)).trim_end_matches("0000").to_owned();
+    assert!(why.contains(&format!("interfaces {cables}*")), "{why}");
+    // As it says.
+    let through = format!(
+        "add rule inet wall through iifname \"{cables}*\" accept\n\
+         add rule inet wall through oifname \"{cables}*\" ct state established,related accept\n"
+    );
+    within(&net.path("host"), move || run("nft", &["-f", "-"], &through).map(drop).expect("rules"));
+    until("it is told no more", || egress.closed_by().is_none());
+    assert!(reach(&net.path("a"), "198.51.100.7:443").is_ok());
+    within(&net.path("host"), move || egress.unload().expect("unload"));
 }
 
 #[test]

@@ -6,17 +6,21 @@
 //! the host itself (every address it has, the gateway end of the cable included), other workspaces, link-local and
 //! metadata addresses, what the operator lists, and any source address but its own; into a workspace
 //! nothing comes that it did not ask for. DNS to the configured resolvers is open also where they are the host's.
+//! The rules are watched: what the machine's own firewall does to them is mended ([`firewall`]).
 //!
 //! IPv4 only. A machine that can't do this keeps working without a way out, and says why ([`EgressState`]).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use self::firewall::Firewall;
 use crate::sys::command::{CommandError, run};
+
+mod firewall;
 
 /// Workspaces in one pool: a /16 has room for as many /30s.
 pub const POOL_SIZE: u32 = 16_384;
@@ -24,6 +28,9 @@ pub const POOL_SIZE: u32 = 16_384;
 /// Closed on every machine: link-local, where most clouds have their metadata, loopback, and where the other clouds have
 /// theirs or the agent that gives machines their identity (Alibaba Cloud, Azure, Oracle Cloud).
 const CLOSED: [&str; 5] = ["169.254.0.0/16", "127.0.0.0/8", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"];
+
+/// The chains of our table.
+const CHAINS: [&str; 3] = ["input", "forward", "postrouting"];
 
 /// How workspaces get out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +66,16 @@ pub enum EgressState {
 pub struct Egress {
     config: EgressConfig,
     prefix: String,
-    /// The table is loaded; changed under the lock, so that two workspaces do not load it at once.
-    loaded: Mutex<bool>,
+    /// Changed under the lock, so that two workspaces do not load the rules at once.
+    rules: Mutex<Rules>,
+}
+
+/// How the rules stand.
+#[derive(Debug, Default)]
+struct Rules {
+    loaded: bool,
+    /// What of the machine's firewall keeps workspaces in, in words.
+    closed_by: Option<String>,
 }
 
 /// The ends of one cable.
@@ -83,7 +98,20 @@ impl Egress {
             return Err(bad(format!("egress: {network:?} is not an IPv4 network like 10.0.0.0/8")));
         }
         let prefix = cable_prefix(instance);
-        Ok(Self { config, prefix, loaded: Mutex::new(false) })
+        Ok(Self { config, prefix, rules: Mutex::default() })
+    }
+
+    /// Keeps the rules as they should be while the machine's firewall changes, from now on and for as long as there is this
+    /// value. If there are cables already, of a daemon before this one, the rules are loaded now.
+    pub fn watch(self: &Arc<Self>) -> Result<(), CommandError> {
+        firewall::watch(Arc::downgrade(self))
+            .map_err(|source| CommandError::Io { program: "netlink".to_owned(), source })?;
+        if self.has_cables() { self.load() } else { Ok(()) }
+    }
+
+    /// Why no workspace gets out, when that is the doing of the machine's own firewall.
+    pub fn closed_by(&self) -> Option<String> {
+        self.rules().closed_by.clone()
     }
 
     /// Gives the namespace its way out. May be repeated. `index` is below [`POOL_SIZE`] and unique among the daemon's
@@ -115,23 +143,67 @@ impl Egress {
 
     /// Removes the rules; for when the daemon is removed from the machine, or its last workspace is.
     pub fn unload(&self) -> Result<(), CommandError> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        *loaded = false;
+        let mut rules = self.rules();
+        *rules = Rules::default();
         // Declaring first makes the deletion of a table that is not there no error.
         let table = self.table();
-        run("nft", &["-f", "-"], &format!("table inet {table}\ndelete table inet {table}\n")).map(drop)
+        run("nft", &["-f", "-"], &format!("table inet {table}\ndelete table inet {table}\n"))?;
+        firewall::out_of_dockers(&self.prefix)
     }
 
     fn load(&self) -> Result<(), CommandError> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if *loaded {
+        let mut rules = self.rules();
+        if rules.loaded {
             return Ok(());
         }
-        run("nft", &["-f", "-"], &self.rules())?;
+        run("nft", &["-f", "-"], &self.table_rules())?;
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
             .map_err(|source| CommandError::Io { program: "ip_forward".to_owned(), source })?;
-        *loaded = true;
+        rules.loaded = true;
+        if let Err(error) = self.look_after(&mut rules) {
+            tracing::warn!(%error, "network: the machine's firewall could not be looked at");
+        }
         Ok(())
+    }
+
+    /// The machine's firewall changed: puts back what went with it, and goes through what came.
+    fn keep(&self) {
+        let mut rules = self.rules();
+        if !rules.loaded {
+            return;
+        }
+        if let Err(error) = self.look_after(&mut rules) {
+            tracing::warn!(%error, "network: what the machine's firewall does to workspaces could not be mended");
+        }
+    }
+
+    fn look_after(&self, rules: &mut Rules) -> Result<(), CommandError> {
+        let mut seen = Firewall::look()?;
+        if !seen.has(&self.table(), &CHAINS) {
+            tracing::warn!(table = %self.table(), "network: the workspaces' rules were taken away and are put back");
+            run("nft", &["-f", "-"], &self.table_rules())?;
+            seen = Firewall::look()?;
+        }
+        if seen.has_dockers() {
+            firewall::through_dockers(&self.prefix)?;
+        }
+        let closed_by = seen.closes(&self.prefix)?;
+        if closed_by != rules.closed_by {
+            if let Some(why) = &closed_by {
+                tracing::warn!("network: {why}");
+            }
+            rules.closed_by = closed_by;
+        }
+        Ok(())
+    }
+
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether any workspace's cable is there, in this thread's network.
+    fn has_cables(&self) -> bool {
+        run("ip", &["-o", "link"], "").is_ok_and(|links| links.contains(&format!(": {}", self.prefix)))
     }
 
     fn table(&self) -> String {
@@ -142,7 +214,7 @@ impl Egress {
     }
 
     /// The whole table, replaced in one transaction.
-    fn rules(&self) -> String {
+    fn table_rules(&self) -> String {
         let table = self.table();
         let from = format!("iifname \"{}*\"", self.prefix);
         let to = format!("oifname \"{}*\"", self.prefix);
