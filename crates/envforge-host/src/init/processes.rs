@@ -47,6 +47,8 @@ struct Entry {
     /// With the pid, what tells it from a later process.
     start_ticks: u64,
     whole_tree: bool,
+    /// It is remembered that it was started, for as long as its name is not used again.
+    once: bool,
 }
 
 impl Processes {
@@ -107,6 +109,7 @@ impl Processes {
             },
             start_ticks: Stat::read(pid).map_or(0, |stat| stat.start_ticks),
             whole_tree: spawn.whole_tree,
+            once: spawn.once,
         };
         self.table.insert(spawn.name.clone(), entry);
         if let Some((log, stdout, stderr)) = outlet.capture {
@@ -162,8 +165,8 @@ impl Processes {
 
     fn drop_oldest(&mut self) {
         let ended = |entry: &Entry| match entry.record.state {
-            ProcessState::Exited(exit) => Some((exit.at, entry.record.name.clone())),
-            ProcessState::Running => None,
+            ProcessState::Exited(exit) if !entry.once => Some((exit.at, entry.record.name.clone())),
+            ProcessState::Exited(_) | ProcessState::Running => None,
         };
         let mut all: Vec<(Timestamp, String)> = self.table.values().filter_map(ended).collect();
         if all.len() > REMEMBERED {

@@ -18,6 +18,7 @@ use crate::services::supervisor::Exit;
 use crate::sys::sandbox::Sandbox;
 use crate::sys::watch::watch;
 use crate::uplink::logs::own_log;
+use envforge_api::host::Order;
 use envforge_core::id::{CommandId, WorkspaceId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,12 @@ impl Driver {
 
     /// Begins `after_wake` for the pause that ended last, unless it was begun.
     pub(crate) fn after_wake(&mut self) {
+        let is_sleeping = (self.operation.as_ref())
+            .is_some_and(|operation| matches!(operation.command.order, Order::FreezeRuntime | Order::StopRuntime));
+        if is_sleeping {
+            // What is to run before that sleep would be ended for it.
+            return;
+        }
         let Some(since) = self.state.wake_of.filter(|_| self.wants_runtime()) else { return };
         let Some(command) = self.state.running.as_ref().and_then(|manifest| manifest.hooks.after_wake.clone()) else {
             return;
@@ -125,13 +132,12 @@ impl Hook {
         let find = |name: &str| known.iter().find(|record| record.name == name);
         let runs = |name: &str| find(name).is_some_and(|record| record.state == ProcessState::Running);
         let is_mine = find(&process).is_some_and(|record| record.key == self.spawn.key);
-        for stale in [Some(self::process(self.other)), (!is_mine).then(|| process.clone())].into_iter().flatten() {
-            if runs(&stale) {
-                drop(client.stop(&stale, Duration::ZERO).await);
-            }
-        }
         let mut begun = None;
         if !is_mine {
+            // One that was begun for this goes on beside whatever is there: nobody ends what came after it.
+            for stale in [self::process(self.other), process.clone()].iter().filter(|name| runs(name)) {
+                drop(client.stop(stale, Duration::ZERO).await);
+            }
             let spawned = client.spawn(self.spawn.clone()).await;
             point("hook.started");
             match spawned {

@@ -180,6 +180,15 @@ async fn what_is_to_be_done_once_is_begun_once_whoever_asks() {
     other.spawn(spawn.clone()).await.expect("something else");
     wait_until("its end", async || running.exit("hook").await.is_some()).await;
     assert_eq!(std::fs::read_to_string(ws.path("checkout/said")).expect("said"), "once\nonce\n");
+    // However much else was run since.
+    for n in 0..300 {
+        let mut other = shell(":");
+        other.name = format!("job.{n}");
+        running.client.spawn(other).await.expect("a job");
+        wait_until("its end", async || running.exit(&format!("job.{n}")).await.is_some()).await;
+    }
+    assert!(running.exit("job.0").await.is_none(), "the oldest of them is forgotten");
+    running.client.spawn(spawn.clone()).await.expect_err("it was done");
     // Who does not ask for once may begin it again.
     spawn.once = false;
     other.spawn(spawn).await.expect("again");

@@ -113,3 +113,39 @@ async fn a_wake_calls_off_a_sleep_whose_hook_still_runs() {
     assert!(machine.server.reports(ws.id).iter().all(|report| report.phase != ObservedPhase::Frozen));
     assert_eq!(machine.server.get(ws.id, "web", "/").await, "web");
 }
+
+// proves RUN-5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_comes_back_before_a_sleep_ends_no_hook_of_it() {
+    if !is_root() {
+        return;
+    }
+    let before = "echo begun >> slept; while [ ! -e go ]; do sleep 0.01; done; echo ended >> slept";
+    let mut machine = Machine::new(&manifest(before, "echo woke >> woke"), &[]).await;
+    let ws = machine.workspace().await;
+    machine.edit(ws, "go", "");
+    awake(&machine, ws).await;
+    assert_eq!(machine.order(ws, 3, Order::FreezeRuntime).await, Outcome::Done);
+    assert_eq!(machine.wake(ws, 4).await, Outcome::Done);
+    wait_until("the second hook", async || lines(&machine, ws, "woke") == 1).await;
+    std::fs::remove_file(machine.place(ws).join("checkout/go")).expect("removed");
+    let freeze = machine.server.command(ws.id, 5, Order::FreezeRuntime);
+    machine.server.send(&freeze).await;
+    wait_until("the first hook", async || lines(&machine, ws, "slept") == 3).await;
+    // Twice: with the order known when the services are looked for, and not.
+    for is_sent_early in [false, true] {
+        machine.stop().await;
+        machine.start().await;
+        if is_sent_early {
+            machine.server.send(&freeze).await;
+        }
+        assert_eq!(machine.server.get(ws.id, "web", "/").await, "web");
+        // Once round by the runtime's init: whatever the new daemon began there by itself was begun before.
+        machine.server.send(&freeze).await;
+        assert_eq!(machine.server.get(ws.id, "web", "/").await, "web");
+    }
+    machine.edit(ws, "go", "");
+    assert_eq!(machine.server.answer(freeze.id).await, Outcome::Done);
+    assert_eq!(machine.read(ws, "checkout/slept"), "begun\nended\nbegun\nended\n");
+    assert_eq!(lines(&machine, ws, "woke"), 1);
+}
