@@ -132,6 +132,11 @@ impl Keyring {
         Self(keys.iter().filter_map(|key| Some((key.id.clone(), BASE64.decode(&key.key).ok()?))).collect())
     }
 
+    /// Whether no key is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Verifies a token of kind `T` at `now` and returns its claims.
     pub fn verify<T: Claims>(&self, token: &str, now: Timestamp) -> Result<T, TokenError> {
         if token.len() > TOKEN_MAX {

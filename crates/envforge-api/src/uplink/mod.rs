@@ -190,7 +190,8 @@ impl std::fmt::Debug for Uplinks {
 
 impl Uplinks {
     /// Listens on `path`, replacing a socket file left behind, and serves hosts until dropped. `keys` is asked at
-    /// each hello, so that rotated keys count at once; `refused` hears of each pass that does not hold.
+    /// each hello, so that rotated keys count at once; `refused` hears of each pass that does not hold. As long as no key is
+    /// known, as before a gateway's first feed, none does and nobody is told: the host comes again.
     pub async fn serve(
         self: Arc<Self>,
         path: &Path,
@@ -199,12 +200,15 @@ impl Uplinks {
         refused: impl Fn(TokenError) + Send + Sync + 'static,
     ) -> io::Result<()> {
         let mut listener = listen(path)?;
+        let keys = Arc::new(keys);
+        let known = Arc::clone(&keys);
         let check = Arc::new(move |pass: &str| keys().verify::<HostPass>(pass, now()));
         let refused = Arc::new(refused);
         let mut tasks = tokio::task::JoinSet::new();
         loop {
             let socket = listener.accept().await?;
             let (uplinks, check, refused) = (Arc::clone(&self), Arc::clone(&check), Arc::clone(&refused));
+            let known = Arc::clone(&known);
             while tasks.try_join_next().is_some() {}
             tasks.spawn(async move {
                 let hello = tokio::time::timeout(OPEN_TIMEOUT, receive(&socket)).await;
@@ -213,6 +217,9 @@ impl Uplinks {
                 };
                 match check(&pass) {
                     Ok(claims) => uplinks.run(claims.host, pass, socket, &*check).await,
+                    Err(TokenError::UnknownKey) if known().is_empty() => {
+                        tracing::debug!("uplink: a host came before any key was known; it comes again");
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "uplink: a host's pass was refused");
                         refused(error);

@@ -73,6 +73,39 @@ async fn a_forged_pass_gets_nothing() {
     server.abort();
 }
 
+#[tokio::test]
+async fn who_comes_before_any_key_is_known_is_told_to_nobody_and_comes_again() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("uplink.sock");
+    let signer = Signer::from_seed(&[1; 32]);
+    let known = Arc::new(std::sync::Mutex::new(Keyring::default()));
+    let uplinks = Arc::new(Uplinks::default());
+    let (heard, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let server = tokio::spawn({
+        let (uplinks, path, known) = (Arc::clone(&uplinks), path.clone(), Arc::clone(&known));
+        let refused = move |error| heard.send(error).expect("heard");
+        let keys = move || known.lock().expect("no panic").clone();
+        async move { uplinks.serve(&path, keys, || jiff::Timestamp::UNIX_EPOCH, refused).await }
+    });
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+    let host = HostId::from_uuid(uuid::Uuid::from_u128(5));
+    let open = async |pass: &str| dial(&path, pass, |_, _| async { Err(Refusal::not_found("x", "x")) }).await;
+    assert!(open(&pass(&signer, host)).await.is_err(), "the other end hangs up");
+    *known.lock().expect("no panic") = Keyring::new(&[signer.public_key()]);
+    assert!(told.try_recv().is_err(), "nobody knew any key");
+    assert!(open(&pass(&Signer::from_seed(&[2; 32]), host)).await.is_err(), "a stranger");
+    assert_eq!(told.recv().await, Some(TokenError::UnknownKey));
+    let path = path.clone();
+    let pass = pass(&signer, host);
+    let client =
+        tokio::spawn(async move { dial(&path, &pass, |_, _| async { Err(Refusal::not_found("x", "x")) }).await });
+    assert!(uplinks.connected(host, Duration::from_secs(5)).await);
+    client.abort();
+    server.abort();
+}
+
 // proves LINK-2
 #[tokio::test]
 async fn a_pass_of_a_revoked_key_is_cut_off() {
