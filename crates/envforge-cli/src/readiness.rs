@@ -91,7 +91,7 @@ pub(crate) fn settled(workspace: &Workspace, generation: u64) -> Option<Settled>
 /// How long a wait may go on while nothing changes.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_mins(10);
 /// Code of what a host that is gone blocks.
-const HOST_LOST: &str = "host.lost";
+pub(crate) const HOST_LOST: &str = "host.lost";
 /// Code of a wait in which nothing changes.
 const STUCK: &str = "readiness.stuck";
 
@@ -192,11 +192,11 @@ async fn follow<T>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
-    fn workspace(readiness: &str, generation: u64, services: &[(&str, &str)]) -> Workspace {
+    pub(crate) fn workspace(readiness: &str, generation: u64, services: &[(&str, &str)]) -> Workspace {
         let state = match readiness {
             "ready" => "awake",
             other => other,

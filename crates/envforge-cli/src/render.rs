@@ -1,6 +1,7 @@
 //! Workspaces, parts and usage as people read them. Pure: what is now is a parameter.
 
 use crate::printer::printable;
+use crate::readiness::HOST_LOST;
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::{RuntimeView, Workspace};
 use envforge_core::idle::IdleVerdict;
@@ -18,6 +19,14 @@ pub(crate) fn readiness(state: ReadinessState) -> &'static str {
         ReadinessState::Blocked => "blocked",
         ReadinessState::Asleep => "asleep",
     }
+}
+
+/// The word for a part. What was ready before its host went away is on its way back with that.
+fn word(part: &Part) -> &'static str {
+    if part.state == ReadinessState::Ready && part.code.as_deref() == Some(HOST_LOST) {
+        return readiness(ReadinessState::Waking);
+    }
+    readiness(part.state)
 }
 
 /// The public word for a runtime's state: frozen counts as asleep, stopping is on its way there.
@@ -103,14 +112,26 @@ fn runtime_details(runtime: &RuntimeView, now: Timestamp) -> String {
     details.join(", ")
 }
 
+/// The lines after the first stand beneath it: after a line break, and as far from the margin as follows in `margin`.
+fn beneath(text: &str, margin: &str) -> String {
+    let mut lines = text.lines().map(str::trim_end);
+    let mut out = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        out.push_str(if line.is_empty() { "\n" } else { margin });
+        out.push_str(line);
+    }
+    out
+}
+
 /// A part's line: name, state, what else is known; and its fix below.
 fn part_line(text: &mut String, name: &str, width: usize, state: &str, details: &str, fix: Option<&str>) {
-    let line = format!("  {name:width$}  {state:7}  {details}");
+    let margin = format!("\n  {:width$}  {:7}  ", "", "");
+    let line = format!("  {name:width$}  {state:7}  {}", beneath(details, &margin));
     text.push_str(line.trim_end());
-    text.push('\n');
     if let Some(fix) = fix {
-        let _ = writeln!(text, "  {:width$}  {:7}  fix: {}", "", "", printable(fix));
+        let _ = write!(text, "{margin}fix: {}", beneath(&printable(fix), &margin));
     }
+    text.push('\n');
 }
 
 /// What is known of a part beyond its state.
@@ -134,11 +155,15 @@ fn part_details(part: &Part, workspace: &Workspace) -> String {
             format!("restarted {} times", part.restarts)
         });
     }
-    if let Some(cause) = &part.cause {
+    let cause = part.cause.as_deref().map(printable).unwrap_or_default();
+    // What follows its first line, as lines of a log, comes after everything else.
+    let (cause, rest) = cause.split_once('\n').map_or((cause.as_str(), None), |(cause, rest)| (cause, Some(rest)));
+    if !cause.is_empty() {
         // What is ready goes on in spite of it.
-        details.insert(if is_ready { details.len() } else { 0 }, printable(cause));
+        details.insert(if is_ready { details.len() } else { 0 }, cause.to_owned());
     }
-    details.join(", ")
+    let details = details.join(", ");
+    rest.map_or_else(|| details.clone(), |rest| format!("{details}\n{rest}"))
 }
 
 /// `envforge status`.
@@ -153,7 +178,7 @@ pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
     let width =
         workspace.parts.iter().map(|part| part.name.chars().count()).chain(["runtime".len()]).max().unwrap_or(0);
     let shell = &workspace.shell;
-    part_line(&mut text, "shell", width, readiness(shell.state), &part_details(shell, workspace), shell.fix.as_deref());
+    part_line(&mut text, "shell", width, word(shell), &part_details(shell, workspace), shell.fix.as_deref());
     let runtime = &workspace.runtime;
     let details = match &runtime.blocked_cause {
         Some(cause) => printable(cause),
@@ -186,20 +211,14 @@ pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
             let _ = writeln!(text, "{title}");
         }
         for part in parts {
-            part_line(
-                &mut text,
-                &part.name,
-                width,
-                readiness(part.state),
-                &part_details(part, workspace),
-                part.fix.as_deref(),
-            );
+            part_line(&mut text, &part.name, width, word(part), &part_details(part, workspace), part.fix.as_deref());
         }
     }
     if !workspace.diagnostics.is_empty() {
-        text.push_str(
-            "envforge.yml can't be used as it is; the last one that could, if there was one, stays in force\n",
-        );
+        text.push_str(match runtime.state {
+            RuntimeState::Asleep => "envforge.yml can't be used as it is: nothing is woken until it is corrected\n",
+            _ => "envforge.yml can't be used as it is: what runs goes on, and nothing is started anew until it is corrected\n",
+        });
         for line in workspace.diagnostics.iter().flat_map(|diagnostic| diagnostic.lines()) {
             let _ = writeln!(text, "  {}", printable(line));
         }
@@ -207,7 +226,10 @@ pub(crate) fn status(workspace: &Workspace, now: Timestamp) -> String {
     text
 }
 
-/// One line about a part that changed.
+/// Before what belongs to a line and stands beneath it.
+const MARGIN: &str = "\n  ";
+
+/// One line about a part that changed; a cause with lines of a log has those beneath it.
 pub(crate) fn part_change(part: &Part, workspace: &Workspace) -> String {
     let kind = match part.kind {
         PartKind::Shell | PartKind::Runtime => String::new(),
@@ -215,14 +237,14 @@ pub(crate) fn part_change(part: &Part, workspace: &Workspace) -> String {
         PartKind::Resource => "resource ".to_owned(),
         PartKind::Check => "check ".to_owned(),
     };
-    let mut line = format!("{kind}{}: {}", part.name, readiness(part.state));
+    let mut line = format!("{kind}{}: {}", part.name, word(part));
     // Where it answers is news only once it does.
     let details = part_details(part, workspace);
     if !details.is_empty() && (part.state == ReadinessState::Ready || part.cause.is_some()) {
-        let _ = write!(line, ": {details}");
+        let _ = write!(line, ": {}", beneath(&details, MARGIN));
     }
     if let Some(fix) = &part.fix {
-        let _ = write!(line, "\n  fix: {}", printable(fix));
+        let _ = write!(line, "{MARGIN}fix: {}", beneath(&printable(fix), MARGIN));
     }
     line
 }
@@ -315,6 +337,62 @@ mod tests {
         let sleeps_at = Timestamp::from_second(540).expect("in range");
         assert_eq!(idle(&IdleVerdict::Idle { sleeps_at }, now), "sleeps in 9 min unless something starts");
         assert_eq!(idle(&IdleVerdict::Busy { reason: "1 job running".to_owned() }, now), "stays awake: 1 job running");
+    }
+
+    // proves RUN-8
+    #[test]
+    fn what_a_log_says_stands_beneath_its_part_and_after_all_else() {
+        let part = Part {
+            restarts: 4,
+            ..Part::blocked(
+                PartKind::Service,
+                "web",
+                "service.crash_loop",
+                "it exited with code 1\nlast lines of its log:\none\n\n  two",
+                "see its log",
+            )
+        };
+        let workspace = Workspace { parts: vec![part.clone()], ..crate::readiness::tests::workspace("ready", 1, &[]) };
+        let told = status(&workspace, Timestamp::UNIX_EPOCH);
+        let told = told.split_once("services\n").map(|(_, services)| services);
+        let expected = [
+            "  web      blocked  it exited with code 1, restarted 4 times",
+            "                    last lines of its log:",
+            "                    one",
+            "",
+            "                      two",
+            "                    fix: see its log",
+            "",
+        ];
+        assert_eq!(told, Some(expected.join("\n").as_str()));
+        let expected = [
+            "service web: blocked: it exited with code 1, restarted 4 times",
+            "  last lines of its log:",
+            "  one",
+            "",
+            "    two",
+            "  fix: see its log",
+        ];
+        assert_eq!(part_change(&part, &workspace), expected.join("\n"));
+    }
+
+    #[test]
+    fn a_shell_whose_host_is_away_is_not_called_ready() {
+        let away = |state| Part { state, ..Part::blocked(PartKind::Shell, "shell", HOST_LOST, "it is away", "wait") };
+        let workspace = crate::readiness::tests::workspace("ready", 1, &[]);
+        let told = [ReadinessState::Ready, ReadinessState::Blocked].map(|state| part_change(&away(state), &workspace));
+        assert_eq!(told, ["shell: waking: it is away\n  fix: wait", "shell: blocked: it is away\n  fix: wait"]);
+    }
+
+    #[test]
+    fn what_a_broken_file_keeps_from_happening_is_said() {
+        let told = |readiness| {
+            let workspace = crate::readiness::tests::workspace(readiness, 1, &[]);
+            let workspace = Workspace { diagnostics: vec!["envforge.yml:1:1: x".to_owned()], ..workspace };
+            status(&workspace, Timestamp::UNIX_EPOCH)
+        };
+        assert!(told("asleep").contains("as it is: nothing is woken until it is corrected\n  envforge.yml:1:1: x"));
+        assert!(told("ready").contains("as it is: what runs goes on, and nothing is started anew until it is"));
     }
 
     #[test]
