@@ -75,6 +75,9 @@ pub(crate) struct ServiceRecord {
     /// The address it listens on, if that is not 127.0.0.1.
     #[serde(default)]
     pub(crate) address: Option<IpAddr>,
+    /// Where its output begins: the inode of its log, and the byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<(u64, u64)>,
 }
 
 /// A job that was ordered.

@@ -46,6 +46,8 @@ pub(crate) struct Past {
     missing: usize,
     /// Where they are still looked for: before this, in this piece.
     unseen: (usize, u64),
+    /// Where looking ends: nothing before this, in this piece.
+    floor: (usize, u64),
     /// The start of the text after it, whose line begins before it.
     rest: Vec<u8>,
     /// Where reading goes on: in this piece, at this byte.
@@ -54,6 +56,7 @@ pub(crate) struct Past {
 
 struct Piece {
     file: std::fs::File,
+    inode: u64,
     size: u64,
 }
 
@@ -73,10 +76,19 @@ impl Past {
                 continue;
             }
             known.push(metadata.ino());
-            pieces.push(Piece { file, size: metadata.len() });
+            pieces.push(Piece { file, inode: metadata.ino(), size: metadata.len() });
         }
         let end = (0, pieces.first().map_or(0, |piece| piece.size));
-        Ok((Self { pieces, missing: lines, unseen: end, rest: Vec::new(), next: end }, cursor))
+        let floor = (pieces.len().saturating_sub(1), 0);
+        Ok((Self { pieces, missing: lines, unseen: end, floor, rest: Vec::new(), next: end }, cursor))
+    }
+
+    /// Looks at nothing that was there before this place. One that was rotated away has nothing before it any more.
+    fn not_before(&mut self, cursor: &Cursor) {
+        let Some((inode, offset)) = cursor.position else { return };
+        if let Some(at) = self.pieces.iter().position(|piece| piece.inode == inode) {
+            self.floor = (at, offset.min(self.pieces[at].size));
+        }
     }
 
     /// Looks at a chunk more, from the end backwards, for the lines to begin with; whether they are found.
@@ -85,12 +97,13 @@ impl Past {
         if self.missing == 0 || at >= self.pieces.len() {
             return Ok(true);
         }
-        let step = CHUNK.min(before);
-        let from = before - step;
+        let floor = if at == self.floor.0 { self.floor.1 } else { 0 };
+        let step = CHUNK.min(before.saturating_sub(floor));
+        let from = before.saturating_sub(step);
         let mut text = self.pieces[at].read_at(from, step)?;
         text.append(&mut self.rest);
         // What is before the first line's end may begin in the chunk before.
-        let first = if from == 0 || text.len() > LINE_MAX {
+        let first = if from <= floor || text.len() > LINE_MAX {
             0
         } else {
             memchr::memchr(b'\n', &text).map_or(text.len(), |end| end + 1)
@@ -113,8 +126,13 @@ impl Past {
         }
         text.truncate(first);
         self.rest = text;
-        self.unseen =
-            if from > 0 { (at, from) } else { (at + 1, self.pieces.get(at + 1).map_or(0, |piece| piece.size)) };
+        self.unseen = if from > floor {
+            (at, from)
+        } else if at >= self.floor.0 {
+            return Ok(true);
+        } else {
+            (at + 1, self.pieces.get(at + 1).map_or(0, |piece| piece.size))
+        };
         Ok(false)
     }
 
@@ -190,9 +208,12 @@ impl Sieve {
     }
 }
 
-/// The last `lines` lines as they stand in the files, oldest first.
-fn tail(dir: &Path, name: &str, lines: usize) -> io::Result<Vec<u8>> {
+/// The last `lines` lines as they stand in the files, oldest first, of those after a place.
+fn tail(dir: &Path, name: &str, lines: usize, since: Option<&Cursor>) -> io::Result<Vec<u8>> {
     let (mut past, _) = Past::open(dir, name, lines)?;
+    if let Some(since) = since {
+        past.not_before(since);
+    }
     while !past.look_back(|_| Verdict::Wanted)? {}
     let mut text = Vec::new();
     loop {
@@ -215,10 +236,10 @@ pub(crate) fn remove(dir: &Path, name: &str) {
 /// What is quoted of a log at most, in bytes.
 const WORDS_MAX: usize = 4 * 1024;
 
-/// The last lines for a person: without time and stream, at most this many and [`WORDS_MAX`] bytes of them, and nothing
+/// The last lines after a place, if there is one, for a person: without time and stream, at most this many and [`WORDS_MAX`] bytes of them, and nothing
 /// that would move a cursor or end a string: a service may write what it likes, and this travels far.
-pub(crate) fn last_words(dir: &Path, name: &str, lines: usize) -> String {
-    let text = tail(dir, name, lines).unwrap_or_default();
+pub(crate) fn last_words(dir: &Path, name: &str, lines: usize, since: Option<&Cursor>) -> String {
+    let text = tail(dir, name, lines, since).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let words: Vec<String> = text.lines().map(|line| plain(message(line))).collect();
     let words = words.join("\n");
@@ -268,6 +289,16 @@ impl Cursor {
     pub(crate) fn end(dir: &Path, name: &str) -> Self {
         let position = open(dir, name, 0).ok().flatten().and_then(|file| file.metadata().ok());
         Self { position: position.map(|metadata| (metadata.ino(), metadata.len())), ..Self::start(dir, name) }
+    }
+
+    /// A place as [`Cursor::position`] told it.
+    pub(crate) fn at(dir: &Path, name: &str, position: (u64, u64)) -> Self {
+        Self { position: Some(position), ..Self::start(dir, name) }
+    }
+
+    /// The inode of the file it is in, and the byte; `None` before there is a file.
+    pub(crate) fn position(&self) -> Option<(u64, u64)> {
+        self.position
     }
 
     /// What was appended since; empty when nothing was. At most a chunk of each piece at a time.

@@ -14,9 +14,9 @@ fn what_a_service_writes_is_quoted_plainly() {
     let line = |text: &str| format!("2026-01-01T00:00:00.000Z stderr {text}\n");
     let odd = line("\u{1b}[31;1mred\u{1b}[0m a\0b\u{7}\tc\u{9b}");
     fs_err::write(dir.path().join("web.log"), odd).expect("written");
-    assert_eq!(last_words(dir.path(), "web", 5), "red ab\tc");
+    assert_eq!(last_words(dir.path(), "web", 5, None), "red ab\tc");
     fs_err::write(dir.path().join("api.log"), line(&"ä".repeat(9_000))).expect("written");
-    let words = last_words(dir.path(), "api", 5);
+    let words = last_words(dir.path(), "api", 5, None);
     assert!(words.starts_with('…') && words.ends_with('ä') && words.len() <= WORDS_MAX + '…'.len_utf8());
 }
 
@@ -25,12 +25,39 @@ fn the_tail_reaches_into_rotated_pieces() {
     let dir = tempfile::tempdir().expect("a directory");
     fs_err::write(dir.path().join("web.log.1"), lines(0, 5)).expect("written");
     fs_err::write(dir.path().join("web.log"), lines(5, 8)).expect("written");
-    let text = tail(dir.path(), "web", 4).expect("reads");
+    let text = tail(dir.path(), "web", 4, None).expect("reads");
     assert_eq!(String::from_utf8_lossy(&text), lines(4, 8));
-    assert_eq!(last_words(dir.path(), "web", 2), "line 6\nline 7");
-    assert_eq!(tail(dir.path(), "web", 100).expect("reads"), lines(0, 8).into_bytes());
-    assert!(tail(dir.path(), "web", 0).expect("reads").is_empty());
-    assert!(tail(dir.path(), "other", 3).expect("reads").is_empty());
+    assert_eq!(last_words(dir.path(), "web", 2, None), "line 6\nline 7");
+    assert_eq!(tail(dir.path(), "web", 100, None).expect("reads"), lines(0, 8).into_bytes());
+    assert!(tail(dir.path(), "web", 0, None).expect("reads").is_empty());
+    assert!(tail(dir.path(), "other", 3, None).expect("reads").is_empty());
+}
+
+// proves RUN-8
+#[test]
+fn the_last_words_of_a_process_are_none_of_the_one_before_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("web.log");
+    fs_err::write(&path, lines(0, 5)).expect("written");
+    let since = Cursor::end(dir.path(), "web");
+    let position = since.position().expect("there is a file");
+    let words = || last_words(dir.path(), "web", 3, Some(&Cursor::at(dir.path(), "web", position)));
+    assert_eq!(words(), "", "it said nothing");
+    fs_err::write(&path, lines(0, 7)).expect("written");
+    assert_eq!(words(), "line 5\nline 6");
+    // Its output goes on in the next piece, and then its beginning is gone.
+    fs_err::rename(&path, dir.path().join("web.log.1")).expect("rotated");
+    fs_err::write(&path, lines(7, 8)).expect("written");
+    assert_eq!(words(), "line 5\nline 6\nline 7");
+    fs_err::remove_file(dir.path().join("web.log.1")).expect("removed");
+    assert_eq!(words(), "line 7");
+    // More than is read at once.
+    fs_err::write(&path, lines(0, 4_000)).expect("written");
+    let since = Cursor::end(dir.path(), "web");
+    let mut file = fs_err::OpenOptions::new().append(true).open(&path).expect("opened");
+    std::io::Write::write_all(&mut file, lines(4_000, 8_000).as_bytes()).expect("written");
+    let text = tail(dir.path(), "web", 10_000, Some(&since)).expect("reads");
+    assert_eq!(String::from_utf8_lossy(&text), lines(4_000, 8_000));
 }
 
 #[test]
@@ -135,7 +162,7 @@ proptest! {
         let dir = tempfile::tempdir().expect("a directory");
         let all: Vec<String> = texts.iter().map(|text| format!("{text}\n")).collect();
         fs_err::write(dir.path().join("a.log"), all.concat()).expect("written");
-        let text = tail(dir.path(), "a", wanted).expect("reads");
+        let text = tail(dir.path(), "a", wanted, None).expect("reads");
         let expected = all[all.len().saturating_sub(wanted)..].concat();
         prop_assert_eq!(String::from_utf8_lossy(&text), expected);
     }

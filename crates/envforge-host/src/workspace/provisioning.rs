@@ -207,7 +207,7 @@ impl Driver {
         let Some(kind) = ResourceKind::ALL.into_iter().find(|kind| kind.as_str() == name) else { return };
         let Some(unit) = self.runtime.instances.get_mut(&kind).filter(|unit| unit.pid == Some(pid)) else { return };
         (unit.pid, unit.probe) = (None, None);
-        let lines = log_file::last_words(&self.place.logs(), &own_log(name), 20);
+        let lines = log_file::last_words(&self.place.logs(), &own_log(name), 20, None);
         let memory = self.ended_for_memory(None, exit);
         let exit = ServiceExit { code: exit.code, signal: exit.signal };
         self.change_instance(kind, Change::Exited { exit, memory, lines }).await;

@@ -87,7 +87,7 @@ pub(crate) struct Unit {
     pub(super) port_seen: watch::Sender<Option<u16>>,
     /// What asks for its health.
     pub(super) probe: Option<Owned>,
-    /// Where this process's output begins in the log; `None` when an earlier daemon started it.
+    /// Where this process's output begins in the log; `None` when that is not known.
     pub(super) log: Option<Cursor>,
     /// An earlier process of it is being ended.
     pub(crate) ending: bool,
@@ -135,6 +135,7 @@ impl Runtime {
             pid: unit.pid,
             port: unit.port,
             address: unit.address,
+            log: unit.log.as_ref().and_then(Cursor::position),
         };
         self.units.iter().map(|(name, unit)| (name.clone(), record(unit))).collect()
     }
@@ -409,9 +410,10 @@ impl Driver {
     fn tell_exit_with_words(&self, service: String, pid: i32, exit: Exit) {
         let Some(line) = self.line() else { return };
         let logs = self.place.logs();
+        let since = self.runtime.units.get(&service).and_then(|unit| unit.log.clone());
         self.ctx.tasks.spawn_loose("last-words", async move {
             tokio::time::sleep(LAST_WORDS_AFTER).await;
-            let lines = log_file::last_words(&logs, &service, LAST_WORDS);
+            let lines = log_file::last_words(&logs, &service, LAST_WORDS, since.as_ref());
             line.tell(RuntimeEvent::ServiceExited(service, pid, exit, lines));
         });
     }

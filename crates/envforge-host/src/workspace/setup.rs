@@ -133,7 +133,7 @@ impl Driver {
         let (queue, logs) = (self.queue.clone(), self.place.logs());
         self.ctx.tasks.spawn_loose("last-words", async move {
             tokio::time::sleep(LAST_WORDS_AFTER).await;
-            let lines = log_file::last_words(&logs, &own_log(PROCESS), LAST_WORDS);
+            let lines = log_file::last_words(&logs, &own_log(PROCESS), LAST_WORDS, None);
             drop(queue.send(Event::SetupEnded(exit, lines)));
         });
     }

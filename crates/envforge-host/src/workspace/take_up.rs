@@ -12,6 +12,7 @@ use crate::engines::Layer;
 use crate::journal::Intent;
 use crate::recorded::recording;
 use crate::services::health::Mode;
+use crate::services::log_file::Cursor;
 use std::sync::Arc;
 
 impl Driver {
@@ -99,7 +100,8 @@ impl Driver {
                 let restored = Unit::new(unit.declared.clone(), unit.mode.clone());
                 let port = record.port.filter(|_| !matches!(restored.mode, Mode::Running));
                 let (supervisor, address) = (record.supervisor.clone(), record.address);
-                *unit = Unit { supervisor, pid: record.pid, port, address, ..restored };
+                let log = record.log.map(|position| Cursor::at(&self.place.logs(), name, position));
+                *unit = Unit { supervisor, pid: record.pid, port, address, log, ..restored };
             }
         }
     }
