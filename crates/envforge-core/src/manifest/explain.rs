@@ -141,6 +141,9 @@ fn write_service(out: &mut String, service: &Service, wiring: &ServiceWiring) ->
         RestartPolicy::Always => writeln!(out, "  restarts   however it ends")?,
         RestartPolicy::Never => writeln!(out, "  restarts   never")?,
     }
+    if let Some(seconds) = service.start_timeout {
+        writeln!(out, "  gets       {} to become ready", duration(seconds.into()))?;
+    }
     writeln!(out, "  starts     {}\n", starts(wiring))
 }
 

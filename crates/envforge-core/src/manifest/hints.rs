@@ -4,7 +4,7 @@
 const WORD_MAX: usize = 40;
 
 /// Keys people bring from other tools, with what to do here.
-const FOREIGN: [(&str, &str); 29] = [
+const FOREIGN: [(&str, &str); 31] = [
     (
         "depends_on",
         "there is no start order: ask for what the service needs under `inputs`, as in `inputs: { api_url: required }`",
@@ -32,6 +32,8 @@ const FOREIGN: [(&str, &str); 29] = [
     ("ports", "write `port` with the one port the service listens on; every branch has its own network"),
     ("expose", "write `port` with the one port the service listens on; every branch has its own network"),
     ("healthcheck", "write `health`, as in `health: { http: /healthz }`"),
+    ("start_period", START_TIMEOUT),
+    ("start_timeout", START_TIMEOUT),
     ("databases", "write `resources`, as in `resources: { postgres: branch_scoped }`"),
     ("database", "write `resources`, as in `resources: { postgres: branch_scoped }`"),
     ("workers", "write a worker under `services`; without `routes` no browser reaches it"),
@@ -44,6 +46,9 @@ const FOREIGN: [(&str, &str); 29] = [
     ),
     ("version", "remove it: the format has no version"),
 ];
+
+const START_TIMEOUT: &str =
+    "how long it may take to become ready stands at the service itself, beside `health`: `start_timeout: 10m`";
 
 /// The known word nearest to this one, if it is near enough to be a slip.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -45,10 +45,11 @@ pub use diagnostic::Diagnostic;
 pub use explain::explain;
 pub use extensions::EXTENSIONS;
 pub use model::{
-    Check, EnvValue, Health, Hooks, Manifest, Protocol, Requirement, ResourceKind, ResourceMode, RestartPolicy,
-    Rewrite, RuntimeDefaults, Service, Shell,
+    Check, DEFAULT_START_TIMEOUT, EnvValue, Health, Hooks, Manifest, Protocol, Requirement, ResourceKind, ResourceMode,
+    RestartPolicy, Rewrite, RuntimeDefaults, START_TIMEOUT_MAX, Service, Shell,
 };
 pub use parse::{HOOK_KEYS, MAX_BYTES, parse, too_large};
+pub use scalar::duration;
 pub use schema::json_schema;
 pub use wiring::{InputValues, MissingInput, Port, ServiceWiring, Source, Supply, WiredInput, Wiring};
 

@@ -79,6 +79,9 @@ pub struct Service {
     /// Seconds between the request to stop and the kill.
     #[serde(default = "default_stop_grace")]
     pub stop_grace: u32,
+    /// Seconds it may take to become ready; two minutes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timeout: Option<u32>,
 }
 
 /// What a service speaks on its port.
@@ -144,7 +147,7 @@ pub enum Health {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartPolicy {
-    /// Started again, with back-off, when it ended with an error.
+    /// Started again, with back-off, when it ended with an error; a service that is to answer on a port, however it ended.
     #[default]
     OnFailure,
     /// Started again, with back-off, however it ended.
@@ -240,6 +243,10 @@ pub struct Hooks {
 
 /// Seconds between the request to stop and the kill, when the file does not say.
 pub(super) const DEFAULT_STOP_GRACE: u32 = 10;
+/// Seconds a service may take to become ready, when the file does not say.
+pub const DEFAULT_START_TIMEOUT: u32 = 2 * 60;
+/// The most seconds a service may be given to become ready.
+pub const START_TIMEOUT_MAX: u32 = 60 * 60;
 /// Seconds of idleness before a freeze, when the file does not say.
 pub(super) const DEFAULT_IDLE: u32 = 10 * 60;
 /// Seconds frozen before memory is given back, when the file does not say: long enough that whoever comes back soon does
@@ -268,6 +275,21 @@ fn default_stop_after() -> u32 {
 
 fn default_status() -> u16 {
     DEFAULT_STATUS
+}
+
+impl Manifest {
+    /// Whether what runs by this one would run otherwise by another. What is said for the server, which goes by the newest
+    /// file, and what the shell has do not count.
+    pub fn runs_otherwise(&self, other: &Self) -> bool {
+        let what_runs = |manifest: &Self| Self {
+            repo: None,
+            prepare_pr: false,
+            runtime: RuntimeDefaults::default(),
+            shell: Shell::default(),
+            ..manifest.clone()
+        };
+        what_runs(self) != what_runs(other)
+    }
 }
 
 impl Default for RuntimeDefaults {

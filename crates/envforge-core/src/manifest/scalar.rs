@@ -98,8 +98,8 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
     (last_unit != u64::MAX).then_some(total)
 }
 
-/// Seconds as people write them: `90` is `1m30s`.
-pub(super) fn duration(seconds: u64) -> String {
+/// Seconds as people write them, also in `envforge.yml`: `90` is `1m30s`.
+pub fn duration(seconds: u64) -> String {
     if seconds == 0 {
         return "0s".to_owned();
     }

@@ -124,6 +124,9 @@ struct Service {
     restart: RestartPolicy,
     /// How long it gets to stop before it is killed, as seconds or a duration.
     stop_grace: Option<Grace>,
+    /// How long it may take to become ready, from 1s to 1h: room for a first migration or build. Left out: 2m.
+    #[schemars(regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"), length(min = 2), example = "10m")]
+    start_timeout: Option<String>,
 }
 
 /// What a service speaks on its port.
@@ -200,7 +203,7 @@ struct Health {
 #[serde(rename_all = "snake_case")]
 #[expect(dead_code, reason = "the shape of the file, read by the schema alone")]
 enum RestartPolicy {
-    /// Started again, with back-off, when it ended with an error.
+    /// Started again, with back-off, when it ended with an error; a service that is to answer on a port, however it ended.
     #[default]
     OnFailure,
     /// Started again, with back-off, however it ended.

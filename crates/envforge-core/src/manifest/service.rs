@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::quoted;
 use super::hints;
-use super::model::{DEFAULT_STOP_GRACE, EnvValue, Health, Protocol, Requirement, RestartPolicy, Rewrite, Service};
+use super::model::{
+    DEFAULT_STOP_GRACE, EnvValue, Health, Protocol, Requirement, RestartPolicy, Rewrite, START_TIMEOUT_MAX, Service,
+};
 use super::names;
 use super::read::Reader;
 use super::scalar::{self, Kind};
@@ -22,6 +24,7 @@ pub(super) const SERVICE_KEYS: &[&str] = &[
     "health",
     "restart",
     "stop_grace",
+    "start_timeout",
 ];
 pub(super) const HEALTH_KEYS: &[&str] = &["http", "tcp", "command", "log"];
 
@@ -68,6 +71,9 @@ impl Reader<'_, '_> {
                     service.restart = self.choice(field, &what, &choices).unwrap_or_default();
                 }
                 "stop_grace" => service.stop_grace = self.stop_grace(field, &what).unwrap_or(DEFAULT_STOP_GRACE),
+                "start_timeout" => {
+                    service.start_timeout = self.duration(field, &what, 1, START_TIMEOUT_MAX.into(), "10m");
+                }
                 _ => {}
             }
         }

@@ -7,9 +7,9 @@
 //!                              │   ▼             ▼                 ▼
 //!                              └─ back-off ◄─────┴─────────────────┘
 //!                                  │
-//!        any of these ──► blocked: not found │ five failures in 60 s │ never healthy in 120 s │ could not be started
+//!        any of these ──► blocked: not found │ five failures in 60 s │ not ready in time │ could not be started
 //!                          (five failures of which the last is memory that ran out say that, and what helps)
-//!                     ──► ended: by itself, and its policy leaves it so
+//!                     ──► ended: by itself, and its policy leaves it so; one that is to answer on a port goes on, unless that is `never`
 //!                     ──► stopped: on order
 //! ```
 //!
@@ -17,7 +17,7 @@
 //! starts one at [`Effect::Start`], ends it at [`Effect::Stop`], and tells what became of it. Instants are parameters;
 //! what happens while the runtime is frozen does not count ([`Supervisor::shift`]).
 
-use envforge_core::manifest::RestartPolicy;
+use envforge_core::manifest::{DEFAULT_START_TIMEOUT, RestartPolicy, START_TIMEOUT_MAX, duration};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ const FORGIVEN_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// Failures within [`LOOP_WINDOW`] that make a crash loop.
 const LOOP_FAILURES: usize = 5;
 const LOOP_WINDOW: SignedDuration = SignedDuration::from_secs(60);
-/// How long a service may take to become healthy, and may stay unwell.
+/// How long a service may stay unwell.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(120);
 /// Failed health checks in a row that make a ready service unwell.
 const UNWELL_AFTER: u8 = 3;
@@ -40,6 +40,8 @@ pub(crate) const SHORT: &str = "service.out_of_memory";
 /// How a process ended that memory ran out for.
 pub(crate) const OUT_OF_MEMORY: &str = "was ended because memory ran out";
 const SEE_ITS_LOG: &str = "see its log, correct the error, then `envforge wake`";
+const STAY: &str =
+    "have its `command` stay in the foreground, or write `restart: never` if it is to end; then `envforge wake`";
 
 /// How trying ends.
 struct Block<'a> {
@@ -145,11 +147,38 @@ pub(crate) struct Supervisor {
     /// Failures since the service was last forgiven.
     streak: u32,
     restarts: u32,
+    /// Seconds it may take to become ready.
+    #[serde(default = "default_start_timeout")]
+    start_timeout: u32,
+    /// Somebody is to reach it on a port, so that it never is to end by itself.
+    #[serde(default)]
+    serves: bool,
+}
+
+fn default_start_timeout() -> u32 {
+    DEFAULT_START_TIMEOUT
 }
 
 impl Supervisor {
     pub(crate) fn new(policy: RestartPolicy) -> Self {
-        Self { policy, state: State::Waiting, failures: Vec::new(), streak: 0, restarts: 0 }
+        Self {
+            policy,
+            state: State::Waiting,
+            failures: Vec::new(),
+            streak: 0,
+            restarts: 0,
+            start_timeout: DEFAULT_START_TIMEOUT,
+            serves: false,
+        }
+    }
+
+    /// For a service that has so many seconds to become ready, and perhaps is reached on a port.
+    pub(crate) fn of_service(policy: RestartPolicy, start_timeout: Option<u32>, serves: bool) -> Self {
+        Self { start_timeout: start_timeout.unwrap_or(DEFAULT_START_TIMEOUT), serves, ..Self::new(policy) }
+    }
+
+    fn time_to_start(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.start_timeout.into())
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -174,7 +203,8 @@ impl Supervisor {
     /// When a [`Event::Tick`] will do something.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
-            State::Starting { since, .. } | State::Unwell { since, .. } => Some(after(*since, PATIENCE)),
+            State::Starting { since, .. } => Some(after(*since, self.time_to_start())),
+            State::Unwell { since, .. } => Some(after(*since, PATIENCE)),
             State::BackOff { until, .. } => Some(*until),
             _ => None,
         }
@@ -197,7 +227,7 @@ impl Supervisor {
     /// Leaves blocked, ended or stopped for another try, with a clean record.
     pub(crate) fn retry(&mut self) {
         if matches!(self.state, State::Blocked { .. } | State::Ended { .. } | State::Stopped) {
-            *self = Self::new(self.policy);
+            *self = Self { start_timeout: self.start_timeout, serves: self.serves, ..Self::new(self.policy) };
         }
     }
 
@@ -287,12 +317,16 @@ impl Supervisor {
         let failed = !exit.is_success();
         let again = match self.policy {
             RestartPolicy::Always => true,
-            RestartPolicy::OnFailure => failed,
+            RestartPolicy::OnFailure => failed || self.serves,
             RestartPolicy::Never => false,
         };
         if again {
             let (how, block) = match &memory {
                 Some(OutOfMemory { cause, fix }) => (format!("{OUT_OF_MEMORY}: {cause}"), Block::new(SHORT, fix)),
+                None if !failed && self.serves => {
+                    let how = "ended by itself with code 0, and a service is expected to go on running".to_owned();
+                    (how, Block::new("service.crash_loop", STAY))
+                }
                 None => (exit.say(), Block::new("service.crash_loop", SEE_ITS_LOG)),
             };
             self.failed(&how, lines, &block, now);
@@ -333,14 +367,14 @@ impl Supervisor {
                 self.restarts = self.restarts.saturating_add(1);
                 Some(self.start(now))
             }
-            State::Starting { since, detail } if now.duration_since(*since) >= PATIENCE => {
+            State::Starting { since, detail } if now.duration_since(*since) >= self.time_to_start() => {
                 let detail = detail.clone().unwrap_or_else(|| "its port never accepted a connection".to_owned());
-                let cause = format!("it did not become healthy within {} s: {detail}", PATIENCE.as_secs());
-                self.block(
-                    "service.never_healthy",
-                    cause,
-                    "correct its `port` or `health` in envforge.yml, or see its log for what it waits for; then `envforge wake`",
+                let cause = format!("it did not become ready within {}: {detail}", duration(self.start_timeout.into()));
+                let fix = format!(
+                    "see its log for what it waits for, or correct its `port` or `health` in envforge.yml{}; then `envforge wake`",
+                    longer(self.start_timeout)
                 );
+                self.block("service.never_healthy", cause, &fix);
                 Some(Effect::Stop)
             }
             State::Unwell { since, detail } if now.duration_since(*since) >= PATIENCE => {
@@ -359,6 +393,15 @@ impl Supervisor {
 
 fn after(instant: Timestamp, by: SignedDuration) -> Timestamp {
     instant.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// How to give more time to a service that needs more than this, if it can have more.
+fn longer(seconds: u32) -> String {
+    if seconds >= START_TIMEOUT_MAX {
+        return String::new();
+    }
+    let more = seconds.saturating_mul(2).clamp(10 * 60, START_TIMEOUT_MAX);
+    format!("; if it needs longer, write `start_timeout: {}` there", duration(more.into()))
 }
 
 fn with_lines(cause: &str, lines: &str) -> String {

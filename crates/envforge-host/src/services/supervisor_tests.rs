@@ -106,6 +106,76 @@ fn never_healthy_is_stopped_with_what_the_check_said() {
     assert!(matches!(supervisor.state(), State::Blocked { cause, .. } if cause.contains("GET / answered 500")));
 }
 
+// proves RUN-8
+#[test]
+fn a_service_has_the_time_to_start_that_it_asks_for_and_is_told_how_to_ask() {
+    let blocked = |start_timeout: Option<u32>| {
+        let mut supervisor = Supervisor::of_service(RestartPolicy::OnFailure, start_timeout, true);
+        supervisor.handle(Event::InputsKnown, at(0));
+        let end = i64::from(start_timeout.unwrap_or(DEFAULT_START_TIMEOUT)) * 1_000;
+        assert_eq!(supervisor.deadline(), Some(at(end)));
+        assert_eq!(supervisor.handle(Event::Tick, at(end - 1)), None);
+        assert_eq!(supervisor.handle(Event::Tick, at(end)), Some(Effect::Stop));
+        let State::Blocked { code, cause, fix } = supervisor.state.clone() else { panic!("{:?}", supervisor.state) };
+        assert_eq!(code, "service.never_healthy");
+        // It has as much time at the next try.
+        supervisor.retry();
+        supervisor.handle(Event::InputsKnown, at(0));
+        assert_eq!(supervisor.deadline(), Some(at(end)));
+        (cause, fix)
+    };
+    let (cause, fix) = blocked(None);
+    assert!(cause.starts_with("it did not become ready within 2m: "), "{cause}");
+    assert!(fix.contains("if it needs longer, write `start_timeout: 10m`"), "{fix}");
+    let (cause, fix) = blocked(Some(20 * 60));
+    assert!(cause.contains(" within 20m: ") && fix.contains("`start_timeout: 40m`"), "{cause} {fix}");
+    let (_, fix) = blocked(Some(START_TIMEOUT_MAX));
+    assert!(!fix.contains("start_timeout"), "there is no more: {fix}");
+    // One that was ready is restarted as soon as ever.
+    let mut supervisor = Supervisor::of_service(RestartPolicy::OnFailure, Some(600), true);
+    supervisor.handle(Event::InputsKnown, at(0));
+    supervisor.handle(Event::Healthy, at(0));
+    supervisor.handle(Event::Unhealthy { detail: "gone".to_owned(), sure: true }, at(0));
+    assert_eq!(supervisor.deadline(), Some(at(120_000)));
+}
+
+#[test]
+fn a_journal_of_before_there_was_a_choice_is_read() {
+    let written = serde_json::to_value(started(RestartPolicy::OnFailure)).expect("serializes");
+    let serde_json::Value::Object(mut fields) = written else { panic!("no object") };
+    assert!(fields.remove("start_timeout").is_some() && fields.remove("serves").is_some());
+    let read: Supervisor = serde_json::from_value(fields.into()).expect("reads");
+    assert_eq!(read, started(RestartPolicy::OnFailure));
+}
+
+// proves RUN-8
+#[test]
+fn a_service_that_is_to_answer_and_ends_well_is_started_again_and_blocked_unless_it_is_to_end() {
+    let fine = || Event::Exited { exit: Exit { code: Some(0), signal: None }, memory: None, lines: "bye".to_owned() };
+    let mut supervisor = Supervisor::of_service(RestartPolicy::OnFailure, None, true);
+    let mut now = 0;
+    supervisor.handle(Event::InputsKnown, at(now));
+    for _ in 0..4 {
+        supervisor.handle(fine(), at(now));
+        assert!(matches!(supervisor.state(), State::BackOff { .. }), "{:?}", supervisor.state());
+        now = supervisor.deadline().expect("a pause").as_millisecond();
+        assert_eq!(supervisor.handle(Event::Tick, at(now)), Some(Effect::Start));
+    }
+    supervisor.handle(fine(), at(now));
+    let State::Blocked { code, cause, fix } = supervisor.state() else { panic!("{:?}", supervisor.state()) };
+    assert_eq!(code, "service.crash_loop");
+    let expected = "it ended by itself with code 0, and a service is expected to go on running; it failed 5 times";
+    assert!(cause.starts_with(expected) && cause.ends_with("bye"), "{cause}");
+    assert!(fix.contains("restart: never"), "{fix}");
+    // One that is to end, and a worker nobody connects to.
+    for (policy, serves) in [(RestartPolicy::Never, true), (RestartPolicy::OnFailure, false)] {
+        let mut supervisor = Supervisor::of_service(policy, None, serves);
+        supervisor.handle(Event::InputsKnown, at(0));
+        supervisor.handle(fine(), at(1));
+        assert!(matches!(supervisor.state(), State::Ended { .. }), "{:?}", supervisor.state());
+    }
+}
+
 #[test]
 fn time_in_the_freezer_does_not_count() {
     let mut supervisor = started(RestartPolicy::OnFailure);
@@ -167,9 +237,11 @@ proptest! {
     #[test]
     fn a_process_is_started_only_when_there_is_none(
         policy in policy(),
+        start_timeout in prop::option::of(1..=START_TIMEOUT_MAX),
+        serves in any::<bool>(),
         steps in prop::collection::vec((event(), 0_i64..40_000, prop::bool::weighted(0.05)), 0..200),
     ) {
-        let mut supervisor = Supervisor::new(policy);
+        let mut supervisor = Supervisor::of_service(policy, start_timeout, serves);
         let (mut now, mut runs, mut starts) = (0, false, Vec::new());
         for (event, passed, retry) in steps {
             now += passed;

@@ -104,7 +104,8 @@ pub(crate) struct InstanceUnit {
 
 impl Unit {
     pub(crate) fn new(declared: Service, mode: Mode) -> Self {
-        let supervisor = Supervisor::new(declared.restart);
+        let serves = declared.port.is_some() || !declared.routes.is_empty() || mode.needs_port();
+        let supervisor = Supervisor::of_service(declared.restart, declared.start_timeout, serves);
         Self {
             declared,
             mode,

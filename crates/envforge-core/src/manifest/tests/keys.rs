@@ -397,7 +397,7 @@ fn terminal_escapes() {
               |
             4 |     "\e[31mred\u202e": x
               |     ^^^^^^^^^^^^^^^^^
-              hint: known keys here: `command`, `directory`, `port`, `protocol`, `routes`, `rewrite`, `inputs`, `environment`, `health`, `restart`, `stop_grace` [manifest.unknown_key]
+              hint: known keys here: `command`, `directory`, `port`, `protocol`, `routes`, `rewrite`, `inputs`, `environment`, `health`, `restart`, `stop_grace`, `start_timeout` [manifest.unknown_key]
         "#]],
     );
 }

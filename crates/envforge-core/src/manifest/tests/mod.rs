@@ -56,6 +56,7 @@ services:
     health: { http: "/healthz?deep=1" }
     restart: always
     stop_grace: 1m30s
+    start_timeout: 7m30s
   api:
     command: cargo run
     protocol: h2c
@@ -151,6 +152,7 @@ fn every_key_is_read() {
     assert_eq!(web.directory.as_deref(), Some("apps/web"));
     assert_eq!(web.routes, ["/", "/docs"]);
     assert_eq!(web.stop_grace, 90);
+    assert_eq!((web.start_timeout, manifest.services["api"].start_timeout), (Some(450), None));
     assert_eq!(web.health, Some(Health::Http { path: "/healthz?deep=1".to_owned() }));
     // A number keeps the digits it was written with.
     assert_eq!(web.environment["VERSION"], EnvValue::Literal("1.10".to_owned()));
@@ -200,6 +202,7 @@ fn every_key_is_read() {
           also sets  DEBUG, EMPTY, VERSION
           healthy    when GET /healthz?deep=1 answers below 400
           restarts   however it ends
+          gets       7m30s to become ready
           starts     when api listens
 
         resources

@@ -54,6 +54,9 @@ fn render(manifest: &Manifest) -> String {
             Some(Health::Command(command)) => writeln!(out, "    health: {{ command: {} }}", yaml(command)),
             Some(Health::Log(text)) => writeln!(out, "    health: {{ log: {} }}", yaml(text)),
         };
+        if let Some(seconds) = service.start_timeout {
+            let _ = writeln!(out, "    start_timeout: {seconds}s");
+        }
         let _ = writeln!(out, "    restart: {}\n    stop_grace: {}", service.restart.as_str(), service.stop_grace);
     }
     let _ = writeln!(out, "resources:");
@@ -112,14 +115,20 @@ fn service() -> impl Strategy<Value = Service> {
         ("[a-z](\\PC|\n){0,20}", proptest::option::of("[a-z]{1,5}(/[a-z]{1,5}){0,2}"), any::<bool>()),
         btree_map(input, requirement, 0..4),
         btree_map("[A-Z_][A-Z0-9_]{0,5}", "(\\PC|\n|\t){0,12}", 0..3),
-        (health, restart, 0..=600_u32),
+        (health, restart, 0..=600_u32, proptest::option::of(1..=3_600_u32)),
         (
             prop_oneof![Just(Protocol::Http), Just(Protocol::H2c)],
             proptest::sample::subsequence(Rewrite::ALL.to_vec(), 0..=2),
         ),
     )
         .prop_map(
-            |((command, directory, has_port), inputs, literals, (health, restart, stop_grace), (protocol, rewrite))| {
+            |(
+                (command, directory, has_port),
+                inputs,
+                literals,
+                (health, restart, stop_grace, start_timeout),
+                (protocol, rewrite),
+            )| {
                 let literals = literals
                     .into_iter()
                     .filter(|(name, text)| !name.starts_with("ENVFORGE_") && !text.contains("input."));
@@ -141,6 +150,7 @@ fn service() -> impl Strategy<Value = Service> {
                     health,
                     restart,
                     stop_grace,
+                    start_timeout,
                 }
             },
         )

@@ -169,6 +169,9 @@ fn durations_out_of_bounds() {
         r#"
 services:
   web: { command: npm run dev, stop_grace: 700 }
+  slow: { command: npm run dev, start_timeout: 2h }
+  never: { command: npm run dev, start_timeout: 0s }
+  bare: { command: npm run dev, start_timeout: 90, health: { tcp: true, start_period: 1m } }
 runtime: { idle: 5s, stop_after: 30d, size: smal }
 "#,
         expect![[r#"
@@ -178,21 +181,45 @@ runtime: { idle: 5s, stop_after: 30d, size: smal }
               |                                            ^^^
               hint: write a number of seconds from 0 to 600 [manifest.wrong_value]
 
-            envforge.yml:3:18: `idle` is `5s`, which is not between 30s and 24h
+            envforge.yml:3:48: `start_timeout` of service `slow` is `2h`, which is not between 1s and 1h
               |
-            3 | runtime: { idle: 5s, stop_after: 30d, size: smal }
+            3 |   slow: { command: npm run dev, start_timeout: 2h }
+              |                                                ^^
+              hint: write a duration between `1s` and `1h` [manifest.bad_duration]
+
+            envforge.yml:4:49: `start_timeout` of service `never` is `0s`, which is not between 1s and 1h
+              |
+            4 |   never: { command: npm run dev, start_timeout: 0s }
+              |                                                 ^^
+              hint: write a duration between `1s` and `1h` [manifest.bad_duration]
+
+            envforge.yml:5:48: `start_timeout` of service `bare` is `90`, which has no unit
+              |
+            5 |   bare: { command: npm run dev, start_timeout: 90, health: { tcp: true, start_period: 1m } }
+              |                                                ^^
+              hint: write `90s` for seconds or `90m` for minutes [manifest.bad_duration]
+
+            envforge.yml:5:73: unknown key `start_period` in `health` of service `bare`
+              |
+            5 |   bare: { command: npm run dev, start_timeout: 90, health: { tcp: true, start_period: 1m } }
+              |                                                                         ^^^^^^^^^^^^
+              hint: how long it may take to become ready stands at the service itself, beside `health`: `start_timeout: 10m` [manifest.unknown_key]
+
+            envforge.yml:6:18: `idle` is `5s`, which is not between 30s and 24h
+              |
+            6 | runtime: { idle: 5s, stop_after: 30d, size: smal }
               |                  ^^
               hint: write a duration between `30s` and `24h` [manifest.bad_duration]
 
-            envforge.yml:3:34: `stop_after` is `30d`, which is not between 1m and 7d
+            envforge.yml:6:34: `stop_after` is `30d`, which is not between 1m and 7d
               |
-            3 | runtime: { idle: 5s, stop_after: 30d, size: smal }
+            6 | runtime: { idle: 5s, stop_after: 30d, size: smal }
               |                                  ^^^
               hint: write a duration between `1m` and `7d` [manifest.bad_duration]
 
-            envforge.yml:3:45: `size` must be one of `small`, `medium`, `large`, not `smal`
+            envforge.yml:6:45: `size` must be one of `small`, `medium`, `large`, not `smal`
               |
-            3 | runtime: { idle: 5s, stop_after: 30d, size: smal }
+            6 | runtime: { idle: 5s, stop_after: 30d, size: smal }
               |                                             ^^^^
               hint: did you mean `small`? [manifest.unknown_value]
         "#]],
