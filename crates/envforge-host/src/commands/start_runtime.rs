@@ -122,6 +122,14 @@ async fn start(driver: &mut Driver, order: &StartRuntime) -> Result<(), Blocked>
     build(driver, order, &manifest).await
 }
 
+/// Has the runtime, which is awake, be as the file is now.
+pub(super) async fn take_file(driver: &mut Driver) -> Result<(), Blocked> {
+    match driver.order().cloned() {
+        Some(order) => start(driver, &order).await,
+        None => Ok(()),
+    }
+}
+
 async fn build(driver: &mut Driver, order: &StartRuntime, manifest: &Manifest) -> Result<(), Blocked> {
     let failed = |cause: String| {
         blocked(

@@ -11,8 +11,9 @@ use crate::journal::{Intent, SetupState};
 use crate::resources::Provision;
 use crate::services::supervisor::State;
 use crate::trouble::{Blocked, Note, blocked};
+use envforge_api::host::ManifestReport;
 use envforge_api::http::runs::RunState;
-use envforge_core::manifest::{Port, ResourceKind, Source, Supply};
+use envforge_core::manifest::{FILE_NAME, Port, ResourceKind, Service, Source, Supply};
 use envforge_core::readiness::{Part, PartKind, ReadinessState, without_log};
 use envforge_core::runtime::ObservedPhase;
 
@@ -197,7 +198,24 @@ impl Driver {
         if let Some(note) = self.runtime.memory_note.as_ref().filter(|_| awake) {
             parts.push(note.on(Part::new(PartKind::Runtime, "memory", ReadinessState::Ready)));
         }
+        if let Some(note) = self.file_note().filter(|_| awake) {
+            parts.push(note.on(Part::new(PartKind::Runtime, FILE_NAME, ReadinessState::Ready)));
+        }
         parts
+    }
+
+    /// The file says something else than what runs, and how that is applied: a restart of any service takes all of it.
+    fn file_note(&self) -> Option<Note> {
+        let running = self.state.running.as_ref()?;
+        let Some(ManifestReport::Valid { manifest }) = &self.state.manifest_reported else { return None };
+        if !running.runs_otherwise(manifest) {
+            return None;
+        }
+        let is_changed = |(name, service): &(&String, &Service)| running.services.get(*name) != Some(*service);
+        let changed = manifest.services.iter().find(is_changed).or_else(|| manifest.services.iter().next());
+        let (name, _) = changed?;
+        let cause = "it changed since it was read for what runs, which goes on as before".to_owned();
+        Some(Note { cause, fix: format!("`envforge service restart {name}` applies it") })
     }
 
     fn shell_part(&self) -> Part {

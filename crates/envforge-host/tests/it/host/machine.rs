@@ -187,6 +187,12 @@ impl Machine {
         find(&report).expect("found")
     }
 
+    /// Waits until the newest report names no such part.
+    pub(crate) async fn without_part(&self, ws: Ws, name: &str) {
+        let is_without = |report: &Report| report.parts.iter().all(|part| part.name != name);
+        self.server.report(ws.id, &format!("no {name}"), is_without).await;
+    }
+
     /// Waits until a service is blocked with this code.
     pub(crate) async fn blocked(&self, ws: Ws, service: &str, code: &str) -> Part {
         let fits =

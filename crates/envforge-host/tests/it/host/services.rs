@@ -292,6 +292,66 @@ async fn a_service_is_stopped_started_and_restarted_by_itself() {
     assert!(trouble.fix.contains("api, web"), "{}", trouble.fix);
 }
 
+// proves RUN-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_takes_the_file_as_it_is_now_and_one_that_cant_be_read_ends_nothing() {
+    if !is_root() {
+        return;
+    }
+    let manifest = |word: &str| {
+        format!(
+            "services:\n  web:\n    command: echo $$ >> pids; exec python3 serve.py {word}\n    port: 3000\n  api:\n    command: echo $$ >> api-pids; exec python3 serve.py api\n    port: 4000\n"
+        )
+    };
+    let machine = Machine::new(&manifest("old"), &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    machine.part(ws, "api", ReadinessState::Ready).await;
+    let restart = |service: &str| {
+        Order::ChangeService(ChangeService { service: service.to_owned(), action: ServiceAction::Restart })
+    };
+    let lines = |file: &str| machine.read(ws, &format!("checkout/{file}")).lines().count();
+
+    machine.edit(ws, "envforge.yml", "services: {");
+    let Outcome::Failed(trouble) = machine.order(ws, 2, restart("web")).await else { panic!("read what can't be") };
+    assert_eq!(trouble.code, "manifest.broken");
+    assert_eq!((machine.server.get(ws.id, "web", "/").await.as_str(), lines("pids")), ("old", 1));
+
+    machine.edit(ws, "envforge.yml", &manifest("new"));
+    let note = machine.part(ws, "envforge.yml", ReadinessState::Ready).await;
+    assert!(note.fix.is_some_and(|fix| fix.contains("`envforge service restart web`")));
+    assert_eq!(machine.order(ws, 2, restart("web")).await, Outcome::Done);
+    wait_until("another process", async || lines("pids") == 2).await;
+    machine.part(ws, "web", ReadinessState::Ready).await;
+    assert_eq!(machine.server.get(ws.id, "web", "/").await, "new");
+    assert_eq!((lines("pids"), lines("api-pids")), (2, 1), "once each");
+    machine.without_part(ws, "envforge.yml").await;
+
+    // One that is not declared any more is not ended by what would start it again.
+    machine.edit(ws, "envforge.yml", "services:\n  api:\n    command: exec python3 serve.py api\n    port: 4000\n");
+    let Outcome::Failed(trouble) = machine.order(ws, 2, restart("web")).await else { panic!("it is not declared") };
+    assert_eq!(trouble.code, "service.unknown");
+    assert_eq!(machine.server.get(ws.id, "web", "/").await, "new");
+}
+
+// proves RUN-8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_ends_well_is_blocked_with_the_last_words_of_its_last_process() {
+    if !is_root() {
+        return;
+    }
+    let manifest =
+        "services:\n  web:\n    command: echo run >> runs; echo this is run $(wc -l < runs)\n    port: 3000\n";
+    let machine = Machine::new(manifest, &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    let part = machine.blocked(ws, "web", "service.crash_loop").await;
+    let cause = part.cause.expect("a cause");
+    assert!(cause.starts_with("it ended by itself with code 0, and a service is expected to go on running"), "{cause}");
+    assert!(cause.contains("this is run 5") && !cause.contains("this is run 4"), "{cause}");
+}
+
 /// Waits for a file, then wants 300 MiB.
 const HOG: &str = "
 import os, sys, time
