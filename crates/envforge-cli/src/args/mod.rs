@@ -353,7 +353,7 @@ pub enum ServiceVerb {
     Start(ServiceNamed),
     /// End a service; it stays so until it is started, or the runtime wakes from stopped
     Stop(ServiceNamed),
-    /// End a service and start it again, with its inputs as they are now
+    /// End a service and start it again, as envforge.yml is now
     Restart(ServiceNamed),
 }
 
