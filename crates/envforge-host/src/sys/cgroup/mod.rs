@@ -2,7 +2,8 @@
 //!
 //! A sandbox has one named [`Group`]. What is behind it depends on the machine: on cgroup v2 one directory; on a v1
 //! machine one directory in each controller's hierarchy, plus, where the v2 tree is mounted beside them ("hybrid"), one
-//! there for its freezer and its kill switch, which need no controller and are better than the v1 ones. On a machine
+//! there for its freezer and its kill switch, which need no controller and are better than the v1 ones (it is then in no group of
+//! the v1 freezer, whose making takes as long as any). On a machine
 //! with neither, or for a daemon that may use neither, a group is the processes below the sandbox's init ([`Backend::None`]):
 //! they are paused and ended by signals and limited by nothing, which the caller reports as a reduction.
 //!
@@ -247,7 +248,11 @@ impl Group {
 
     /// The files a process writes `0` into to join; for `SandboxSpec::cgroup_procs`.
     pub fn join_files(&self) -> Vec<PathBuf> {
-        self.directories().iter().map(|dir| dir.join("cgroup.procs")).collect()
+        let used = match &self.dirs {
+            Dirs::V1(dirs) => dirs.used(),
+            _ => self.directories(),
+        };
+        used.iter().map(|dir| dir.join("cgroup.procs")).collect()
     }
 
     /// Puts a process in it, with what it starts from now on.

@@ -81,7 +81,10 @@ impl Trees {
             freezer: actual("freezer"),
             unified: self.unified.as_ref().map(|root| v2::Dir::without_limits(root.join(path))),
         };
-        dirs.freezer.is_some().then_some(dirs)
+        // Not asked of its freezer: where there is a better one it is in none ([`GroupDirs::used`]).
+        let is_in_one =
+            [&dirs.cpu, &dirs.cpuacct, &dirs.memory, &dirs.pids, &dirs.freezer].into_iter().any(Option::is_some);
+        is_in_one.then_some(dirs)
     }
 }
 
@@ -116,7 +119,19 @@ pub(super) struct GroupDirs {
 }
 
 impl GroupDirs {
-    /// Each once, the one that lists processes most reliably first.
+    /// Those it needs: where the v2 tree freezes nothing else is asked to.
+    pub(super) fn used(&self) -> Vec<PathBuf> {
+        let mut used = self.directories();
+        if self.unified.is_some()
+            && let Some(freezer) = &self.freezer
+        {
+            let others = [&self.cpu, &self.cpuacct, &self.memory, &self.pids];
+            used.retain(|dir| dir != freezer || others.contains(&&self.freezer));
+        }
+        used
+    }
+
+    /// Each once, the one that lists processes most reliably first. One of them may be there only for a group of an earlier daemon.
     pub(super) fn directories(&self) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> = Vec::new();
         let unified = self.unified.as_ref().map(|dir| dir.path().to_owned());
@@ -130,7 +145,7 @@ impl GroupDirs {
     }
 
     pub(super) fn create(&self) -> io::Result<()> {
-        for dir in self.directories() {
+        for dir in self.used() {
             fs::create(&dir)?;
         }
         Ok(())

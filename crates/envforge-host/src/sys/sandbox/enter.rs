@@ -15,6 +15,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{CWD, Mode};
 use rustix::mount::OpenTreeFlags;
 
+use super::seccomp::Filter;
 use super::{SandboxSpec, identity, join, mounts, privileges, starter};
 use crate::init::wire;
 use crate::sys::netns;
@@ -52,6 +53,9 @@ pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     close_strays().step("close_range")?;
     // In a user namespace that was just made nobody has a number yet.
     let user = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    // Once for all inits.
+    let filter = Filter::compile().step("seccomp")?;
+    privileges::give_up_for_all();
     let Some(is_born_there) = starter::serve()? else { return Ok(None) };
     // The starter's own.
     close_strays().step("close_range")?;
@@ -75,7 +79,7 @@ pub(crate) fn enter() -> Result<Option<Entered>, StepError> {
     if let Some(users) = users {
         setns(users, CloneFlags::CLONE_NEWUSER).step("setns user namespace")?;
     }
-    privileges::give_up(&spec, log_dir.as_ref())?;
+    privileges::give_up(&spec, log_dir.as_ref(), &filter)?;
     Ok(Some(Entered { spec, listener, log_dir, init_only }))
 }
 

@@ -285,11 +285,13 @@ impl Root {
 
     fn walk(&self, path: &Path) -> io::Result<OwnedFd> {
         let mut at: Option<OwnedFd> = None;
-        for part in path.components() {
+        let mut parts = path.components().peekable();
+        while let Some(part) = parts.next() {
             let Component::Normal(name) = part else {
                 continue;
             };
-            at = Some(enter_or_make(at.as_ref().unwrap_or(&self.fd), name)?);
+            let above = at.as_ref().unwrap_or(&self.fd);
+            at = Some(if parts.peek().is_none() { make_and_enter(above, name) } else { enter_or_make(above, name) }?);
         }
         at.map_or_else(|| self.fd.try_clone(), Ok)
     }
@@ -321,7 +323,7 @@ impl Root {
             PieceKind::Link(to) => self.link(&to, &piece.target),
             PieceKind::Directory(tree) => {
                 let (parent, name) = self.place(&piece.target)?;
-                let target = enter_or_make(&parent, name)
+                let target = make_and_enter(&parent, name)
                     .step(format_args!("make {} in the sandbox", piece.target.display()))?;
                 if self.last.borrow().as_ref().is_some_and(|(known, _)| known.starts_with(&piece.target)) {
                     self.last.take();
@@ -465,6 +467,14 @@ fn enter_or_make(at: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
             rustix::fs::openat(at, name, DIRECTORY, Mode::empty())
         }
         other => other,
+    }
+}
+
+/// The same for one that is missing as a rule.
+fn make_and_enter(at: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) => rustix::fs::openat(at, name, DIRECTORY, Mode::empty()),
+        Err(_) => enter_or_make(at, name),
     }
 }
 

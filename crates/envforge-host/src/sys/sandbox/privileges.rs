@@ -17,7 +17,8 @@ use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::enter::{Step, StepError};
-use super::{Protection, SandboxSpec, identity, landlock, seccomp};
+use super::seccomp::Filter;
+use super::{Protection, SandboxSpec, identity, landlock};
 
 /// What root of an elevated sandbox may.
 const OF_ROOT: CapabilitySet = CapabilitySet::CHOWN
@@ -36,8 +37,15 @@ fn wanted(spec: &SandboxSpec) -> (u32, u32, CapabilitySet) {
     }
 }
 
+/// Gives up beforehand what no sandbox may have: each capability that every init would have to give up takes as long as many
+/// other calls. What an init does itself needs none of this, which only limits what it could get by running a program. Without
+/// the right to do so nothing changes: [`give_up`] looks at what is there.
+pub(super) fn give_up_for_all() {
+    let _ = bound(OF_ROOT);
+}
+
 /// `log_dir` is the one directory that is used without being seen.
-pub(super) fn give_up(spec: &SandboxSpec, log_dir: Option<&OwnedFd>) -> Result<(), StepError> {
+pub(super) fn give_up(spec: &SandboxSpec, log_dir: Option<&OwnedFd>, filter: &Filter) -> Result<(), StepError> {
     let (uid, gid, kept) = wanted(spec);
     rustix::thread::set_no_new_privs(true).step("no_new_privs")?;
     rustix::thread::clear_ambient_capability_set().step("ambient capabilities")?;
@@ -58,20 +66,25 @@ pub(super) fn give_up(spec: &SandboxSpec, log_dir: Option<&OwnedFd>) -> Result<(
     if spec.is_without(Protection::SystemCalls) {
         return Ok(());
     }
-    seccomp::install().step("seccomp")
+    filter.install().step("seccomp")
 }
 
-/// Limits what can ever be had to `kept`. The kernel says which capabilities it knows by refusing the first that it does not.
+/// Limits what can ever be had to `kept`. The kernel says which capabilities it knows by refusing the first that it does not. Those
+/// that are gone already are left alone: to ask is cheap, and to give one up is not.
 fn bound(kept: CapabilitySet) -> Result<(), StepError> {
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         if kept.contains(capability) {
             continue;
         }
-        match rustix::thread::remove_capability_from_bounding_set(capability) {
+        match rustix::thread::capability_is_in_bounding_set(capability) {
             Err(rustix::io::Errno::INVAL) => break,
-            other => other.step(format_args!("bounding set: capability {bit}"))?,
+            Ok(false) => continue,
+            // Even if it can't be asked.
+            Ok(true) | Err(_) => {}
         }
+        rustix::thread::remove_capability_from_bounding_set(capability)
+            .step(format_args!("bounding set: capability {bit}"))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader, Interest};
 use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::starter::{FULL, ROOTLESS};
@@ -101,7 +102,8 @@ pub struct Starter {
 #[derive(Debug)]
 struct Process {
     socket: PacketSocket,
-    _child: tokio::process::Child,
+    /// Waits for its end, so that one that was killed is gone at once. Given up with this, which kills it.
+    _end: JoinSet<io::Result<ExitStatus>>,
 }
 
 impl Starter {
@@ -230,7 +232,11 @@ impl Process {
         let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let mut command = crate::sys::command::tokio_command(program);
         command.arg(INIT_ARGUMENT).env_clear().current_dir("/").stdin(Stdio::from(theirs)).stdout(Stdio::null());
-        Ok(Self { socket: PacketSocket::new(ours)?, _child: command.kill_on_drop(true).spawn()? })
+        let socket = PacketSocket::new(ours)?;
+        let mut child = command.kill_on_drop(true).spawn()?;
+        let mut end = JoinSet::new();
+        end.spawn(async move { child.wait().await });
+        Ok(Self { socket, _end: end })
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) const ROOTLESS: &[u8] = b"rootless";
 /// input and the report as output, and whether it was born in its cgroup; in the starter itself, `None`, when nobody is there
 /// any more.
 pub(super) fn serve() -> Result<Option<bool>, StepError> {
+    let _ = rustix::thread::set_name(c"sandbox-starter");
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).step("starter")?;
     // They are held by the daemon; here the kernel forgets them as they end.
     // SAFETY: no handler is installed.
