@@ -49,6 +49,38 @@ fn v1_alone_freezes_thaws_and_kills() {
     assert!(!group.exists());
 }
 
+#[test]
+fn beside_a_better_freezer_the_v1_one_is_not_used_and_what_an_earlier_daemon_made_in_it_is_removed() {
+    let cgroups = detect();
+    let Layout::V1(trees) = &cgroups.layout else {
+        return;
+    };
+    let name = GroupName::new(&format!("unit{}", std::process::id()), "better", Layer::Runtime).expect("name");
+    let dirs = trees.group(&name.path());
+    let group = cgroups.group(&name);
+    if dirs.unified.is_none() || group.create().is_err() {
+        return;
+    }
+    let missing = |group: &Group| group.directories().iter().filter(|dir| !dir.is_dir()).count();
+    // Where it is mounted by itself, as it is as a rule.
+    let freezer = dirs.directories().into_iter().find(|dir| dir.to_string_lossy().contains("/freezer/"));
+    assert_eq!(missing(&group), usize::from(freezer.is_some()));
+    assert!(freezer.is_none_or(|dir| !dir.exists()));
+    assert!(group.join_files().iter().all(|file| file.exists()));
+    // It is found again by who is in it.
+    let mut child = std_command("/bin/sleep").arg("1000").spawn().expect("spawn");
+    group.add(child.id() as i32).expect("add");
+    assert_eq!(cgroups.group_of(&name, child.id() as i32).join_files(), group.join_files());
+    let reaper = std::thread::spawn(move || child.wait());
+    group.kill(LIMIT).expect("kill");
+    reaper.join().expect("thread").expect("wait");
+    let earlier = Group { dirs: Dirs::V1(dirs.v1_only()) };
+    earlier.create().expect("as an earlier daemon has it");
+    assert_eq!(missing(&group), 0);
+    group.remove(LIMIT).expect("remove");
+    assert!(!group.exists());
+}
+
 // proves RUN-5 OPS-1
 #[test]
 fn without_groups_what_is_below_an_init_is_paused_and_ended() {
