@@ -113,7 +113,7 @@ fn world() -> Net {
         let lines = "addr add 203.0.113.2/24 dev in0\nlink set in0 up\naddr add 198.51.100.7/32 dev lo\n\
                      addr add 192.168.7.7/32 dev lo\naddr add 9.9.9.9/32 dev lo\n";
         let metadata = METADATA.map(|address| format!("addr add {address}/32 dev lo\n")).concat();
-        let six = format!("addr add {METADATA_SIX}/128 dev lo\naddr add fd00::2/64 dev in0 nodad\n");
+        let six = format!("addr add {METADATA_SIX}/128 dev lo nodad\naddr add fd00::2/64 dev in0 nodad\n");
         run("ip", &["-batch", "-"], &(lines.to_owned() + &metadata + &six)).expect("internet");
     });
     for address in ["198.51.100.7:443", "192.168.7.7:80", "9.9.9.9:53", "9.9.9.9:80"] {
