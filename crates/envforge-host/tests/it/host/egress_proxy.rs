@@ -1,5 +1,6 @@
 //! Credentials lent to requests: used from a workspace, readable nowhere in it.
 
+use super::jobs::ended;
 use super::machine::{Machine, Ws};
 use crate::support::is_root;
 use envforge_api::host::Outcome;
@@ -75,12 +76,7 @@ impl Upstream {
 async fn output(machine: &Machine, ws: Ws, line: &str) -> String {
     let (job, command) = machine.job(ws, 2, &["sh", "-c", line]);
     assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
-    machine
-        .server
-        .report(ws.id, "the job's end", |report| {
-            report.jobs.iter().any(|report| report.job == job && report.exit_code.is_some())
-        })
-        .await;
+    ended(machine, ws.id, job).await;
     machine.server.log(ws.id, &job.to_string(), 200).await
 }
 

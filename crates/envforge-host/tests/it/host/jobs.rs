@@ -13,7 +13,8 @@ fn last(machine: &Machine, workspace: WorkspaceId, job: JobId) -> Option<JobRepo
     reports.iter().rev().flat_map(|report| &report.jobs).find(|report| report.job == job).cloned()
 }
 
-async fn ended(machine: &Machine, workspace: WorkspaceId, job: JobId) -> JobReport {
+/// Waits for a job's end; other news of the workspace may follow it at once.
+pub(super) async fn ended(machine: &Machine, workspace: WorkspaceId, job: JobId) -> JobReport {
     let over = |report: &JobReport| matches!(report.state, RunState::Ended | RunState::Failed);
     wait_until("the job's end", async || last(machine, workspace, job).is_some_and(|report| over(&report))).await;
     last(machine, workspace, job).expect("reported")

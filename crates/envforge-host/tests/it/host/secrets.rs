@@ -1,5 +1,6 @@
 //! Secrets in the services that declare them, and nowhere else.
 
+use super::jobs::ended;
 use super::machine::{Machine, Ws};
 use crate::support::{is_root, wait_until};
 use envforge_api::host::Outcome;
@@ -66,12 +67,7 @@ async fn a_secret_is_in_the_service_that_declares_it_and_nowhere_else() {
     let (job, command) =
         machine.job(ws, 2, &["sh", "-c", "tr '\\0' '\\n' < /proc/$(pgrep -xf 'python3 serve.py web')/environ"]);
     assert_eq!(machine.server.obeyed(&command).await, Outcome::Done);
-    machine
-        .server
-        .report(ws.id, "the job's end", |report| {
-            report.jobs.iter().any(|report| report.job == job && report.exit_code == Some(0))
-        })
-        .await;
+    assert_eq!(ended(&machine, ws.id, job).await.exit_code, Some(0));
     let log = machine.server.log(ws.id, &job.to_string(), 100).await;
     assert!(log.contains("API_KEY=[secret API_KEY]"), "{log}");
     // Not in any process list, nor in any file of the host: journal, logs, checkout, home.
