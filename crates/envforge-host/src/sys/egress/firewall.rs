@@ -106,19 +106,29 @@ impl Firewall {
     }
 }
 
+/// Bridges between containers or virtual machines of this machine, by how those who make them name them: Docker, Podman, CNI,
+/// libvirt, LXC and Incus.
+const BRIDGES: [&str; 8] = ["docker*", "br-*", "podman*", "cni*", "virbr*", "lxcbr*", "lxdbr*", "incusbr*"];
+
+/// What of [`BRIDGES`] is closed: all but what the machine itself goes out by.
+pub(super) fn closed_bridges() -> impl Iterator<Item = &'static str> {
+    let route = run("ip", &["-o", "-4", "route", "show", "default"], "").unwrap_or_default();
+    let is_way_out =
+        move |bridge: &&str| route.split_whitespace().any(|word| word.starts_with(bridge.trim_end_matches('*')));
+    BRIDGES.into_iter().filter(move |bridge| !is_way_out(bridge))
+}
+
 /// Our chain among Docker's.
 fn chain(prefix: &str) -> String {
     format!("ENVFORGE-{prefix}")
 }
 
-/// Lets workspaces through Docker's rules, save to its containers: those are of this machine. By `iptables`, which Docker
-/// has too: it could not read its own table any more if rules were put there that only `nft` can say.
+/// Lets workspaces through Docker's rules; to its containers our own have let nothing. By `iptables`, which Docker has too: it
+/// could not read its own table any more if rules were put there that only `nft` can say.
 pub(super) fn through_dockers(prefix: &str) -> Result<(), CommandError> {
     let chain = chain(prefix);
     let rules = format!(
         "*filter\n:{chain} - [0:0]\n\
-         -A {chain} -i {prefix}+ -o docker+ -j RETURN\n\
-         -A {chain} -i {prefix}+ -o br-+ -j RETURN\n\
          -A {chain} -i {prefix}+ -j ACCEPT\n\
          -A {chain} -o {prefix}+ -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
          COMMIT\n"

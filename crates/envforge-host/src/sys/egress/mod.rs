@@ -4,8 +4,8 @@
 //! the host's address. One nftables table of our own holds every rule, by interface name, so nothing has to be added
 //! for a workspace and nothing of the machine's own firewall is touched. From a workspace this is closed:
 //! the host itself (every address it has, the gateway end of the cable included), other workspaces, link-local and
-//! metadata addresses, what the operator lists, and any source address but its own; into a workspace
-//! nothing comes that it did not ask for. DNS to the configured resolvers is open also where they are the host's.
+//! metadata addresses, containers and virtual machines of this machine and what it publishes of them, what the operator lists,
+//! and any source address but its own; into a workspace nothing comes that it did not ask for. DNS to the configured resolvers is open also where they are the host's.
 //! The rules are watched: what the machine's own firewall does to them is mended ([`firewall`]).
 //!
 //! IPv4 only. A machine that can't do this keeps working without a way out, and says why ([`EgressState`]).
@@ -233,6 +233,8 @@ impl Egress {
                 resolvers.join(", ")
             )
         };
+        let bridges: String =
+            firewall::closed_bridges().map(|bridge| format!("{from} oifname \"{bridge}\" drop\n")).collect();
         format!(
             "table inet {table}\n\
              delete table inet {table}\n\
@@ -247,6 +249,8 @@ impl Egress {
              {from} meta nfproto ipv6 drop\n\
              {dns}\
              {from} ip daddr @closed drop\n\
+             {from} ct status dnat drop\n\
+             {bridges}\
              {from} {to} drop\n\
              {to} ct state != {{ established, related }} drop\n\
              }}\n\

@@ -274,12 +274,26 @@ fn dockers_rules_keep_no_workspace_in_and_its_containers_stay_closed() {
     let egress = open_both(&net, "docked");
     let a = net.path("a");
     assert!(reach(&a, "198.51.100.7:443").is_ok());
-    // As Docker's engine leaves them when it starts.
-    let dockers = "*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n";
-    within(&net.path("host"), move || run("iptables-restore", &["--noflush"], dockers).map(drop).expect("rules"));
-    until("the way out is open", || reach(&a, "198.51.100.7:443").is_ok());
-    assert!(reach(&net.path("host"), "172.17.0.2:80").is_ok());
-    assert!(reach(&a, "172.17.0.2:80").is_err(), "a container is none of the internet");
+    let forwards = |policy: &str| {
+        format!(
+            "*filter\n:FORWARD {policy} [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n"
+        )
+    };
+    let published = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80\nCOMMIT\n";
+    let load = |rules: String| {
+        within(&net.path("host"), move || run("iptables-restore", &["--noflush"], &rules).map(drop).expect("rules"));
+    };
+    // As Docker's engine leaves them when it starts: where the machine forwarded before, and where it did not.
+    load(published.to_owned());
+    for policy in ["ACCEPT", "DROP"] {
+        load(forwards(policy));
+        until("the way out is open", || reach(&a, "198.51.100.7:443").is_ok());
+        assert!(reach(&net.path("host"), "172.17.0.2:80").is_ok());
+        assert!(reach(&a, "172.17.0.2:80").is_err(), "a container is none of the internet");
+        assert!(reach(&a, "203.0.113.1:8080").is_err(), "nor is what the machine publishes of it");
+        let from_outside = reach(&net.path("internet"), "203.0.113.1:8080");
+        assert_eq!(from_outside.is_ok(), policy == "ACCEPT", "{from_outside:?}");
+    }
     until("nothing is told", || egress.closed_by().is_none());
     within(&net.path("host"), move || {
         egress.unload().expect("unload");
