@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Weak;
-use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -23,7 +22,7 @@ use crate::sys::command::{CommandError, run};
 /// The multicast group told of every change of rules: `NFNLGRP_NFTABLES` (7) as a mask, linux/netfilter/nfnetlink.h.
 const CHANGES: u32 = 1 << (7 - 1);
 /// Rules that change all the time, as under an orchestrator, are looked at so often at most.
-const LOOKS_APART: Duration = Duration::from_secs(1);
+const LOOKS_APART: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How long a wait for changes lasts before it asks whether anybody still wants to know.
 const WAIT: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
@@ -81,7 +80,7 @@ impl Firewall {
         let is_there = |name: &&str| {
             self.chains.iter().any(|chain| chain.family == "inet" && chain.table == table && chain.name == **name)
         };
-        chains.iter().all(|name| is_there(&name))
+        chains.iter().all(is_there)
     }
 
     /// Whether Docker's chain for others' rules is there.
@@ -157,19 +156,16 @@ pub(super) fn watch(egress: Weak<Egress>) -> io::Result<()> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(NETFILTER))?;
     bind(&socket, &SocketAddrNetlink::new(0, CHANGES))?;
     std::thread::Builder::new().name("firewall".to_owned()).spawn(move || {
-        let mut last: Option<Instant> = None;
         while egress.strong_count() > 0 {
             let mut waiting = [PollFd::new(&socket, PollFlags::IN)];
             if !matches!(poll(&mut waiting, Some(&WAIT)), Ok(1..)) {
                 continue;
             }
-            if let Some(early) = last.and_then(|at| LOOKS_APART.checked_sub(at.elapsed())) {
-                std::thread::sleep(early);
-            }
             drain(&socket);
             let Some(egress) = egress.upgrade() else { return };
             egress.keep();
-            last = Some(Instant::now());
+            drop(egress);
+            let _ = poll(&mut [], Some(&LOOKS_APART));
         }
     })?;
     Ok(())

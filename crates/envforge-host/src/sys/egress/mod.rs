@@ -233,8 +233,9 @@ impl Egress {
                 resolvers.join(", ")
             )
         };
-        let bridges: String =
+        let bridges: Vec<String> =
             firewall::closed_bridges().map(|bridge| format!("{from} oifname \"{bridge}\" drop\n")).collect();
+        let bridges = bridges.concat();
         format!(
             "table inet {table}\n\
              delete table inet {table}\n\

@@ -213,6 +213,7 @@ fn open_both(net: &Net, instance: &'static str) -> Arc<Egress> {
 }
 
 /// Waits for what follows a change of rules, by trying.
+#[expect(clippy::disallowed_methods, reason = "it is the kernel and other programs that are waited for")]
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
