@@ -42,6 +42,8 @@ fn reach(ns: &Path, address: &str) -> Result<String, ErrorKind> {
     within(ns, move || {
         let mut stream =
             TcpStream::connect_timeout(&address, Duration::from_millis(300)).map_err(|error| error.kind())?;
+        // A door may close behind whoever just came in.
+        stream.set_read_timeout(Some(Duration::from_secs(1))).map_err(|error| error.kind())?;
         let mut text = String::new();
         stream.read_to_string(&mut text).map_err(|error| error.kind())?;
         Ok(text)
@@ -280,7 +282,7 @@ fn dockers_rules_keep_no_workspace_in_and_its_containers_stay_closed() {
             "*filter\n:FORWARD {policy} [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n"
         )
     };
-    let published = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80\nCOMMIT\n";
+    let published = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80\n-A PREROUTING -p tcp --dport 8081 -j DNAT --to-destination 198.51.100.7:443\nCOMMIT\n";
     let load = |rules: String| {
         within(&net.path("host"), move || run("iptables-restore", &["--noflush"], &rules).map(drop).expect("rules"));
     };
@@ -292,6 +294,7 @@ fn dockers_rules_keep_no_workspace_in_and_its_containers_stay_closed() {
         assert!(reach(&net.path("host"), "172.17.0.2:80").is_ok());
         assert!(reach(&a, "172.17.0.2:80").is_err(), "a container is none of the internet");
         assert!(reach(&a, "203.0.113.1:8080").is_err(), "nor is what the machine publishes of it");
+        assert!(reach(&a, "203.0.113.1:8081").is_err(), "nor is what it leads on elsewhere");
         let from_outside = reach(&net.path("internet"), "203.0.113.1:8080");
         assert_eq!(from_outside.is_ok(), policy == "ACCEPT", "{from_outside:?}");
     }
