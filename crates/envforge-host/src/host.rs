@@ -26,6 +26,7 @@ use envforge_core::clock::Clock as _;
 use envforge_core::id::{HostId, OrgId};
 use envforge_core::refusal::Refusal;
 use jiff::SignedDuration;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -116,8 +117,11 @@ impl Host {
         });
         Gravestone::prune(&ctx.data, SystemClock.now().checked_sub(STONES_KEPT).unwrap_or_default())?;
         let found = journal::read_all(&ctx.data)?;
-        let reserved = found.users.iter().filter_map(|uid| uid.checked_sub(ctx.config.uid_base)).collect();
+        let reserved: Vec<u32> = found.users.iter().filter_map(|uid| uid.checked_sub(ctx.config.uid_base)).collect();
+        let indexes: BTreeSet<u32> =
+            found.states.iter().map(|state| state.index).chain(reserved.iter().copied()).collect();
         let workspaces = Workspaces::new(Arc::clone(&ctx), reserved);
+        ctx.engine.clear_others(&ctx.data.workspaces(), indexes).await;
         workspaces.take_up(found.states);
         let uplinks = Uplinks::new(Arc::clone(&ctx), Arc::clone(&workspaces))?;
         let stream = Stream {

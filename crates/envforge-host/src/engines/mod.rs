@@ -13,11 +13,11 @@ use crate::place::Place;
 use crate::sys::cgroup::Stats;
 use crate::sys::process::ProcessIdentity;
 use crate::sys::sandbox::Sandbox;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 pub use crate::sys::cgroup::Layer;
@@ -97,6 +97,10 @@ pub trait Engine: Send + Sync + 'static {
     fn elevates(&self) -> bool;
     /// Whether each workspace has a network of its own; else ports and loopback are the machine's.
     fn has_own_network(&self) -> bool;
+
+    /// Ends and takes away what earlier daemons of this instance left of workspaces that are not in `data` any more, by their
+    /// groups; `indexes` are those of the ones that are. Before any workspace is made.
+    fn clear_others<'a>(&'a self, data: &'a Path, indexes: BTreeSet<u32>) -> Work<'a, ()>;
 
     /// Makes the workspace's network. The answer says why there is no way out of it, if there is none.
     fn prepare_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<Option<String>, EngineError>>;

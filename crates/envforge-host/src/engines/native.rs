@@ -15,10 +15,10 @@ use crate::sys::ports::{self, ListeningPort};
 use crate::sys::process::{ProcessIdentity, all_pids};
 use crate::sys::sandbox::{Bind, GeneratedFile, Sandbox, SandboxSpec, Starter};
 use envforge_core::id::WorkspaceId;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -308,6 +308,38 @@ impl Engine for Native {
 
     fn has_own_network(&self) -> bool {
         !self.isolation.rootless
+    }
+
+    fn clear_others<'a>(&'a self, data: &'a Path, indexes: BTreeSet<u32>) -> Work<'a, ()> {
+        Box::pin(async move {
+            if self.isolation.rootless {
+                return;
+            }
+            let (cgroups, egress, instance) = (self.cgroups.clone(), Arc::clone(&self.egress), self.instance.clone());
+            let data = data.to_owned();
+            let cleared = blocking(move || {
+                for workspace in cgroups.workspaces(&instance) {
+                    // Of one whose journal can't be read there is a directory too, and it is left alone.
+                    if !workspace.starts_with("ws_") || std::fs::symlink_metadata(data.join(&workspace)).is_ok() {
+                        continue;
+                    }
+                    tracing::warn!(workspace, "what an earlier daemon left of a workspace that is not here is ended");
+                    for layer in Layer::ALL {
+                        let group = cgroups.group(&GroupName::new(&instance, &workspace, layer)?);
+                        if group.exists()
+                            && let Err(error) = group.kill(KILL_LIMIT).and_then(|()| group.remove(KILL_LIMIT))
+                        {
+                            tracing::error!(workspace, %layer, %error, "it does not end");
+                        }
+                    }
+                }
+                egress.close_others(&indexes);
+                Ok(())
+            });
+            if let Err(error) = cleared.await {
+                tracing::error!(%error, "what earlier daemons left was not looked for");
+            }
+        })
     }
 
     fn prepare_network<'a>(&'a self, place: &'a Place) -> Work<'a, Result<Option<String>, EngineError>> {

@@ -22,6 +22,7 @@ mod tests;
 mod v1;
 mod v2;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,11 @@ pub enum Layer {
     Runtime,
     /// A root terminal, while there is one.
     Elevated,
+}
+
+impl Layer {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Shell, Self::Runtime, Self::Elevated];
 }
 
 impl fmt::Display for Layer {
@@ -189,6 +195,20 @@ impl Cgroups {
             Layout::V1(trees) => trees.missing_limits(),
             Layout::None(reason) => vec![format!("no resource limits: {reason}")],
         }
+    }
+
+    /// The workspaces of which an instance has groups, by their directories' names.
+    pub fn workspaces(&self, instance: &str) -> BTreeSet<String> {
+        let roots = match &self.layout {
+            Layout::V2(tree) => vec![tree.root().to_owned()],
+            Layout::V1(trees) => trees.roots(),
+            Layout::None(_) => Vec::new(),
+        };
+        let below = |root: PathBuf| std::fs::read_dir(root.join("envforge").join(instance)).into_iter().flatten();
+        let dirs = roots.into_iter().flat_map(below).flatten();
+        // What else is in there are the files of the group itself.
+        let dirs = dirs.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        dirs.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
     /// The group of this name, made or not.

@@ -57,6 +57,12 @@ impl Trees {
         .collect()
     }
 
+    /// Where groups begin in each of them.
+    pub(super) fn roots(&self) -> Vec<PathBuf> {
+        let all = [&self.cpu, &self.cpuacct, &self.memory, &self.pids, &self.freezer, &self.unified];
+        all.into_iter().flatten().cloned().collect()
+    }
+
     pub(super) fn group(&self, path: &Path) -> GroupDirs {
         let below = |base: &Option<PathBuf>| base.as_ref().map(|base| base.join(path));
         GroupDirs {

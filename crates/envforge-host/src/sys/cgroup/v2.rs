@@ -36,6 +36,10 @@ impl Tree {
         self.missing.clone()
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(super) fn group(&self, path: &Path) -> Dir {
         Dir { root: Some(self.root.clone()), path: self.root.join(path) }
     }

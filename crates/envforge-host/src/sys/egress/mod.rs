@@ -10,6 +10,7 @@
 //!
 //! IPv4 only. A machine that can't do this keeps working without a way out, and says why ([`EgressState`]).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -139,6 +140,19 @@ impl Egress {
             run("ip", &["link", "del", &cable.interface], "")?;
         }
         Ok(())
+    }
+
+    /// Takes away the cables of workspaces that are none of these.
+    pub fn close_others(&self, known: &BTreeSet<u32>) {
+        let links = run("ip", &["-o", "link"], "").unwrap_or_default();
+        let names = links.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next());
+        let indexes = names.filter_map(|name| u32::from_str_radix(name.strip_prefix(&self.prefix)?, 16).ok());
+        for index in indexes.filter(|index| !known.contains(index)) {
+            match self.close(index) {
+                Ok(()) => tracing::warn!(index, "network: a cable that is no workspace's was taken away"),
+                Err(error) => tracing::warn!(index, %error, "network: a cable that is no workspace's stays"),
+            }
+        }
     }
 
     /// Removes the rules; for when the daemon is removed from the machine, or its last workspace is.

@@ -1,13 +1,13 @@
 //! Daemons that end and come back, servers that do, and commands that come again.
 
-use super::machine::Machine;
+use super::machine::{Machine, Ws};
 use super::runtime::TWO;
 use super::shell::PLAIN;
 use crate::support::{LIMIT, is_root, wait_until};
 use envforge_api::host::{Order, Outcome, Report};
 use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::ObservedPhase;
-use envforge_host::sys::cgroup::Layer;
+use envforge_host::sys::cgroup::{Group, Layer};
 use envforge_host::{Host, StartError};
 use tokio_util::sync::CancellationToken;
 
@@ -355,4 +355,37 @@ async fn a_process_that_takes_an_uplink_over_is_dialled_beside_the_one_before() 
     let another = machine.server.successor();
     assert!(another.connected(host, LIMIT).await);
     assert!(successor.is_connected(host));
+}
+
+// proves OPS-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_of_a_workspace_that_is_gone_ends_with_the_next_daemon() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new("services:\n  web: { command: python3 serve.py web, port: 3000 }\n", &[]).await;
+    let (gone, stays) = (machine.workspace().await, machine.workspace().await);
+    for ws in [gone, stays] {
+        assert_eq!(machine.wake(ws, 2).await, Outcome::Done);
+        machine.phase(ws, ObservedPhase::Up).await;
+    }
+    let groups = |ws: Ws| [Layer::Shell, Layer::Runtime].map(|layer| machine.group(&ws.id.to_string(), layer));
+    let (of_gone, of_other) = (groups(gone), groups(stays));
+    let pids =
+        |groups: &[Group; 2]| -> Vec<Vec<i32>> { groups.iter().map(|group| group.pids().expect("pids")).collect() };
+    let before = pids(&of_other);
+    machine.stop().await;
+    // A disk that was lost, a backup from before: whichever way, nobody knows of it any more.
+    let lost = machine.path("lost");
+    std::fs::rename(machine.place(gone), &lost).expect("taken away");
+    machine.start().await;
+    assert!(of_gone.iter().all(|group| !group.exists()), "{:?}", pids(&of_gone));
+    assert_eq!(machine.server.get(stays.id, "web", "/").await, "web");
+    assert_eq!(pids(&of_other), before, "what is known goes on");
+    // By the addresses of the machine's ends: the first workspace's and the second's.
+    let addresses = envforge_host::sys::command::run("ip", &["-o", "-4", "addr"], "").expect("addresses");
+    let [a, b] = machine.config.network_pool;
+    assert!(!addresses.contains(&format!(" {a}.{b}.0.1/30 ")), "{addresses}");
+    assert!(addresses.contains(&format!(" {a}.{b}.0.5/30 ")), "{addresses}");
+    let _ = envforge_host::sys::netns::destroy(&lost.join("run/net"));
 }
