@@ -54,7 +54,8 @@ impl FdStream {
 
     /// Tells a PTY its window's size.
     pub fn resize(&self, cols: u16, rows: u16) -> io::Result<()> {
-        self.tell(cols, rows, 0)
+        let before = rustix::termios::tcgetwinsize(self.0.get_ref())?;
+        self.tell(cols, rows, before.ws_xpixel)
     }
 
     /// The same, and what runs there draws its window again. Its kernel tells it of a window that differs only; the width in

@@ -30,6 +30,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
@@ -46,6 +47,8 @@ const TELL_WITHIN: Duration = Duration::from_secs(1);
 const SILENT_MAX: u32 = 2;
 /// How long a client may take to leave when it knows that the terminal is over.
 const LEAVE_WITHIN: Duration = Duration::from_secs(45);
+/// A terminal that says nothing for this long rests.
+const REST: Duration = Duration::from_millis(200);
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(terminal)).routes(routes!(root_terminal))
@@ -130,7 +133,7 @@ async fn terminal(
         let (session, token) = ops::begin(&app, &permit, opened, &name);
         let turn = session.take().await;
         let begun = vec![notice(&TerminalNotice::Session { token })];
-        hold(&app, &permit, &session, &turn, Line { socket, begun }, nudges).await;
+        hold(&app, &permit, &session, &turn, Line { socket, begun, is_stained: false }, nudges).await;
     }))
 }
 
@@ -163,7 +166,7 @@ fn once(app: App, permit: Permit, upgrade: WebSocketUpgrade, opened: Opened, nud
             may_not.cancel();
             tokio::time::sleep(FAREWELL).await;
         };
-        let line = Line { socket, begun: Vec::new() };
+        let line = Line { socket, begun: Vec::new(), is_stained: false };
         tokio::select! {
             () = cancel.cancelled() => {}
             () = lost => {}
@@ -196,9 +199,9 @@ async fn resume(
     };
     let mut begun = vec![notice(&TerminalNotice::Resumed { received: taken })];
     begun.extend(binary(&output));
-    // The client wrote over its last line meanwhile, and may have another size.
-    drop(session.stream.redraw(cols, rows));
-    hold(app, permit, session, &turn, Line { socket, begun }, nudges).await;
+    drop(session.stream.resize(cols, rows));
+    // The client wrote over its last line meanwhile.
+    hold(app, permit, session, &turn, Line { socket, begun, is_stained: true }, nudges).await;
 }
 
 /// Moves a session's bytes over one connection, and keeps it when that is lost.
@@ -230,6 +233,21 @@ struct Line {
     socket: WebSocket,
     /// What the client is sent first.
     begun: Vec<Message>,
+    /// Whether something else than the terminal's output is on the client's screen.
+    is_stained: bool,
+}
+
+/// Draws a terminal's window again, at its next rest: what scrolls by while a screen is drawn as a whole is in no scrollback.
+/// One that never rests draws over what is there to be drawn over.
+struct Redraw<'a> {
+    stream: &'a FdStream,
+    asked: Notify,
+}
+
+impl Redraw<'_> {
+    fn draw(&self) {
+        drop(self.stream.size().and_then(|(cols, rows)| self.stream.redraw(cols, rows)));
+    }
 }
 
 /// How a connection ended.
@@ -254,9 +272,13 @@ fn binary(output: &[u8]) -> impl Iterator<Item = Message> {
 async fn relay(line: Line, stream: &FdStream, session: Option<&Session>, may_not: &CancellationToken) -> Left {
     let (mut to, mut from) = line.socket.split();
     let heard = AtomicBool::new(true);
+    let redraw = Redraw { stream, asked: Notify::new() };
+    if line.is_stained {
+        redraw.asked.notify_one();
+    }
     let ended = tokio::select! {
-        ended = down(&mut to, line.begun, stream, session, &heard, may_not) => ended,
-        left = up(&mut from, stream, session, &heard, may_not) => return left,
+        ended = down(&mut to, line.begun, &redraw, session, &heard, may_not) => ended,
+        left = up(&mut from, &redraw, session, &heard, may_not) => return left,
     };
     let Some(reason) = ended else { return Left::Lost };
     if to.send(notice(&TerminalNotice::Ended { reason: reason.to_owned() })).await.is_err() || to.close().await.is_err()
@@ -277,11 +299,12 @@ async fn relay(line: Line, stream: &FdStream, session: Option<&Session>, may_not
 async fn down(
     to: &mut SplitSink<WebSocket, Message>,
     begun: Vec<Message>,
-    stream: &FdStream,
+    redraw: &Redraw<'_>,
     session: Option<&Session>,
     heard: &AtomicBool,
     may_not: &CancellationToken,
 ) -> Option<&'static str> {
+    let stream = redraw.stream;
     for message in begun {
         to.send(message).await.ok()?;
     }
@@ -289,6 +312,7 @@ async fn down(
     let (mut ping, mut silent) = (tokio::time::interval(PING), 0);
     // The timer is set only while there is something to tell, and then once for all that comes until then.
     let (mut tell, mut is_set) = (pin!(tokio::time::sleep(TELL_WITHIN)), false);
+    let (mut rest, mut is_stained) = (pin!(tokio::time::sleep(REST)), false);
     let stirred = async || match session {
         Some(session) => session.stirred.notified().await,
         None => std::future::pending().await,
@@ -303,6 +327,9 @@ async fn down(
                     if let Some(session) = session {
                         session.read(&buffer[..length]);
                     }
+                    if is_stained {
+                        rest.as_mut().reset(Instant::now() + REST);
+                    }
                     Message::Binary(Bytes::copy_from_slice(&buffer[..length]))
                 }
             },
@@ -316,6 +343,16 @@ async fn down(
                 _ => continue,
             },
             () = &mut tell, if is_set => told(session, &mut is_set)?,
+            () = redraw.asked.notified() => {
+                rest.as_mut().reset(Instant::now() + REST);
+                is_stained = true;
+                continue;
+            }
+            () = &mut rest, if is_stained => {
+                is_stained = false;
+                redraw.draw();
+                continue;
+            }
             _ = ping.tick() => {
                 silent = if heard.swap(false, Ordering::Relaxed) { 0 } else { silent + 1 };
                 if session.is_some() && silent >= SILENT_MAX {
@@ -336,11 +373,12 @@ fn told(session: Option<&Session>, is_set: &mut bool) -> Option<Message> {
 /// Input and control, until the client leaves. What else it says does not wait for input that nobody reads.
 async fn up(
     from: &mut SplitStream<WebSocket>,
-    stream: &FdStream,
+    redraw: &Redraw<'_>,
     session: Option<&Session>,
     heard: &AtomicBool,
     may_not: &CancellationToken,
 ) -> Left {
+    let stream = redraw.stream;
     let mut input = VecDeque::<Bytes>::new();
     let mut is_writable = true;
     loop {
@@ -380,7 +418,7 @@ async fn up(
                     let (cols, rows) = clamped(cols, rows);
                     drop(stream.resize(cols, rows));
                 }
-                Ok(TerminalControl::Redraw) => drop(stream.size().and_then(|(cols, rows)| stream.redraw(cols, rows))),
+                Ok(TerminalControl::Redraw) => redraw.asked.notify_one(),
                 Ok(TerminalControl::Received { bytes }) => {
                     if session.is_some_and(|session| session.acknowledge(bytes).is_err()) {
                         return Left::Over;
