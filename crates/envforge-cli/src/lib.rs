@@ -73,6 +73,7 @@ async fn dispatch(ctx: &mut Context<'_>, verb: Verb) -> Result<ExitCode, Refusal
         Verb::Terminal(verb) => commands::terminal::terminal(ctx, verb).await,
         Verb::Status(named) => commands::status::status(ctx, named).await,
         Verb::Workspace(verb) => commands::workspace::workspace(ctx, verb).await,
+        Verb::Usage(usage) => commands::usage::usage(ctx, &usage).await,
         Verb::Fork(fork) => commands::fork::fork(ctx, fork).await,
         Verb::Database(verb) => commands::database::database(ctx, verb).await,
         Verb::Run(run) => Box::pin(commands::run::run(ctx, run)).await,

@@ -30,6 +30,7 @@ use crate::signin;
 use crate::signing_keys;
 use crate::system::ops::LastLook;
 use crate::terminals::ops::Sessions;
+use crate::usage;
 use crate::vault::{self, ops::Unwrapped};
 use anyhow::Context as _;
 use envforge_api::ambient::{SystemClock, SystemEntropy};
@@ -170,6 +171,7 @@ fn spawn_watchers(app: &App) {
     app.spawn("devices", devices::jobs::run(app.clone()));
     app.spawn("sign-in", signin::jobs::run(app.clone()));
     app.spawn("runtimes", runtimes::jobs::run(app.clone()));
+    app.spawn("usage", usage::jobs::run(app.clone()));
     app.spawn("elevations", elevations::jobs::run(app.clone()));
     app.spawn("signing keys", signing_keys::jobs::run(app.clone()));
     app.spawn("gateways", gateways::jobs::forget(app.clone()));

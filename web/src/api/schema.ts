@@ -3726,6 +3726,55 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What each workspace used in a month, what that costs, and the sums. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description A calendar month (UTC) like `2026-11`; this one when absent. */
+                    month?: string | null;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgUsage"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces": {
         parameters: {
             query?: never;
@@ -6699,6 +6748,8 @@ export interface components {
             /** @description Its slug. */
             slug: components["schemas"]["Slug"];
         };
+        /** @description A calendar month in UTC, `2026-11`. */
+        Month: string;
         /** @description Asks for a group, or changes its name. */
         NameGroup: {
             /** @description Its name, unique in the org. */
@@ -6753,6 +6804,32 @@ export interface components {
              *     prints (`envforge exec`) is not, its program is in the ledger.
              */
             record: boolean;
+        };
+        /** @description What an org used in a month. */
+        OrgUsage: {
+            /**
+             * Format: int64
+             * @description Seconds awake of all sizes together.
+             */
+            awake_seconds: number;
+            /** @description The organization's cap. */
+            cap: components["schemas"]["Cap"];
+            cap_posture?: components["schemas"]["CapPosture"] | null;
+            /**
+             * Format: int64
+             * @description What they cost in micro-units of the currency.
+             */
+            cost_micros: number;
+            /** @description ISO 4217 code. */
+            currency: string;
+            /** @description Whether it is over; until then figures may grow. */
+            is_over: boolean;
+            /** @description The month, in UTC. */
+            month: components["schemas"]["Month"];
+            /** @description Seconds awake together. For owners, admins and billing those of projects they don't see are in it. */
+            seconds: components["schemas"]["SizeSeconds"];
+            /** @description Workspaces that are there or were awake in it, of the projects the reader sees, by project and name. */
+            workspaces: components["schemas"]["UsedWorkspace"][];
         };
         /** @description A part and its readiness. */
         Part: {
@@ -7353,6 +7430,24 @@ export interface components {
          * @enum {string}
          */
         Size: "small" | "medium" | "large";
+        /** @description Seconds at each size. */
+        SizeSeconds: {
+            /**
+             * Format: int64
+             * @description At size large.
+             */
+            large: number;
+            /**
+             * Format: int64
+             * @description At size medium.
+             */
+            medium: number;
+            /**
+             * Format: int64
+             * @description At size small.
+             */
+            small: number;
+        };
         /** @description Puts a runtime to sleep. */
         Sleep: {
             /** @description How deep. */
@@ -7461,6 +7556,33 @@ export interface components {
         };
         /** @description A usage session: from one wake to the next full sleep. */
         UsageSessionId: string;
+        /** @description What a workspace used in a month. */
+        UsedWorkspace: {
+            /**
+             * Format: int64
+             * @description Seconds awake of all sizes together.
+             */
+            awake_seconds: number;
+            /** @description Its cap. */
+            cap: components["schemas"]["Cap"];
+            /** @description Where the month's usage stands against it. */
+            cap_posture: components["schemas"]["CapPosture"];
+            /**
+             * Format: int64
+             * @description What they cost in micro-units of the currency.
+             */
+            cost_micros: number;
+            /** @description The workspace. */
+            id: components["schemas"]["WorkspaceId"];
+            /** @description Whether it was deleted meanwhile. */
+            is_deleted: boolean;
+            /** @description Its project. */
+            project: string;
+            /** @description Seconds awake. */
+            seconds: components["schemas"]["SizeSeconds"];
+            /** @description Its name. */
+            slug: string;
+        };
         /** @description A person or agent with an account. */
         UserId: string;
         /**

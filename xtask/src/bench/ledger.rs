@@ -16,13 +16,14 @@ use envforge_core::token::Signer;
 use envforge_server::ledger::{self, Entry};
 use envforge_server::platform::keys::KeyWrappers;
 use envforge_server::platform::secret_stores::SecretStores;
-use envforge_server::{Server, ServerConfig, migrate, schema_fingerprint};
+use envforge_server::{Bootstrap, RunningServer, Server, ServerConfig, migrate, schema_fingerprint};
 use envforge_testkit::TestDatabase;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -35,15 +36,14 @@ const APPENDS: usize = 20_000;
 const WRITERS: usize = 12;
 const VERIFIES: u64 = 1_000_000;
 
-/// From the first transaction until the last of its events is sealed.
-pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
+/// A server with a database of its own and an org `acme`, whose owner's key is in `folder`; no host.
+pub(super) async fn alone(folder: &Path, cancel: &CancellationToken) -> anyhow::Result<(TestDatabase, RunningServer)> {
     let database = TestDatabase::new(&schema_fingerprint(), async |owner, password| {
         migrate(owner, &Secret::new(password.to_owned())).await?;
         Ok(())
     })
     .await;
-    let folder = tempfile::tempdir()?;
-    let at = |name: &str| folder.path().join(name);
+    let at = |name: &str| folder.join(name);
     let config = ServerConfig {
         database_url: Secret::new(database.app_url()),
         listen: "127.0.0.1:0".parse()?,
@@ -68,11 +68,22 @@ pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
         mail: None,
         identity_providers: Vec::new(),
         sign_up: envforge_core::login::SignUp::Closed,
-        bootstrap: None,
+        bootstrap: Some(Bootstrap {
+            org: "acme".to_owned(),
+            owner_key_file: at("owner.key"),
+            host_token_file: at("host.token"),
+        }),
     };
-    let cancel = CancellationToken::new();
     let clock: Arc<dyn Clock> = Arc::new(envforge_api::ambient::SystemClock);
     let server = Server::start_with(config, clock, Arc::new(SystemEntropy), cancel.clone()).await?;
+    Ok((database, server))
+}
+
+/// From the first transaction until the last of its events is sealed.
+pub(super) async fn append() -> anyhow::Result<Vec<Record>> {
+    let folder = tempfile::tempdir()?;
+    let cancel = CancellationToken::new();
+    let (_database, server) = alone(folder.path(), &cancel).await?;
     let app = server.app();
     let (mut rates, mut lags, mut sealed) =
         (Vec::new(), Vec::new(), ledger::ops::state(app, None).await?.head.position);
@@ -141,7 +152,7 @@ pub(super) fn verify() -> anyhow::Result<Vec<Record>> {
     Ok(vec![Record::of("ledger_verify", "ev/s", Better::More, &rates, target)])
 }
 
-fn write_export(signer: &Signer, path: &std::path::Path) -> anyhow::Result<()> {
+fn write_export(signer: &Signer, path: &Path) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut out = std::io::BufWriter::new(fs_err::File::create(path)?);
     let mut lines = Vec::new();

@@ -20,6 +20,7 @@ mod runtimes;
 mod sandboxes;
 mod shells;
 mod traffic;
+mod usage;
 mod workspaces;
 pub(crate) mod world;
 
@@ -33,7 +34,7 @@ use std::io::Write as _;
 use world::World;
 
 /// What can be measured, and what each means, in the order of the report.
-const NAMES: [(&str, &str); 26] = [
+const NAMES: [(&str, &str); 27] = [
     ("daemon", "memory of the host daemon at rest; `daemon_all`: with server, gateway and supervisor"),
     (
         "sandbox",
@@ -93,10 +94,21 @@ const NAMES: [(&str, &str); 26] = [
     ),
     ("ledger_append", "events committed and sealed a second; `ledger_lag`: from an event's commit until it is sealed"),
     ("ledger_verify", "events of an export verified a second"),
+    ("usage", "what an org of 1,000 workspaces used in a month, each awake three times a day for a year"),
 ];
 /// Of them, those that need no box, or make one of their own.
-const WITHOUT_BOX: [&str; 9] =
-    ["sandbox", "service", "sleep", "log_capture", "fork", "awake", "sleeping", "ledger_append", "ledger_verify"];
+const WITHOUT_BOX: [&str; 10] = [
+    "sandbox",
+    "service",
+    "sleep",
+    "log_capture",
+    "fork",
+    "awake",
+    "sleeping",
+    "ledger_append",
+    "ledger_verify",
+    "usage",
+];
 
 fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(NAMES.map(|(name, what)| PossibleValue::new(name).help(what)))
@@ -172,6 +184,7 @@ async fn measure(which: &Which, world: Option<&mut World>, name: &str) -> anyhow
         "sleeping" => return workspaces::sleeping(which).await,
         "ledger_append" => return ledger::append().await,
         "ledger_verify" => return ledger::verify(),
+        "usage" => return usage::usage().await,
         _ => {}
     }
     let world = world.context("a box")?;

@@ -1,11 +1,13 @@
 //! Usage and receipts.
 
+use envforge_core::id::WorkspaceId;
+use envforge_core::name::Slug;
 use envforge_core::runtime::RuntimeState;
 use envforge_core::size::Size;
-use envforge_core::usage::{Cap, CapPosture, Receipt};
+use envforge_core::usage::{Cap, CapPosture, Month, Receipt, SizeSeconds};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// The usage panel of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -41,4 +43,62 @@ pub struct WorkspaceUsage {
 pub struct SetCap {
     /// The new cap.
     pub cap: Cap,
+}
+
+/// Which month.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct UsageQuery {
+    /// A calendar month (UTC) like `2026-11`; this one when absent.
+    #[param(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub month: Option<Month>,
+}
+
+/// What an org used in a month.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OrgUsage {
+    /// The month, in UTC.
+    pub month: Month,
+    /// Whether it is over; until then figures may grow.
+    pub is_over: bool,
+    /// Workspaces that are there or were awake in it, of the projects the reader sees, by project and name.
+    pub workspaces: Vec<UsedWorkspace>,
+    /// Seconds awake together. For owners, admins and billing those of projects they don't see are in it.
+    pub seconds: SizeSeconds,
+    /// Seconds awake of all sizes together.
+    pub awake_seconds: u64,
+    /// What they cost in micro-units of the currency.
+    pub cost_micros: u64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// The organization's cap.
+    pub cap: Cap,
+    /// Where the whole organization's usage of the month stands against it; absent for whoever does not see all of it.
+    pub cap_posture: Option<CapPosture>,
+}
+
+/// What a workspace used in a month.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UsedWorkspace {
+    /// The workspace.
+    pub id: WorkspaceId,
+    /// Its name.
+    #[schema(value_type = String)]
+    pub slug: Slug,
+    /// Its project.
+    #[schema(value_type = String)]
+    pub project: Slug,
+    /// Whether it was deleted meanwhile.
+    pub is_deleted: bool,
+    /// Seconds awake.
+    pub seconds: SizeSeconds,
+    /// Seconds awake of all sizes together.
+    pub awake_seconds: u64,
+    /// What they cost in micro-units of the currency.
+    pub cost_micros: u64,
+    /// Its cap.
+    pub cap: Cap,
+    /// Where the month's usage stands against it.
+    pub cap_posture: CapPosture,
 }

@@ -18,6 +18,7 @@ use envforge_core::name::Slug;
 use envforge_core::refusal::Refusal;
 use envforge_core::size::Size;
 use envforge_core::terminal::TerminalName;
+use envforge_core::usage::Month;
 
 /// Branch workspaces: a shell that opens at once, a runtime that wakes on demand, signed links.
 #[derive(Debug, Parser)]
@@ -68,6 +69,8 @@ pub enum Verb {
     /// List, create and delete workspaces, and see what they used
     #[command(subcommand)]
     Workspace(WorkspaceVerb),
+    /// Show what each workspace used in a month, what it cost, and the sums
+    Usage(Usage),
     /// Copy a workspace with its files, database and object storage into new ones
     Fork(Fork),
     /// Run a test or job in the runtime, and end with its exit code
@@ -270,6 +273,17 @@ pub struct WorkspaceDelete {
     /// Delete without asking
     #[arg(long, short = 'y')]
     pub yes: bool,
+}
+
+/// `envforge usage`.
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// A calendar month (UTC) like 2026-11; this one when absent
+    #[arg(long, value_name = "YYYY-MM")]
+    pub month: Option<Month>,
+    /// A line of comma-separated values for each workspace
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
 }
 
 /// `envforge workspace cap`.

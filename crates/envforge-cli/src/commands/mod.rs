@@ -30,5 +30,6 @@ pub(crate) mod sleep;
 pub(crate) mod status;
 pub(crate) mod terminal;
 pub(crate) mod up;
+pub(crate) mod usage;
 pub(crate) mod wake;
 pub(crate) mod workspace;

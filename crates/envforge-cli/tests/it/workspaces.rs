@@ -2,7 +2,7 @@
 
 use crate::support::{Answer, End, Server, events, lost, ok, receipt, refused, run, usage, workspace};
 use expect_test::expect;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const WS: &str = "/v1/orgs/acme/workspaces/fix-login";
 
@@ -263,4 +263,44 @@ fn a_service_is_restarted_and_waited_for() {
         --- stderr
     "#]]
     .assert_eq(&run(&server, &["service", "start", "api", "-w", "fix-login"]));
+}
+
+// proves COST-2 COST-5
+#[test]
+fn what_an_org_used_in_a_month_is_a_table_json_or_lines_of_values() {
+    let server = Server::acme();
+    let seconds = |small: u64, large: u64| json!({ "small": small, "medium": 0, "large": large });
+    let used = |slug: &str, deleted: bool, cap: &Value, posture: &Value| {
+        json!({ "id": format!("ws_{:032}", 1), "slug": slug, "project": "planner", "is_deleted": deleted, "seconds": seconds(432, 60),
+            "awake_seconds": 492, "cost_micros": 12_300, "cap": cap, "cap_posture": posture })
+    };
+    let cap = json!({ "mode": "stop", "minutes": 600 });
+    let none = json!({ "mode": "none", "minutes": 0 });
+    let (within, no) = (json!({ "posture": "within", "percent": 1 }), json!({ "posture": "none" }));
+    let answer = json!({ "month": "2026-10", "is_over": true, "workspaces": [used("fix-login", false, &cap, &within),
+        used("old", true, &none, &no)], "seconds": seconds(900, 120), "awake_seconds": 1_020, "cost_micros": 30_000,
+        "currency": "USD", "cap": none, "cap_posture": no });
+    server.route("GET /v1/orgs/acme/usage?month=2026-10", ok(&answer));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        2026-10
+        PROJECT  WORKSPACE      AWAKE       COST        CAP
+        planner  fix-login      8 min 12 s  0.0123 USD  stop at 600 min a month, 1 % used
+        planner  old (deleted)  8 min 12 s  0.0123 USD  none
+        all                     17 min      0.0300 USD  none
+        --- stderr
+    "#]]
+    .assert_eq(&run(&server, &["usage", "--month", "2026-10"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        month,project,workspace,deleted,small_seconds,medium_seconds,large_seconds,cost_micros,currency
+        2026-10,planner,fix-login,false,432,0,60,12300,USD
+        2026-10,planner,old,true,432,0,60,12300,USD
+        --- stderr
+    "#]]
+    .assert_eq(&run(&server, &["usage", "--month", "2026-10", "--csv"]));
+    let wrong = run(&server, &["usage", "--month", "october"]);
+    assert!(wrong.contains("write it like 2026-11"), "{wrong}");
 }

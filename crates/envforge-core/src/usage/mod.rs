@@ -1,14 +1,18 @@
 //! The meter, caps, money and receipts, folded from ledger events.
 //!
-//! There is no second bookkeeping: windows are what [`fold`] makes of the ledger's `window.opened` and
-//! `window.closed` events, in any order and with duplicates. Windows never overlap, never have negative length and
-//! an unproven second is never billed: an end that was not seen is put at the last proof, and the receipt says so.
+//! The ledger is the truth: windows are what [`fold`] makes of its `window.opened` and `window.closed` events, in any
+//! order and with duplicates; what is kept for reading must say the same. Windows never overlap, never have negative
+//! length and an unproven second is never billed: an end that was not seen is put at the last proof, and the receipt says
+//! so. [`meter`] decides when they open and close.
 //!
-//! Money is whole micro-units of the currency (1,000,000 = 1). Rounding happens once per window, half up, from
-//! seconds × price per hour; nothing is ever added up in floating point.
+//! Money is whole micro-units of the currency (1,000,000 = 1). Rounding happens once, half up, from seconds × price per
+//! hour: in a receipt per window, in a month per workspace and size. Nothing is ever added up in floating point.
 
+pub mod meter;
+mod month;
 mod visits;
 
+pub use month::{Month, MonthError, SizeSeconds};
 pub use visits::{WakeFact, WokenWindow, woken_by_visits};
 
 use crate::id::{UsageSessionId, WindowId};
@@ -77,6 +81,20 @@ impl AwakeWindow {
         let end = self.closed_at.unwrap_or(now);
         u64::try_from(end.duration_since(self.opened_at).as_secs()).unwrap_or(0)
     }
+}
+
+/// Whole seconds of windows in each month, those that are open up to `now`.
+pub fn months(windows: &[AwakeWindow], now: Timestamp) -> BTreeMap<Month, SizeSeconds> {
+    let mut months: BTreeMap<Month, SizeSeconds> = BTreeMap::new();
+    for window in windows {
+        let end = window.closed_at.unwrap_or(now);
+        for month in Month::of(window.opened_at).until(Month::of(end)) {
+            let from = window.opened_at.max(month.start());
+            let seconds = u64::try_from(end.min(month.end()).duration_since(from).as_secs()).unwrap_or(0);
+            months.entry(month).or_default().add(window.size, seconds);
+        }
+    }
+    months
 }
 
 /// Folds facts, in the order of the ledger, into windows in the order of their opening.

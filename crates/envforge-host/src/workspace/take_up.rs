@@ -13,6 +13,7 @@ use crate::journal::Intent;
 use crate::recorded::recording;
 use crate::services::health::Mode;
 use crate::services::log_file::Cursor;
+use jiff::Timestamp;
 use std::sync::Arc;
 
 impl Driver {
@@ -70,9 +71,7 @@ impl Driver {
         };
         let Some(sandbox) = self.ctx.engine.adopt(&self.place, Layer::Runtime, identity) else {
             tracing::warn!(workspace = %self.place.workspace, "the runtime ended while the daemon was away");
-            if self.state.process_started && matches!(self.state.intent, Intent::Awake { .. }) {
-                self.news.last_proof = proof::read(&self.place.proof());
-            }
+            self.news.last_proof = self.last_proof();
             self.clear_runtime().await;
             return self.runtime_is_gone("the runtime ended while the host daemon was away");
         };
@@ -83,6 +82,13 @@ impl Driver {
             self.reclaim_later();
         }
         self.hold(Held::Runtime, Arc::new(sandbox));
+    }
+
+    /// Until when it is proven to have run, if it was last told to run: also when it was on its way down, or ended before
+    /// its first heartbeat.
+    fn last_proof(&self) -> Option<Timestamp> {
+        let told = self.state.last.as_ref().filter(|last| last.process_runs && last.phase.is_metered())?;
+        Some(proof::read(&self.place.proof()).map_or(told.at, |proof| proof.max(told.at)))
     }
 
     async fn clear_runtime(&self) {

@@ -480,12 +480,3 @@ pub(crate) async fn wakes(tx: &mut Tx, workspace: WorkspaceId, since: Timestamp)
         |(verb, actor, at, details): (_, _, SqlTimestamp, _)| WakeEvent { verb, actor, at: at.to_jiff(), details };
     Ok(rows.into_iter().map(event).collect())
 }
-
-/// The same for every workspace of the org, each with its id.
-pub(crate) async fn org_window_facts(tx: &mut Tx) -> Answer<Vec<(String, Value)>> {
-    Ok(sqlx::query_as(
-        "SELECT subject, details FROM ledger_events WHERE org_id = current_org() AND verb IN ('window.opened', 'window.closed') ORDER BY seq",
-    )
-    .fetch_all(tx.conn())
-    .await?)
-}

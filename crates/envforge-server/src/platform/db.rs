@@ -202,6 +202,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (29, "host_trouble", include_str!("../../migrations/0029_host_trouble.sql")),
     (30, "memory", include_str!("../../migrations/0030_memory.sql")),
     (31, "recorded_terminals", include_str!("../../migrations/0031_recorded_terminals.sql")),
+    (34, "awake_windows", include_str!("../../migrations/0034_awake_windows.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.
@@ -214,6 +215,7 @@ pub(super) const DOWNS: &[(i64, &str)] = &[
     (21, include_str!("../../migrations/0021_sign_in_mail.down.sql")),
     (22, include_str!("../../migrations/0022_health_report.down.sql")),
     (26, include_str!("../../migrations/0026_gateways.down.sql")),
+    (34, include_str!("../../migrations/0034_awake_windows.down.sql")),
 ];
 
 #[cfg(test)]

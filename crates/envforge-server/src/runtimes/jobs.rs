@@ -8,7 +8,6 @@ use super::ops::{self, Seen};
 use super::store;
 use crate::app::App;
 use crate::hosts;
-use crate::ledger::{self, Entry};
 use crate::links;
 use crate::platform::db::OrgScope;
 use crate::platform::fault::Answer;
@@ -16,10 +15,10 @@ use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::Row;
 use envforge_api::host::Order;
-use envforge_core::id::{Id as _, WindowId};
 use envforge_core::idle::{self, IdleVerdict};
 use envforge_core::pressure;
 use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeState, SleepTier};
+use envforge_core::usage::meter::{Closing, Witness};
 use envforge_core::usage::{CapMode, WindowFact};
 use jiff::SignedDuration;
 use std::time::Duration;
@@ -193,10 +192,7 @@ fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
 }
 
 fn is_lost(app: &App, row: &Row) -> bool {
-    row.window.is_some_and(|window| {
-        let proof = row.last_proof.unwrap_or(window.opened_at).max(window.opened_at);
-        hosts::ops::is_silent(app, proof)
-    })
+    row.meter().proven_until().is_some_and(|proof| hosts::ops::is_silent(app, proof))
 }
 
 /// Closes the window of a runtime nobody has proven to run. When its host comes back and it still runs, its next
@@ -204,20 +200,20 @@ fn is_lost(app: &App, row: &Row) -> bool {
 async fn close_lost(app: &App, org: OrgScope, seen: &Row) -> Answer<()> {
     let mut tx = app.db.begin(org).await?;
     let Some(row) = workspaces::store::lock(&mut tx, seen.id).await? else { return Ok(()) };
-    let (true, Some(window)) = (is_lost(app, &row), row.window) else { return Ok(()) };
-    let proof = row.last_proof.unwrap_or(window.opened_at).max(window.opened_at);
-    let unproven_seconds = u64::try_from(app.now().duration_since(proof).as_secs()).unwrap_or(0);
-    let cause = "its host was lost; closed at the last heartbeat".to_owned();
-    if let Some(link) = row.woken_by {
-        links::ops::spend_time(&mut tx, link, window.opened_at, proof).await?;
+    if !is_lost(app, &row) {
+        return Ok(());
     }
-    let fact = WindowFact::Closed { window: WindowId::from_uuid(window.id.uuid()), at: proof, cause, unproven_seconds };
-    let entry = Entry::new("system:meter", "window.closed", row.id, "host lost").details(serde_json::to_value(&fact)?);
-    ledger::record(app, &mut tx, entry).await?;
-    let mut runtime = row.runtime;
-    runtime.window_open = false;
+    let mut meter = row.meter();
+    let (Some(window), Some(closing)) = (row.window, meter.lose(app.now())) else { return Ok(()) };
+    if let Some(link) = row.woken_by {
+        links::ops::spend_time(&mut tx, link, window.opened_at, closing.at).await?;
+    }
+    let cause = "its host was lost; closed at the last heartbeat".to_owned();
+    let Closing { at, unproven_seconds, .. } = closing;
+    let fact = WindowFact::Closed { window: window.id, at, cause, unproven_seconds };
+    usage::ops::record(app, &mut tx, row.id, "system:meter", "host lost", &fact).await?;
     let change = store::Change {
-        runtime,
+        meter,
         size: row.runtime_size,
         session: row.session,
         window: None,
@@ -245,7 +241,7 @@ pub async fn reopen(
         return Ok(());
     }
     let phase = if row.runtime.state == RuntimeState::Awake { ObservedPhase::Up } else { ObservedPhase::Starting };
-    let seen = Seen { generation, phase, process_runs: true, at: app.now(), last_proof: None, trouble: None };
+    let seen = Seen { generation, phase, process_runs: true, witness: Witness::Server, trouble: None };
     ops::apply(app, &mut tx, row, seen, "heartbeat").await?;
     tx.commit().await
 }

@@ -20,12 +20,10 @@ use envforge_core::link::{Holder, SessionClaims};
 use envforge_core::name::Slug;
 use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::refusal::Refusal;
-use envforge_core::runtime::{
-    MeterEffect, ObservedPhase, RuntimeIntent, RuntimeOrder, RuntimeState, SleepTier, WakeOutcome,
-};
+use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeOrder, RuntimeState, SleepTier, WakeOutcome};
 use envforge_core::size::Size;
 use envforge_core::usage::WindowFact;
-use jiff::Timestamp;
+use envforge_core::usage::meter::{Closing, Meter, Sight, Step, Witness};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -183,8 +181,9 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> An
             Refusal::conflict("workspace.deleting", format!("workspace `{}` is being deleted", row.slug)).into()
         );
     }
-    let mut runtime = row.runtime;
-    let outcome = runtime.wake();
+    let mut meter = row.meter();
+    let outcome = meter.wake(app.now());
+    let runtime = meter.runtime;
     let WakeOutcome::Start { thaw, new_session } = outcome else {
         if waker.link.is_none() {
             take_over(app, tx, row, waker).await?;
@@ -199,7 +198,7 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> An
         None => app.mint::<UsageSessionId>(),
     };
     let change = Change {
-        runtime,
+        meter,
         size,
         session: Some(session),
         window: row.window,
@@ -222,6 +221,7 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> An
         .await?;
     tx.nudge(Nudge::Workspace { org: row.org, workspace: row.id });
     (row.runtime, row.runtime_size, row.session) = (runtime, size, Some(session));
+    row.start_asked = meter.start_asked;
     (row.wake_cause, row.woken_by, row.blocked, row.absent) = (change.wake_cause, waker.link, None, false);
     row.changed_at = change.at;
     Ok(outcome)
@@ -294,7 +294,7 @@ pub async fn sleep_locked(app: &App, tx: &mut Tx, row: Row, tier: SleepTier, act
     let mut runtime = row.runtime;
     let Some(order) = runtime.sleep(tier) else { return Ok(()) };
     let change = Change {
-        runtime,
+        meter: Meter { runtime, ..row.meter() },
         size: row.runtime_size,
         session: row.session,
         window: row.window,
@@ -341,9 +341,7 @@ pub async fn observe(app: &App, tx: &mut Tx, report: &Report) -> Answer<()> {
         generation: report.generation,
         phase: report.phase,
         process_runs: report.process_runs,
-        // A host's clock that runs ahead must not bill the future.
-        at: report.at.min(app.now()),
-        last_proof: report.last_proof,
+        witness: Witness::Host { at: report.at, last_proof: report.last_proof },
         trouble: report.trouble.clone(),
     };
     apply(app, tx, row, seen, "host report").await
@@ -358,40 +356,42 @@ pub struct Seen {
     pub phase: ObservedPhase,
     /// Whether a runtime process exists.
     pub process_runs: bool,
-    /// When.
-    pub at: Timestamp,
-    /// When the end was not seen: the last proof that it ran.
-    pub last_proof: Option<Timestamp>,
+    /// Who saw it, and when.
+    pub witness: Witness,
     /// What blocks it.
     pub trouble: Option<Trouble>,
 }
 
 /// Applies what was seen to the row and the meter.
 pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str) -> Answer<()> {
-    let mut runtime = row.runtime;
-    let absent = seen.phase == ObservedPhase::Absent && seen.generation == runtime.generation;
+    let mut meter = row.meter();
+    let absent = seen.phase == ObservedPhase::Absent && seen.generation == meter.runtime.generation;
     let start_waits = absent && hosts::store::start_waits(tx, row.id, seen.generation).await?;
-    let observed = runtime.observe(seen.generation, seen.phase, seen.process_runs, start_waits);
+    let sight = Sight {
+        generation: seen.generation,
+        phase: seen.phase,
+        process_runs: seen.process_runs,
+        start_waits,
+        witness: seen.witness,
+    };
+    let Step { observed, opens, closes } = meter.observe(&sight, app.now());
+    let runtime = meter.runtime;
     let actor = format!("host:{}", row.host);
     let mut session = row.session;
     let mut window = row.window;
-    match observed.meter {
-        MeterEffect::None => {}
-        MeterEffect::OpenWindow => {
-            let id: WindowId = app.mint();
-            let owner = *session.get_or_insert_with(|| app.mint());
-            runtime.session_open = true;
-            let cause = row.wake_cause.clone().unwrap_or_else(|| "seen running".to_owned());
-            let fact = WindowFact::Opened { window: id, session: owner, at: seen.at, size: row.runtime_size, cause };
-            let entry = Entry::new(&actor, "window.opened", row.id, evidence).details(serde_json::to_value(&fact)?);
-            ledger::record(app, tx, entry).await?;
-            window = Some(OpenWindow { id, opened_at: seen.at });
-        }
-        MeterEffect::CloseWindow => {
-            if let Some(open) = window.take() {
-                close(app, tx, &row, open, &seen, &actor, evidence).await?;
-            }
-        }
+    if let Some(at) = opens {
+        let id: WindowId = app.mint();
+        let owner = *session.get_or_insert_with(|| app.mint());
+        let cause = row.wake_cause.clone().unwrap_or_else(|| "seen running".to_owned());
+        let fact = WindowFact::Opened { window: id, session: owner, at, size: row.runtime_size, cause };
+        usage::ops::record(app, tx, row.id, &actor, evidence, &fact).await?;
+        window = Some(OpenWindow { id, opened_at: at });
+    }
+    if let (Some(closing), Some(open)) = (closes, window)
+        && opens.is_none()
+    {
+        close(app, tx, &row, open, &seen, closing, &actor, evidence).await?;
+        window = None;
     }
     if observed.session_ends
         && let Some(ended) = session.take()
@@ -421,7 +421,7 @@ pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str)
         })
     });
     let change = Change {
-        runtime,
+        meter,
         size: row.runtime_size,
         session,
         window,
@@ -437,32 +437,37 @@ pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str)
     Ok(())
 }
 
+/// Writes down why and when the open window ended.
+#[expect(clippy::too_many_arguments, reason = "all of it is what the event says")]
 async fn close(
     app: &App,
     tx: &mut Tx,
     row: &Row,
     open: OpenWindow,
     seen: &Seen,
+    closing: Closing,
     actor: &str,
     evidence: &str,
 ) -> Answer<()> {
-    let end = seen.last_proof.map_or(seen.at, |proof| proof.min(seen.at)).max(open.opened_at);
-    let unproven_seconds = u64::try_from(seen.at.duration_since(end).as_secs()).unwrap_or(0);
     // A wake that came after may have been asked for already.
     let was_sent_to_sleep = row.runtime.intent != RuntimeIntent::Awake || seen.generation < row.runtime.generation;
+    let is_unseen = match seen.witness {
+        Witness::Host { last_proof, .. } => last_proof.is_some(),
+        Witness::Server => true,
+    };
     let cause = match (seen.phase, &row.sleep_cause) {
-        _ if seen.last_proof.is_some() => "its end was not seen; closed at the last proof",
+        _ if is_unseen => "its end was not seen; closed at the last proof",
         (ObservedPhase::Blocked, _) => "every service is blocked",
         _ if row.deleting => "the workspace was deleted",
         (_, Some(cause)) if was_sent_to_sleep => cause,
         _ => "it ended by itself",
     };
     if let Some(link) = row.woken_by {
-        links::ops::spend_time(tx, link, open.opened_at, end).await?;
+        links::ops::spend_time(tx, link, open.opened_at, closing.at).await?;
     }
-    let fact = WindowFact::Closed { window: open.id, at: end, cause: cause.to_owned(), unproven_seconds };
-    ledger::record(app, tx, Entry::new(actor, "window.closed", row.id, evidence).details(serde_json::to_value(&fact)?))
-        .await
+    let Closing { at, unproven_seconds, .. } = closing;
+    let fact = WindowFact::Closed { window: open.id, at, cause: cause.to_owned(), unproven_seconds };
+    usage::ops::record(app, tx, row.id, actor, evidence, &fact).await
 }
 
 /// The host carried out `START_RUNTIME`. What it had reported as gone before it could answer did not wait for the start:
@@ -472,14 +477,8 @@ pub async fn started(app: &App, tx: &mut Tx, workspace: WorkspaceId, generation:
     if row.runtime.generation != generation || !row.absent {
         return Ok(());
     }
-    let seen = Seen {
-        generation,
-        phase: ObservedPhase::Absent,
-        process_runs: false,
-        at: app.now(),
-        last_proof: row.window.and(row.last_proof),
-        trouble: None,
-    };
+    let seen =
+        Seen { generation, phase: ObservedPhase::Absent, process_runs: false, witness: Witness::Server, trouble: None };
     apply(app, tx, row, seen, "start answered").await
 }
 
@@ -499,8 +498,7 @@ pub async fn start_failed(
         generation,
         phase: ObservedPhase::Blocked,
         process_runs: false,
-        at: app.now(),
-        last_proof: row.window.and(row.last_proof),
+        witness: Witness::Server,
         trouble: Some(trouble.clone()),
     };
     apply(app, tx, row, seen, "command refused").await
@@ -516,8 +514,7 @@ pub async fn destroyed(app: &App, tx: &mut Tx, workspace: WorkspaceId) -> Answer
         generation: row.runtime.generation,
         phase: ObservedPhase::Absent,
         process_runs: false,
-        at: app.now(),
-        last_proof: row.window.and(row.last_proof),
+        witness: Witness::Server,
         trouble: None,
     };
     apply(app, tx, row, seen, "workspace destroyed").await

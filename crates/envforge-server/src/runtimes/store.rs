@@ -7,6 +7,7 @@ use envforge_api::host::{Pulse, Trouble};
 use envforge_core::id::{HostId, Id as _, LinkId, OrgId, UsageSessionId, WorkspaceId};
 use envforge_core::runtime::Runtime;
 use envforge_core::size::Size;
+use envforge_core::usage::meter::Meter;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use std::str::FromStr as _;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 /// What a runtime becomes.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
-    pub(crate) runtime: Runtime,
+    pub(crate) meter: Meter,
     pub(crate) size: Size,
     pub(crate) session: Option<UsageSessionId>,
     pub(crate) window: Option<OpenWindow>,
@@ -34,15 +35,15 @@ pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime,
     let done = sqlx::query(
         "UPDATE runtimes SET intent = $4, state = $5, generation = $6, size = $7, session_id = $8, window_id = $9, window_opened = $10, \
          wake_cause = $11, blocked_code = $12, blocked_cause = $13, blocked_fix = $14, changed_at = $15, absent = $16, \
-         sleep_cause = $17, woken_by = $18 \
+         sleep_cause = $17, woken_by = $18, start_asked = $19, metered_until = $20 \
          WHERE workspace_id = $1 AND generation = $2 AND state = $3",
     )
     .bind(workspace.uuid())
     .bind(before.generation.cast_signed())
     .bind(before.state.as_str())
-    .bind(change.runtime.intent.as_str())
-    .bind(change.runtime.state.as_str())
-    .bind(change.runtime.generation.cast_signed())
+    .bind(change.meter.runtime.intent.as_str())
+    .bind(change.meter.runtime.state.as_str())
+    .bind(change.meter.runtime.generation.cast_signed())
     .bind(change.size.as_str())
     .bind(change.session.map(envforge_core::id::Id::uuid))
     .bind(change.window.map(|window| window.id.uuid()))
@@ -55,6 +56,8 @@ pub(crate) async fn write(tx: &mut Tx, workspace: WorkspaceId, before: &Runtime,
     .bind(change.absent)
     .bind(&change.sleep_cause)
     .bind(change.woken_by.map(envforge_core::id::Id::uuid))
+    .bind(change.meter.start_asked.map(Timestamp::to_sqlx))
+    .bind(change.meter.metered_until.map(Timestamp::to_sqlx))
     .execute(tx.conn())
     .await?;
     if done.rows_affected() == 1 {

@@ -1,20 +1,20 @@
-//! `GET …/usage`, `PUT …/cap`.
+//! `GET …/usage` of a workspace and of an org, `PUT …/cap`.
 
 use super::ops;
 use crate::app::App;
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Member;
-use crate::platform::http::extract::{Json, Path};
+use crate::platform::http::extract::{Json, Path, Query};
 use axum::extract::State;
 use envforge_api::http::ErrorBody;
-use envforge_api::http::usage::{SetCap, WorkspaceUsage};
+use envforge_api::http::usage::{OrgUsage, SetCap, UsageQuery, WorkspaceUsage};
 use envforge_core::access::Action;
 use envforge_core::name::Slug;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(usage)).routes(routes!(set_cap))
+    OpenApiRouter::new().routes(routes!(usage)).routes(routes!(set_cap)).routes(routes!(org_usage))
 }
 
 /// Usage, cap posture, estimate and receipts.
@@ -38,4 +38,12 @@ async fn set_cap(
 ) -> Answer<Json<WorkspaceUsage>> {
     let (_, slug) = path;
     Ok(Json(ops::set_cap(&app, &member.permit(Action::SetCaps)?, &slug, body).await?))
+}
+
+/// What each workspace used in a month, what that costs, and the sums.
+#[utoipa::path(get, path = "/v1/orgs/{org}/usage", tag = "usage", security(("api_key" = ["usage.view"])),
+    params(("org" = String, Path, description = "Org slug"), UsageQuery),
+    responses((status = 200, body = OrgUsage), (status = "default", body = ErrorBody)))]
+async fn org_usage(State(app): State<App>, member: Member, Query(query): Query<UsageQuery>) -> Answer<Json<OrgUsage>> {
+    Ok(Json(ops::org_usage(&app, &member.permit(Action::ViewUsage)?, query.month).await?))
 }

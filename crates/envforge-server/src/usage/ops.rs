@@ -5,26 +5,29 @@ use crate::accounts;
 use crate::app::App;
 use crate::ledger::{self, Entry};
 use crate::platform::bus::Nudge;
-use crate::platform::db::Tx;
+use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
 use crate::workspaces;
 use crate::workspaces::store::Row;
-use envforge_api::http::usage::{SetCap, WorkspaceUsage};
+use envforge_api::http::usage::{OrgUsage, SetCap, UsedWorkspace, WorkspaceUsage};
+use envforge_core::access::Role;
+use envforge_core::id::WorkspaceId;
 use envforge_core::manifest::ResourceMode;
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
-use envforge_core::usage::{AwakeWindow, CapMode, CapPosture, WindowFact, fold, receipts};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use envforge_core::usage::{AwakeWindow, CapMode, CapPosture, Month, SizeSeconds, WindowFact, fold, months, receipts};
+use jiff::{Timestamp, Unit};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// The usage panel of a workspace.
 pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceUsage> {
     let mut tx = app.db.begin(permit.scope).await?;
     let row = workspaces::ops::find(&mut tx, slug).await?;
-    let mut windows = fold(&facts(ledger::store::window_facts(&mut tx, row.id).await?)?);
+    let now = app.now();
+    let mut windows = store::windows(&mut tx, row.id).await?;
+    let used = store::seconds_of(&mut tx, row.id, Month::of(now), now).await?;
     let mut wake_cause = row.session.is_some().then_some(row.wake_cause).flatten();
     let mut causes: Vec<_> = wake_cause.as_mut().into_iter().collect();
     for window in &mut windows {
@@ -33,14 +36,7 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
     }
     accounts::ops::say_names(&mut tx, causes).await?;
     drop(tx);
-    let now = app.now();
     let prices = &app.config.prices;
-    let seconds = seconds_this_month(&windows, now);
-    let month = month_start(now);
-    let estimate_micros = windows
-        .iter()
-        .map(|window| prices.cost(window.size, clipped_seconds(window, month, now)))
-        .fold(0, u64::saturating_add);
     let billed_separately = row.manifest.iter().flat_map(|manifest| {
         manifest
             .resources
@@ -53,10 +49,10 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
         size: row.runtime_size,
         wake_cause,
         awake_since: row.window.map(|window| window.opened_at),
-        awake_seconds_this_month: seconds,
+        awake_seconds_this_month: used.total(),
         cap: row.cap,
-        cap_posture: row.cap.posture(seconds),
-        estimate_micros,
+        cap_posture: row.cap.posture(used.total()),
+        estimate_micros: used.cost(prices),
         currency: prices.currency.clone(),
         billed_separately: billed_separately.collect(),
         receipts: receipts(&windows, row.session, prices, now),
@@ -83,8 +79,73 @@ pub async fn set_cap(app: &App, permit: &Permit, slug: &Slug, request: SetCap) -
     usage(app, permit, slug).await
 }
 
-/// Whether caps let this workspace wake, in the transaction that wakes it; a warning is recorded.
+/// What the org used in a month; this one when none is named. Of projects that the reader does not see, nothing is
+/// listed; their seconds are in the sums of those who pay, or run the org.
+pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answer<OrgUsage> {
+    let now = app.now();
+    let month = month.unwrap_or_else(|| Month::of(now));
+    let mut tx = app.db.begin(permit.scope).await?;
+    let listed = store::list(&mut tx, month, now).await?;
+    let cap = store::org_cap(&mut tx).await?;
+    let sees_all = matches!(permit.role(), Role::Owner | Role::Admin | Role::Billing);
+    let seconds = if sees_all {
+        store::system_org_seconds(&mut tx, month, now).await?
+    } else {
+        let mut seen = SizeSeconds::default();
+        for workspace in &listed {
+            seen.add_all(workspace.seconds);
+        }
+        seen
+    };
+    drop(tx);
+    let prices = &app.config.prices;
+    let workspaces = listed.into_iter().map(|listed| UsedWorkspace {
+        id: listed.workspace,
+        slug: listed.slug,
+        project: listed.project,
+        is_deleted: listed.is_deleted,
+        seconds: listed.seconds,
+        awake_seconds: listed.seconds.total(),
+        cost_micros: listed.seconds.cost(prices),
+        cap: listed.cap,
+        cap_posture: listed.cap.posture(listed.seconds.total()),
+    });
+    Ok(OrgUsage {
+        month,
+        is_over: month.end() <= now,
+        workspaces: workspaces.collect(),
+        seconds,
+        awake_seconds: seconds.total(),
+        cost_micros: seconds.cost(prices),
+        currency: prices.currency.clone(),
+        cap,
+        cap_posture: sees_all.then(|| cap.posture(seconds.total())),
+    })
+}
+
+/// Writes down that a window opened or closed; the same transaction keeps it for reading.
+pub async fn record(
+    app: &App,
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    actor: &str,
+    evidence: &str,
+    fact: &WindowFact,
+) -> Answer<()> {
+    let verb = match fact {
+        WindowFact::Opened { .. } => "window.opened",
+        WindowFact::Closed { .. } => "window.closed",
+    };
+    let entry = Entry::new(actor, verb, workspace, evidence).details(serde_json::to_value(fact)?);
+    ledger::record(app, tx, entry).await
+}
+
+/// Whether caps let this workspace wake, in the transaction that wakes it; a warning is recorded. Who holds the org's sum
+/// until its end decides on what the others have done.
 pub async fn check_caps(app: &App, tx: &mut Tx, row: &Row, actor: &str) -> Answer<()> {
+    if row.org_cap.mode == CapMode::Stop {
+        store::system_lock_org(tx, Month::of(app.now())).await?;
+    }
     for (whose, posture) in postures(app, tx, row).await? {
         check(app, tx, row, actor, whose, posture).await?;
     }
@@ -101,21 +162,14 @@ pub async fn used_up(app: &App, tx: &mut Tx, row: &Row) -> Answer<Option<String>
 /// Where the caps that are set stand, and whose each is.
 async fn postures(app: &App, tx: &mut Tx, row: &Row) -> Answer<Vec<(&'static str, CapPosture)>> {
     let (now, mut postures) = (app.now(), Vec::new());
+    let month = Month::of(now);
     if row.cap.mode != CapMode::None {
-        let windows = fold(&facts(ledger::store::window_facts(tx, row.id).await?)?);
-        postures.push(("workspace", row.cap.posture(seconds_this_month(&windows, now))));
+        let used = store::seconds_of(tx, row.id, month, now).await?;
+        postures.push(("workspace", row.cap.posture(used.total())));
     }
     if row.org_cap.mode != CapMode::None {
-        // Windows of different workspaces overlap rightly, so each workspace is folded apart.
-        let mut of_workspace: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for (workspace, details) in ledger::store::org_window_facts(tx).await? {
-            of_workspace.entry(workspace).or_default().push(details);
-        }
-        let mut seconds = 0;
-        for details in of_workspace.into_values() {
-            seconds += seconds_this_month(&fold(&facts(details)?), now);
-        }
-        postures.push(("organization", row.org_cap.posture(seconds)));
+        let used = store::system_org_seconds(tx, month, now).await?;
+        postures.push(("organization", row.org_cap.posture(used.total())));
     }
     Ok(postures)
 }
@@ -137,21 +191,38 @@ async fn check(app: &App, tx: &mut Tx, row: &Row, actor: &str, whose: &str, post
     }
 }
 
-fn facts(details: Vec<Value>) -> Answer<Vec<WindowFact>> {
-    Ok(details.into_iter().map(serde_json::from_value).collect::<Result<_, _>>()?)
+/// Makes a workspace's windows as they are kept for reading anew from the ledger, if they don't say the same; tells what
+/// was different.
+pub(super) async fn verify(app: &App, org: OrgScope, workspace: WorkspaceId) -> Answer<Option<&'static str>> {
+    let mut tx = app.db.begin(org).await?;
+    // No window opens or closes between the two.
+    store::lock(&mut tx, workspace).await?;
+    let facts = ledger::store::window_facts(&mut tx, workspace).await?;
+    let facts = facts.into_iter().map(serde_json::from_value).collect::<Result<Vec<WindowFact>, _>>()?;
+    let windows: Vec<_> = fold(&facts).into_iter().map(stored).collect();
+    let different = if store::windows(&mut tx, workspace).await? == windows {
+        let closed: Vec<_> = windows.into_iter().filter(|window| window.closed_at.is_some()).collect();
+        let mut expected = months(&closed, app.now());
+        let mut kept: BTreeMap<_, _> = store::months(&mut tx, workspace).await?.into_iter().collect();
+        for all in [&mut expected, &mut kept] {
+            all.retain(|_, seconds| seconds.total() > 0);
+        }
+        if kept == expected {
+            return Ok(None);
+        }
+        "months"
+    } else {
+        "windows"
+    };
+    store::system_rebuild(&mut tx, workspace).await?;
+    let entry = Entry::new("system:meter", "usage.rebuilt", workspace, "it did not say what the ledger says");
+    ledger::record(app, &mut tx, entry.details(json!({ "different": different }))).await?;
+    tx.commit().await?;
+    Ok(Some(different))
 }
 
-fn month_start(now: Timestamp) -> Timestamp {
-    let zoned = now.to_zoned(TimeZone::UTC);
-    zoned.first_of_month().and_then(|day| day.start_of_day()).map_or(now, |start| start.timestamp())
-}
-
-fn clipped_seconds(window: &AwakeWindow, from: Timestamp, now: Timestamp) -> u64 {
-    let clipped = AwakeWindow { opened_at: window.opened_at.max(from), ..window.clone() };
-    clipped.seconds(now)
-}
-
-fn seconds_this_month(windows: &[AwakeWindow], now: Timestamp) -> u64 {
-    let from = month_start(now);
-    windows.iter().map(|window| clipped_seconds(window, from, now)).sum()
+/// A window as the database keeps it: to the microsecond.
+fn stored(window: AwakeWindow) -> AwakeWindow {
+    let rounded = |at: Timestamp| at.round(Unit::Microsecond).unwrap_or(at);
+    AwakeWindow { opened_at: rounded(window.opened_at), closed_at: window.closed_at.map(rounded), ..window }
 }

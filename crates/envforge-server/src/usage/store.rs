@@ -1,8 +1,18 @@
-//! Caps of a workspace; everything else about usage is in the ledger.
+//! Caps, and the ledger's windows as they are kept for reading. The database writes these itself, from the events.
 
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
-use envforge_core::id::{Id as _, WorkspaceId};
+use anyhow::Context as _;
+use envforge_core::id::{Id as _, UsageSessionId, WindowId, WorkspaceId};
+use envforge_core::name::Slug;
+use envforge_core::size::Size;
+use envforge_core::usage::{AwakeWindow, Cap, CapMode, Month, SizeSeconds};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff_sqlx::{Date as SqlDate, Timestamp as SqlTimestamp, ToSqlx as _};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
 pub(crate) async fn set_cap(tx: &mut Tx, workspace: WorkspaceId, mode: &str, minutes: u64) -> Answer<()> {
     sqlx::query("UPDATE runtimes SET cap_mode = $2, cap_minutes = $3 WHERE workspace_id = $1")
@@ -11,5 +21,193 @@ pub(crate) async fn set_cap(tx: &mut Tx, workspace: WorkspaceId, mode: &str, min
         .bind(minutes.cast_signed())
         .execute(tx.conn())
         .await?;
+    Ok(())
+}
+
+/// A workspace's windows in the order of their opening.
+pub(crate) async fn windows(tx: &mut Tx, workspace: WorkspaceId) -> Answer<Vec<AwakeWindow>> {
+    let rows = sqlx::query("SELECT * FROM awake_windows WHERE workspace_id = $1 ORDER BY opened_at, window_id")
+        .bind(workspace.uuid())
+        .fetch_all(tx.conn())
+        .await?;
+    rows.iter().map(window).collect()
+}
+
+fn window(row: &PgRow) -> Answer<AwakeWindow> {
+    let size: String = row.try_get("size")?;
+    Ok(AwakeWindow {
+        window: WindowId::from_uuid(row.try_get("window_id")?),
+        session: UsageSessionId::from_uuid(row.try_get("session_id")?),
+        opened_at: row.try_get::<SqlTimestamp, _>("opened_at")?.to_jiff(),
+        closed_at: row.try_get::<Option<SqlTimestamp>, _>("closed_at")?.map(SqlTimestamp::to_jiff),
+        size: size.parse::<Size>().map_err(|error| anyhow::anyhow!(error))?,
+        wake_cause: row.try_get("wake_cause")?,
+        end_cause: row.try_get("end_cause")?,
+        unproven_seconds: row.try_get::<i64, _>("unproven_seconds")?.cast_unsigned(),
+    })
+}
+
+fn seconds(row: &PgRow) -> Answer<SizeSeconds> {
+    let column = |name: &str| Ok::<_, sqlx::Error>(row.try_get::<i64, _>(name)?.cast_unsigned());
+    Ok(SizeSeconds { small: column("small")?, medium: column("medium")?, large: column("large")? })
+}
+
+/// Seconds of one workspace in a month up to an instant, its open window included.
+pub(crate) async fn seconds_of(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    month: Month,
+    now: Timestamp,
+) -> Answer<SizeSeconds> {
+    // One statement: a window that closes meanwhile is seen open or in the sum, never in neither.
+    let row = sqlx::query(
+        "WITH parts AS (SELECT small, medium, large FROM usage_months WHERE workspace_id = $1 AND month = $2 \
+         UNION ALL SELECT CASE a.size WHEN 'small' THEN m.seconds END, CASE a.size WHEN 'medium' THEN m.seconds END, \
+         CASE a.size WHEN 'large' THEN m.seconds END FROM awake_windows a CROSS JOIN LATERAL seconds_of_months(a.opened_at, $3) m \
+         WHERE a.workspace_id = $1 AND a.org_id = current_org() AND a.closed_at IS NULL AND m.month = $2) \
+         SELECT coalesce(sum(small), 0)::bigint AS small, coalesce(sum(medium), 0)::bigint AS medium, coalesce(sum(large), 0)::bigint AS large FROM parts",
+    )
+    .bind(workspace.uuid())
+    .bind(month.first().to_sqlx())
+    .bind(now.to_sqlx())
+    .fetch_one(tx.conn())
+    .await?;
+    seconds(&row)
+}
+
+/// The same of all workspaces of the org together, also those the reader does not see.
+pub(crate) async fn system_org_seconds(tx: &mut Tx, month: Month, now: Timestamp) -> Answer<SizeSeconds> {
+    let row = sqlx::query("SELECT * FROM system_org_usage($1, $2)")
+        .bind(month.first().to_sqlx())
+        .bind(now.to_sqlx())
+        .fetch_one(tx.conn())
+        .await?;
+    seconds(&row)
+}
+
+/// Holds the org's sum of a month until the transaction ends; taken after a workspace's lock, and before a host's.
+pub(crate) async fn system_lock_org(tx: &mut Tx, month: Month) -> Answer<()> {
+    sqlx::query("SELECT system_lock_org_usage($1)").bind(month.first().to_sqlx()).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// A workspace in a month.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) slug: Slug,
+    pub(crate) project: Slug,
+    pub(crate) is_deleted: bool,
+    pub(crate) cap: Cap,
+    pub(crate) seconds: SizeSeconds,
+}
+
+/// Workspaces that are there, or were awake in the month.
+pub(crate) async fn list(tx: &mut Tx, month: Month, now: Timestamp) -> Answer<Vec<Listed>> {
+    let rows = sqlx::query(
+        "SELECT w.id, w.slug, p.slug AS project, w.deleted_at IS NOT NULL AS is_deleted, r.cap_mode, r.cap_minutes, \
+         coalesce(u.small, 0) + CASE a.size WHEN 'small' THEN a.seconds ELSE 0 END AS small, \
+         coalesce(u.medium, 0) + CASE a.size WHEN 'medium' THEN a.seconds ELSE 0 END AS medium, \
+         coalesce(u.large, 0) + CASE a.size WHEN 'large' THEN a.seconds ELSE 0 END AS large \
+         FROM workspaces w JOIN projects p ON p.id = w.project_id LEFT JOIN runtimes r ON r.workspace_id = w.id \
+         LEFT JOIN usage_months u ON u.workspace_id = w.id AND u.org_id = current_org() AND u.month = $1 \
+         LEFT JOIN (SELECT o.workspace_id, o.size, m.seconds FROM awake_windows o CROSS JOIN LATERAL seconds_of_months(o.opened_at, $2) m \
+         WHERE o.org_id = current_org() AND o.closed_at IS NULL AND m.month = $1) a ON a.workspace_id = w.id \
+         WHERE w.org_id = current_org() AND (w.deleted_at IS NULL OR u.month IS NOT NULL OR a.seconds IS NOT NULL) \
+         ORDER BY p.slug, w.slug, w.id",
+    )
+    .bind(month.first().to_sqlx())
+    .bind(now.to_sqlx())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let mode = match row.try_get::<Option<String>, _>("cap_mode")?.as_deref() {
+                Some("warn") => CapMode::Warn,
+                Some("stop") => CapMode::Stop,
+                _ => CapMode::None,
+            };
+            let minutes = row.try_get::<Option<i64>, _>("cap_minutes")?.unwrap_or_default().cast_unsigned();
+            Ok(Listed {
+                workspace: WorkspaceId::from_uuid(row.try_get("id")?),
+                slug: row.try_get::<String, _>("slug")?.parse().context("stored slug")?,
+                project: row.try_get::<String, _>("project")?.parse().context("stored slug")?,
+                is_deleted: row.try_get("is_deleted")?,
+                cap: Cap { mode, minutes },
+                seconds: seconds(row)?,
+            })
+        })
+        .collect()
+}
+
+/// The org's cap.
+pub(crate) async fn org_cap(tx: &mut Tx) -> Answer<Cap> {
+    let row =
+        sqlx::query("SELECT cap_mode, cap_minutes FROM orgs WHERE org_id = current_org()").fetch_one(tx.conn()).await?;
+    let mode = match row.try_get::<String, _>("cap_mode")?.as_str() {
+        "warn" => CapMode::Warn,
+        "stop" => CapMode::Stop,
+        _ => CapMode::None,
+    };
+    Ok(Cap { mode, minutes: row.try_get::<i64, _>("cap_minutes")?.cast_unsigned() })
+}
+
+/// Months of a workspace's closed windows.
+pub(crate) async fn months(tx: &mut Tx, workspace: WorkspaceId) -> Answer<Vec<(Month, SizeSeconds)>> {
+    let rows = sqlx::query("SELECT * FROM usage_months WHERE workspace_id = $1 ORDER BY month")
+        .bind(workspace.uuid())
+        .fetch_all(tx.conn())
+        .await?;
+    rows.iter().map(|row| Ok((month(row)?, seconds(row)?))).collect()
+}
+
+fn month(row: &PgRow) -> Answer<Month> {
+    let date: Date = row.try_get::<SqlDate, _>("month")?.to_jiff();
+    Ok(Month::of_date(date))
+}
+
+/// Workspaces of the org that have windows, deleted ones too.
+pub(crate) async fn with_windows(tx: &mut Tx) -> Answer<Vec<WorkspaceId>> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT w.id FROM workspaces w WHERE w.org_id = current_org() AND EXISTS (SELECT FROM ledger_events e \
+         WHERE e.org_id = current_org() AND e.subject = 'ws_' || replace(w.id::text, '-', '') AND e.verb IN ('window.opened', 'window.closed'))",
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
+}
+
+/// Holds a workspace's runtime, so that no window of it opens or closes.
+pub(crate) async fn lock(tx: &mut Tx, workspace: WorkspaceId) -> Answer<()> {
+    sqlx::query("SELECT FROM runtimes WHERE workspace_id = $1 FOR NO KEY UPDATE")
+        .bind(workspace.uuid())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Makes a workspace's rows anew from the ledger.
+pub(crate) async fn system_rebuild(tx: &mut Tx, workspace: WorkspaceId) -> Answer<()> {
+    sqlx::query("SELECT system_rebuild_windows($1)").bind(workspace.uuid()).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Whether the org's months are the sums of its workspaces'.
+pub(crate) async fn org_months_hold(tx: &mut Tx) -> Answer<bool> {
+    let holds = sqlx::query_scalar(
+        "SELECT NOT EXISTS (SELECT FROM (SELECT * FROM org_usage_months WHERE org_id = current_org()) o \
+         FULL JOIN (SELECT month, sum(small) AS small, sum(medium) AS medium, sum(large) AS large FROM usage_months \
+         WHERE org_id = current_org() GROUP BY month) u ON u.month = o.month \
+         WHERE (coalesce(o.small, 0), coalesce(o.medium, 0), coalesce(o.large, 0)) \
+         IS DISTINCT FROM (coalesce(u.small, 0), coalesce(u.medium, 0), coalesce(u.large, 0)))",
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(holds)
+}
+
+/// Makes the org's months anew from its workspaces'.
+pub(crate) async fn system_rebuild_org(tx: &mut Tx) -> Answer<()> {
+    sqlx::query("SELECT system_rebuild_org_months()").execute(tx.conn()).await?;
     Ok(())
 }

@@ -14,6 +14,7 @@ use envforge_core::name::Slug;
 use envforge_core::readiness::Part;
 use envforge_core::runtime::{Runtime, RuntimeIntent, RuntimeState};
 use envforge_core::size::Size;
+use envforge_core::usage::meter::Meter;
 use envforge_core::usage::{Cap, CapMode};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
@@ -69,6 +70,10 @@ pub struct Row {
     pub woken_by: Option<LinkId>,
     /// The last instant at which a runtime process was proven to run.
     pub last_proof: Option<Timestamp>,
+    /// When the start was asked for before which nothing of it can have run.
+    pub start_asked: Option<Timestamp>,
+    /// When its last window closed.
+    pub metered_until: Option<Timestamp>,
     pub blocked: Option<Trouble>,
     /// Whether the last report of this generation saw nothing run.
     pub absent: bool,
@@ -85,8 +90,21 @@ pub struct Row {
     pub org_cap: Cap,
 }
 
+impl Row {
+    /// Its meter, as it stands.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter {
+            runtime: self.runtime,
+            opened_at: self.window.map(|window| window.opened_at),
+            last_proof: self.last_proof,
+            start_asked: self.start_asked,
+            metered_until: self.metered_until,
+        }
+    }
+}
+
 const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, \
-    r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.sleep_cause, r.woken_by, r.last_proof, \
+    r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.sleep_cause, r.woken_by, r.last_proof, r.start_asked, r.metered_until, \
     r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes, \
     (SELECT coalesce(sum(g.in_flight), 0) FROM gateway_requests g WHERE g.workspace_id = w.id) AS in_flight, \
     (SELECT f.slug FROM workspaces f WHERE f.id = w.forked_from) AS fork_slug, \
@@ -180,6 +198,8 @@ fn read(row: &PgRow) -> Answer<Row> {
         sleep_cause: row.try_get("sleep_cause")?,
         woken_by: row.try_get::<Option<Uuid>, _>("woken_by")?.map(LinkId::from_uuid),
         last_proof: time(row, "last_proof")?,
+        start_asked: time(row, "start_asked")?,
+        metered_until: time(row, "metered_until")?,
         blocked,
         absent: row.try_get("absent")?,
         changed_at: row.try_get::<SqlTimestamp, _>("changed_at")?.to_jiff(),

@@ -46,5 +46,6 @@ mod sign_in_peer;
 mod support;
 mod tenancy;
 mod terminals;
+mod usage;
 mod vault;
 mod workspaces;

@@ -10,7 +10,7 @@ use envforge_core::readiness::ReadinessState;
 use envforge_core::runtime::{ObservedPhase, RuntimeState};
 use envforge_core::usage::CapPosture;
 use envforge_testkit::wait_until;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 async fn usage(server: &TestServer) -> WorkspaceUsage {
@@ -284,4 +284,62 @@ async fn a_stop_cap_reached_while_awake_puts_to_sleep() {
     host.report(report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Asleep)).await;
     let wake = server.owner.post::<_, Value>("/v1/orgs/acme/workspaces/main/wake", &json!({})).await;
     assert_eq!(code(wake), "cap.stopped");
+}
+
+// proves COST-4
+#[tokio::test]
+async fn a_hosts_clock_that_is_wrong_bills_nothing_that_is_not_proven() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    let now = || server.clock.now();
+    let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/wake", &json!({})).await.unwrap();
+    let start = host.command("START_RUNTIME").await;
+    host.done(&start).await;
+    server.advance(2);
+    let mut up = report(workspace.id, start.generation, ObservedPhase::Up, true, ReadinessState::Ready);
+    up.at = now() - SignedDuration::from_hours(1);
+    host.report(up).await;
+    assert_eq!(usage(&server).await.awake_seconds_this_month, 0, "it can't have run before it was woken");
+    server.advance(10);
+    let pulse = Pulse {
+        workspace: workspace.id,
+        generation: start.generation,
+        process_runs: true,
+        service_milli_cpu: 0,
+        memory: 0,
+        jobs_running: 0,
+    };
+    host.pulse(pulse).await;
+    wait_until("the heartbeat is stored", async || last_proof(&server).await == Some(now())).await;
+    server.advance(3);
+    let _: Value = server.owner.post("/v1/orgs/acme/workspaces/main/sleep", &json!({})).await.unwrap();
+    let freeze = host.command("FREEZE_RUNTIME").await;
+    host.done(&freeze).await;
+    let mut frozen = report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Asleep);
+    frozen.at = now() + SignedDuration::from_hours(1);
+    host.report(frozen).await;
+    let usage = usage(&server).await;
+    assert_eq!((usage.awake_seconds_this_month, usage.receipts[0].unproven_seconds), (10, 3));
+}
+
+// proves COST-4
+#[tokio::test]
+async fn what_is_deleted_before_its_first_heartbeat_costs_nothing_that_is_not_proven() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    let workspace = server.workspace(&mut host).await;
+    server.awake(&mut host, &workspace).await;
+    server.advance(15);
+    let _: Value = server.owner.delete("/v1/orgs/acme/workspaces/main").await.unwrap();
+    let destroy = host.command("DESTROY_WORKSPACE").await;
+    // Its last report is lost.
+    host.done(&destroy).await;
+    wait_until("the window is closed", async || server.events("window.closed").await == 1).await;
+    let (seconds, unproven): (i64, i64) =
+        sqlx::query_as("SELECT extract(epoch FROM closed_at - opened_at)::bigint, unproven_seconds FROM awake_windows")
+            .fetch_one(&mut server.database_owner().await)
+            .await
+            .unwrap();
+    assert_eq!((seconds, unproven), (0, 15));
 }

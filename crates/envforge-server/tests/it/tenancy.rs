@@ -98,6 +98,12 @@ async fn something_of_everything(server: &TestServer) {
     let anchor = "INSERT INTO ledger_anchors (org_id, position, hash, before, kept, kept_hash, key, signature) \
                   SELECT org_id, 0, '', now(), 0, '', '', '' FROM orgs WHERE slug = 'acme'";
     sqlx::query(anchor).execute(&mut server.database_owner().await).await.unwrap();
+    for months in [
+        "INSERT INTO usage_months (org_id, workspace_id, month) SELECT org_id, id, '2026-01-01' FROM workspaces ON CONFLICT DO NOTHING",
+        "INSERT INTO org_usage_months (org_id, month) SELECT DISTINCT org_id, '2026-01-01'::date FROM workspaces ON CONFLICT DO NOTHING",
+    ] {
+        sqlx::query(months).execute(&mut server.database_owner().await).await.unwrap();
+    }
 }
 
 // proves ORG-2

@@ -116,6 +116,26 @@ async fn an_end_that_nobody_saw_comes_with_the_last_proof() {
 
 // proves COST-4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_before_the_first_heartbeat_is_put_at_what_was_told_last() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = Machine::new(PLAIN, &[]).await;
+    let ws = machine.workspace().await;
+    machine.wake(ws, 2).await;
+    let up = machine.phase(ws, ObservedPhase::Up).await;
+    machine.stop().await;
+    machine.group(&ws.id.to_string(), Layer::Runtime).kill(LIMIT).expect("killed");
+    // As if no heartbeat had noted it.
+    drop(fs_err::remove_file(machine.place(ws).join("proof")));
+    machine.start().await;
+    let gone = machine.phase(ws, ObservedPhase::Absent).await;
+    let proof = gone.last_proof.expect("its end was not seen");
+    assert!(proof >= up.at && proof < gone.at, "{proof} of {} to {}", up.at, gone.at);
+}
+
+// proves COST-4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn edges_wait_for_a_server_that_is_away() {
     if !is_root() {
         return;

@@ -87,6 +87,11 @@ impl Permit {
         allows(role, self.action)
     }
 
+    /// The member's role.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// The refusal for a role that it would not be given to.
     pub fn denied(&self, role: Role) -> Fault {
         denied(role, &self.org, self.action)

@@ -4,6 +4,7 @@ use super::MANIFEST;
 use envforge_api::host::{
     FromHost, HostCommand, Machine, ManifestReport, Outcome, Pulse, Registered, Report, STREAM_PATH, ToHost, Trouble,
 };
+use envforge_core::clock::{Clock as _, FixedClock};
 use envforge_core::id::WorkspaceId;
 use envforge_core::manifest;
 use envforge_core::pressure::MemoryReading;
@@ -13,6 +14,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio_tungstenite::WebSocketStream;
@@ -33,6 +35,8 @@ pub(crate) struct FakeHost {
     /// Ids of the keys it was told to trust, and the pass it was given last.
     pub(crate) keys: Vec<String>,
     pub(crate) pass: String,
+    /// Its clock, when it goes right: what it reports without saying when is seen now.
+    pub(crate) clock: Option<Arc<FixedClock>>,
 }
 
 impl FakeHost {
@@ -58,6 +62,7 @@ impl FakeHost {
             generation,
             keys,
             pass: String::new(),
+            clock: None,
         }
     }
 
@@ -138,7 +143,12 @@ impl FakeHost {
         self.report_as_is(report).await;
     }
 
-    pub(crate) async fn report_as_is(&mut self, report: Report) {
+    pub(crate) async fn report_as_is(&mut self, mut report: Report) {
+        if let Some(clock) = &self.clock
+            && report.at == Timestamp::MAX
+        {
+            report.at = clock.now();
+        }
         let (workspace, sequence) = (report.workspace, report.sequence);
         self.acknowledged.remove(&workspace);
         self.send(&FromHost::Report { report: Box::new(report) }).await;

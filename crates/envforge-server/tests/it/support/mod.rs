@@ -245,7 +245,9 @@ impl TestServer {
         let token = std::fs::read_to_string(self.path("host.token")).unwrap().trim().to_owned();
         let plain = Client::new(&Address::Socket(self.path("server.sock")), None).unwrap();
         let registered: Registered = plain.post(REGISTER_PATH, &Register { token }).await.unwrap();
-        FakeHost::connect(self.path("server.sock"), registered).await
+        let mut host = FakeHost::connect(self.path("server.sock"), registered).await;
+        host.clock = Some(Arc::clone(&self.clock));
+        host
     }
 
     /// A project and a workspace `main` that `host` has prepared.

@@ -88,6 +88,7 @@ pub(super) async fn verbs(story: &Story<'_>, made: &Made) {
         "status main",
         "workspace list",
         "workspace usage main",
+        "usage",
         "logs keeper -w main",
         "logs other -w main",
         "link list -w main",

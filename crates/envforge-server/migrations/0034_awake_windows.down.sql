@@ -1,0 +1,13 @@
+DROP TRIGGER project_window ON ledger_events;
+DROP FUNCTION project_window();
+DROP FUNCTION system_org_usage(date, timestamptz);
+DROP FUNCTION system_lock_org_usage(date);
+DROP FUNCTION system_rebuild_org_months();
+DROP FUNCTION system_rebuild_windows(uuid);
+DROP FUNCTION rebuild_windows(uuid, uuid);
+DROP FUNCTION seconds_of_months(timestamptz, timestamptz);
+DROP FUNCTION fold_windows(uuid, uuid);
+DROP TABLE org_usage_months;
+DROP TABLE usage_months;
+DROP TABLE awake_windows;
+ALTER TABLE runtimes DROP COLUMN start_asked, DROP COLUMN metered_until;
