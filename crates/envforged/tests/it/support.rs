@@ -179,13 +179,20 @@ impl TestBox {
 
     /// A further host daemon for whoever has a registration token, in a network namespace with nothing but a loopback.
     pub(crate) fn second_host(&self, token: &str, slot: &Slot) -> Child {
+        self.second_host_with(token, slot, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn second_host_with(&self, token: &str, slot: &Slot, environment: &[(&str, &Path)]) -> Child {
         slot.keeps(self.dir.path());
         let (folder, number) = (self.scratch("second-host"), slot.number);
         let token_file = folder.join("token");
         fs_err::write(&token_file, token).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a network of its own for the program under test")]
         let mut command = Command::new("unshare");
-        command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]);
+        // No variable is for the shell.
+        command.args(["--net", "sh", "-c", "ip link set lo up && exec env \"$@\"", "sh"]);
+        command.args(environment.iter().map(|(name, value)| format!("{name}={}", value.display())));
         command.arg(env!("CARGO_BIN_EXE_envforged")).args(["host", "--data-dir"]).arg(folder.join("host"));
         command.arg("--server-socket").arg(self.path().join("run/internal/server.sock"));
         command.arg("--token-file").arg(token_file);

@@ -10,6 +10,7 @@ mod closed_surfaces;
 mod fleet;
 mod git_server;
 mod logs;
+mod meter_chaos;
 mod members;
 mod mistakes;
 mod neighbours;
