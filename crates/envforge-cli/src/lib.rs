@@ -84,6 +84,7 @@ async fn dispatch(ctx: &mut Context<'_>, verb: Verb) -> Result<ExitCode, Refusal
         Verb::Objects(verb) => commands::consoles::objects(ctx, verb).await,
         Verb::Wake(wake) => commands::wake::wake(ctx, wake).await,
         Verb::Sleep(sleep) => commands::sleep::sleep(ctx, sleep).await,
+        Verb::Schedule(verb) => commands::schedule::schedule(ctx, verb).await,
         Verb::Link(verb) => commands::link::link(ctx, verb).await,
         Verb::Org(verb) => commands::org::org(ctx, verb).await,
         Verb::Member(verb) => commands::member::member(ctx, verb).await,

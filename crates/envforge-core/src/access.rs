@@ -103,6 +103,8 @@ actions! {
     Wake = "runtime.wake", "wake a runtime": Admin Developer;
     /// Put a runtime to sleep.
     Sleep = "runtime.sleep", "put a runtime to sleep": Admin Developer;
+    /// Say when a workspace wakes and sleeps by itself.
+    SetSchedule = "schedule.set", "set when a workspace wakes and sleeps": Admin Developer;
     /// Run a test or job.
     Run = "run.create", "run a test or job": Admin Developer;
     /// Read captured logs.
@@ -131,6 +133,8 @@ actions! {
     SetRootPolicy = "root_policy.set", "set the root policy": Admin;
     /// Say whether terminals are recorded.
     SetTerminalPolicy = "terminal_policy.set", "set whether terminals are recorded": Admin;
+    /// Say when no schedule of the org wakes anything.
+    SetQuietHours = "quiet_hours.set", "set the organization's quiet hours": Admin;
     /// Ask for root in a workspace and, once it is granted, open root terminals.
     RequestElevation = "elevation.request", "ask for root in a workspace": Admin Developer;
     /// Answer other people's requests for root, and take root back.

@@ -37,5 +37,6 @@ pub mod size;
 pub mod ssh;
 pub mod terminal;
 pub mod ticket;
+pub mod timetable;
 pub mod token;
 pub mod usage;

@@ -36,6 +36,7 @@ pub mod usage;
 pub mod links;
 pub mod member_sessions;
 pub mod runtimes;
+pub mod schedules;
 pub mod runs;
 pub mod services;
 pub mod resources;

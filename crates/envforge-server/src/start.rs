@@ -23,6 +23,7 @@ use crate::providers::identity::Providers;
 use crate::providers::mail::ActiveMailer;
 use crate::queues;
 use crate::runtimes;
+use crate::schedules;
 use crate::secrets;
 use crate::sessions;
 use crate::settings;
@@ -172,6 +173,7 @@ fn spawn_watchers(app: &App) {
     app.spawn("sign-in", signin::jobs::run(app.clone()));
     app.spawn("runtimes", runtimes::jobs::run(app.clone()));
     app.spawn("usage", usage::jobs::run(app.clone()));
+    app.spawn("schedules", schedules::jobs::run(app.clone()));
     app.spawn("elevations", elevations::jobs::run(app.clone()));
     app.spawn("signing keys", signing_keys::jobs::run(app.clone()));
     app.spawn("gateways", gateways::jobs::forget(app.clone()));

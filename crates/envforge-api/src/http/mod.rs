@@ -16,6 +16,7 @@ pub mod orgs;
 pub mod projects;
 pub mod resources;
 pub mod runs;
+pub mod schedules;
 pub mod secrets;
 pub mod settings;
 pub mod sign_in;

@@ -6,11 +6,13 @@
 mod consoles;
 mod people;
 mod records;
+mod schedules;
 mod secrets;
 
 pub use consoles::*;
 pub use people::*;
 pub use records::*;
+pub use schedules::*;
 pub use secrets::*;
 
 use clap::{Args, Parser, Subcommand};
@@ -96,6 +98,9 @@ pub enum Verb {
     Wake(Wake),
     /// Put the runtime to sleep: billing stops, the shell stays
     Sleep(Sleep),
+    /// Say when a workspace wakes and sleeps by itself
+    #[command(subcommand)]
+    Schedule(ScheduleVerb),
     /// Share a service by a signed link
     #[command(subcommand)]
     Link(LinkVerb),

@@ -21,6 +21,7 @@ pub(crate) mod recording;
 pub(crate) mod resource;
 pub(crate) mod root;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod secret;
 pub(crate) mod setting;
 pub(crate) mod service;

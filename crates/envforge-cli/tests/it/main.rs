@@ -15,6 +15,7 @@ mod resources;
 mod resume;
 mod root;
 mod runs;
+mod schedules;
 mod secrets;
 mod settings;
 mod sign_in;

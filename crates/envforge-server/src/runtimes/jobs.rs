@@ -174,7 +174,7 @@ fn is_frozen(row: &Row) -> bool {
 }
 
 fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
-    let policy = workspaces::ops::idle_policy(row.manifest.as_ref());
+    let policy = workspaces::ops::idle_policy(row, app.now());
     // One that never comes up costs as much as one that is up.
     let is_metered = row.runtime.state == RuntimeState::Awake
         || row.runtime.state == RuntimeState::Waking && row.runtime.window_open;

@@ -19,12 +19,11 @@ use envforge_core::access::Action;
 use envforge_core::hostname;
 use envforge_core::id::{HostId, WorkspaceId};
 use envforge_core::idle::{self, IdleFacts, IdlePolicy};
-use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
 use envforge_core::readiness::{Part, PartKind, ReadinessState, without_log};
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::time::Duration;
 
@@ -110,11 +109,13 @@ pub async fn until_lost(app: &App, permit: &Permit, id: WorkspaceId, mut nudges:
     }
 }
 
-/// The idle policy of a workspace: its manifest's, or the product's.
-pub fn idle_policy(manifest: Option<&Manifest>) -> IdlePolicy {
-    let runtime = manifest.map(|manifest| manifest.runtime).unwrap_or_default();
+/// The idle policy of a workspace: its manifest's, or the product's; in the org's quiet hours theirs, if that is shorter.
+pub fn idle_policy(row: &Row, now: Timestamp) -> IdlePolicy {
+    let runtime = row.manifest.as_ref().map(|manifest| manifest.runtime).unwrap_or_default();
+    let usual = SignedDuration::from_secs(i64::from(runtime.idle));
+    let quiet = row.quiet.as_ref().filter(|quiet| quiet.covers(now));
     IdlePolicy {
-        freeze_after: SignedDuration::from_secs(i64::from(runtime.idle)),
+        freeze_after: quiet.map_or(usual, |quiet| quiet.idle.min(usual)),
         stop_after: SignedDuration::from_secs(i64::from(runtime.stop_after)),
     }
 }
@@ -191,7 +192,7 @@ async fn shown(app: &App, tx: &mut Tx, permit: &Permit, mut row: Row) -> Answer<
         .map(|part| if sleeps && part.state != ReadinessState::Blocked { part.asleep() } else { part.clone() })
         .collect();
     let idle = (row.runtime.state == RuntimeState::Awake)
-        .then(|| idle::decide(&idle_facts(&row), &idle_policy(row.manifest.as_ref()), app.now()));
+        .then(|| idle::decide(&idle_facts(&row), &idle_policy(&row, app.now()), app.now()));
     let blocked = row.blocked.take();
     let mut runtime = RuntimeView {
         readiness: row.runtime.state.readiness(),

@@ -15,6 +15,7 @@ use envforge_core::readiness::Part;
 use envforge_core::runtime::{Runtime, RuntimeIntent, RuntimeState};
 use envforge_core::size::Size;
 use envforge_core::usage::meter::Meter;
+use envforge_core::timetable::{Quiet, QuietHours};
 use envforge_core::usage::{Cap, CapMode};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
@@ -88,6 +89,8 @@ pub struct Row {
     pub elevation: Option<ActiveElevation>,
     pub cap: Cap,
     pub org_cap: Cap,
+    /// The org's quiet hours.
+    pub quiet: Option<Quiet>,
 }
 
 impl Row {
@@ -103,7 +106,7 @@ impl Row {
     }
 }
 
-const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, \
+const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, o.quiet_hours, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, \
     r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.sleep_cause, r.woken_by, r.last_proof, r.start_asked, r.metered_until, \
     r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes, \
     (SELECT coalesce(sum(g.in_flight), 0) FROM gateway_requests g WHERE g.workspace_id = w.id) AS in_flight, \
@@ -124,6 +127,12 @@ fn cap(row: &PgRow, mode: &str, minutes: &str) -> Answer<Cap> {
         _ => CapMode::None,
     };
     Ok(Cap { mode, minutes: row.try_get::<i64, _>(minutes)?.cast_unsigned() })
+}
+
+fn quiet(row: &PgRow) -> Answer<Option<Quiet>> {
+    let hours = row.try_get::<Option<Json<QuietHours>>, _>("quiet_hours")?;
+    // Checked when they were set. A workspace is read all the same.
+    Ok(hours.and_then(|hours| hours.0.check().ok()))
 }
 
 fn size(row: &PgRow, column: &str) -> Answer<Size> {
@@ -210,6 +219,7 @@ fn read(row: &PgRow) -> Answer<Row> {
         elevation: elevation(row)?,
         cap: cap(row, "cap_mode", "cap_minutes")?,
         org_cap: cap(row, "org_cap_mode", "org_cap_minutes")?,
+        quiet: quiet(row)?,
     })
 }
 

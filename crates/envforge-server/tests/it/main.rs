@@ -35,6 +35,7 @@ mod provider;
 mod resources;
 mod resume;
 mod runtimes;
+mod schedules;
 mod secret_stores;
 mod secrets;
 mod services;

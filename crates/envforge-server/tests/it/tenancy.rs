@@ -77,6 +77,9 @@ async fn something_of_everything(server: &TestServer) {
     let policy = json!({ "policy": { "mode": "workspace", "max_minutes": 30 } });
     let _: Value = server.owner.put("/v1/orgs/acme/root-policy", &policy).await.unwrap();
     let _: Value = server.owner.post(&format!("{main}/elevations"), &json!({ "reason": "a row" })).await.unwrap();
+    let entries = json!([{ "action": "wake", "days": ["mon"], "at": "08:30" }]);
+    let schedule = json!({ "schedule": { "zone": "UTC", "entries": entries } });
+    let _: Value = server.owner.put(&format!("{main}/schedule"), &schedule).await.unwrap();
     let gateway = FakeGateway::at(server, 7081).await;
     gateway.tell(server, workspace.id, 1).await;
     let (app, scope) = (server.server.app(), server.scope("acme").await);

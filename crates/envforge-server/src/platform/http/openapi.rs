@@ -5,8 +5,8 @@
 use crate::app::App;
 use crate::{
     accounts, consoles, databases, devices, elevations, exec, forks, git, git_keys, groups, hosts, invitations, ledger,
-    links, orgs, projects, queues, recordings, resources, runs, runtimes, secrets, services, sessions, settings,
-    signin, signing_keys, streams, system, terminals, usage, vault, workspaces,
+    links, orgs, projects, queues, recordings, resources, runs, runtimes, schedules, secrets, services, sessions,
+    settings, signin, signing_keys, streams, system, terminals, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -44,6 +44,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(workspaces::http::routes())
         .merge(forks::http::routes())
         .merge(runtimes::http::routes())
+        .merge(schedules::http::routes())
         .merge(usage::http::routes())
         .merge(links::http::routes())
         .merge(runs::http::routes())

@@ -89,6 +89,8 @@ pub(super) async fn verbs(story: &Story<'_>, made: &Made) {
         "workspace list",
         "workspace usage main",
         "usage",
+        "schedule show -w main",
+        "schedule quiet",
         "logs keeper -w main",
         "logs other -w main",
         "link list -w main",
