@@ -3061,6 +3061,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/quiet-hours": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The hours in which no schedule of the org wakes anything. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgQuietHours"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Set the hours in which no schedule of the org wakes anything; visits still do. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["OrgQuietHours"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgQuietHours"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/root-policy": {
         parameters: {
             query?: never;
@@ -3719,55 +3799,6 @@ export interface paths {
                 };
             };
         };
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/orgs/{org}/usage": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** What each workspace used in a month, what that costs, and the sums. */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description A calendar month (UTC) like `2026-11`; this one when absent. */
-                    month?: string | null;
-                };
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["OrgUsage"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -5125,6 +5156,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/workspaces/{workspace}/schedule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** When a workspace wakes and sleeps by itself. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["WorkspaceSchedule"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Say when a workspace wakes and sleeps by itself, instead of what was said before. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetSchedule"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["WorkspaceSchedule"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces/{workspace}/secrets": {
         parameters: {
             query?: never;
@@ -6151,6 +6266,11 @@ export interface components {
             /** @description The cells of each row as PostgreSQL writes them; `null` is NULL. */
             rows: (string | null)[][];
         };
+        /**
+         * @description A day of the week.
+         * @enum {string}
+         */
+        Day: "mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun";
         /** @description Decides about a machine that waits. */
         DecideDevice: {
             /** @description Whether it may act as you. */
@@ -6187,6 +6307,28 @@ export interface components {
             verification_uri: string;
             /** @description The same with the code filled in. */
             verification_uri_complete: string;
+        };
+        /**
+         * @description What is due.
+         * @enum {string}
+         */
+        DueAction: "wake" | "sleep";
+        /** @description What came of it. */
+        DueOutcome: {
+            /** @enum {string} */
+            outcome: "done";
+        } | {
+            /** @enum {string} */
+            outcome: "skipped";
+            /** @description Why. */
+            reason: components["schemas"]["Skip"];
+        } | {
+            /** @description The refusal's code. */
+            code: string;
+            /** @description What it said. */
+            message: string;
+            /** @enum {string} */
+            outcome: "refused";
         };
         /** @description Where a secret is added, and how. */
         EgressRule: {
@@ -6498,6 +6640,16 @@ export interface components {
             /** @description The one in use first. */
             keys: components["schemas"]["KeyEncryptionKey"][];
         };
+        /** @description What came of something due. */
+        LastDue: components["schemas"]["DueOutcome"] & {
+            /** @description What. */
+            action: components["schemas"]["DueAction"];
+            /**
+             * Format: date-time
+             * @description When it was due.
+             */
+            at: string;
+        };
         /** @description What does not hold in a chain. */
         LedgerBreak: {
             /** @description When it was found. */
@@ -6748,12 +6900,20 @@ export interface components {
             /** @description Its slug. */
             slug: components["schemas"]["Slug"];
         };
-        /** @description A calendar month in UTC, `2026-11`. */
-        Month: string;
         /** @description Asks for a group, or changes its name. */
         NameGroup: {
             /** @description Its name, unique in the org. */
             name: components["schemas"]["Slug"];
+        };
+        /** @description What is due next. */
+        NextDue: {
+            /** @description What. */
+            action: components["schemas"]["DueAction"];
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
         };
         /** @description An object as a list shows it. */
         ObjectSummary: {
@@ -6792,6 +6952,10 @@ export interface components {
         };
         /** @description An organization. */
         OrgId: string;
+        /** @description The hours in which no schedule of the org wakes anything, read and set. */
+        OrgQuietHours: {
+            quiet_hours?: components["schemas"]["QuietHours"] | null;
+        };
         /** @description The org's root policy, read and set. */
         OrgRootPolicy: {
             /** @description The policy. */
@@ -6804,32 +6968,6 @@ export interface components {
              *     prints (`envforge exec`) is not, its program is in the ledger.
              */
             record: boolean;
-        };
-        /** @description What an org used in a month. */
-        OrgUsage: {
-            /**
-             * Format: int64
-             * @description Seconds awake of all sizes together.
-             */
-            awake_seconds: number;
-            /** @description The organization's cap. */
-            cap: components["schemas"]["Cap"];
-            cap_posture?: components["schemas"]["CapPosture"] | null;
-            /**
-             * Format: int64
-             * @description What they cost in micro-units of the currency.
-             */
-            cost_micros: number;
-            /** @description ISO 4217 code. */
-            currency: string;
-            /** @description Whether it is over; until then figures may grow. */
-            is_over: boolean;
-            /** @description The month, in UTC. */
-            month: components["schemas"]["Month"];
-            /** @description Seconds awake together. For owners, admins and billing those of projects they don't see are in it. */
-            seconds: components["schemas"]["SizeSeconds"];
-            /** @description Workspaces that are there or were awake in it, of the projects the reader sees, by project and name. */
-            workspaces: components["schemas"]["UsedWorkspace"][];
         };
         /** @description A part and its readiness. */
         Part: {
@@ -6961,6 +7099,32 @@ export interface components {
         Queues: {
             /** @description All there are. */
             queues: components["schemas"]["QueueStatus"][];
+        };
+        /** @description An org's quiet hours, as people write them. */
+        QuietHours: {
+            /** @description On which days they begin, at least one. */
+            days: components["schemas"]["Day"][];
+            /**
+             * @description The time of day they begin, `HH:MM`.
+             * @example 20:00
+             */
+            from: string;
+            /**
+             * Format: int32
+             * @description Seconds of idleness after which a runtime sleeps in them, 30 to 3600, if that is sooner than else.
+             * @example 120
+             */
+            quiet_idle: number;
+            /**
+             * @description The time of day they end, `HH:MM`: of the same day if that is later, else of the next one.
+             * @example 07:00
+             */
+            to: string;
+            /**
+             * @description The time zone, by its IANA name.
+             * @example Europe/Berlin
+             */
+            zone: string;
         };
         /**
          * @description The state of a part.
@@ -7282,6 +7446,10 @@ export interface components {
              */
             installation: number;
         };
+        /** @description Sets a workspace's schedule, instead of what was set before. */
+        SetSchedule: {
+            schedule?: components["schemas"]["Timetable"] | null;
+        };
         /** @description Sets a secret: makes it, or gives it a new version, which is in use from the next start of a service on. */
         SetSecret: {
             egress?: components["schemas"]["EgressRule"] | null;
@@ -7430,24 +7598,11 @@ export interface components {
          * @enum {string}
          */
         Size: "small" | "medium" | "large";
-        /** @description Seconds at each size. */
-        SizeSeconds: {
-            /**
-             * Format: int64
-             * @description At size large.
-             */
-            large: number;
-            /**
-             * Format: int64
-             * @description At size medium.
-             */
-            medium: number;
-            /**
-             * Format: int64
-             * @description At size small.
-             */
-            small: number;
-        };
+        /**
+         * @description Why nothing happens.
+         * @enum {string}
+         */
+        Skip: "late" | "quiet" | "asleep" | "woken_since";
         /** @description Puts a runtime to sleep. */
         Sleep: {
             /** @description How deep. */
@@ -7535,6 +7690,29 @@ export interface components {
             /** @description All of them. */
             terminals: components["schemas"]["Terminal"][];
         };
+        /** @description When a workspace wakes and sleeps by itself, as people write it. */
+        Timetable: {
+            /** @description At least one, at most 16. */
+            entries: components["schemas"]["TimetableEntry"][];
+            /**
+             * @description The time zone, by its IANA name.
+             * @example Europe/Berlin
+             */
+            zone: string;
+        };
+        /** @description One line of a timetable. */
+        TimetableEntry: {
+            /** @description What is due. */
+            action: components["schemas"]["DueAction"];
+            /**
+             * @description The time of day, `HH:MM`. One that a day leaves out (clocks go forward) is due as much later; one that it has twice is due the
+             *     first time.
+             * @example 08:30
+             */
+            at: string;
+            /** @description On which days, at least one. */
+            days: components["schemas"]["Day"][];
+        };
         /** @description What is wrong and what helps. */
         Trouble: {
             /** @description The cause. */
@@ -7556,33 +7734,6 @@ export interface components {
         };
         /** @description A usage session: from one wake to the next full sleep. */
         UsageSessionId: string;
-        /** @description What a workspace used in a month. */
-        UsedWorkspace: {
-            /**
-             * Format: int64
-             * @description Seconds awake of all sizes together.
-             */
-            awake_seconds: number;
-            /** @description Its cap. */
-            cap: components["schemas"]["Cap"];
-            /** @description Where the month's usage stands against it. */
-            cap_posture: components["schemas"]["CapPosture"];
-            /**
-             * Format: int64
-             * @description What they cost in micro-units of the currency.
-             */
-            cost_micros: number;
-            /** @description The workspace. */
-            id: components["schemas"]["WorkspaceId"];
-            /** @description Whether it was deleted meanwhile. */
-            is_deleted: boolean;
-            /** @description Its project. */
-            project: string;
-            /** @description Seconds awake. */
-            seconds: components["schemas"]["SizeSeconds"];
-            /** @description Its name. */
-            slug: string;
-        };
         /** @description A person or agent with an account. */
         UserId: string;
         /**
@@ -7687,6 +7838,12 @@ export interface components {
         };
         /** @description A workspace: one branch of one project. */
         WorkspaceId: string;
+        /** @description A workspace's schedule. */
+        WorkspaceSchedule: {
+            last?: components["schemas"]["LastDue"] | null;
+            next?: components["schemas"]["NextDue"] | null;
+            schedule?: components["schemas"]["Timetable"] | null;
+        };
         /** @description The usage panel of a workspace. */
         WorkspaceUsage: {
             /**

@@ -287,3 +287,33 @@ async fn in_quiet_hours_no_schedule_wakes_visits_do_and_sleep_comes_sooner() {
     server.reconcile().await;
     host.command("FREEZE_RUNTIME").await;
 }
+
+// proves UP-9
+#[tokio::test]
+async fn two_servers_tell_once_of_a_refused_wake() {
+    let server = TestServer::start().await;
+    let mut host = server.host().await;
+    server.workspace(&mut host).await;
+    let cancel = CancellationToken::new();
+    let another = server.another(Arc::clone(&server.clock), cancel.clone()).await;
+    let cap = json!({ "cap": { "mode": "stop", "minutes": 0 } });
+    let _: Value = server.owner.put("/v1/orgs/acme/workspaces/main/cap", &cap).await.unwrap();
+    set(&server, &daily(&[("wake", "09:00")])).await;
+    // Each is refused before either can note it: they wait for one another in turn.
+    let (mut holder, mut watcher) = (server.database_owner().await, server.database_owner().await);
+    let mut busy = holder.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM workspaces FOR UPDATE").execute(&mut *busy).await.unwrap();
+    server.advance(TO_NINE);
+    let release = async {
+        wait_until("both wait", async || lock_waits(&mut watcher).await >= 2).await;
+        busy.rollback().await.unwrap();
+    };
+    let ((), first, second) = tokio::join!(release, jobs::round(server.server.app()), jobs::round(another.app()));
+    (first.unwrap(), second.unwrap());
+    for app in [server.server.app(), another.app()] {
+        jobs::round(app).await.unwrap();
+    }
+    assert_eq!((server.events("schedule.refused").await, server.events("runtime.wake_asked").await), (1, 0));
+    assert_eq!(shown(&server).await["last"]["code"], "cap.stopped");
+    cancel.cancel();
+}
