@@ -222,7 +222,10 @@ pub struct WorkspaceActivity {
     pub realtime: u32,
     /// Bytes moved on realtime connections since the last call.
     pub realtime_bytes: u64,
-    /// When a request last began or ended, or realtime bytes last moved.
+    /// Requests begun since the last call. None from a gateway that does not tell.
+    #[serde(default)]
+    pub requests: u64,
+    /// When a request last began or ended.
     pub last_activity: Timestamp,
 }
 

@@ -549,4 +549,18 @@ pub struct Pulse {
     pub memory: u64,
     /// Jobs running.
     pub jobs_running: u32,
+    /// What was done since the heartbeat before. None from a host that does not tell.
+    #[serde(default)]
+    pub work: Option<Work>,
+}
+
+/// What a runtime did between two heartbeats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Work {
+    /// Processor time of its services, in milliseconds.
+    pub cpu: u64,
+    /// Bytes read from and written to disks, where the kernel says (cgroup v2); else 0.
+    pub disk: u64,
+    /// Bytes in and out of the workspace's network, its shell's included.
+    pub network: u64,
 }

@@ -71,6 +71,7 @@ async fn dispatch(ctx: &mut Context<'_>, verb: Verb) -> Result<ExitCode, Refusal
         Verb::Attach(attach) => commands::attach::attach(ctx, attach).await,
         Verb::Exec(exec) => Box::pin(commands::exec::exec(ctx, exec)).await,
         Verb::Terminal(verb) => commands::terminal::terminal(ctx, verb).await,
+        Verb::Why(why) => commands::why::why(ctx, why).await,
         Verb::Status(named) => commands::status::status(ctx, named).await,
         Verb::Workspace(verb) => commands::workspace::workspace(ctx, verb).await,
         Verb::Usage(usage) => commands::usage::usage(ctx, &usage).await,

@@ -87,9 +87,12 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Why it is awake, or when it sleeps, in words.
-fn idle(verdict: &IdleVerdict, now: Timestamp) -> String {
+pub(crate) fn idle(verdict: &IdleVerdict, now: Timestamp) -> String {
     match verdict {
-        IdleVerdict::Busy { reason } => format!("stays awake: {reason}"),
+        IdleVerdict::Busy { reason, earliest: None, .. } => format!("stays awake: {}", printable(reason)),
+        IdleVerdict::Busy { reason, earliest: Some(at), .. } => {
+            format!("sleeps in {} at the earliest; it is held by {}", duration(until(*at, now)), printable(reason))
+        }
         IdleVerdict::Idle { sleeps_at } => {
             format!("sleeps in {} unless something starts", duration(until(*sleeps_at, now)))
         }
@@ -336,7 +339,9 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let sleeps_at = Timestamp::from_second(540).expect("in range");
         assert_eq!(idle(&IdleVerdict::Idle { sleeps_at }, now), "sleeps in 9 min unless something starts");
-        assert_eq!(idle(&IdleVerdict::Busy { reason: "1 job running".to_owned() }, now), "stays awake: 1 job running");
+        let busy = |earliest| IdleVerdict::Busy { reason: "1 job running".to_owned(), holders: Vec::new(), earliest };
+        assert_eq!(idle(&busy(None), now), "stays awake: 1 job running");
+        assert_eq!(idle(&busy(Some(sleeps_at)), now), "sleeps in 9 min at the earliest; it is held by 1 job running");
     }
 
     // proves RUN-8

@@ -1,6 +1,6 @@
 //! What traffic does to a workspace, told to the server every second, in the name of this gateway: another's is its own.
 //!
-//! The idle rule counts requests in flight, realtime bytes and the last activity; nothing else here decides. A
+//! The idle rule counts requests, realtime bytes and when the last request began or ended; nothing here decides. A
 //! [`Visit`] is one open request or realtime connection; dropping it is its end, whichever way it ended. Numbers
 //! that only rise (bytes, unverified requests) are taken out when sent and put back when the call failed, so
 //! none is lost and none counts twice unless an answer was lost on the way.
@@ -27,6 +27,10 @@ pub(crate) struct Traffic {
     realtime: AtomicU32,
     realtime_bytes: AtomicU64,
     last: Cells,
+    /// All there ever were.
+    requests: Cells,
+    /// So many of them were told.
+    requests_told: AtomicU64,
     told: Mutex<Option<WorkspaceActivity>>,
 }
 
@@ -42,23 +46,30 @@ impl Traffic {
             in_flight: u32::try_from(self.in_flight.sum()).unwrap_or(0),
             realtime: self.realtime.load(Ordering::Relaxed),
             realtime_bytes: 0,
+            requests: 0,
             last_activity: Timestamp::from_microsecond(self.last.max()).unwrap_or(Timestamp::UNIX_EPOCH),
         };
         let mut told = self.told.lock().expect("no panic while held");
         let bytes = self.realtime_bytes.swap(0, Ordering::Relaxed);
-        if told.as_ref() == Some(&now) && bytes == 0 {
+        let all = u64::try_from(self.requests.sum()).unwrap_or(0);
+        let requests = all.saturating_sub(self.requests_told.swap(all, Ordering::Relaxed));
+        if told.as_ref() == Some(&now) && (bytes, requests) == (0, 0) {
             return None;
         }
-        if told.is_none() && now.last_activity == Timestamp::UNIX_EPOCH {
+        if told.is_none()
+            && (now.in_flight, now.realtime, bytes) == (0, 0, 0)
+            && now.last_activity == Timestamp::UNIX_EPOCH
+        {
             return None;
         }
         *told = Some(now.clone());
-        Some(WorkspaceActivity { realtime_bytes: bytes, ..now })
+        Some(WorkspaceActivity { realtime_bytes: bytes, requests, ..now })
     }
 
     /// The call that told it failed: tell it again.
-    fn put_back(&self, bytes: u64) {
+    fn put_back(&self, bytes: u64, requests: u64) {
         self.realtime_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.requests_told.fetch_sub(requests, Ordering::Relaxed);
         self.forget();
     }
 
@@ -99,15 +110,20 @@ impl Place {
 pub(crate) struct Visit {
     place: Arc<Place>,
     realtime: bool,
+    /// It counts: somebody waits for it.
+    is_work: bool,
 }
 
 impl Visit {
-    /// A request begins.
-    pub(crate) fn begin(place: &Arc<Place>) -> Self {
-        let traffic = &place.workspace.traffic;
-        traffic.in_flight.add(1);
-        traffic.touch(&*place.clock);
-        Self { place: Arc::clone(place), realtime: false }
+    /// A request begins. One that is no work is what a page asks by itself, or what opens a socket.
+    pub(crate) fn begin(place: &Arc<Place>, is_work: bool) -> Self {
+        if is_work {
+            let traffic = &place.workspace.traffic;
+            traffic.in_flight.add(1);
+            traffic.requests.add(1);
+            traffic.touch(&*place.clock);
+        }
+        Self { place: Arc::clone(place), realtime: false, is_work }
     }
 
     fn traffic(&self) -> &Traffic {
@@ -119,15 +135,16 @@ impl Visit {
         if !self.realtime {
             self.realtime = true;
             self.traffic().realtime.fetch_add(1, Ordering::Relaxed);
-            self.traffic().in_flight.add(-1);
+            if self.is_work {
+                self.traffic().in_flight.add(-1);
+            }
         }
     }
 
-    /// Bytes moved; counts for realtime only.
+    /// Bytes moved; counts for realtime only. Whether so few are work is for the idle rule to say: pings are not.
     pub(crate) fn moved(&self, bytes: usize) {
         if self.realtime && bytes > 0 {
             self.traffic().realtime_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-            self.traffic().touch(&*self.place.clock);
         }
     }
 }
@@ -136,7 +153,7 @@ impl Drop for Visit {
     fn drop(&mut self) {
         if self.realtime {
             self.traffic().realtime.fetch_sub(1, Ordering::Relaxed);
-        } else {
+        } else if self.is_work {
             // The end of an idle socket is no activity; the end of a request is.
             self.traffic().touch(&*self.place.clock);
             self.traffic().in_flight.add(-1);
@@ -212,7 +229,7 @@ pub(crate) async fn tell(shared: &Shared) {
         tracing::debug!(%error, "activity: not told, will be told again");
         for unsent in &activity.workspaces {
             if let Some(workspace) = live.iter().find(|workspace| workspace.id == unsent.workspace) {
-                workspace.traffic.put_back(unsent.realtime_bytes);
+                workspace.traffic.put_back(unsent.realtime_bytes, unsent.requests);
             }
         }
         shared.unverified.put_back(activity.unverified);
@@ -238,17 +255,19 @@ mod tests {
     fn only_changes_are_told_and_nothing_is_lost_when_a_call_fails() {
         let workspace = Arc::new(Workspace::new(id(), 8, 1));
         assert_eq!(workspace.traffic.take(id()), None);
-        let mut visit = Visit::begin(&Place::new(&workspace, &clock(5)));
+        let mut visit = Visit::begin(&Place::new(&workspace, &clock(5)), true);
         let told = workspace.traffic.take(id()).expect("changed");
-        assert_eq!((told.in_flight, told.realtime), (1, 0));
+        assert_eq!((told.in_flight, told.realtime, told.requests), (1, 0, 1));
         visit.becomes_realtime();
         visit.moved(100);
         let told = workspace.traffic.take(id()).expect("changed");
-        assert_eq!((told.in_flight, told.realtime, told.realtime_bytes), (0, 1, 100));
+        assert_eq!((told.in_flight, told.realtime, told.realtime_bytes, told.requests), (0, 1, 100, 0));
+        assert_eq!(told.last_activity.as_second(), 5);
         assert_eq!(workspace.traffic.take(id()), None);
-        workspace.traffic.put_back(100);
+        workspace.traffic.put_back(100, 1);
         visit.moved(1);
-        assert_eq!(workspace.traffic.take(id()).expect("told again").realtime_bytes, 101);
+        let again = workspace.traffic.take(id()).expect("told again");
+        assert_eq!((again.realtime_bytes, again.requests), (101, 1));
         assert!(!workspace.traffic.is_quiet());
         drop(visit);
         assert!(!workspace.traffic.is_quiet(), "the server was not told of its end");
@@ -269,5 +288,23 @@ mod tests {
         counts.put_back(taken);
         counts.count("label-1", Unverified::NoSession);
         assert_eq!(counts.take().iter().map(|count| count.count).sum::<u64>(), 5001);
+    }
+
+    // proves RUN-4
+    #[test]
+    fn what_a_page_asks_by_itself_is_no_activity() {
+        let workspace = Arc::new(Workspace::new(id(), 8, 1));
+        drop(Visit::begin(&Place::new(&workspace, &clock(5)), false));
+        assert_eq!(workspace.traffic.take(id()), None);
+        let mut socket = Visit::begin(&Place::new(&workspace, &clock(5)), false);
+        assert_eq!(workspace.traffic.take(id()), None);
+        socket.becomes_realtime();
+        let told = workspace.traffic.take(id()).expect("changed");
+        assert_eq!((told.in_flight, told.realtime, told.requests), (0, 1, 0));
+        assert_eq!(told.last_activity, Timestamp::UNIX_EPOCH);
+        socket.moved(9_000);
+        drop(socket);
+        let told = workspace.traffic.take(id()).expect("changed");
+        assert_eq!((told.in_flight, told.realtime, told.realtime_bytes), (0, 0, 9_000));
     }
 }

@@ -54,6 +54,7 @@ mod network;
 mod own;
 mod pages;
 mod phase;
+mod polls;
 mod pool;
 mod rates;
 mod realtime;

@@ -6,6 +6,7 @@
 //! under one lock, so neither can miss the other; and a session that something holds open is never evicted.
 
 use crate::alarm::Alarms;
+use crate::polls::Polls;
 use crate::rates::Pace;
 use envforge_core::id::{LinkId, LinkSessionId};
 use envforge_core::link::{Holder, SessionClaims};
@@ -108,6 +109,8 @@ pub(crate) struct Admitted {
     ended: AtomicBool,
     /// How often its link's sessions ask.
     pub(crate) pace: Arc<Pace>,
+    /// What of it a page asks by itself.
+    pub(crate) polls: Polls,
     /// Of the requests under way on its behalf.
     pub(crate) alarms: Alarms,
     used: AtomicBool,
@@ -123,6 +126,7 @@ impl Admitted {
             ends: CancellationToken::new(),
             ended: AtomicBool::new(false),
             pace,
+            polls: Polls::default(),
             alarms: Alarms::default(),
             used: AtomicBool::new(true),
         }

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod vault;
 pub mod signing_keys;
 pub mod accounts;
+pub mod activity;
 pub mod settings;
 pub mod queues;
 pub mod groups;

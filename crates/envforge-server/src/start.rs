@@ -1,6 +1,7 @@
 //! The whole control plane in a page: connect, bootstrap, listen, run the jobs, and stop in order.
 
 use crate::accounts;
+use crate::activity;
 use crate::app::{App, Parts};
 use crate::devices;
 use crate::elevations;
@@ -186,6 +187,7 @@ fn registry() -> Registry {
     let every = |minutes| Schedule::Every { minutes };
     Registry::default()
         .recurring(every(10), &hosts::jobs::ForgetAnswered {})
+        .recurring(every(60), &activity::jobs::ForgetActivity {})
         .recurring(every(60), &links::jobs::ForgetSessions {})
         .recurring(every(60), &member_sessions::jobs::ForgetSessions {})
         .recurring(every(60), &queues::jobs::ForgetFinished {})

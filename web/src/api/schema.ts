@@ -2337,6 +2337,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/idle-limit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** After how long without work the org's runtimes sleep at the latest. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IdleLimit"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Say after how long without work the org's runtimes sleep at the latest. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["IdleLimit"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IdleLimit"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/invitations": {
         parameters: {
             query?: never;
@@ -2990,6 +3070,90 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["ProjectAccess"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/projects/{project}/idle-limit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** After how long without work a project's runtimes sleep at the latest. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IdleLimit"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Say after how long without work a project's runtimes sleep at the latest. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["IdleLimit"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IdleLimit"];
                     };
                 };
                 default: {
@@ -3799,6 +3963,55 @@ export interface paths {
                 };
             };
         };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What each workspace used in a month, what that costs, and the sums. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description A calendar month (UTC) like `2026-11`; this one when absent. */
+                    month?: string | null;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgUsage"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -5659,6 +5872,109 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/workspaces/{workspace}/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Why a runtime is awake or asleep, what holds it, and when it will sleep. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Why"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/why/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What another idle policy would have made of the past days. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Seconds without work before a sleep; as in force when absent. */
+                    freeze_after?: number;
+                    /** @description Processor time in a minute, in milliseconds, up to which services do nothing; as in force when absent. */
+                    cpu?: number;
+                    /** @description Days, at most 28; 14 when absent. */
+                    days?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Replayed"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/ready": {
         parameters: {
             query?: never;
@@ -6521,6 +6837,58 @@ export interface components {
             /** @description Everything that was looked at. */
             checks: components["schemas"]["Check"][];
         };
+        /** @description What keeps a runtime awake. */
+        Holder: {
+            /** @enum {string} */
+            kind: "jobs";
+            /** @description What they were asked for, where that is told: the first of them. */
+            names?: string[];
+            /**
+             * Format: int32
+             * @description So many.
+             */
+            running: number;
+        } | {
+            /**
+             * Format: int64
+             * @description So many.
+             */
+            count: number;
+            /** @enum {string} */
+            kind: "requests";
+        } | {
+            /**
+             * Format: int64
+             * @description Bytes in the minute.
+             */
+            bytes: number;
+            /** @enum {string} */
+            kind: "realtime";
+        } | {
+            /** @enum {string} */
+            kind: "cpu";
+            /**
+             * Format: int64
+             * @description Processor time in the minute, in milliseconds.
+             */
+            milliseconds: number;
+        } | {
+            /**
+             * Format: int64
+             * @description Bytes in the minute.
+             */
+            bytes: number;
+            /** @enum {string} */
+            kind: "disk";
+        } | {
+            /**
+             * Format: int64
+             * @description Bytes in the minute.
+             */
+            bytes: number;
+            /** @enum {string} */
+            kind: "network";
+        };
         /** @description A host. */
         Host: {
             /** @description The host. */
@@ -6555,8 +6923,58 @@ export interface components {
             /** @description By name. */
             hosts: components["schemas"]["Host"][];
         };
+        /** @description After how long without work runtimes sleep at the latest, whatever `envforge.yml` says. */
+        IdleLimit: {
+            /**
+             * Format: int32
+             * @description Seconds, 30 to 86400; none is no limit.
+             */
+            seconds?: number | null;
+        };
+        /** @description When to sleep. */
+        IdlePolicy: {
+            /**
+             * Format: int32
+             * @description Processor time in a minute, in milliseconds, up to which its services do nothing.
+             */
+            cpu: number;
+            /**
+             * Format: int64
+             * @description Bytes read from and written to disks in a minute, up to which they do nothing.
+             */
+            disk: number;
+            /**
+             * Format: int32
+             * @description Seconds without work before the runtime is frozen.
+             */
+            freeze_after: number;
+            /**
+             * Format: int64
+             * @description Bytes over the workspace's network in a minute, up to which they do nothing.
+             */
+            network: number;
+            /**
+             * Format: int64
+             * @description Bytes over realtime connections in a minute, up to which those are silent: pings are.
+             */
+            realtime: number;
+            /**
+             * Format: int32
+             * @description Seconds frozen before it is stopped.
+             */
+            stop_after: number;
+        };
+        /**
+         * @description Whose word it is after how long a runtime sleeps.
+         * @enum {string}
+         */
+        IdleSource: "manifest" | "project" | "org" | "quiet_hours";
         /** @description Why it stays awake, or how long still. */
         IdleVerdict: {
+            /** @description When it will sleep at the earliest: if all of it ends now. Absent from a server that does not tell. */
+            earliest?: string | null;
+            /** @description All that holds it, most telling first. Empty from a server that does not tell. */
+            holders?: components["schemas"]["Holder"][];
             /** @description What holds it, in words. */
             reason: string;
             /** @enum {string} */
@@ -6900,6 +7318,8 @@ export interface components {
             /** @description Its slug. */
             slug: components["schemas"]["Slug"];
         };
+        /** @description A calendar month in UTC, `2026-11`. */
+        Month: string;
         /** @description Asks for a group, or changes its name. */
         NameGroup: {
             /** @description Its name, unique in the org. */
@@ -6968,6 +7388,32 @@ export interface components {
              *     prints (`envforge exec`) is not, its program is in the ledger.
              */
             record: boolean;
+        };
+        /** @description What an org used in a month. */
+        OrgUsage: {
+            /**
+             * Format: int64
+             * @description Seconds awake of all sizes together.
+             */
+            awake_seconds: number;
+            /** @description The organization's cap. */
+            cap: components["schemas"]["Cap"];
+            cap_posture?: components["schemas"]["CapPosture"] | null;
+            /**
+             * Format: int64
+             * @description What they cost in micro-units of the currency.
+             */
+            cost_micros: number;
+            /** @description ISO 4217 code. */
+            currency: string;
+            /** @description Whether it is over; until then figures may grow. */
+            is_over: boolean;
+            /** @description The month, in UTC. */
+            month: components["schemas"]["Month"];
+            /** @description Seconds awake together. For owners, admins and billing those of projects they don't see are in it. */
+            seconds: components["schemas"]["SizeSeconds"];
+            /** @description Workspaces that are there or were awake in it, of the projects the reader sees, by project and name. */
+            workspaces: components["schemas"]["UsedWorkspace"][];
         };
         /** @description A part and its readiness. */
         Part: {
@@ -7205,6 +7651,43 @@ export interface components {
          * @enum {string}
          */
         RefusalKind: "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "limit" | "unavailable" | "internal";
+        /** @description What it would have come to. */
+        Replay: {
+            /**
+             * Format: int64
+             * @description Minutes of work that would have waited, because nothing that wakes came with it.
+             */
+            minutes_put_off: number;
+            /**
+             * Format: int64
+             * @description Wakes there were.
+             */
+            wakes_were: number;
+            /**
+             * Format: int64
+             * @description Wakes there would have been.
+             */
+            wakes_would_be: number;
+            /**
+             * Format: int64
+             * @description Seconds awake, as metered.
+             */
+            was_awake: number;
+            /**
+             * Format: int64
+             * @description Seconds awake by the other policy.
+             */
+            would_be_awake: number;
+        };
+        /** @description What another policy would have made of the past days. */
+        Replayed: {
+            /** @description From when on. */
+            from: string;
+            /** @description The policy it was tried with. */
+            policy: components["schemas"]["IdlePolicy"];
+            /** @description What it would have come to. */
+            replay: components["schemas"]["Replay"];
+        };
         /**
          * @description The kinds of resource this version provides.
          * @enum {string}
@@ -7598,6 +8081,24 @@ export interface components {
          * @enum {string}
          */
         Size: "small" | "medium" | "large";
+        /** @description Seconds at each size. */
+        SizeSeconds: {
+            /**
+             * Format: int64
+             * @description At size large.
+             */
+            large: number;
+            /**
+             * Format: int64
+             * @description At size medium.
+             */
+            medium: number;
+            /**
+             * Format: int64
+             * @description At size small.
+             */
+            small: number;
+        };
         /**
          * @description Why nothing happens.
          * @enum {string}
@@ -7734,6 +8235,33 @@ export interface components {
         };
         /** @description A usage session: from one wake to the next full sleep. */
         UsageSessionId: string;
+        /** @description What a workspace used in a month. */
+        UsedWorkspace: {
+            /**
+             * Format: int64
+             * @description Seconds awake of all sizes together.
+             */
+            awake_seconds: number;
+            /** @description Its cap. */
+            cap: components["schemas"]["Cap"];
+            /** @description Where the month's usage stands against it. */
+            cap_posture: components["schemas"]["CapPosture"];
+            /**
+             * Format: int64
+             * @description What they cost in micro-units of the currency.
+             */
+            cost_micros: number;
+            /** @description The workspace. */
+            id: components["schemas"]["WorkspaceId"];
+            /** @description Whether it was deleted meanwhile. */
+            is_deleted: boolean;
+            /** @description Its project. */
+            project: string;
+            /** @description Seconds awake. */
+            seconds: components["schemas"]["SizeSeconds"];
+            /** @description Its name. */
+            slug: string;
+        };
         /** @description A person or agent with an account. */
         UserId: string;
         /**
@@ -7773,6 +8301,24 @@ export interface components {
         /** @description Wakes a runtime. */
         Wake: {
             size?: components["schemas"]["Size"] | null;
+        };
+        /** @description Why a runtime is awake or asleep. */
+        Why: {
+            /** @description What woke it, while it is awake or waking; else what put it to sleep. */
+            cause?: string | null;
+            idle?: components["schemas"]["IdleVerdict"] | null;
+            /** @description When work was last seen, while it is awake or waking. */
+            last_work?: string | null;
+            /** @description The server's clock, by which all of this is. */
+            now: string;
+            /** @description The policy in force. */
+            policy: components["schemas"]["IdlePolicy"];
+            /** @description Whose word it is after how long it sleeps. */
+            rule_of: components["schemas"]["IdleSource"];
+            /** @description Since when. */
+            since: string;
+            /** @description The runtime's state. */
+            state: components["schemas"]["RuntimeState"];
         };
         /** @description An awake window. */
         WindowId: string;

@@ -4,6 +4,7 @@
 //! RFC 3339 in UTC. Unknown fields in requests are refused, so a misspelt option is an error and not silence.
 
 pub mod accounts;
+pub mod activity;
 pub mod consoles;
 pub mod recordings;
 pub mod databases;

@@ -68,6 +68,8 @@ pub enum Verb {
     Terminal(TerminalVerb),
     /// Show readiness of shell, runtime, services, resources and checks
     Status(Named),
+    /// Say why a runtime is awake or asleep, what holds it, and when it will sleep; or try another rule on past weeks
+    Why(Why),
     /// List, create and delete workspaces, and see what they used
     #[command(subcommand)]
     Workspace(WorkspaceVerb),
@@ -119,7 +121,7 @@ pub enum Verb {
     /// Keep groups of members, for restricted projects
     #[command(subcommand)]
     Group(GroupVerb),
-    /// Choose who sees a project
+    /// Choose who sees a project, and how long its runtimes idle
     #[command(subcommand)]
     Project(ProjectVerb),
     /// Set, list and remove your tokens for Git hosts: private repositories clone and push
@@ -400,6 +402,20 @@ pub struct Wake {
     pub no_wait: bool,
 }
 
+/// `envforge why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The workspace, by slug or branch; the one of this branch when absent
+    #[arg(value_name = "WORKSPACE")]
+    pub name: Option<String>,
+    /// What it would have been, had it slept after so long without work: `5m`, `90s`, `2h`
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub if_idle: Option<u32>,
+    /// How many past days to look at, with --if-idle; 14 when absent
+    #[arg(long, value_name = "DAYS", requires = "if_idle")]
+    pub days: Option<u32>,
+}
+
 /// `envforge sleep`.
 #[derive(Debug, Args)]
 pub struct Sleep {
@@ -470,6 +486,19 @@ pub struct LinkVisits {
 
 /// Longest life of a link, in minutes.
 const LINK_MINUTES_MAX: u32 = 30 * 24 * 60;
+
+/// `90s`, `5m`, `2h`, as seconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    let help = || "give seconds, minutes or hours: `90s`, `5m`, `2h`".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(help)?;
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return Err(help()),
+    };
+    number.parse::<u32>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(help)
+}
 
 fn minutes(text: &str) -> Result<u32, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();

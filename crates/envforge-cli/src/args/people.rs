@@ -1,6 +1,7 @@
 //! What orgs, their people and what these sign in with take.
 
 use clap::{Args, Subcommand};
+use envforge_api::http::activity::IdleLimit;
 use envforge_core::access::Role;
 use envforge_core::id::{InvitationId, UserId};
 use envforge_core::name::Slug;
@@ -28,6 +29,12 @@ pub enum OrgVerb {
     Use {
         /// Its slug
         slug: Slug,
+    },
+    /// Show after how long without work its runtimes sleep at the latest, or change it
+    IdleLimit {
+        /// `5m`, `90s`, `2h`; `none` is no limit
+        #[arg(value_name = "TIME", value_parser = idle_limit)]
+        limit: Option<IdleLimit>,
     },
 }
 
@@ -137,6 +144,14 @@ pub enum ProjectVerb {
         /// A group that sees it; may be given several times
         #[arg(long = "group", value_name = "GROUP", requires = "restrict", conflicts_with = "open")]
         groups: Vec<Slug>,
+    },
+    /// Show after how long without work its runtimes sleep at the latest, or change it
+    IdleLimit {
+        /// The project
+        project: Slug,
+        /// `5m`, `90s`, `2h`; `none` is no limit
+        #[arg(value_name = "TIME", value_parser = idle_limit)]
+        limit: Option<IdleLimit>,
     },
 }
 
@@ -286,4 +301,10 @@ pub enum SessionsVerb {
         /// Its id, `sess_…` or `key_…`
         id: String,
     },
+}
+
+/// A time, or `none`.
+fn idle_limit(text: &str) -> Result<IdleLimit, String> {
+    let seconds = (text != "none").then(|| super::seconds(text)).transpose()?;
+    Ok(IdleLimit { seconds })
 }

@@ -33,4 +33,5 @@ pub(crate) mod terminal;
 pub(crate) mod up;
 pub(crate) mod usage;
 pub(crate) mod wake;
+pub(crate) mod why;
 pub(crate) mod workspace;

@@ -6,6 +6,7 @@ use crate::exit::ExitCode;
 use crate::printer::printable;
 use crate::render;
 use envforge_api::http::accounts::Me;
+use envforge_api::http::activity::IdleLimit;
 use envforge_api::http::orgs::{CreateOrg, Org, UpdateOrg};
 use envforge_core::refusal::Refusal;
 use serde_json::json;
@@ -38,6 +39,23 @@ pub(crate) async fn org(ctx: &mut Context<'_>, verb: OrgVerb) -> Result<ExitCode
             ctx.use_org(&org.slug)?;
             ctx.printer.answer(&json!({ "org": org.slug }), || format!("{} is used from now on", org.slug));
         }
+        OrgVerb::IdleLimit { limit } => {
+            let path = ctx.org_path("/idle-limit").await?;
+            idle_limit(ctx, &path, limit).await?;
+        }
     }
     Ok(ExitCode::Ok)
+}
+
+/// Shows or sets the idle limit of an org or a project.
+pub(crate) async fn idle_limit(ctx: &Context<'_>, path: &str, limit: Option<IdleLimit>) -> Result<(), Refusal> {
+    let now: IdleLimit = match limit {
+        Some(limit) => ctx.put(path, &limit).await?,
+        None => ctx.get(path).await?,
+    };
+    ctx.printer.answer(&now, || match now.seconds {
+        Some(seconds) => format!("runtimes sleep after {} without work, or sooner", render::duration(seconds.into())),
+        None => "no limit: runtimes sleep when envforge.yml says".to_owned(),
+    });
+    Ok(())
 }

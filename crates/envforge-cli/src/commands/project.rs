@@ -1,4 +1,4 @@
-//! `envforge project`: who sees a project.
+//! `envforge project`: who sees a project, and how long its runtimes idle.
 
 use crate::args::ProjectVerb;
 use crate::context::Context;
@@ -9,7 +9,14 @@ use envforge_core::refusal::Refusal;
 
 /// The verbs of `envforge project`.
 pub(crate) async fn project(ctx: &mut Context<'_>, verb: ProjectVerb) -> Result<ExitCode, Refusal> {
-    let ProjectVerb::Access { project, open, restrict, groups } = verb;
+    let (project, open, restrict, groups) = match verb {
+        ProjectVerb::Access { project, open, restrict, groups } => (project, open, restrict, groups),
+        ProjectVerb::IdleLimit { project, limit } => {
+            let path = ctx.org_path(&format!("/projects/{project}/idle-limit")).await?;
+            super::org::idle_limit(ctx, &path, limit).await?;
+            return Ok(ExitCode::Ok);
+        }
+    };
     let path = ctx.org_path(&format!("/projects/{project}/access")).await?;
     let access: ProjectAccess = if open || restrict {
         ctx.put(&path, &ProjectAccess { is_restricted: restrict, groups }).await?

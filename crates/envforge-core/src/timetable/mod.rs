@@ -197,6 +197,8 @@ pub struct DueFacts {
     pub since: Timestamp,
     /// What it does.
     pub idle: IdleFacts,
+    /// What of it is work.
+    pub policy: IdlePolicy,
 }
 
 /// What follows from what is due.
@@ -252,14 +254,12 @@ pub fn decide(due: Due, quiet: Option<&Quiet>, facts: &DueFacts, now: Timestamp)
         DueAction::Sleep if !facts.is_awake => Step::Skip(Skip::Asleep),
         DueAction::Sleep if facts.since > due.at => Step::Skip(Skip::WokenSince),
         // How long it has been idle is nothing here, only whether it works.
-        DueAction::Sleep => match idle::decide(&facts.idle, &IMPATIENT, now) {
-            IdleVerdict::Busy { reason } => Step::Hold { reason },
+        DueAction::Sleep => match idle::decide(&facts.idle, &IdlePolicy { freeze_after: 0, ..facts.policy }, now) {
+            IdleVerdict::Busy { reason, .. } => Step::Hold { reason },
             IdleVerdict::Idle { .. } | IdleVerdict::Sleep { .. } => Step::Sleep,
         },
     }
 }
-
-const IMPATIENT: IdlePolicy = IdlePolicy { freeze_after: SignedDuration::ZERO, stop_after: SignedDuration::ZERO };
 
 fn zone(name: &str) -> Result<TimeZone, Refusal> {
     let found = (name.len() <= 64).then(|| TimeZoneDatabase::bundled().get(name).ok()).flatten();

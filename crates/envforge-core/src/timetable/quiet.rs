@@ -4,7 +4,7 @@ use super::{Day, check_days, time, zone};
 use crate::refusal::Refusal;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, Timestamp};
+use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
@@ -42,8 +42,8 @@ pub struct Quiet {
     days: BTreeSet<Day>,
     from: Time,
     to: Time,
-    /// How long a runtime may idle in them.
-    pub idle: SignedDuration,
+    /// Seconds a runtime may idle in them.
+    pub idle: u32,
 }
 
 impl QuietHours {
@@ -55,8 +55,7 @@ impl QuietHours {
             let message = format!("the idle time in quiet hours is {QUIET_IDLE_MIN} to {QUIET_IDLE_MAX} seconds");
             return Err(Refusal::invalid("quiet_hours.idle", message));
         }
-        let idle = SignedDuration::from_secs(i64::from(self.quiet_idle));
-        Ok(Quiet { zone, days: self.days.clone(), from, to, idle })
+        Ok(Quiet { zone, days: self.days.clone(), from, to, idle: self.quiet_idle })
     }
 
     /// The same with the zone's name as its database writes it.

@@ -1,3 +1,5 @@
+//! Due times across zones and clock changes, quiet hours, and what a late server makes of them.
+
 use super::*;
 use proptest::prelude::*;
 
@@ -15,13 +17,14 @@ fn berlin(wakes: &[&str], sleeps: &[&str]) -> Week {
     Timetable { zone: "Europe/Berlin".to_owned(), entries }.check().expect("a timetable")
 }
 
-fn due(action: DueAction, text: &str) -> Option<Due> {
-    Some(Due { at: at(text), action })
+fn due(action: DueAction, text: &str) -> Due {
+    Due { at: at(text), action }
 }
 
 fn facts(is_awake: bool, since: Timestamp, jobs_running: u32) -> DueFacts {
-    let idle = IdleFacts { requests_in_flight: 0, jobs_running, service_milli_cpu: 0, last_activity: since };
-    DueFacts { is_awake, since, idle }
+    let minute = (since, idle::Activity::default());
+    let idle = IdleFacts { requests_in_flight: 0, jobs_running, minute, last_work: since };
+    DueFacts { is_awake, since, idle, policy: IdlePolicy::default() }
 }
 
 // proves UP-9
@@ -29,16 +32,16 @@ fn facts(is_awake: bool, since: Timestamp, jobs_running: u32) -> DueFacts {
 fn a_working_week_has_its_due_times_and_the_weekend_none() {
     let week = berlin(&["Mon-Fri 08:30"], &["Mon-Fri 19:00"]);
     // 2026-11-27 is a Friday, Berlin an hour ahead.
-    assert_eq!(week.latest(at("2026-11-27T07:29:59Z")), due(DueAction::Sleep, "2026-11-26T18:00:00Z"));
-    assert_eq!(week.latest(at("2026-11-27T07:30:00Z")), due(DueAction::Wake, "2026-11-27T07:30:00Z"));
-    assert_eq!(week.next(at("2026-11-27T07:30:00Z")), due(DueAction::Sleep, "2026-11-27T18:00:00Z"));
-    assert_eq!(week.next(at("2026-11-27T18:00:00Z")), due(DueAction::Wake, "2026-11-30T07:30:00Z"));
-    assert_eq!(week.latest(at("2026-11-29T12:00:00Z")), due(DueAction::Sleep, "2026-11-27T18:00:00Z"));
+    assert_eq!(week.latest(at("2026-11-27T07:29:59Z")), Some(due(DueAction::Sleep, "2026-11-26T18:00:00Z")));
+    assert_eq!(week.latest(at("2026-11-27T07:30:00Z")), Some(due(DueAction::Wake, "2026-11-27T07:30:00Z")));
+    assert_eq!(week.next(at("2026-11-27T07:30:00Z")), Some(due(DueAction::Sleep, "2026-11-27T18:00:00Z")));
+    assert_eq!(week.next(at("2026-11-27T18:00:00Z")), Some(due(DueAction::Wake, "2026-11-30T07:30:00Z")));
+    assert_eq!(week.latest(at("2026-11-29T12:00:00Z")), Some(due(DueAction::Sleep, "2026-11-27T18:00:00Z")));
     // In summer two.
-    assert_eq!(week.next(at("2026-07-01T00:00:00Z")), due(DueAction::Wake, "2026-07-01T06:30:00Z"));
+    assert_eq!(week.next(at("2026-07-01T00:00:00Z")), Some(due(DueAction::Wake, "2026-07-01T06:30:00Z")));
     // One day a week is still known nearly a week later.
     let weekly = berlin(&["Sun 12:00"], &[]);
-    assert_eq!(weekly.latest(at("2026-11-29T10:59:59Z")), due(DueAction::Wake, "2026-11-22T11:00:00Z"));
+    assert_eq!(weekly.latest(at("2026-11-29T10:59:59Z")), Some(due(DueAction::Wake, "2026-11-22T11:00:00Z")));
 }
 
 // proves UP-9
@@ -46,17 +49,17 @@ fn a_working_week_has_its_due_times_and_the_weekend_none() {
 fn a_time_left_out_is_due_later_and_one_that_comes_twice_once() {
     // On 2026-03-29 Berlin goes from 02:00 to 03:00, on 2026-10-25 from 03:00 back to 02:00; both are Sundays.
     let week = berlin(&["Sun 02:30"], &[]);
-    assert_eq!(week.latest(at("2026-03-29T12:00:00Z")), due(DueAction::Wake, "2026-03-29T01:30:00Z"));
-    assert_eq!(week.latest(at("2026-10-25T01:45:00Z")), due(DueAction::Wake, "2026-10-25T00:30:00Z"));
+    assert_eq!(week.latest(at("2026-03-29T12:00:00Z")), Some(due(DueAction::Wake, "2026-03-29T01:30:00Z")));
+    assert_eq!(week.latest(at("2026-10-25T01:45:00Z")), Some(due(DueAction::Wake, "2026-10-25T00:30:00Z")));
     assert_eq!(week.pending(at("2026-10-25T00:30:00Z"), at("2026-10-25T12:00:00Z")), None, "once");
     // A wake at 02:30 and a sleep at 03:30 are then due at once: the one written later counts.
     let both = berlin(&["Sun 02:30"], &["Sun 03:30"]);
-    assert_eq!(both.latest(at("2026-03-29T12:00:00Z")), due(DueAction::Sleep, "2026-03-29T01:30:00Z"));
-    assert_eq!(both.next(at("2026-03-29T01:00:00Z")), due(DueAction::Sleep, "2026-03-29T01:30:00Z"));
+    assert_eq!(both.latest(at("2026-03-29T12:00:00Z")), Some(due(DueAction::Sleep, "2026-03-29T01:30:00Z")));
+    assert_eq!(both.next(at("2026-03-29T01:00:00Z")), Some(due(DueAction::Sleep, "2026-03-29T01:30:00Z")));
     // Samoa had no 30 December 2011, a Friday: it is due when the day after it is.
     let samoa = Timetable { zone: "Pacific/Apia".to_owned(), entries: vec![entry(DueAction::Wake, "Fri 08:30")] };
     let samoa = samoa.check().expect("a timetable");
-    assert_eq!(samoa.latest(at("2012-01-01T00:00:00Z")), due(DueAction::Wake, "2011-12-30T18:30:00Z"));
+    assert_eq!(samoa.latest(at("2012-01-01T00:00:00Z")), Some(due(DueAction::Wake, "2011-12-30T18:30:00Z")));
 }
 
 // proves UP-9

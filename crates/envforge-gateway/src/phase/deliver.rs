@@ -36,6 +36,27 @@ struct Decided {
     generation: u64,
 }
 
+/// What a request may do to a runtime besides asking it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manners {
+    /// A page asks it again and again: it wakes nothing, and is no work.
+    pub(crate) is_poll: bool,
+    /// A page connects again by itself: it starts nothing whose processes have ended.
+    pub(crate) is_reconnect: bool,
+    /// It opens a WebSocket; what moves there is work, its opening is none.
+    pub(crate) websocket: bool,
+}
+
+impl Manners {
+    fn may_start(self) -> bool {
+        !self.is_poll && !self.is_reconnect
+    }
+
+    fn is_work(self) -> bool {
+        self.may_start() && !self.websocket
+    }
+}
+
 /// A verified request on its way to a service.
 pub(crate) struct Delivery<'a> {
     pub(crate) shared: &'a Arc<Shared>,
@@ -46,7 +67,7 @@ pub(crate) struct Delivery<'a> {
     pub(crate) outgoing: Outgoing,
     pub(crate) hold: Hold,
     pub(crate) wait: WaitSpan,
-    pub(crate) may_start: bool,
+    pub(crate) manners: Manners,
     /// The generation it woke the runtime to.
     pub(crate) woke: Option<u64>,
 }
@@ -72,7 +93,7 @@ impl Delivery<'_> {
         self.wake_early();
         let mut route = route::find(self.shared, self.client, self.label, self.admitted).await?;
         let place = self.client.memo.place(&route.workspace, &self.shared.clock);
-        self.outgoing.visit = Some(Visit::begin(&place));
+        self.outgoing.visit = Some(Visit::begin(&place, self.manners.is_work()));
         let mut may_refresh = true;
         let mut broken: Option<Failure> = None;
         loop {
@@ -87,6 +108,7 @@ impl Delivery<'_> {
                 return Err(failure.into());
             }
             match step {
+                Step::Thaw | Step::Wake if self.manners.is_poll => return Err(Refused::Asleep),
                 Step::Forward if self.hold.has_waited() && may_refresh && current.is_stale() => {
                     may_refresh = false;
                     route = route::find(self.shared, self.client, self.label, self.admitted).await?;
@@ -116,7 +138,9 @@ impl Delivery<'_> {
                         return Err(failure.into());
                     }
                 }
-                Step::Wake if !self.may_start && state != RuntimeState::Frozen => return Err(Refused::Asleep),
+                Step::Wake if !self.manners.may_start() && state != RuntimeState::Frozen => {
+                    return Err(Refused::Asleep);
+                }
                 Step::Wake if self.woke != Some(generation) => {
                     // Taken before the wake, so that nothing it changes is missed.
                     self.hold.takes_place(&current)?;
@@ -155,6 +179,9 @@ impl Delivery<'_> {
 
     /// When the route must be asked for and the runtime sleeps, the wake need not wait for the route.
     fn wake_early(&mut self) {
+        if self.manners.is_poll {
+            return;
+        }
         let (shared, claims) = (self.shared, &self.admitted.claims);
         let now = shared.now();
         if self.client.memo.route(self.label, now).is_some() || shared.routes.find(self.label, now).is_some() {
@@ -166,7 +193,8 @@ impl Delivery<'_> {
         }
         let Some(workspace) = shared.routes.workspace(claims.workspace) else { return };
         let Status::Known(runtime) = workspace.status() else { return };
-        if runtime.state == RuntimeState::Frozen || (runtime.state == RuntimeState::Asleep && self.may_start) {
+        if runtime.state == RuntimeState::Frozen || (runtime.state == RuntimeState::Asleep && self.manners.may_start())
+        {
             let span = self.wait.get();
             drop(span.in_scope(|| wake::begin(shared, &workspace, self.admitted.shared(), self.outgoing.path())));
         }
@@ -177,14 +205,14 @@ impl Delivery<'_> {
     /// A frozen runtime is woken at the same time, and its answer held back until that is allowed. One that freezes just
     /// after it was sent the request may never have read it: the order crossed the request, and whoever waits for the
     /// answer was let in; it wakes after all. What was under way for longer, a long poll or a download, does not undo an
-    /// order to sleep: it is paused with the runtime and goes on with it.
+    /// order to sleep: it is paused with the runtime and goes on with it, as is a poll.
     async fn send(
         &mut self,
         route: &Held<LabelRoute>,
         rule: usize,
         is_early: bool,
     ) -> Result<Result<Response<AnswerBody>, Failure>, Refused> {
-        let Self { shared, client, admitted, alarm, outgoing, hold, wait, .. } = self;
+        let Self { shared, client, admitted, alarm, outgoing, hold, wait, manners, .. } = self;
         client.memo.watch(alarm, &route.workspace);
         let (workspace, uri) = (&route.workspace, outgoing.uri());
         let crossing = Instant::now() + shared.config.limits.crossing;
@@ -217,7 +245,7 @@ impl Delivery<'_> {
                     return Poll::Ready(Some(result));
                 }
                 alarm.set(cx);
-                let is_crossed = workspace.is_frozen() && Instant::now() < crossing;
+                let is_crossed = !manners.is_poll && workspace.is_frozen() && Instant::now() < crossing;
                 if is_crossed { Poll::Ready(None) } else { Poll::Pending }
             });
             match answered.await {

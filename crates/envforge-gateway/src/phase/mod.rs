@@ -26,7 +26,7 @@ use crate::shared::Shared;
 use crate::stats::{Outcome, Phase};
 use crate::{entry, own, share};
 use answer::Audience;
-use deliver::Delivery;
+use deliver::{Delivery, Manners};
 use forward::Outgoing;
 use http::{Request, Response, Uri, Version};
 use refused::Refused;
@@ -159,14 +159,15 @@ async fn walk(
         }
         return answer;
     }
+    let is_poll = admitted.polls.is_poll(&request, shared.now());
     let wait = WaitSpan::new(&request, admitted.claims.workspace);
     let outgoing = Outgoing::new(hints, request, permit.websocket);
     let alarm = client.memo.alarm(&admitted);
     let hold = Hold::new(shared, audience == Audience::Navigation);
-    let may_start = permit.may_start;
+    let manners = Manners { is_poll, is_reconnect: !permit.may_start, websocket: permit.websocket };
     let woke = None;
     let mut delivery =
-        Delivery { shared, client, admitted: &admitted, label, alarm: &alarm, outgoing, hold, wait, may_start, woke };
+        Delivery { shared, client, admitted: &admitted, label, alarm: &alarm, outgoing, hold, wait, manners, woke };
     let outcome = {
         let mut running = pin!(delivery.run());
         poll_fn(|cx| {

@@ -261,3 +261,37 @@ async fn a_socket_that_may_not_wake_is_closed() {
         other => panic!("{other:?}"),
     }
 }
+
+// proves RUN-4 LINK-4
+#[tokio::test]
+async fn a_forgotten_tab_that_polls_is_no_work_and_wakes_nothing() {
+    let world = World::awake().await;
+    let cookie = world.cookie(1);
+    let script = [
+        ("cookie", cookie.as_str()),
+        ("sec-fetch-mode", "cors"),
+        ("sec-fetch-dest", "empty"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    let requests = || {
+        let activity = world.server.activity();
+        activity.iter().flat_map(|one| &one.workspaces).map(|one| one.requests).sum::<u64>()
+    };
+    for _ in 0..11 {
+        assert_eq!(world.get("/news", &script).await.status, 200);
+        world.clock.advance(jiff::SignedDuration::from_secs(5));
+    }
+    until("the first are told as work: somebody may be there", || requests() == 11).await;
+    for _ in 0..3 {
+        assert_eq!(world.get("/news", &script).await.status, 200, "it is answered as ever");
+        world.clock.advance(jiff::SignedDuration::from_secs(5));
+    }
+    freeze(&world).await;
+    assert_eq!(world.get("/news", &script).await.status, 503);
+    assert_eq!(world.server.wakes().len(), 0);
+    // Somebody looks.
+    world.server.set_wake(awake_again(3));
+    assert_eq!(world.visit("/").await.status, 200);
+    assert_eq!(world.server.wakes().len(), 1);
+    until("that is work", || requests() == 12).await;
+}

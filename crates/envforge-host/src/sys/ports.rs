@@ -40,6 +40,21 @@ pub fn listening_ports(pid: i32) -> io::Result<Vec<ListeningPort>> {
     Ok(found)
 }
 
+/// Bytes that came and went in the network namespace of this process, since it was made; what stays inside is not counted.
+pub fn traffic(pid: i32) -> io::Result<u64> {
+    Ok(bytes_of(&std::fs::read_to_string(format!("/proc/{pid}/net/dev"))?))
+}
+
+/// Columns after the name: eight of what came, bytes first, then as many of what went.
+fn bytes_of(table: &str) -> u64 {
+    let line = |line: &str| {
+        let (name, numbers) = line.split_once(':')?;
+        let numbers: Vec<u64> = numbers.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+        (name.trim() != "lo").then(|| Some(numbers.first()?.saturating_add(*numbers.get(8)?)))?
+    };
+    table.lines().filter_map(line).fold(0, u64::saturating_add)
+}
+
 fn parse(table: &str) -> Vec<ListeningPort> {
     table.lines().skip(1).filter_map(parse_line).collect()
 }
@@ -125,6 +140,16 @@ fn open_files(pid: i32) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn traffic_is_what_leaves_and_comes() {
+        let table = "Inter-|   Receive                                                |  Transmit\n \
+                     face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+                     lo:  900000   1 0 0 0 0 0 0  900000   1 0 0 0 0 0 0\n  \
+                     eth0: 1500   12 0 0 0 0 0 0 700   9 0 0 0 0 0 0\n";
+        assert_eq!(bytes_of(table), 2_200);
+        assert_eq!(bytes_of("nothing"), 0);
+    }
 
     #[test]
     fn only_listening_sockets_are_listed() {

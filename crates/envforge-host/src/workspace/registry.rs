@@ -10,8 +10,9 @@ use crate::ctx::HostContext;
 use crate::engines::Layer;
 use crate::journal::{Gravestone, WorkspaceState};
 use crate::place::Place;
+use crate::sys::ports::traffic;
 use crate::trouble::blocked;
-use envforge_api::host::{FromHost, HostCommand, Order, Outcome, PrepareShell, Pulse, WorkspaceNames};
+use envforge_api::host::{FromHost, HostCommand, Order, Outcome, PrepareShell, Pulse, Work, WorkspaceNames};
 use envforge_core::id::{CommandId, WorkspaceId};
 use envforge_core::readiness::ReadinessState;
 use jiff::Timestamp;
@@ -28,8 +29,16 @@ pub(crate) struct Workspaces {
     map: Mutex<BTreeMap<WorkspaceId, Handle>>,
     /// Indexes of workspaces whose journals can't be read.
     reserved: Vec<u32>,
-    /// CPU time of each runtime at the last heartbeat, in microseconds, and when that was.
-    cpu: Mutex<BTreeMap<WorkspaceId, (u64, Timestamp)>>,
+    /// What each runtime had used at the last heartbeat, and when that was.
+    used: Mutex<BTreeMap<WorkspaceId, (Used, Timestamp)>>,
+}
+
+/// What a runtime used since it was made: microseconds of CPU, bytes of disks and network.
+#[derive(Clone, Copy)]
+struct Used {
+    cpu: u64,
+    disk: u64,
+    network: u64,
 }
 
 struct Handle {
@@ -51,7 +60,7 @@ pub(crate) struct Census {
 impl Workspaces {
     /// `reserved` are indexes not to be given to anybody.
     pub(crate) fn new(ctx: Arc<HostContext>, reserved: Vec<u32>) -> Arc<Self> {
-        Arc::new(Self { ctx, map: Mutex::default(), reserved, cpu: Mutex::default() })
+        Arc::new(Self { ctx, map: Mutex::default(), reserved, used: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkspaceId, Handle>> {
@@ -203,34 +212,40 @@ impl Workspaces {
     pub(crate) fn pulses(&self, at: Timestamp) -> Vec<Pulse> {
         let views: Vec<(WorkspaceId, Arc<View>)> =
             self.lock().iter().map(|(workspace, handle)| (*workspace, Arc::clone(&handle.view))).collect();
-        let mut before = self.cpu.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mut after = BTreeMap::new();
         let mut pulses = Vec::new();
         for (workspace, view) in views {
-            let (place, generation, jobs_running) = {
+            let (place, generation, jobs_running, init) = {
                 let seen = view.get();
                 let runs = seen.runs && !seen.frozen && seen.process_runs;
-                if !runs || !seen.runtime.is_some_and(|init| init.is_running()) {
-                    continue;
-                }
-                (seen.place.clone(), seen.generation, seen.jobs_running + seen.transfers)
+                let Some(init) = seen.runtime.filter(|init| runs && init.is_running()) else { continue };
+                (seen.place.clone(), seen.generation, seen.jobs_running + seen.transfers, init)
             };
             if let Err(error) = super::proof::touch(&place.proof(), at) {
                 tracing::debug!(%workspace, %error, "proof: not noted");
             }
             let stats = self.ctx.engine.stats(&place, Layer::Runtime).unwrap_or_default();
-            let used = |(then_used, then): &(u64, Timestamp)| {
-                milli_cpu(stats.cpu_usage_us.saturating_sub(*then_used), *then, at)
-            };
+            // Without a network of its own it would be the machine's.
+            let network = if self.ctx.engine.has_own_network() { traffic(init.pid).unwrap_or(0) } else { 0 };
+            let used = Used { cpu: stats.cpu_usage_us, disk: stats.disk_bytes, network };
+            // What was used before the first heartbeat is that of no interval: of a daemon before this one, or of the start.
+            let (then, since) = before.get(&workspace).copied().unwrap_or((used, at));
+            let cpu = used.cpu.saturating_sub(then.cpu);
             pulses.push(Pulse {
                 workspace,
                 generation,
                 process_runs: true,
-                service_milli_cpu: before.get(&workspace).map_or(0, used),
+                service_milli_cpu: milli_cpu(cpu, since, at),
                 memory: stats.memory_bytes,
                 jobs_running,
+                work: Some(Work {
+                    cpu: cpu / 1_000,
+                    disk: used.disk.saturating_sub(then.disk),
+                    network: used.network.saturating_sub(then.network),
+                }),
             });
-            after.insert(workspace, (stats.cpu_usage_us, at));
+            after.insert(workspace, (used, at));
         }
         *before = after;
         pulses

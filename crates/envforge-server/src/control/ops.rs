@@ -1,5 +1,6 @@
 //! Taking in what a host says.
 
+use crate::activity;
 use crate::app::App;
 use crate::hosts::{self, ops::NOT_ON_HOST};
 use crate::ledger::{self, Entry};
@@ -14,9 +15,10 @@ use crate::secrets::ops::{Fetched, Give};
 use crate::workspaces;
 use envforge_api::host::{
     AskEgress, AskSecrets, GivenEgress, GivenSecrets, HostCommand, HostPass, Machine, Order, Outcome, Pulse, Report,
-    ToHost, Trouble, UplinkAddress,
+    ToHost, Trouble, UplinkAddress, Work,
 };
 use envforge_core::id::{CommandId, HostId, WorkspaceId};
+use envforge_core::idle::Activity;
 use envforge_core::pressure::MemoryReading;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::runtime::RuntimeIntent;
@@ -224,6 +226,13 @@ async fn give_secrets(
     Ok(given)
 }
 
+/// What a runtime did since the heartbeat before. A host that does not tell says how busy it was, every other second.
+fn done(pulse: &Pulse) -> Activity {
+    let work = pulse.work.unwrap_or_else(|| Work { cpu: pulse.service_milli_cpu.saturating_mul(2), ..Work::default() });
+    let Work { cpu, disk, network } = work;
+    Activity { cpu, disk, network, jobs: pulse.jobs_running, ..Activity::default() }
+}
+
 /// A heartbeat came.
 pub async fn heartbeat(
     app: &App,
@@ -241,8 +250,12 @@ pub async fn heartbeat(
     let mut unmetered = Vec::new();
     for pulse in &pulses {
         match runtimes::store::pulse(&mut tx, host, pulse, now).await? {
-            Some(true) => unmetered.push(pulse),
-            Some(false) => {}
+            Some(is_unmetered) => {
+                activity::store::add(&mut tx, pulse.workspace, now, &done(pulse)).await?;
+                if is_unmetered {
+                    unmetered.push(pulse);
+                }
+            }
             None => hosts::ops::refused(app, host, scope, "host.heartbeat_refused", NOT_ON_HOST),
         }
     }

@@ -14,6 +14,7 @@ use envforge_api::gateway::{
     Activity, BEAT_SECONDS, FeedItem, LEASE_SECONDS, Presence, Route, RouteRule, RouteRuntime, WakeAnswer, WakeRequest,
 };
 use envforge_core::id::{GatewayId, OrgId, WorkspaceId};
+use envforge_core::idle;
 use envforge_core::link::SessionClaims;
 use envforge_core::readiness::{Part, PartKind, without_log};
 use envforge_core::refusal::{Refusal, RefusalKind};
@@ -105,6 +106,9 @@ pub async fn activity(app: &App, activity: &Activity) -> Answer<()> {
         let last = seen.last_activity.min(app.now());
         store::requests(&mut tx, activity.gateway, seen.workspace, seen.in_flight).await?;
         runtimes::store::active(&mut tx, seen.workspace, last).await?;
+        let done =
+            idle::Activity { realtime: seen.realtime_bytes, requests: seen.requests, ..idle::Activity::default() };
+        crate::activity::store::add(&mut tx, seen.workspace, app.now(), &done).await?;
         tx.commit().await?;
     }
     Ok(())

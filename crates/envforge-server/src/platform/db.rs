@@ -202,6 +202,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (29, "host_trouble", include_str!("../../migrations/0029_host_trouble.sql")),
     (30, "memory", include_str!("../../migrations/0030_memory.sql")),
     (31, "recorded_terminals", include_str!("../../migrations/0031_recorded_terminals.sql")),
+    (32, "activity", include_str!("../../migrations/0032_activity.sql")),
     (33, "schedules", include_str!("../../migrations/0033_schedules.sql")),
     (34, "awake_windows", include_str!("../../migrations/0034_awake_windows.sql")),
 ];

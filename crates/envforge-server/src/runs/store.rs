@@ -44,6 +44,14 @@ pub(crate) async fn open(tx: &mut Tx, workspace: WorkspaceId, since: Timestamp) 
     Ok(sqlx::query_scalar(statement).bind(workspace.uuid()).bind(since.to_sqlx()).fetch_one(tx.conn()).await?)
 }
 
+/// What the first runs of a workspace that run now were asked for, the oldest first.
+pub(crate) async fn running(tx: &mut Tx, workspace: WorkspaceId, most: i64) -> Answer<Vec<Vec<String>>> {
+    let statement = "SELECT argv FROM runs WHERE workspace_id = $1 AND state = 'running' AND ended_at IS NULL ORDER BY created_at, id LIMIT $2";
+    let found: Vec<Json<Vec<String>>> =
+        sqlx::query_scalar(statement).bind(workspace.uuid()).bind(most).fetch_all(tx.conn()).await?;
+    Ok(found.into_iter().map(|argv| argv.0).collect())
+}
+
 pub(crate) async fn find(tx: &mut Tx, workspace: WorkspaceId, id: JobId) -> Answer<Option<Run>> {
     let row = sqlx::query("SELECT * FROM runs WHERE id = $1 AND workspace_id = $2")
         .bind(id.uuid())

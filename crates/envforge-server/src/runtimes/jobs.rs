@@ -20,7 +20,7 @@ use envforge_core::pressure;
 use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeState, SleepTier};
 use envforge_core::usage::meter::{Closing, Witness};
 use envforge_core::usage::{CapMode, WindowFact};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// How often it looks.
@@ -130,6 +130,11 @@ async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
             return tx.commit().await.map(|()| true);
         }
     }
+    if let Some(until) = worked_until(app, seen) {
+        let mut tx = app.db.begin(org).await?;
+        store::active(&mut tx, seen.id, until).await?;
+        return tx.commit().await.map(|()| false);
+    }
     let Some((tier, reason)) = verdict(app, seen) else { return Ok(false) };
     let mut tx = app.db.begin(org).await?;
     let Some(row) = workspaces::store::lock(&mut tx, seen.id).await? else { return Ok(false) };
@@ -173,6 +178,13 @@ fn is_frozen(row: &Row) -> bool {
     (row.runtime.state, row.runtime.intent) == (RuntimeState::Frozen, RuntimeIntent::Frozen)
 }
 
+/// Until when the last minute was work, if that is not noted: the next minute takes its place.
+fn worked_until(app: &App, row: &Row) -> Option<Timestamp> {
+    let facts = workspaces::ops::idle_facts(row);
+    let until = idle::worked_until(&facts, &workspaces::ops::idle_policy(row, app.now()))?;
+    (row.runtime.window_open && until > facts.last_work).then_some(until)
+}
+
 fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
     let policy = workspaces::ops::idle_policy(row, app.now());
     // One that never comes up costs as much as one that is up.
@@ -185,8 +197,9 @@ fn verdict(app: &App, row: &Row) -> Option<(SleepTier, String)> {
                 IdleVerdict::Busy { .. } | IdleVerdict::Idle { .. } => None,
             }
         }
-        _ if is_frozen(row) => (app.now().duration_since(row.changed_at) >= policy.stop_after)
-            .then(|| (SleepTier::Stopped, format!("frozen for {} s", policy.stop_after.as_secs()))),
+        _ if is_frozen(row) => (app.now().duration_since(row.changed_at)
+            >= SignedDuration::from_secs(policy.stop_after.into()))
+        .then(|| (SleepTier::Stopped, format!("frozen for {} s", policy.stop_after))),
         _ => None,
     }
 }

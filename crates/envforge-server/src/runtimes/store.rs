@@ -90,7 +90,7 @@ pub(crate) async fn system_reserved_memory(tx: &mut Tx, host: HostId, except: Wo
 /// A heartbeat's facts about one workspace. Work counts as activity. Answers whether it proves a runtime to run that
 /// has no open window; `None` when the workspace is not on this host, and nothing is stored.
 pub(crate) async fn pulse(tx: &mut Tx, host: HostId, pulse: &Pulse, at: Timestamp) -> Answer<Option<bool>> {
-    let busy = pulse.jobs_running > 0 || pulse.service_milli_cpu > envforge_core::idle::IDLE_MILLI_CPU;
+    let busy = pulse.jobs_running > 0;
     let unmetered: Option<bool> = sqlx::query_scalar(
         "UPDATE runtimes r SET last_proof = CASE WHEN $4 THEN $3 ELSE last_proof END, milli_cpu = $5, jobs_running = $6, \
          last_activity = CASE WHEN $7 THEN $3 ELSE last_activity END \

@@ -18,6 +18,7 @@ use envforge_core::id::WorkspaceId;
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::{RuntimeIntent, SleepTier};
 use envforge_core::timetable::{self, Due, DueFacts, Skip, Step, Week};
+use jiff::Timestamp;
 use serde_json::json;
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ async fn act(app: &App, org: OrgScope, workspace: WorkspaceId) -> Answer<()> {
         Some(hours) => Some(hours.check().context("the stored quiet hours")?),
         None => None,
     };
-    let outcome = match timetable::decide(due, quiet.as_ref(), &facts(&row), now) {
+    let outcome = match timetable::decide(due, quiet.as_ref(), &facts(&row, now), now) {
         Step::Hold { .. } => return Ok(()),
         Step::Wake => {
             let waker = Waker { actor: ACTOR.to_owned(), cause: CAUSE.to_owned(), size: None, link: None };
@@ -136,8 +137,13 @@ async fn done(app: &App, mut tx: Tx, workspace: WorkspaceId, seen: &Stored, week
     tx.commit().await
 }
 
-fn facts(row: &Row) -> DueFacts {
+fn facts(row: &Row, now: Timestamp) -> DueFacts {
     // A window is opened anew when its host was lost, and a state changes when services come and go: it was woken before both.
     let since = row.window.map_or(row.changed_at, |window| window.opened_at.min(row.changed_at));
-    DueFacts { is_awake: row.runtime.intent == RuntimeIntent::Awake, since, idle: workspaces::ops::idle_facts(row) }
+    DueFacts {
+        is_awake: row.runtime.intent == RuntimeIntent::Awake,
+        since,
+        idle: workspaces::ops::idle_facts(row),
+        policy: workspaces::ops::idle_policy(row, now),
+    }
 }

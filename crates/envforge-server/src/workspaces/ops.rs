@@ -18,12 +18,12 @@ use envforge_api::http::workspaces::{CreateWorkspace, DevHost, RuntimeView, Work
 use envforge_core::access::Action;
 use envforge_core::hostname;
 use envforge_core::id::{HostId, WorkspaceId};
-use envforge_core::idle::{self, IdleFacts, IdlePolicy};
+use envforge_core::idle::{self, IdleFacts, IdleLimits, IdlePolicy, IdleSource};
 use envforge_core::name::Slug;
 use envforge_core::readiness::{Part, PartKind, ReadinessState, without_log};
 use envforge_core::refusal::Refusal;
 use envforge_core::runtime::RuntimeState;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 use std::time::Duration;
 
@@ -109,15 +109,18 @@ pub async fn until_lost(app: &App, permit: &Permit, id: WorkspaceId, mut nudges:
     }
 }
 
-/// The idle policy of a workspace: its manifest's, or the product's; in the org's quiet hours theirs, if that is shorter.
+/// The idle policy of a workspace.
 pub fn idle_policy(row: &Row, now: Timestamp) -> IdlePolicy {
+    idle_rule(row, now).0
+}
+
+/// The same, and whose word it is: its manifest's, or a shorter one of its project, its org or the org's quiet hours.
+pub fn idle_rule(row: &Row, now: Timestamp) -> (IdlePolicy, IdleSource) {
     let runtime = row.manifest.as_ref().map(|manifest| manifest.runtime).unwrap_or_default();
-    let usual = SignedDuration::from_secs(i64::from(runtime.idle));
-    let quiet = row.quiet.as_ref().filter(|quiet| quiet.covers(now));
-    IdlePolicy {
-        freeze_after: quiet.map_or(usual, |quiet| quiet.idle.min(usual)),
-        stop_after: SignedDuration::from_secs(i64::from(runtime.stop_after)),
-    }
+    let quiet = row.quiet.as_ref().filter(|quiet| quiet.covers(now)).map(|quiet| quiet.idle);
+    let limits = IdleLimits { manifest: runtime.idle, project: row.project_idle, org: row.org_idle, quiet };
+    let (freeze_after, source) = limits.shortest();
+    (IdlePolicy { freeze_after, stop_after: runtime.stop_after, ..IdlePolicy::default() }, source)
 }
 
 /// The facts the idle rule decides on.
@@ -125,8 +128,8 @@ pub fn idle_facts(row: &Row) -> IdleFacts {
     IdleFacts {
         requests_in_flight: row.in_flight,
         jobs_running: row.jobs_running,
-        service_milli_cpu: row.milli_cpu,
-        last_activity: row.last_activity.unwrap_or(row.changed_at).max(row.changed_at),
+        minute: row.minute.unwrap_or_default(),
+        last_work: row.last_activity.unwrap_or(row.changed_at).max(row.changed_at),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rows of workspaces and labels, read together with the runtime beside them.
 
+use crate::activity;
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use anyhow::Context as _;
@@ -9,13 +10,14 @@ use envforge_core::access::Role;
 use envforge_core::id::{
     ElevationId, HostId, Id as _, LinkId, OrgId, ProjectId, UsageSessionId, UserId, WindowId, WorkspaceId,
 };
+use envforge_core::idle::Activity;
 use envforge_core::manifest::Manifest;
 use envforge_core::name::Slug;
 use envforge_core::readiness::Part;
 use envforge_core::runtime::{Runtime, RuntimeIntent, RuntimeState};
 use envforge_core::size::Size;
-use envforge_core::usage::meter::Meter;
 use envforge_core::timetable::{Quiet, QuietHours};
+use envforge_core::usage::meter::Meter;
 use envforge_core::usage::{Cap, CapMode};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
@@ -84,13 +86,17 @@ pub struct Row {
     /// Requests open at all gateways together.
     pub in_flight: u32,
     pub jobs_running: u32,
-    pub milli_cpu: u64,
+    /// The last minute in which it did something, and what.
+    pub minute: Option<(Timestamp, Activity)>,
     /// Root that somebody has in it, if its time is not over.
     pub elevation: Option<ActiveElevation>,
     pub cap: Cap,
     pub org_cap: Cap,
     /// The org's quiet hours.
     pub quiet: Option<Quiet>,
+    /// The idle limits of its project and its org, in seconds.
+    pub project_idle: Option<u32>,
+    pub org_idle: Option<u32>,
 }
 
 impl Row {
@@ -106,14 +112,17 @@ impl Row {
     }
 }
 
-const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, o.quiet_hours, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, \
+const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, o.quiet_hours, o.idle_limit AS org_idle, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, p.idle_limit AS project_idle, \
     r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.sleep_cause, r.woken_by, r.last_proof, r.start_asked, r.metered_until, \
-    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.jobs_running, r.milli_cpu, r.cap_mode, r.cap_minutes, \
+    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.jobs_running, r.cap_mode, r.cap_minutes, \
+    am.minute, am.cpu AS minute_cpu, am.disk AS minute_disk, am.network AS minute_network, am.realtime AS minute_realtime, \
+    am.requests AS minute_requests, am.jobs AS minute_jobs, \
     (SELECT coalesce(sum(g.in_flight), 0) FROM gateway_requests g WHERE g.workspace_id = w.id) AS in_flight, \
     (SELECT f.slug FROM workspaces f WHERE f.id = w.forked_from) AS fork_slug, \
     e.id AS elevation_id, e.state AS elevation_state, e.expires_at AS elevation_until, eu.name AS elevation_by \
     FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN hosts h ON h.id = w.host_id JOIN runtimes r ON r.workspace_id = w.id \
     LEFT JOIN elevations e ON e.workspace_id = w.id AND e.state IN ('approved', 'active') LEFT JOIN users eu ON eu.id = e.requested_by \
+    LEFT JOIN LATERAL (SELECT * FROM activity_minutes a WHERE a.workspace_id = w.id ORDER BY a.minute DESC LIMIT 1) am ON true \
     WHERE w.deleted_at IS NULL";
 
 fn time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
@@ -215,11 +224,13 @@ fn read(row: &PgRow) -> Answer<Row> {
         last_activity: time(row, "last_activity")?,
         in_flight: u32::try_from(row.try_get::<i64, _>("in_flight")?).unwrap_or(u32::MAX),
         jobs_running: row.try_get::<i32, _>("jobs_running")?.cast_unsigned(),
-        milli_cpu: row.try_get::<i64, _>("milli_cpu")?.cast_unsigned(),
+        minute: activity::store::read(row)?,
         elevation: elevation(row)?,
         cap: cap(row, "cap_mode", "cap_minutes")?,
         org_cap: cap(row, "org_cap_mode", "org_cap_minutes")?,
         quiet: quiet(row)?,
+        project_idle: row.try_get::<Option<i32>, _>("project_idle")?.map(i32::cast_unsigned),
+        org_idle: row.try_get::<Option<i32>, _>("org_idle")?.map(i32::cast_unsigned),
     })
 }
 

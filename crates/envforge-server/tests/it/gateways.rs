@@ -42,7 +42,7 @@ impl FakeGateway {
 
 async fn tell(server: &TestServer, client: &Client, gateway: GatewayId, workspace: WorkspaceId, in_flight: u32) {
     let last_activity = server.clock.now();
-    let seen = WorkspaceActivity { workspace, in_flight, realtime: 0, realtime_bytes: 0, last_activity };
+    let seen = WorkspaceActivity { workspace, in_flight, realtime: 0, realtime_bytes: 0, requests: 1, last_activity };
     let activity = Activity { gateway, workspaces: vec![seen], unverified: Vec::new() };
     client.post::<_, ()>(ACTIVITY_PATH, &activity).await.unwrap();
 }
@@ -50,7 +50,7 @@ async fn tell(server: &TestServer, client: &Client, gateway: GatewayId, workspac
 /// How many requests keep `main` busy, as people are told.
 async fn open_requests(server: &TestServer) -> String {
     match server.show("main").await.runtime.idle {
-        Some(IdleVerdict::Busy { reason }) => reason,
+        Some(IdleVerdict::Busy { reason, .. }) => reason,
         Some(IdleVerdict::Idle { .. }) => "idle".to_owned(),
         other => panic!("{other:?}"),
     }

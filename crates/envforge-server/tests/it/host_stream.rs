@@ -109,6 +109,7 @@ async fn a_host_speaks_only_of_what_is_on_it() {
                 service_milli_cpu: 900,
                 memory: 0,
                 jobs_running: 3,
+                work: None,
             })
             .await;
         // What comes after the heartbeat is taken in after it.

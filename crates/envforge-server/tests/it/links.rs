@@ -235,6 +235,7 @@ fn pulse(workspace: &Workspace) -> Pulse {
         service_milli_cpu: 0,
         memory: 0,
         jobs_running: 0,
+        work: None,
     }
 }
 

@@ -128,14 +128,18 @@ async fn an_idle_runtime_is_frozen_and_later_stopped() {
         service_milli_cpu: 900,
         memory: 0,
         jobs_running: 0,
+        work: None,
     };
     server.advance(595);
+    // 3.6 s of a processor in one minute; half of that would be none.
     host.pulse(busy.clone()).await;
-    wait_until("the pulse is taken in", async || {
+    host.pulse(busy.clone()).await;
+    wait_until("the pulses are taken in", async || {
         let view = server.show("main").await.runtime;
         serde_json::to_value(view.idle).unwrap()["verdict"] == "busy"
     })
     .await;
+    server.reconcile().await;
     host.pulse(Pulse { service_milli_cpu: 1, ..busy.clone() }).await;
     server.advance(590);
     host.pulse(Pulse { service_milli_cpu: 1, ..busy.clone() }).await;
@@ -144,7 +148,8 @@ async fn an_idle_runtime_is_frozen_and_later_stopped() {
         serde_json::to_value(view.idle).unwrap()["verdict"] == "idle"
     })
     .await;
-    server.advance(11);
+    // The minute with work counts to its end.
+    server.advance(11 + 60);
     host.pulse(Pulse { service_milli_cpu: 1, ..busy }).await;
     let freeze = host.command("FREEZE_RUNTIME").await;
     host.done(&freeze).await;
@@ -169,6 +174,7 @@ async fn a_lost_hosts_window_closes_at_its_last_heartbeat() {
         service_milli_cpu: 0,
         memory: 0,
         jobs_running: 0,
+        work: None,
     };
     host.pulse(pulse.clone()).await;
     wait_until("the heartbeat is stored", async || last_proof(&server).await.is_some()).await;
@@ -217,6 +223,7 @@ async fn a_runtime_that_never_comes_up_sleeps_when_it_is_idle_too() {
         service_milli_cpu: 10,
         memory: 0,
         jobs_running: 0,
+        work: None,
     };
     server.advance(601);
     host.pulse(pulse).await;
@@ -271,6 +278,7 @@ async fn a_stop_cap_reached_while_awake_puts_to_sleep() {
         service_milli_cpu: 900,
         memory: 0,
         jobs_running: 1,
+        work: None,
     };
     for (seconds, asked) in [(19, 0), (20, 0), (20, 0), (1, 1)] {
         server.advance(seconds);
@@ -309,6 +317,7 @@ async fn a_hosts_clock_that_is_wrong_bills_nothing_that_is_not_proven() {
         service_milli_cpu: 0,
         memory: 0,
         jobs_running: 0,
+        work: None,
     };
     host.pulse(pulse).await;
     wait_until("the heartbeat is stored", async || last_proof(&server).await == Some(now())).await;

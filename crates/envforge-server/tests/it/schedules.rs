@@ -88,6 +88,7 @@ async fn a_sleep_that_is_due_waits_for_the_end_of_work() {
         service_milli_cpu: 0,
         memory: 0,
         jobs_running,
+        work: None,
     };
     let is_busy = async || {
         let idle = server.show("main").await.runtime.idle;
@@ -204,7 +205,8 @@ async fn two_servers_act_once_on_what_is_due() {
         busy.rollback().await.unwrap();
     };
     let ((), first, second) = tokio::join!(release, jobs::round(server.server.app()), jobs::round(another.app()));
-    (first.unwrap(), second.unwrap());
+    first.unwrap();
+    second.unwrap();
     host.command("START_RUNTIME").await;
     assert_eq!(server.events("runtime.wake_asked").await, 1);
     assert_eq!(shown(&server).await["last"]["outcome"], "done");
@@ -309,7 +311,8 @@ async fn two_servers_tell_once_of_a_refused_wake() {
         busy.rollback().await.unwrap();
     };
     let ((), first, second) = tokio::join!(release, jobs::round(server.server.app()), jobs::round(another.app()));
-    (first.unwrap(), second.unwrap());
+    first.unwrap();
+    second.unwrap();
     for app in [server.server.app(), another.app()] {
         jobs::round(app).await.unwrap();
     }

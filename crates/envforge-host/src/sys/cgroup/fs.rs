@@ -94,6 +94,20 @@ pub(super) fn read_key(path: &Path, key: &str) -> io::Result<u64> {
     }
 }
 
+/// What was read and written, of a file like `io.stat`: a line a device, `8:0 rbytes=4096 wbytes=0 …`. 0 if there is none.
+pub(super) fn read_io(path: &Path) -> io::Result<u64> {
+    match read(path) {
+        Ok(text) => Ok(io_of(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn io_of(text: &str) -> u64 {
+    let bytes = |word: &str| word.strip_prefix("rbytes=").or_else(|| word.strip_prefix("wbytes="))?.parse().ok();
+    text.split_ascii_whitespace().filter_map(bytes).fold(0, u64::saturating_add)
+}
+
 fn key_of(text: &str, key: &str) -> u64 {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok()).unwrap_or(0)
 }
@@ -156,6 +170,13 @@ pub(super) fn wait_until(what: &str, deadline: Duration, mut done: impl FnMut() 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_and_writes_of_all_disks_are_added_up() {
+        let text = "8:0 rbytes=4096 wbytes=1 rios=3 wios=4 dbytes=99 dios=0\n259:0 rbytes=10 wbytes=200\n";
+        assert_eq!(io_of(text), 4096 + 1 + 10 + 200);
+        assert_eq!(io_of(""), 0);
+    }
 
     #[test]
     fn hybrid_mounts_are_told_apart() {

@@ -116,6 +116,9 @@ pub struct Stats {
     pub limit_hits: u64,
     /// Processes and threads now.
     pub pids: u64,
+    /// Bytes read from and written to disks since the group was made, where the kernel says (v2); else 0.
+    #[serde(default)]
+    pub disk_bytes: u64,
 }
 
 /// What this machine offers.

@@ -109,6 +109,7 @@ impl Tree {
             oom_kills: 0,
             limit_hits: 0,
             pids: processes.len() as u64,
+            disk_bytes: 0,
         }
     }
 }

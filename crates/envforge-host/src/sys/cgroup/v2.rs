@@ -5,11 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::fs::{self, read_key, read_number, wait_until};
+use super::fs::{self, read_io, read_key, read_number, wait_until};
 use super::{Limits, Stats};
 
 /// What limits need.
 const CONTROLLERS: [(&str, &str); 3] = [("cpu", "CPU limits"), ("memory", "memory limits"), ("pids", "process limits")];
+
+/// What else is asked for, and nobody misses: it counts what is read and written.
+const COUNTING: &str = "io";
 
 /// The mounted tree.
 #[derive(Clone, Debug)]
@@ -29,6 +32,7 @@ impl Tree {
                 missing.push(format!("no {limit}: cgroup controller {controller} can't be used ({error})"));
             }
         }
+        let _ = enable(root, COUNTING);
         Ok(Self { root: root.to_owned(), missing })
     }
 
@@ -78,7 +82,7 @@ impl Dir {
         let mut dir = root.clone();
         for part in below.parent().into_iter().flat_map(Path::components) {
             dir.push(part);
-            for (controller, _) in CONTROLLERS {
+            for controller in CONTROLLERS.map(|(controller, _)| controller).into_iter().chain([COUNTING]) {
                 // One that is missing was said once, by `missing_limits`.
                 let _ = enable(&dir, controller);
             }
@@ -139,6 +143,7 @@ impl Dir {
             oom_kills: read_key(&self.path.join("memory.events"), "oom_kill")?,
             limit_hits: read_key(&self.path.join("memory.events"), "oom")?,
             pids: read_number(&self.path.join("pids.current"))?,
+            disk_bytes: read_io(&self.path.join("io.stat"))?,
         })
     }
 

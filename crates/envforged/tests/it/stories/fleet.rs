@@ -194,12 +194,16 @@ async fn two_gateways_under_load_lose_nobody_whichever_part_is_killed() {
 
     // A request that is never answered keeps it awake beyond its idle time, as long as the request's gateway lives.
     let is_idle = |verdict: &Option<IdleVerdict>| matches!(verdict, Some(IdleVerdict::Idle { .. }));
-    member.until("the server knows that the load ended", |workspace| is_idle(&workspace.runtime.idle)).await;
+    member
+        .until_within("the server knows that the load ended", 2 * PATIENCE, |workspace| {
+            is_idle(&workspace.runtime.idle)
+        })
+        .await;
     let waits = tokio::spawn({
         let second = gateways[1].clone();
         async move { second.get("/never").await }
     });
-    let is_kept = |verdict: &Option<IdleVerdict>| matches!(verdict, Some(IdleVerdict::Busy { reason }) if reason == "1 request in flight");
+    let is_kept = |verdict: &Option<IdleVerdict>| matches!(verdict, Some(IdleVerdict::Busy { reason, .. }) if reason == "1 request in flight");
     member.until("the server knows of the request", |workspace| is_kept(&workspace.runtime.idle)).await;
     the_box.psql("UPDATE workspaces SET manifest = jsonb_set(manifest, '{runtime,idle}', '0')");
     let begun = Instant::now();

@@ -27,3 +27,4 @@ mod ssh_server;
 mod the_loop;
 mod traces;
 mod two_orgs;
+mod why;

@@ -2,6 +2,7 @@
 
 use crate::support::TestBox;
 use envforge_api::client::{Address, CallError, Client};
+use envforge_api::http::activity::Why;
 use envforge_api::http::links::CreatedLink;
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::Workspace;
@@ -119,6 +120,11 @@ impl Member<'_> {
 
     /// Waits until the workspace is as wanted; says how it is if that does not come.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Workspace) -> bool) {
+        self.until_within(what, PATIENCE, wanted).await;
+    }
+
+    /// The same with another patience: a minute with work counts to its end.
+    pub(crate) async fn until_within(&self, what: &str, patience: Duration, wanted: impl Fn(&Workspace) -> bool) {
         let last = std::sync::Mutex::new(String::new());
         let seen = async || match self.show().await {
             Ok(workspace) if wanted(&workspace) => true,
@@ -128,7 +134,7 @@ impl Member<'_> {
             }
             Err(_) => false,
         };
-        let waiting = std::panic::AssertUnwindSafe(wait_until_within(what, PATIENCE, seen));
+        let waiting = std::panic::AssertUnwindSafe(wait_until_within(what, patience, seen));
         if let Err(panic) = futures_util::FutureExt::catch_unwind(waiting).await {
             panic!("{what}: {:?}; the workspace is\n{}", panic.downcast_ref::<String>(), last.lock().unwrap());
         }
@@ -168,6 +174,10 @@ impl Member<'_> {
     pub(crate) async fn link(&self, service: &str) -> CreatedLink {
         let body = json!({ "service": service });
         retry("a link", async || self.client().post(&self.path("/links"), &body).await).await
+    }
+
+    pub(crate) async fn why(&self) -> Why {
+        retry("why", async || self.client().get(&self.path("/why")).await).await
     }
 
     pub(crate) async fn usage(&self) -> WorkspaceUsage {

@@ -222,8 +222,15 @@ pub(super) async fn as_a_host(world: &mut World) {
     let spent = nobody.post::<_, Value>(REGISTER_PATH, &host.token).await;
     assert_eq!(code(spent), "host.token_invalid", "its token is spent");
 
-    let pulse =
-        Pulse { workspace, generation: 99, process_runs: true, service_milli_cpu: 9_000, memory: 1, jobs_running: 7 };
+    let pulse = Pulse {
+        workspace,
+        generation: 99,
+        process_runs: true,
+        service_milli_cpu: 9_000,
+        memory: 1,
+        jobs_running: 7,
+        work: None,
+    };
     host.says.send(heartbeat(vec![pulse])).unwrap();
     host.tell(report(workspace, 1_000_000, 99, ReadinessState::Blocked)).await;
     // Of its own: what it said before, said again, changes nothing.
