@@ -8,6 +8,7 @@
 use crate::name::Slug;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::usage::price::parse_amount;
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,6 +27,8 @@ pub enum Kind {
     Number(i64, i64),
     /// Yes or no.
     Flag,
+    /// A decimal that is not negative, such as `0.0125`, of at most six places.
+    Amount,
     /// One of these.
     Choice(&'static [&'static str]),
     /// A text that is never shown again.
@@ -170,6 +173,56 @@ pub const DEFINITIONS: &[Definition] = &[
         is_many: false,
         about: "The Connecteam account",
         fields: &[field("api_key", Kind::Secret, true, "The key")],
+    },
+    Definition {
+        name: "prices",
+        reach: Reach::Installation,
+        is_many: false,
+        about: "What awake time costs. A change holds from the instant it names, a minute after it was made at the earliest",
+        fields: &[
+            field("currency", Kind::Text, true, "ISO 4217 code, such as EUR"),
+            field("small", Kind::Amount, true, "Per hour at size small, such as 0.0125"),
+            field("medium", Kind::Amount, true, "Per hour at size medium"),
+            field("large", Kind::Amount, true, "Per hour at size large"),
+            field("included_credit", Kind::Amount, false, "What an organization has free in each month; 0 when absent"),
+            field(
+                "month_minimum",
+                Kind::Amount,
+                false,
+                "What an organization pays for a month at least; 0 when absent",
+            ),
+            field(
+                "from",
+                Kind::Text,
+                false,
+                "The instant from which it holds, such as 2026-12-01T00:00:00Z; soon when absent",
+            ),
+        ],
+    },
+    Definition {
+        name: "billing",
+        reach: Reach::Installation,
+        is_many: false,
+        about: "Where final receipts are reported as metered usage",
+        fields: &[
+            field("provider", Kind::Choice(&["stripe"]), true, "What it speaks"),
+            field("base_url", Kind::Url, false, "When it is not the provider's own"),
+            field("api_key", Kind::Secret, true, "A key that may write meter events"),
+            field("event_name", Kind::Text, true, "The meter's event name"),
+            field(
+                "value",
+                Kind::Choice(&["micros", "seconds"]),
+                false,
+                "Cost in micro-units, or awake seconds; micros when absent",
+            ),
+        ],
+    },
+    Definition {
+        name: "billing_customer",
+        reach: Reach::Installation,
+        is_many: true,
+        about: "An organization's customer at the provider of `billing`; the name after the dot is the organization's slug",
+        fields: &[field("customer", Kind::Text, true, "The provider's id of the customer, such as cus_123")],
     },
     Definition {
         name: "integration",
@@ -378,6 +431,7 @@ fn read(field: &Field, given: &Json) -> Result<Value, Refusal> {
         Kind::Url => "an address that begins with https://, or with http:// for this machine".to_owned(),
         Kind::Number(least, most) => format!("a whole number from {least} to {most}"),
         Kind::Flag => "true or false".to_owned(),
+        Kind::Amount => "a decimal such as 0.0125, of at most six places, as a text".to_owned(),
         Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
         Kind::Secret => format!("a text of at most {TEXT_MAX} bytes"),
     };
@@ -391,6 +445,9 @@ fn take(field: &Field, given: &Json) -> Option<Value> {
         Kind::Url => given.as_str().filter(line).filter(|url| is_safe_url(url)).map(|url| Value::Text(url.to_owned())),
         Kind::Number(least, most) => given.as_i64().filter(|number| (least..=most).contains(number)).map(Value::Number),
         Kind::Flag => given.as_bool().map(Value::Flag),
+        Kind::Amount => {
+            given.as_str().filter(|text| parse_amount(text).is_some()).map(|text| Value::Text(text.to_owned()))
+        }
         Kind::Choice(choices) => {
             given.as_str().filter(|text| choices.contains(text)).map(|text| Value::Text(text.to_owned()))
         }

@@ -34,6 +34,7 @@ pub mod secrets;
 pub mod workspaces;
 pub mod forks;
 pub mod usage;
+pub mod receipts;
 pub mod links;
 pub mod member_sessions;
 pub mod runtimes;

@@ -23,6 +23,7 @@ use crate::providers::git_host::{GitApp, Github};
 use crate::providers::identity::Providers;
 use crate::providers::mail::ActiveMailer;
 use crate::queues;
+use crate::receipts;
 use crate::runtimes;
 use crate::schedules;
 use crate::secrets;
@@ -191,10 +192,13 @@ fn registry() -> Registry {
         .recurring(every(60), &links::jobs::ForgetSessions {})
         .recurring(every(60), &member_sessions::jobs::ForgetSessions {})
         .recurring(every(60), &queues::jobs::ForgetFinished {})
+        .recurring(every(10), &receipts::jobs::CatchUp {})
         .recurring(every(60), &signing_keys::jobs::TidySigningKeys {})
         .with::<invitations::jobs::SendInvitation>()
         .with::<signin::jobs::SendLink>()
         .with::<secrets::jobs::ForgetValues>()
+        .with::<receipts::jobs::MakeReceipt>()
+        .with::<receipts::jobs::Report>()
 }
 
 /// Told to end, says so for a while before anything stops.

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod consoles;
+pub mod receipts;
 pub mod recordings;
 pub mod databases;
 pub mod jobs;

@@ -4,6 +4,7 @@ use envforge_core::id::WorkspaceId;
 use envforge_core::name::Slug;
 use envforge_core::runtime::RuntimeState;
 use envforge_core::size::Size;
+use envforge_core::usage::price::Bill;
 use envforge_core::usage::{Cap, CapPosture, Month, Receipt, SizeSeconds};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,9 @@ pub struct OrgUsage {
     pub cost_micros: u64,
     /// ISO 4217 code.
     pub currency: String,
+    /// What is to be paid, credit and minimum included; absent for whoever does not see all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bill: Option<Bill>,
     /// The organization's cap.
     pub cap: Cap,
     /// Where the whole organization's usage of the month stands against it; absent for whoever does not see all of it.

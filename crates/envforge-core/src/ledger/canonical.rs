@@ -6,7 +6,7 @@
 
 use super::Event;
 use crate::id::Id;
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -32,6 +32,13 @@ impl Hash {
         context.update(canonical);
         let mut hash = [0; 32];
         hash.copy_from_slice(context.finish().as_ref());
+        Self(hash)
+    }
+
+    /// SHA-256 of a text that is in no chain.
+    pub fn of(text: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, text).as_ref());
         Self(hash)
     }
 
@@ -103,6 +110,11 @@ pub fn write_canonical(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"verb\":");
     json(&event.verb, out);
     out.push(b'}');
+}
+
+/// Appends the canonical text of a JSON document, by the same rules.
+pub fn write_canonical_json(document: &Value, out: &mut Vec<u8>) {
+    sorted(document, out);
 }
 
 fn json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {

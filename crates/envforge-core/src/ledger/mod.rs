@@ -11,7 +11,7 @@
 mod canonical;
 mod export;
 
-pub use canonical::{Hash, NotAHash, write_canonical};
+pub use canonical::{Hash, NotAHash, write_canonical, write_canonical_json};
 pub use export::{
     ExportError, Header, LINE_MAX, Trust, Verified, Verifier, checkpoint_line, event_line, header_line, kept_line,
 };
@@ -28,8 +28,8 @@ pub const CHECKPOINT_DOMAIN: &str = "envforge-ledger-checkpoint-1";
 /// Domain under which anchors are signed.
 pub const ANCHOR_DOMAIN: &str = "envforge-ledger-anchor-1";
 
-/// Verbs of the meter: receipts are folded from these events, so pruning keeps them.
-pub const METER_VERBS: [&str; 2] = ["window.opened", "window.closed"];
+/// Verbs of the meter: receipts are folded from the first two and proven by the third, so pruning keeps them.
+pub const METER_VERBS: [&str; 3] = ["window.opened", "window.closed", "receipt.final"];
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -5,14 +5,19 @@
 //! length and an unproven second is never billed: an end that was not seen is put at the last proof, and the receipt says
 //! so. [`meter`] decides when they open and close.
 //!
-//! Money is whole micro-units of the currency (1,000,000 = 1). Rounding happens once, half up, from seconds × price per
-//! hour: in a receipt per window, in a month per workspace and size. Nothing is ever added up in floating point.
+//! Money, its prices and its rounding are in [`price`], what is kept of a session in [`receipt`].
 
+mod csv;
 pub mod meter;
 mod month;
+pub mod price;
+pub mod receipt;
 mod visits;
 
+pub use csv::receipts_csv;
 pub use month::{Month, MonthError, SizeSeconds};
+pub use price::{PriceList, PriceVersion, Prices, format_bill, format_money};
+pub use receipt::{Receipt, SessionReceipt, receipts};
 pub use visits::{WakeFact, WokenWindow, woken_by_visits};
 
 use crate::id::{UsageSessionId, WindowId};
@@ -140,39 +145,6 @@ pub fn fold(facts: &[WindowFact]) -> Vec<AwakeWindow> {
     windows
 }
 
-/// Prices per hour and size, in micro-units of the currency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Prices {
-    /// ISO 4217 code.
-    pub currency: String,
-    /// Small, per hour.
-    pub small: u64,
-    /// Medium, per hour.
-    pub medium: u64,
-    /// Large, per hour.
-    pub large: u64,
-}
-
-impl Default for Prices {
-    /// A self-hosted box costs nothing until prices are configured.
-    fn default() -> Self {
-        Self { currency: "USD".to_owned(), small: 0, medium: 0, large: 0 }
-    }
-}
-
-impl Prices {
-    /// Cost of a number of seconds at a size, in micro-units, rounded half up.
-    pub fn cost(&self, size: Size, seconds: u64) -> u64 {
-        let per_hour = match size {
-            Size::Small => self.small,
-            Size::Medium => self.medium,
-            Size::Large => self.large,
-        };
-        let exact = u128::from(per_hour) * u128::from(seconds);
-        u64::try_from((exact + 1_800) / 3_600).unwrap_or(u64::MAX)
-    }
-}
-
 /// What happens at a cap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -232,64 +204,6 @@ impl Cap {
             _ => CapPosture::Within { percent },
         }
     }
-}
-
-/// What a usage session did and cost; kept after sleep.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Receipt {
-    /// The session.
-    pub session: UsageSessionId,
-    /// Its windows, oldest first.
-    pub windows: Vec<AwakeWindow>,
-    /// Metered seconds.
-    pub awake_seconds: u64,
-    /// Cost in micro-units of the currency.
-    pub cost_micros: u64,
-    /// ISO 4217 code.
-    pub currency: String,
-    /// Whether the session has ended; until then figures grow.
-    pub is_final: bool,
-    /// Seconds that could not be proven and are not billed.
-    pub unproven_seconds: u64,
-}
-
-/// Receipts of the sessions in `windows`, newest first.
-pub fn receipts(
-    windows: &[AwakeWindow],
-    open_session: Option<UsageSessionId>,
-    prices: &Prices,
-    now: Timestamp,
-) -> Vec<Receipt> {
-    let mut sessions: Vec<Receipt> = Vec::new();
-    for window in windows {
-        let index = sessions.iter().position(|receipt| receipt.session == window.session).unwrap_or_else(|| {
-            sessions.push(Receipt {
-                session: window.session,
-                windows: Vec::new(),
-                awake_seconds: 0,
-                cost_micros: 0,
-                currency: prices.currency.clone(),
-                is_final: open_session != Some(window.session),
-                unproven_seconds: 0,
-            });
-            sessions.len() - 1
-        });
-        let receipt = &mut sessions[index];
-        let seconds = window.seconds(now);
-        receipt.awake_seconds += seconds;
-        receipt.cost_micros += prices.cost(window.size, seconds);
-        receipt.unproven_seconds += window.unproven_seconds;
-        receipt.is_final &= window.closed_at.is_some();
-        receipt.windows.push(window.clone());
-    }
-    sessions.reverse();
-    sessions
-}
-
-/// A sum of micro-units as people read it: `0.0123 USD`, rounded half up to four places.
-pub fn format_money(micros: u64, currency: &str) -> String {
-    let ten_thousandths = (u128::from(micros) + 50) / 100;
-    format!("{}.{:04} {currency}", ten_thousandths / 10_000, ten_thousandths % 10_000)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Calendar months, and seconds in them.
 
-use super::Prices;
 use crate::size::Size;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -128,12 +127,13 @@ impl SizeSeconds {
         self.add(Size::Large, other.large);
     }
 
-    /// What they cost, in micro-units, rounded half up at each size.
-    pub fn cost(self, prices: &Prices) -> u64 {
-        let of = |size, seconds| prices.cost(size, seconds);
-        of(Size::Small, self.small)
-            .saturating_add(of(Size::Medium, self.medium))
-            .saturating_add(of(Size::Large, self.large))
+    /// Those at a size.
+    pub fn of(self, size: Size) -> u64 {
+        match size {
+            Size::Small => self.small,
+            Size::Medium => self.medium,
+            Size::Large => self.large,
+        }
     }
 }
 

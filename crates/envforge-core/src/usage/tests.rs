@@ -31,7 +31,7 @@ fn closed(n: u128, second: i64) -> WindowFact {
 #[test]
 fn frozen_time_between_windows_costs_nothing() {
     let windows = fold(&[opened(1, 0), closed(1, 60), opened(2, 1_000), closed(2, 1_030)]);
-    let prices = Prices { small: 3_600_000, ..Prices::default() };
+    let prices = PriceList::only(Prices { small: 3_600_000, ..Prices::default() });
     let receipts = receipts(&windows, None, &prices, at(9_999));
     assert_eq!((receipts[0].awake_seconds, receipts[0].cost_micros, receipts[0].is_final), (90, 90_000, true));
     assert_eq!(format_money(receipts[0].cost_micros, "USD"), "0.0900 USD");

@@ -3,7 +3,7 @@
 //! A window belongs to the visit whose wake was the last one asked for before it opened. When a member wants awake what a
 //! visitor woke, the rest of the window is the member's, as it is for the link's minutes.
 
-use super::{AwakeWindow, Prices, WindowFact, fold};
+use super::{AwakeWindow, PriceList, WindowFact, fold};
 use crate::id::{LinkSessionId, WindowId};
 use crate::size::Size;
 use jiff::Timestamp;
@@ -44,7 +44,7 @@ pub struct WokenWindow {
 /// The windows of each visit, oldest first, from facts in the order of the ledger.
 pub fn woken_by_visits(
     facts: &[WakeFact],
-    prices: &Prices,
+    prices: &PriceList,
     now: Timestamp,
 ) -> BTreeMap<LinkSessionId, Vec<WokenWindow>> {
     let (mut waker, mut last) = (None, None);
@@ -83,7 +83,7 @@ pub fn woken_by_visits(
             closed_at,
             size: part.size,
             awake_seconds,
-            cost_micros: prices.cost(part.size, awake_seconds),
+            cost_micros: prices.cost(part.size, part.opened_at, closed_at.unwrap_or(now)),
         });
     }
     woken
@@ -93,6 +93,7 @@ pub fn woken_by_visits(
 mod tests {
     use super::*;
     use crate::id::{Id as _, UsageSessionId};
+    use crate::usage::Prices;
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -120,7 +121,7 @@ mod tests {
     }
 
     fn seconds(facts: &[WakeFact], now: i64) -> Vec<(u128, Vec<u64>)> {
-        let prices = Prices { small: 3_600, ..Prices::default() };
+        let prices = PriceList::only(Prices { small: 3_600, ..Prices::default() });
         let woken = woken_by_visits(facts, &prices, at(now));
         let of = |windows: Vec<WokenWindow>| {
             assert!(windows.iter().all(|window| window.cost_micros == window.awake_seconds));
@@ -193,7 +194,7 @@ mod tests {
             }).collect::<Vec<_>>());
             let metered: BTreeMap<_, _> = windows.iter().map(|one| (one.window, one.seconds(at(100)))).collect();
             let mut seen = std::collections::BTreeSet::new();
-            for one in woken_by_visits(&facts, &Prices::default(), at(100)).into_values().flatten() {
+            for one in woken_by_visits(&facts, &PriceList::only(Prices::default()), at(100)).into_values().flatten() {
                 prop_assert!(seen.insert(one.window));
                 prop_assert!(one.awake_seconds <= metered[&one.window]);
             }

@@ -3,7 +3,7 @@
 use crate::platform::db::{Db, Tx};
 use crate::platform::fault::Answer;
 use envforge_api::http::ledger::{LedgerBreak, LedgerOrder, ListedEvent};
-use envforge_core::id::{EventId, Id as _, LinkId, OrgId, WorkspaceId};
+use envforge_core::id::{EventId, Id as _, LinkId, OrgId, UsageSessionId, WorkspaceId};
 use envforge_core::ledger::{Anchor, Checkpoint, Event, Hash, Seal, SealedEvent, whole_milliseconds};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
@@ -479,4 +479,109 @@ pub(crate) async fn wakes(tx: &mut Tx, workspace: WorkspaceId, since: Timestamp)
     let event =
         |(verb, actor, at, details): (_, _, SqlTimestamp, _)| WakeEvent { verb, actor, at: at.to_jiff(), details };
     Ok(rows.into_iter().map(event).collect())
+}
+
+/// When a usage session was first asked for, as far as the ledger still has it.
+pub(crate) async fn session_began(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    session: UsageSessionId,
+) -> Answer<Option<Timestamp>> {
+    let began: Option<SqlTimestamp> = sqlx::query_scalar(
+        "SELECT min(at) FROM ledger_events WHERE org_id = current_org() AND subject = $1 \
+         AND verb IN ('runtime.wake_asked', 'window.opened') AND details->>'session' = $2",
+    )
+    .bind(workspace.to_string())
+    .bind(session.to_string())
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(began.map(SqlTimestamp::to_jiff))
+}
+
+/// When a usage session ended, if it has.
+pub(crate) async fn session_ended(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    session: UsageSessionId,
+) -> Answer<Option<Timestamp>> {
+    let ended: Option<SqlTimestamp> = sqlx::query_scalar(
+        "SELECT min(at) FROM ledger_events WHERE org_id = current_org() AND subject = $1 AND verb = 'session.ended' \
+         AND details->>'session' = $2",
+    )
+    .bind(workspace.to_string())
+    .bind(session.to_string())
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(ended.map(SqlTimestamp::to_jiff))
+}
+
+/// What is said of a workspace from one instant to another, in order: its own events, visits by link and steps of elevations.
+pub(crate) async fn of_workspace(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    since: Timestamp,
+    until: Timestamp,
+) -> Answer<Vec<Event>> {
+    let rows = sqlx::query(
+        "SELECT * FROM ledger_events WHERE org_id = current_org() AND subject = $1 AND at >= $2 AND at <= $3 \
+         UNION ALL SELECT * FROM ledger_events WHERE org_id = current_org() AND verb = 'link.visited' AND at >= $2 AND at <= $3 \
+         AND details->>'workspace' = $1 \
+         UNION ALL SELECT * FROM ledger_events WHERE org_id = current_org() AND area = 'elevation' AND at >= $2 AND at <= $3 \
+         AND details->>'workspace' = $1 AND subject <> $1 ORDER BY seq",
+    )
+    .bind(workspace.to_string())
+    .bind(since.to_sqlx())
+    .bind(until.to_sqlx())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.iter().map(event).collect::<Row<_>>()?)
+}
+
+/// Visits by these actors before an instant.
+pub(crate) async fn visits_of(tx: &mut Tx, actors: &[String], before: Timestamp) -> Answer<Vec<Event>> {
+    let rows = sqlx::query(
+        "SELECT * FROM ledger_events WHERE org_id = current_org() AND actor = ANY ($1) AND verb = 'link.visited' AND at < $2 ORDER BY seq",
+    )
+    .bind(actors)
+    .bind(before.to_sqlx())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.iter().map(event).collect::<Row<_>>()?)
+}
+
+/// Secrets that a workspace used from one instant to another: their names, what for, and how often.
+pub(crate) async fn secrets_used(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    since: Timestamp,
+    until: Timestamp,
+) -> Answer<Vec<(String, String, u64)>> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT details->>'name', coalesce(details->>'service', details->>'egress', ''), count(*) FROM ledger_events \
+         WHERE org_id = current_org() AND verb = 'secret.used' AND at >= $2 AND at <= $3 AND details->>'workspace' = $1 \
+         AND details->>'name' IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+    .bind(workspace.to_string())
+    .bind(since.to_sqlx())
+    .bind(until.to_sqlx())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|(name, used_by, count)| (name, used_by, count.cast_unsigned())).collect())
+}
+
+/// The event that has the hash of a session's receipt.
+pub(crate) async fn receipt_event(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    session: UsageSessionId,
+) -> Answer<Option<Event>> {
+    let row = sqlx::query(
+        "SELECT * FROM ledger_events WHERE org_id = current_org() AND subject = $1 AND verb = 'receipt.final' \
+         AND details->>'session' = $2 ORDER BY seq LIMIT 1",
+    )
+    .bind(workspace.to_string())
+    .bind(session.to_string())
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.as_ref().map(event).transpose()?)
 }

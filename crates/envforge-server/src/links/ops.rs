@@ -7,6 +7,7 @@ use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
+use crate::settings;
 use crate::workspaces;
 use crate::workspaces::store::Row as WorkspaceRow;
 use envforge_api::gateway::{Exchange, Exchanged};
@@ -259,8 +260,8 @@ pub async fn visits(app: &App, permit: &Permit, id: LinkId, query: &VisitsQuery)
             _ => WakeFact::Window(serde_json::from_value(event.details)?),
         });
     }
-    let prices = &app.config.prices;
-    let mut woken = woken_by_visits(&facts, prices, app.now());
+    let prices = settings::ops::price_list(app, &mut tx).await?;
+    let mut woken = woken_by_visits(&facts, &prices, app.now());
     let visits = found.into_iter().map(|(session, at)| {
         let windows = woken.remove(&session).unwrap_or_default();
         Visit {
@@ -272,7 +273,7 @@ pub async fn visits(app: &App, permit: &Permit, id: LinkId, query: &VisitsQuery)
             windows,
         }
     });
-    Ok(Visits { visits: visits.collect(), currency: prices.currency.clone(), next })
+    Ok(Visits { visits: visits.collect(), currency: prices.at(app.now()).prices.currency.clone(), next })
 }
 
 /// The session that an actor of the ledger is, if it is one.

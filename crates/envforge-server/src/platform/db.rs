@@ -205,6 +205,8 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (32, "activity", include_str!("../../migrations/0032_activity.sql")),
     (33, "schedules", include_str!("../../migrations/0033_schedules.sql")),
     (34, "awake_windows", include_str!("../../migrations/0034_awake_windows.sql")),
+    (36, "prices", include_str!("../../migrations/0036_prices.sql")),
+    (37, "receipts", include_str!("../../migrations/0037_receipts.sql")),
 ];
 
 /// What takes a migration back, where that loses nothing anybody relies on.

@@ -10,6 +10,7 @@ use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::{Answer, Fault};
 use crate::platform::http::auth::Permit;
+use crate::receipts;
 use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::{OpenWindow, Row};
@@ -398,6 +399,7 @@ pub async fn apply(app: &App, tx: &mut Tx, row: Row, seen: Seen, evidence: &str)
     {
         let entry = Entry::new(&actor, "session.ended", row.id, "fully asleep").details(json!({ "session": ended }));
         ledger::record(app, tx, entry).await?;
+        receipts::ops::ended(app, tx, row.id, ended).await?;
     }
     if observed.changed {
         let verb = match runtime.state {

@@ -18,6 +18,8 @@ use envforge_api::http::settings::{
 use envforge_core::id::UserId;
 use envforge_core::refusal::Refusal;
 use envforge_core::setting::{Change, DEFINITIONS, Kind, Reach, Setting, Values};
+use envforge_core::usage::price::HOLDS_AFTER;
+use envforge_core::usage::{PriceList, PriceVersion, Prices};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -242,6 +244,9 @@ async fn add(app: &App, owner: &Owner, mut tx: Tx, setting: &Setting, draft: Dra
     if !store::insert(&mut tx, app.mint::<envforge_core::id::SettingVersionId>(), &new).await? {
         return Err(changed_meanwhile(setting));
     }
+    if setting.definition.name == "prices" {
+        hold_prices(app, &mut tx, &new, &before, &after, restored.is_some()).await?;
+    }
     let fields: Vec<_> = changes.iter().map(|(field, _)| *field).collect();
     let details = json!({ "version": new.number, "fields": fields, "restored": restored });
     ledger::record(app, &mut tx, Entry::new(&owner.actor, "setting.changed", &name, reason).details(details)).await?;
@@ -252,6 +257,48 @@ async fn add(app: &App, owner: &Owner, mut tx: Tx, setting: &Setting, draft: Dra
         jobs::apply_soon(app).await;
     }
     Ok(shown(setting, Some(&new), &after))
+}
+
+/// The prices and from when each version of them holds.
+pub async fn price_list(app: &App, tx: &mut Tx) -> Answer<PriceList> {
+    let versions = store::price_versions(tx).await?.into_iter().map(|(version, holds_from, prices)| {
+        let prices = prices.unwrap_or_else(|| app.config.prices.clone());
+        PriceVersion { version, holds_from: Some(holds_from), prices }
+    });
+    Ok(PriceList::new(app.config.prices.clone(), versions))
+}
+
+/// Writes down from when a new version of the prices holds. None holds from the past, and there is one currency.
+async fn hold_prices(
+    app: &App,
+    tx: &mut Tx,
+    new: &Version,
+    before: &Values,
+    after: &Values,
+    is_restored: bool,
+) -> Answer<()> {
+    let earliest = new.created_at.checked_add(HOLDS_AFTER).map_err(anyhow::Error::new)?;
+    let (prices, from) = if *after == Values::default() {
+        (None, None)
+    } else {
+        let (prices, from) = Prices::from_setting(after)?;
+        (Some(prices), from)
+    };
+    let is_named = !is_restored && before.text("from") != after.text("from");
+    if let Some(from) = from.filter(|from| is_named && *from < new.created_at) {
+        let message = format!("prices can't hold from {from}, which is over: what was billed does not change");
+        return Err(Refusal::invalid("prices.past", message).hint("name an instant to come, or none").into());
+    }
+    let list = price_list(app, tx).await?;
+    let currency = prices.as_ref().map_or(&app.config.prices.currency, |prices| &prices.currency);
+    if let Some(other) = list.other_currency(currency) {
+        let message = format!("there are prices in {other}; sums would be of two currencies");
+        return Err(Refusal::conflict("prices.currency", message)
+            .hint("another currency needs another installation")
+            .into());
+    }
+    let holds_from = from.map_or(earliest, |from| from.max(earliest));
+    store::insert_prices(tx, new.number, holds_from, prices.as_ref()).await
 }
 
 /// Refuses what whoever uses the setting could not use.
@@ -310,6 +357,7 @@ fn shown(setting: &Setting, version: Option<&Version>, values: &Values) -> Shown
             Kind::Url => ("url", &[][..]),
             Kind::Number(..) => ("number", &[][..]),
             Kind::Flag => ("flag", &[][..]),
+            Kind::Amount => ("amount", &[][..]),
             Kind::Choice(choices) => ("choice", choices),
             Kind::Secret => ("secret", &[][..]),
         };

@@ -3,6 +3,7 @@
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use envforge_core::id::{Id, SettingVersionId, UserId};
+use envforge_core::usage::Prices;
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
@@ -113,4 +114,42 @@ pub(crate) async fn reseal(tx: &mut Tx, version: &Version, sealed: &[u8]) -> Ans
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// Writes down from when a version of the prices holds; none of its own are the configuration's.
+pub(crate) async fn insert_prices(tx: &mut Tx, version: u64, from: Timestamp, prices: Option<&Prices>) -> Answer<()> {
+    let amount = |of: fn(&Prices) -> u64| prices.map_or(0, |prices| of(prices).cast_signed());
+    sqlx::query("INSERT INTO price_versions VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+        .bind(version.cast_signed())
+        .bind(from.to_sqlx())
+        .bind(prices.map(|prices| &prices.currency))
+        .bind(amount(|prices| prices.small))
+        .bind(amount(|prices| prices.medium))
+        .bind(amount(|prices| prices.large))
+        .bind(amount(|prices| prices.included_credit))
+        .bind(amount(|prices| prices.month_minimum))
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Versions of the prices in the order in which they were made, each with the instant from which it holds.
+pub(crate) async fn price_versions(tx: &mut Tx) -> Answer<Vec<(u64, Timestamp, Option<Prices>)>> {
+    let rows = sqlx::query("SELECT * FROM price_versions ORDER BY version").fetch_all(tx.conn()).await?;
+    let read = |row: &PgRow| {
+        let amount = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<i64, _>(column)?.cast_unsigned());
+        let prices = match row.try_get::<Option<String>, _>("currency")? {
+            Some(currency) => Some(Prices {
+                currency,
+                small: amount("small")?,
+                medium: amount("medium")?,
+                large: amount("large")?,
+                included_credit: amount("included_credit")?,
+                month_minimum: amount("month_minimum")?,
+            }),
+            None => None,
+        };
+        Ok((amount("version")?, row.try_get::<SqlTimestamp, _>("holds_from")?.to_jiff(), prices))
+    };
+    rows.iter().map(read).collect()
 }

@@ -8,6 +8,7 @@ use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
+use crate::settings;
 use crate::workspaces;
 use crate::workspaces::store::Row;
 use envforge_api::http::usage::{OrgUsage, SetCap, UsedWorkspace, WorkspaceUsage};
@@ -28,6 +29,14 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
     let now = app.now();
     let mut windows = store::windows(&mut tx, row.id).await?;
     let used = store::seconds_of(&mut tx, row.id, Month::of(now), now).await?;
+    let prices = settings::ops::price_list(app, &mut tx).await?;
+    let estimate_micros = match prices.of_whole(Month::of(now)) {
+        Some(held) => prices.cost_of(&[(held.version, used)]),
+        None => {
+            let spent = store::spent(&mut tx, &prices, Month::of(now), now).await?;
+            spent.get(&row.id).map_or(0, |spent| prices.cost_of(spent))
+        }
+    };
     let mut wake_cause = row.session.is_some().then_some(row.wake_cause).flatten();
     let mut causes: Vec<_> = wake_cause.as_mut().into_iter().collect();
     for window in &mut windows {
@@ -36,7 +45,6 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
     }
     accounts::ops::say_names(&mut tx, causes).await?;
     drop(tx);
-    let prices = &app.config.prices;
     let billed_separately = row.manifest.iter().flat_map(|manifest| {
         manifest
             .resources
@@ -52,10 +60,10 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
         awake_seconds_this_month: used.total(),
         cap: row.cap,
         cap_posture: row.cap.posture(used.total()),
-        estimate_micros: used.cost(prices),
-        currency: prices.currency.clone(),
+        estimate_micros,
+        currency: prices.at(now).prices.currency.clone(),
         billed_separately: billed_separately.collect(),
-        receipts: receipts(&windows, row.session, prices, now),
+        receipts: receipts(&windows, row.session, &prices, now),
     })
 }
 
@@ -87,6 +95,12 @@ pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answ
     let mut tx = app.db.begin(permit.scope).await?;
     let listed = store::list(&mut tx, month, now).await?;
     let cap = store::org_cap(&mut tx).await?;
+    let prices = settings::ops::price_list(app, &mut tx).await?;
+    // Where prices change within the month its windows are looked at; else the sums that are kept say enough.
+    let changed = match prices.of_whole(month) {
+        Some(_) => None,
+        None => Some(store::spent(&mut tx, &prices, month, now).await?),
+    };
     let sees_all = matches!(permit.role(), Role::Owner | Role::Admin | Role::Billing);
     let seconds = if sees_all {
         store::system_org_seconds(&mut tx, month, now).await?
@@ -97,8 +111,17 @@ pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answ
         }
         seen
     };
+    let in_force = prices.at(month.start()).version;
+    let cost = |workspace: WorkspaceId, seconds: SizeSeconds| match &changed {
+        Some(spent) => spent.get(&workspace).map_or(0, |spent| prices.cost_of(spent)),
+        None => prices.cost_of(&[(in_force, seconds)]),
+    };
+    let cost_micros = match &changed {
+        Some(_) if sees_all => prices.cost_of(&store::system_org_spent(&mut tx, &prices, month, now).await?),
+        Some(spent) => prices.cost_of(&spent.values().flatten().copied().collect::<Vec<_>>()),
+        None => prices.cost_of(&[(in_force, seconds)]),
+    };
     drop(tx);
-    let prices = &app.config.prices;
     let workspaces = listed.into_iter().map(|listed| UsedWorkspace {
         id: listed.workspace,
         slug: listed.slug,
@@ -106,7 +129,7 @@ pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answ
         is_deleted: listed.is_deleted,
         seconds: listed.seconds,
         awake_seconds: listed.seconds.total(),
-        cost_micros: listed.seconds.cost(prices),
+        cost_micros: cost(listed.workspace, listed.seconds),
         cap: listed.cap,
         cap_posture: listed.cap.posture(listed.seconds.total()),
     });
@@ -116,8 +139,9 @@ pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answ
         workspaces: workspaces.collect(),
         seconds,
         awake_seconds: seconds.total(),
-        cost_micros: seconds.cost(prices),
-        currency: prices.currency.clone(),
+        cost_micros,
+        currency: prices.at(month.start()).prices.currency.clone(),
+        bill: sees_all.then(|| prices.bill(month, cost_micros)),
         cap,
         cap_posture: sees_all.then(|| cap.posture(seconds.total())),
     })

@@ -6,12 +6,14 @@ use anyhow::Context as _;
 use envforge_core::id::{Id as _, UsageSessionId, WindowId, WorkspaceId};
 use envforge_core::name::Slug;
 use envforge_core::size::Size;
-use envforge_core::usage::{AwakeWindow, Cap, CapMode, Month, SizeSeconds};
+use envforge_core::usage::price::SpentSeconds;
+use envforge_core::usage::{AwakeWindow, Cap, CapMode, Month, PriceList, SizeSeconds};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::{Date as SqlDate, Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 pub(crate) async fn set_cap(tx: &mut Tx, workspace: WorkspaceId, mode: &str, minutes: u64) -> Answer<()> {
@@ -210,4 +212,57 @@ pub(crate) async fn org_months_hold(tx: &mut Tx) -> Answer<bool> {
 pub(crate) async fn system_rebuild_org(tx: &mut Tx) -> Answer<()> {
     sqlx::query("SELECT system_rebuild_org_months()").execute(tx.conn()).await?;
     Ok(())
+}
+
+/// Seconds of a month up to an instant by version of the prices, of each workspace that was awake in it.
+pub(crate) async fn spent(
+    tx: &mut Tx,
+    prices: &PriceList,
+    month: Month,
+    now: Timestamp,
+) -> Answer<BTreeMap<WorkspaceId, SpentSeconds>> {
+    let rows = sqlx::query(
+        "SELECT a.workspace_id, s.span, coalesce(sum(s.seconds) FILTER (WHERE a.size = 'small'), 0)::bigint AS small, \
+         coalesce(sum(s.seconds) FILTER (WHERE a.size = 'medium'), 0)::bigint AS medium, \
+         coalesce(sum(s.seconds) FILTER (WHERE a.size = 'large'), 0)::bigint AS large \
+         FROM awake_windows a CROSS JOIN LATERAL seconds_of_spans(greatest(a.opened_at, $1), least(coalesce(a.closed_at, $3), $2), $4) s \
+         WHERE a.org_id = current_org() AND a.opened_at < $2 AND coalesce(a.closed_at, $3) > $1 GROUP BY a.workspace_id, s.span",
+    )
+    .bind(month.start().to_sqlx())
+    .bind(month.end().to_sqlx())
+    .bind(now.to_sqlx())
+    .bind(bounds(prices))
+    .fetch_all(tx.conn())
+    .await?;
+    let mut spent: BTreeMap<WorkspaceId, SpentSeconds> = BTreeMap::new();
+    for row in &rows {
+        spent.entry(WorkspaceId::from_uuid(row.try_get("workspace_id")?)).or_default().push(span(row, prices)?);
+    }
+    Ok(spent)
+}
+
+/// The same of all workspaces of the org together, also those the reader does not see.
+pub(crate) async fn system_org_spent(
+    tx: &mut Tx,
+    prices: &PriceList,
+    month: Month,
+    now: Timestamp,
+) -> Answer<SpentSeconds> {
+    let rows = sqlx::query("SELECT * FROM system_org_spans($1, $2, $3)")
+        .bind(month.first().to_sqlx())
+        .bind(now.to_sqlx())
+        .bind(bounds(prices))
+        .fetch_all(tx.conn())
+        .await?;
+    rows.iter().map(|row| span(row, prices)).collect()
+}
+
+fn bounds(prices: &PriceList) -> Vec<SqlTimestamp> {
+    prices.changes().into_iter().map(jiff_sqlx::ToSqlx::to_sqlx).collect()
+}
+
+fn span(row: &PgRow, prices: &PriceList) -> Answer<(u64, SizeSeconds)> {
+    let number = usize::try_from(row.try_get::<i32, _>("span")?).unwrap_or_default();
+    let version = prices.versions().get(number).context("a span is of a version")?.version;
+    Ok((version, seconds(row)?))
 }

@@ -32,6 +32,12 @@ details{margin:18px 0 0}summary{cursor:pointer;color:var(--soft);margin:0 0 12px
 code{font:15px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .code{font-size:22px;letter-spacing:.08em;color:var(--ink);text-align:center}
 .fine{margin:18px 0 0;font-size:13px}
+main:has(table){max-width:1080px}
+h2{margin:24px 0 8px;font-size:16px}
+table{width:100%;border-collapse:collapse;font-size:14px}
+th,td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;overflow-wrap:anywhere}
+ul{margin:0 0 12px;padding-left:20px;font-size:14px;overflow-wrap:anywhere}
+.alert{padding:10px 12px;border:1px solid var(--brand);border-radius:10px;color:var(--ink)}
 "#;
 
 static STYLE_DIGEST: LazyLock<String> = LazyLock::new(|| STANDARD.encode(digest(&SHA256, STYLE.as_bytes()).as_ref()));

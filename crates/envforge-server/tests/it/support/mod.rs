@@ -95,7 +95,13 @@ impl TestServer {
             github_app: None,
             disk_folders: vec![folder.path().to_owned()],
             drain_notice: Duration::ZERO,
-            prices: Prices { currency: "EUR".to_owned(), small: 3_600_000, medium: 7_200_000, large: 14_400_000 },
+            prices: Prices {
+                currency: "EUR".to_owned(),
+                small: 3_600_000,
+                medium: 7_200_000,
+                large: 14_400_000,
+                ..Prices::default()
+            },
             queue_concurrency: BTreeMap::new(),
             mail: None,
             identity_providers: Vec::new(),
