@@ -75,6 +75,10 @@ pub enum Verb {
     Workspace(WorkspaceVerb),
     /// Show what each workspace used in a month, what it cost, and the sums
     Usage(Usage),
+    /// Show what a usage session did and cost, or check its receipt against the ledger
+    Receipt(ReceiptArgs),
+    /// List receipts of a workspace, newest first, or of the organization's month
+    Receipts(ReceiptsArgs),
     /// Copy a workspace with its files, database and object storage into new ones
     Fork(Fork),
     /// Run a test or job in the runtime, and end with its exit code

@@ -1,7 +1,9 @@
 //! What the ledger and the operator's board take.
 
 use clap::{Args, Subcommand};
+use envforge_core::id::UsageSessionId;
 use envforge_core::job::{JobState, Queue};
+use envforge_core::usage::Month;
 use std::path::PathBuf;
 
 /// `envforge recording …`.
@@ -28,6 +30,39 @@ pub enum OnOff {
     On,
     /// No
     Off,
+}
+
+/// `envforge receipt`.
+#[derive(Debug, Args)]
+pub struct ReceiptArgs {
+    /// The usage session, `us_…`; the workspace's last one when absent
+    pub session: Option<UsageSessionId>,
+    /// The last one
+    #[arg(long, conflicts_with = "session")]
+    pub last: bool,
+    /// A line of comma-separated values for each awake window
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Compute its hash anew and compare it with the ledger's; fails when they differ
+    #[arg(long, conflicts_with = "csv")]
+    pub verify: bool,
+}
+
+/// `envforge receipts`.
+#[derive(Debug, Args)]
+pub struct ReceiptsArgs {
+    /// Final receipts of the whole organization, of sessions that ended in this month (UTC)
+    #[arg(long, value_name = "YYYY-MM", conflicts_with_all = ["limit", "cursor"])]
+    pub month: Option<Month>,
+    /// How many at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub limit: u16,
+    /// Goes on where an earlier list ended
+    #[arg(long)]
+    pub cursor: Option<String>,
+    /// A line of comma-separated values for each awake window
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
 }
 
 /// `envforge ledger …`.

@@ -17,6 +17,7 @@ pub(crate) mod logs;
 pub(crate) mod member;
 pub(crate) mod org;
 pub(crate) mod project;
+pub(crate) mod receipt;
 pub(crate) mod recording;
 pub(crate) mod resource;
 pub(crate) mod root;

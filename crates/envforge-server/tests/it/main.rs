@@ -3,6 +3,7 @@
 
 mod access;
 mod activity;
+mod billing;
 mod consoles;
 mod contract;
 mod databases;
@@ -30,7 +31,9 @@ mod meter;
 mod orgs;
 mod operating;
 mod presence;
+mod prices;
 mod queues;
+mod receipts;
 mod project_access;
 mod provider;
 mod resources;

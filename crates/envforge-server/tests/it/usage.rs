@@ -194,7 +194,8 @@ async fn the_server_only_reads_what_is_kept() {
     }
 }
 
-async fn awake_for(server: &TestServer, host: &mut FakeHost, workspace: &Workspace, seconds: i64) {
+/// Awake for some seconds, then frozen.
+pub(crate) async fn awake_for(server: &TestServer, host: &mut FakeHost, workspace: &Workspace, seconds: i64) {
     server.awake(host, workspace).await;
     server.advance(seconds);
     let path = format!("/v1/orgs/acme/workspaces/{}/sleep", workspace.slug);
