@@ -498,6 +498,28 @@ pub struct Report {
     /// Jobs whose state changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<JobReport>,
+    /// Where the checkout is, and commits made in it lately; told when the phase changes, by hosts that look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkout: Option<CheckoutReport>,
+}
+
+/// A checkout, as its own files tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckoutReport {
+    /// The commit checked out.
+    pub head: String,
+    /// The last commits made in it, oldest first, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commits: Vec<CommitReport>,
+}
+
+/// A commit that was made in a checkout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CommitReport {
+    /// Its id.
+    pub id: String,
+    /// When it was made, by the host's clock.
+    pub at: Timestamp,
 }
 
 /// A part, as the host reports it.

@@ -25,6 +25,7 @@
 //!   the services that declare it, and what these write of it is marked out before it is kept ([`redact`]).
 
 mod checkout;
+mod checkout_log;
 mod claim;
 mod clear;
 mod commands;

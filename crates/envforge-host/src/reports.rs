@@ -2,7 +2,7 @@
 //!
 //! Each report is whole, so only the latest need arrive, except where the meter listens: a report that changed the
 //! phase, or whether a process runs, opens or closes a window at its own instant. Such an *edge* is kept until the server
-//! has it. What a replaced report said once (a manifest that changed, jobs whose state changed) moves into its successor.
+//! has it. What a replaced report said once (a manifest that changed, jobs whose state changed) moves into its successor, and so does where the checkout was.
 
 use envforge_api::host::Report;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,9 @@ fn inherit(report: &mut Report, older: Report) {
     if report.manifest.is_none() {
         report.manifest = older.manifest;
     }
+    if report.checkout.is_none() {
+        report.checkout = older.checkout;
+    }
     for job in older.jobs {
         if !report.jobs.iter().any(|newer| newer.job == job.job) {
             report.jobs.push(job);
@@ -102,6 +105,7 @@ mod tests {
             parts: Vec::new(),
             manifest: None,
             jobs: Vec::new(),
+            checkout: None,
         }
     }
 

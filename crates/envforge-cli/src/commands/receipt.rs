@@ -230,7 +230,9 @@ fn text(receipt: &SessionReceipt, kept: &KeptReceipt) -> String {
     list(
         &mut out,
         "commits",
-        receipt.commits.iter().map(|commits| format!("{} to {}", printable(&commits.from), printable(&commits.to))),
+        receipt.commits.iter().map(|commits| {
+            format!("{} to {}, {} made", printable(&commits.from), printable(&commits.to), commits.made.len())
+        }),
     );
     list(
         &mut out,

@@ -211,6 +211,9 @@ pub struct Commits {
     pub from: String,
     /// And when that was last looked at.
     pub to: String,
+    /// Commits made in it meanwhile, oldest first, as its own log tells.
+    #[serde(default)]
+    pub made: Vec<String>,
 }
 
 /// Visits by one link.
@@ -339,9 +342,16 @@ impl SessionReceipt {
                 self.ran.push(ran("service", event, format!("{} {}", text("action"), text("service")), None));
             }
             "checkout.seen" => {
-                let head = text("head");
-                let from = self.commits.take().map_or_else(|| head.clone(), |commits| commits.from);
-                self.commits = Some(Commits { from, to: head });
+                let to = text("head");
+                let (from, mut made) =
+                    self.commits.take().map_or((to.clone(), Vec::new()), |seen| (seen.from, seen.made));
+                let told = event.details["commits"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                for id in told {
+                    if !made.iter().any(|known| known == id) {
+                        made.push(id.to_owned());
+                    }
+                }
+                self.commits = Some(Commits { from, to, made });
             }
             "link.visited" => self.visited(event),
             "dev_host.entered" => self.entries.push(deed(event, None)),
@@ -370,6 +380,10 @@ impl SessionReceipt {
     fn bound(&mut self) {
         let lengths = [self.ran.len(), self.visits.len(), self.entries.len(), self.secrets.len(), self.events.len()];
         self.left_out = lengths.into_iter().map(|length| length.saturating_sub(ENTRIES_MAX) as u64).sum();
+        if let Some(commits) = &mut self.commits {
+            self.left_out += commits.made.len().saturating_sub(ENTRIES_MAX) as u64;
+            commits.made.truncate(ENTRIES_MAX);
+        }
         self.ran.truncate(ENTRIES_MAX);
         self.visits.truncate(ENTRIES_MAX);
         self.entries.truncate(ENTRIES_MAX);

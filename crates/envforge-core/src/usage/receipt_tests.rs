@@ -72,7 +72,7 @@ fn events() -> Vec<Event> {
         event(31, 126, "user:u", "cap.warned", &ws, json!({ "percent": 80 })),
         event(32, 127, "link_session:b", "link.visited", "link_x", json!({ "workspace": ws })),
         event(33, 160, "host:h", "window.closed", &ws, json!({ "window": window })),
-        event(34, 228, "host:h", "checkout.seen", &ws, json!({ "head": "bbbb" })),
+        event(34, 228, "host:h", "checkout.seen", &ws, json!({ "head": "bbbb", "commits": ["bb01", "bbbb", "bb01"] })),
         event(35, 230, "host:h", "session.ended", &ws, json!({ "session": ours })),
         event(36, 230, "user:v", "runtime.wake_asked", &ws, json!({ "session": other })),
     ]
@@ -94,7 +94,14 @@ fn a_receipt_says_who_opened_it_what_ran_and_what_it_cost() {
     assert!(receipt.uncertain[0].contains("9 seconds") && receipt.uncertain.len() == 1, "{:?}", receipt.uncertain);
     let ran: Vec<_> = receipt.ran.iter().map(|ran| (ran.what.as_str(), ran.name.as_str(), ran.exit_code)).collect();
     assert_eq!(ran, [("run", "pytest", Some(3)), ("exec", "git", None)]);
-    assert_eq!(receipt.commits, Some(Commits { from: "aaaa".to_owned(), to: "bbbb".to_owned() }));
+    assert_eq!(
+        receipt.commits,
+        Some(Commits {
+            from: "aaaa".to_owned(),
+            to: "bbbb".to_owned(),
+            made: vec!["bb01".to_owned(), "bbbb".to_owned()]
+        })
+    );
     let visits: Vec<_> = receipt.visits.iter().map(|visits| (visits.link.as_str(), visits.count)).collect();
     assert_eq!(visits, [("link_x", 2)]);
     assert_eq!(receipt.entries[0].subject.as_deref(), Some("el_1"));
@@ -110,7 +117,7 @@ fn a_text_is_canonical_and_its_hash_never_changes() {
     let text = receipt.to_text();
     assert!(
         text.starts_with(
-            r#"{"awake_seconds":90,"branch":"=main","commits":{"from":"aaaa","to":"aaaa"},"cost_micros":100000,"#
+            r#"{"awake_seconds":90,"branch":"=main","commits":{"from":"aaaa","made":[],"to":"aaaa"},"cost_micros":100000,"#
         ),
         "{text}"
     );

@@ -4,6 +4,7 @@
 //! is sent. While there is no connection it waits; a new connection is first told everything that waits, in order.
 
 use super::driver::Driver;
+use crate::checkout_log;
 use crate::files::Durability;
 use envforge_api::host::{FromHost, Report};
 use envforge_api::http::runs::RunState;
@@ -46,8 +47,12 @@ impl Driver {
             return;
         }
         let previous = self.state.last.take();
+        let is_same = |last: &Report| (last.phase, last.process_runs) == (report.phase, report.process_runs);
+        let checkout = if previous.as_ref().is_some_and(is_same) { None } else { checkout_log::read(&self.place) };
+        let report = Report { checkout, ..report };
         let report = self.state.reports.push(report, previous.as_ref());
-        self.state.last = Some(Report { manifest: None, jobs: Vec::new(), last_proof: None, ..report.clone() });
+        self.state.last =
+            Some(Report { manifest: None, jobs: Vec::new(), last_proof: None, checkout: None, ..report.clone() });
         self.news = News::default();
         if self.save(Durability::Process).is_ok() {
             self.tell(report);
@@ -68,6 +73,7 @@ impl Driver {
             parts: self.parts(),
             manifest: self.news.manifest.then(|| self.state.manifest_reported.clone()).flatten(),
             jobs: self.news.jobs.iter().filter_map(|id| Some(self.state.jobs.get(id)?.report(*id))).collect(),
+            checkout: None,
         }
     }
 

@@ -55,6 +55,7 @@ async fn receipt(
     Query(query): Query<ReceiptQuery>,
     headers: HeaderMap,
 ) -> Answer<Response> {
+    let permit = member.permit(Action::ViewUsage)?;
     let (_, slug, name) = path;
     let (session, ending) = match name.rsplit_once('.') {
         Some((session, "html")) => (session, Some(ReceiptFormat::Html)),
@@ -65,7 +66,7 @@ async fn receipt(
     let session: UsageSessionId = session
         .parse()
         .map_err(|_| Refusal::invalid("receipt.session", "a receipt is named by its usage session: us_…"))?;
-    let kept = ops::show(&app, &member.permit(Action::ViewUsage)?, &slug, session).await?;
+    let kept = ops::show(&app, &permit, &slug, session).await?;
     Ok(match query.format.or(ending).unwrap_or_else(|| preferred(&headers)) {
         ReceiptFormat::Json => Json(kept).into_response(),
         ReceiptFormat::Csv => {
@@ -178,7 +179,8 @@ fn page(receipt: &SessionReceipt, kept: &KeptReceipt) -> Response {
         }
         @if let Some(commits) = &receipt.commits {
             h2 { "Commits" }
-            p { "From " code { (commits.from) } " to " code { (commits.to) } }
+            p { "From " code { (commits.from) } " to " code { (commits.to) } ", " (commits.made.len()) " made" }
+            ul { @for made in &commits.made { li { code { (made) } } } }
         }
         @if !receipt.visits.is_empty() {
             h2 { "Visits by link" }

@@ -14,7 +14,7 @@ use crate::receipts;
 use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::{OpenWindow, Row};
-use envforge_api::host::{NameDevHosts, Order, Outcome, Report, StartRuntime, Trouble};
+use envforge_api::host::{CheckoutReport, NameDevHosts, Order, Outcome, Report, StartRuntime, Trouble};
 use envforge_core::access::{Action, allows};
 use envforge_core::id::{CommandId, LinkId, LoginSessionId, UsageSessionId, UserId, WindowId, WorkspaceId};
 use envforge_core::link::{Holder, SessionClaims};
@@ -24,9 +24,12 @@ use envforge_core::refusal::Refusal;
 use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeOrder, RuntimeState, SleepTier, WakeOutcome};
 use envforge_core::size::Size;
 use envforge_core::usage::WindowFact;
-use envforge_core::usage::meter::{Closing, Meter, Sight, Step, Witness};
+use envforge_core::usage::meter::{CLOCKS_DIFFER, Closing, Meter, Sight, Step, Witness};
 use serde_json::json;
 use std::collections::BTreeMap;
+
+/// Commits of one report at most.
+const COMMITS_MAX: usize = 50;
 
 /// Who wakes, and why.
 #[derive(Debug, Clone)]
@@ -338,6 +341,9 @@ pub async fn observe(app: &App, tx: &mut Tx, report: &Report) -> Answer<()> {
         }
     }
     workspaces::store::set_parts(tx, row.id, report.sequence, &shell, &parts, &known_good).await?;
+    if let Some(checkout) = &report.checkout {
+        checkout_seen(app, tx, &row, checkout).await?;
+    }
     let seen = Seen {
         generation: report.generation,
         phase: report.phase,
@@ -346,6 +352,20 @@ pub async fn observe(app: &App, tx: &mut Tx, report: &Report) -> Answer<()> {
         trouble: report.trouble.clone(),
     };
     apply(app, tx, row, seen, "host report").await
+}
+
+/// Writes down where the checkout of a session is, and which commits were made since the runtime last changed; receipts tell.
+async fn checkout_seen(app: &App, tx: &mut Tx, row: &Row, checkout: &CheckoutReport) -> Answer<()> {
+    let is_id = |text: &str| matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if row.session.is_none() || !is_id(&checkout.head) {
+        return Ok(());
+    }
+    let since = row.changed_at.checked_sub(CLOCKS_DIFFER).unwrap_or(row.changed_at);
+    let made = checkout.commits.iter().filter(|commit| commit.at >= since && is_id(&commit.id)).take(COMMITS_MAX);
+    let commits: Vec<&str> = made.map(|commit| commit.id.as_str()).collect();
+    let actor = format!("host:{}", row.host);
+    let details = json!({ "head": checkout.head, "commits": commits });
+    ledger::record(app, tx, Entry::new(&actor, "checkout.seen", row.id, "host report").details(details)).await
 }
 
 /// What was seen of a runtime.

@@ -220,6 +220,7 @@ pub(crate) fn report(
         ],
         manifest: None,
         jobs: Vec::new(),
+        checkout: None,
     }
 }
 

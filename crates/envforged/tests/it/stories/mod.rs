@@ -17,6 +17,7 @@ mod neighbours;
 mod no_secret_leaks;
 mod ordinary;
 mod private_repository;
+mod receipts;
 mod reconnect;
 mod red_team;
 mod repository_over_ssh;

@@ -30,6 +30,8 @@ pub(super) async fn answers(story: &Story<'_>, made: &Made) {
     let document: Value = story.the_box.client().get("/v1/openapi.json").await.unwrap();
     let links: Value = story.the_box.client().get("/v1/orgs/local/workspaces/main/links").await.unwrap();
     let link = links["links"][0]["id"].as_str().expect("the link that was opened");
+    let receipts: Value = story.the_box.client().get("/v1/orgs/local/workspaces/main/receipts").await.unwrap();
+    let session = receipts["receipts"][0]["session"].as_str().expect("a session so far, or one that has ended");
     for (path, methods) in document["paths"].as_object().unwrap() {
         if methods.get("get").is_none()
             || SOCKETS.iter().any(|end| path.ends_with(end))
@@ -47,6 +49,7 @@ pub(super) async fn answers(story: &Story<'_>, made: &Made) {
             ("run", &made.run),
             ("elevation", &made.elevation),
             ("link", link),
+            ("session", session),
             ("secret", &made.secret),
             ("setting", setting),
         ] {
@@ -95,6 +98,8 @@ pub(super) async fn verbs(story: &Story<'_>, made: &Made) {
         "usage",
         "schedule show -w main",
         "schedule quiet",
+        "receipts -w main",
+        "receipt -w main",
         "logs keeper -w main",
         "logs other -w main",
         "link list -w main",

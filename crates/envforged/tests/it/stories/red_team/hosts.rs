@@ -68,6 +68,7 @@ fn report(workspace: WorkspaceId, sequence: u64, generation: u64, shell: Readine
         parts: vec![shell],
         manifest: None,
         jobs: Vec::new(),
+        checkout: None,
     };
     FromHost::Report { report: Box::new(report) }
 }
