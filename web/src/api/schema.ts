@@ -2337,86 +2337,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/orgs/{org}/idle-limit": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** After how long without work the org's runtimes sleep at the latest. */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["IdleLimit"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        /** Say after how long without work the org's runtimes sleep at the latest. */
-        put: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["IdleLimit"];
-                };
-            };
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["IdleLimit"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/orgs/{org}/invitations": {
         parameters: {
             query?: never;
@@ -3089,90 +3009,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/orgs/{org}/projects/{project}/idle-limit": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** After how long without work a project's runtimes sleep at the latest. */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                    /** @description Project slug */
-                    project: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["IdleLimit"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        /** Say after how long without work a project's runtimes sleep at the latest. */
-        put: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                    /** @description Project slug */
-                    project: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["IdleLimit"];
-                };
-            };
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["IdleLimit"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/orgs/{org}/projects/{project}/secrets": {
         parameters: {
             query?: never;
@@ -3225,17 +3061,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/orgs/{org}/quiet-hours": {
+    "/v1/orgs/{org}/receipts": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** The hours in which no schedule of the org wakes anything. */
+        /** Final receipts of sessions that ended in a month, of the projects the reader sees; as CSV all at once. */
         get: {
             parameters: {
-                query?: never;
+                query?: {
+                    /** @description Those of sessions that ended in this calendar month (UTC) like `2026-11`; this one when absent. */
+                    month?: string;
+                    /** @description `json`, or `csv` for all of them at once. */
+                    format?: "json" | "csv" | "html";
+                    /** @description Goes on where an earlier answer ended: its `next`. */
+                    cursor?: string;
+                };
                 header?: never;
                 path: {
                     /** @description Org slug */
@@ -3250,7 +3093,8 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["OrgQuietHours"];
+                        "application/json": components["schemas"]["MonthReceipts"];
+                        "text/csv": string;
                     };
                 };
                 default: {
@@ -3263,41 +3107,7 @@ export interface paths {
                 };
             };
         };
-        /** Set the hours in which no schedule of the org wakes anything; visits still do. */
-        put: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["OrgQuietHours"];
-                };
-            };
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["OrgQuietHours"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -5050,6 +4860,114 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/workspaces/{workspace}/receipts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Receipts of a workspace, newest first. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description How many at most, 1 to 200; 20 by default. */
+                    limit?: number;
+                    /** @description Goes on where an earlier answer ended: its `next`. */
+                    cursor?: string;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Receipts"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/receipts/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The receipt of a usage session: JSON, or with `format`, an ending (`.html`, `.csv`) or `Accept` as a page or CSV. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The form; else what `Accept` prefers, JSON by default. */
+                    format?: "json" | "csv" | "html";
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                    /** @description Usage session id */
+                    session: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["KeptReceipt"];
+                        "text/csv": string;
+                        "text/html": string;
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces/{workspace}/recordings": {
         parameters: {
             query?: never;
@@ -5362,90 +5280,6 @@ export interface paths {
             };
         };
         put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/orgs/{org}/workspaces/{workspace}/schedule": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** When a workspace wakes and sleeps by itself. */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                    /** @description Workspace slug */
-                    workspace: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["WorkspaceSchedule"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        /** Say when a workspace wakes and sleeps by itself, instead of what was said before. */
-        put: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                    /** @description Workspace slug */
-                    workspace: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["SetSchedule"];
-                };
-            };
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["WorkspaceSchedule"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
         post?: never;
         delete?: never;
         options?: never;
@@ -5872,109 +5706,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/orgs/{org}/workspaces/{workspace}/why": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Why a runtime is awake or asleep, what holds it, and when it will sleep. */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                    /** @description Workspace slug */
-                    workspace: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Why"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/orgs/{org}/workspaces/{workspace}/why/replay": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** What another idle policy would have made of the past days. */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description Seconds without work before a sleep; as in force when absent. */
-                    freeze_after?: number;
-                    /** @description Processor time in a minute, in milliseconds, up to which services do nothing; as in force when absent. */
-                    cpu?: number;
-                    /** @description Days, at most 28; 14 when absent. */
-                    days?: number;
-                };
-                header?: never;
-                path: {
-                    /** @description Org slug */
-                    org: string;
-                    /** @description Workspace slug */
-                    workspace: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Replayed"];
-                    };
-                };
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/ready": {
         parameters: {
             query?: never;
@@ -6350,6 +6081,29 @@ export interface components {
             jobs: components["schemas"]["BackgroundJob"][];
             next?: components["schemas"]["BackgroundJobId"] | null;
         };
+        /** @description What an organization pays for a month. */
+        Bill: {
+            /**
+             * Format: int64
+             * @description What of it is free.
+             */
+            credit_micros: number;
+            /**
+             * Format: int64
+             * @description What the month costs at least.
+             */
+            minimum_micros: number;
+            /**
+             * Format: int64
+             * @description What is to be paid: used less credit, at least the minimum.
+             */
+            total_micros: number;
+            /**
+             * Format: int64
+             * @description What was used, in micro-units.
+             */
+            used_micros: number;
+        };
         /** @description The buckets of an object storage. */
         Buckets: {
             /** @description Their names, in order. */
@@ -6447,6 +6201,15 @@ export interface components {
             position: number;
             /** @description The signature over the other fields. */
             signature: string;
+        };
+        /** @description What became of the checkout. */
+        Commits: {
+            /** @description The commit checked out as it woke. */
+            from: string;
+            /** @description Commits made in it meanwhile, oldest first, as its own log tells. */
+            made?: string[];
+            /** @description And when that was last looked at. */
+            to: string;
         };
         /** @description Asks for an API key. */
         CreateApiKey: {
@@ -6582,17 +6345,27 @@ export interface components {
             /** @description The cells of each row as PostgreSQL writes them; `null` is NULL. */
             rows: (string | null)[][];
         };
-        /**
-         * @description A day of the week.
-         * @enum {string}
-         */
-        Day: "mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun";
         /** @description Decides about a machine that waits. */
         DecideDevice: {
             /** @description Whether it may act as you. */
             approve: boolean;
             /** @description The code it shows. */
             user_code: string;
+        };
+        /** @description Something that the ledger says. */
+        Deed: {
+            /** @description When. */
+            at: string;
+            /** @description Who, as `kind:id`. */
+            by: string;
+            /** @description Why. */
+            cause: string;
+            /** @description The event. */
+            event: components["schemas"]["EventId"];
+            /** @description To what, where it is not the workspace. */
+            subject?: string | null;
+            /** @description What. */
+            verb: string;
         };
         /** @description A dev host. */
         DevHost: {
@@ -6623,28 +6396,6 @@ export interface components {
             verification_uri: string;
             /** @description The same with the code filled in. */
             verification_uri_complete: string;
-        };
-        /**
-         * @description What is due.
-         * @enum {string}
-         */
-        DueAction: "wake" | "sleep";
-        /** @description What came of it. */
-        DueOutcome: {
-            /** @enum {string} */
-            outcome: "done";
-        } | {
-            /** @enum {string} */
-            outcome: "skipped";
-            /** @description Why. */
-            reason: components["schemas"]["Skip"];
-        } | {
-            /** @description The refusal's code. */
-            code: string;
-            /** @description What it said. */
-            message: string;
-            /** @enum {string} */
-            outcome: "refused";
         };
         /** @description Where a secret is added, and how. */
         EgressRule: {
@@ -6837,58 +6588,6 @@ export interface components {
             /** @description Everything that was looked at. */
             checks: components["schemas"]["Check"][];
         };
-        /** @description What keeps a runtime awake. */
-        Holder: {
-            /** @enum {string} */
-            kind: "jobs";
-            /** @description What they were asked for, where that is told: the first of them. */
-            names?: string[];
-            /**
-             * Format: int32
-             * @description So many.
-             */
-            running: number;
-        } | {
-            /**
-             * Format: int64
-             * @description So many.
-             */
-            count: number;
-            /** @enum {string} */
-            kind: "requests";
-        } | {
-            /**
-             * Format: int64
-             * @description Bytes in the minute.
-             */
-            bytes: number;
-            /** @enum {string} */
-            kind: "realtime";
-        } | {
-            /** @enum {string} */
-            kind: "cpu";
-            /**
-             * Format: int64
-             * @description Processor time in the minute, in milliseconds.
-             */
-            milliseconds: number;
-        } | {
-            /**
-             * Format: int64
-             * @description Bytes in the minute.
-             */
-            bytes: number;
-            /** @enum {string} */
-            kind: "disk";
-        } | {
-            /**
-             * Format: int64
-             * @description Bytes in the minute.
-             */
-            bytes: number;
-            /** @enum {string} */
-            kind: "network";
-        };
         /** @description A host. */
         Host: {
             /** @description The host. */
@@ -6923,58 +6622,8 @@ export interface components {
             /** @description By name. */
             hosts: components["schemas"]["Host"][];
         };
-        /** @description After how long without work runtimes sleep at the latest, whatever `envforge.yml` says. */
-        IdleLimit: {
-            /**
-             * Format: int32
-             * @description Seconds, 30 to 86400; none is no limit.
-             */
-            seconds?: number | null;
-        };
-        /** @description When to sleep. */
-        IdlePolicy: {
-            /**
-             * Format: int32
-             * @description Processor time in a minute, in milliseconds, up to which its services do nothing.
-             */
-            cpu: number;
-            /**
-             * Format: int64
-             * @description Bytes read from and written to disks in a minute, up to which they do nothing.
-             */
-            disk: number;
-            /**
-             * Format: int32
-             * @description Seconds without work before the runtime is frozen.
-             */
-            freeze_after: number;
-            /**
-             * Format: int64
-             * @description Bytes over the workspace's network in a minute, up to which they do nothing.
-             */
-            network: number;
-            /**
-             * Format: int64
-             * @description Bytes over realtime connections in a minute, up to which those are silent: pings are.
-             */
-            realtime: number;
-            /**
-             * Format: int32
-             * @description Seconds frozen before it is stopped.
-             */
-            stop_after: number;
-        };
-        /**
-         * @description Whose word it is after how long a runtime sleeps.
-         * @enum {string}
-         */
-        IdleSource: "manifest" | "project" | "org" | "quiet_hours";
         /** @description Why it stays awake, or how long still. */
         IdleVerdict: {
-            /** @description When it will sleep at the earliest: if all of it ends now. Absent from a server that does not tell. */
-            earliest?: string | null;
-            /** @description All that holds it, most telling first. Empty from a server that does not tell. */
-            holders?: components["schemas"]["Holder"][];
             /** @description What holds it, in words. */
             reason: string;
             /** @enum {string} */
@@ -7038,6 +6687,20 @@ export interface components {
          * @enum {string}
          */
         JobState: "waiting" | "running" | "done" | "failed" | "cancelled" | "dead";
+        /** @description A receipt and what proves it. */
+        KeptReceipt: {
+            /** @description Whether receipt, hash and ledger say the same; absent while it is not final. */
+            is_intact?: boolean | null;
+            /** @description What people that it names by id are called now. */
+            names: {
+                [key: string]: string;
+            };
+            /** @description The receipt. The hash is of its canonical text: keys sorted by their bytes, no white space. */
+            receipt: components["schemas"]["SessionReceipt"];
+            recorded?: components["schemas"]["RecordedHash"] | null;
+            /** @description SHA-256 of that text, hexadecimal; absent while it is not final. */
+            sha256?: string | null;
+        };
         /** @description A key-encryption key, as far as it may be told. */
         KeyEncryptionKey: {
             /** @description Whether the server was given it. */
@@ -7057,16 +6720,6 @@ export interface components {
         KeyEncryptionKeys: {
             /** @description The one in use first. */
             keys: components["schemas"]["KeyEncryptionKey"][];
-        };
-        /** @description What came of something due. */
-        LastDue: components["schemas"]["DueOutcome"] & {
-            /** @description What. */
-            action: components["schemas"]["DueAction"];
-            /**
-             * Format: date-time
-             * @description When it was due.
-             */
-            at: string;
         };
         /** @description What does not hold in a chain. */
         LedgerBreak: {
@@ -7166,6 +6819,18 @@ export interface components {
          * @enum {string}
          */
         LinkState: "active" | "expired" | "revoked";
+        /** @description Visits by one link. */
+        LinkVisits: {
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+            /** @description The link. */
+            link: string;
+            /** @description The visitors' sessions. */
+            visitors: string[];
+        };
         /** @description Links of a workspace. */
         Links: {
             /** @description Newest first. */
@@ -7320,20 +6985,19 @@ export interface components {
         };
         /** @description A calendar month in UTC, `2026-11`. */
         Month: string;
+        /** @description Final receipts of sessions that ended in a month, newest first. */
+        MonthReceipts: {
+            /** @description The month, in UTC. */
+            month: components["schemas"]["Month"];
+            /** @description The cursor of the next page; absent when this is the last one. */
+            next?: string | null;
+            /** @description The receipts. */
+            receipts: components["schemas"]["SessionReceipt"][];
+        };
         /** @description Asks for a group, or changes its name. */
         NameGroup: {
             /** @description Its name, unique in the org. */
             name: components["schemas"]["Slug"];
-        };
-        /** @description What is due next. */
-        NextDue: {
-            /** @description What. */
-            action: components["schemas"]["DueAction"];
-            /**
-             * Format: date-time
-             * @description When.
-             */
-            at: string;
         };
         /** @description An object as a list shows it. */
         ObjectSummary: {
@@ -7372,10 +7036,6 @@ export interface components {
         };
         /** @description An organization. */
         OrgId: string;
-        /** @description The hours in which no schedule of the org wakes anything, read and set. */
-        OrgQuietHours: {
-            quiet_hours?: components["schemas"]["QuietHours"] | null;
-        };
         /** @description The org's root policy, read and set. */
         OrgRootPolicy: {
             /** @description The policy. */
@@ -7396,6 +7056,7 @@ export interface components {
              * @description Seconds awake of all sizes together.
              */
             awake_seconds: number;
+            bill?: components["schemas"]["Bill"] | null;
             /** @description The organization's cap. */
             cap: components["schemas"]["Cap"];
             cap_posture?: components["schemas"]["CapPosture"] | null;
@@ -7451,6 +7112,66 @@ export interface components {
             name: string;
             /** @description The account. */
             user: components["schemas"]["UserId"];
+        };
+        /** @description Prices, and from when they hold. */
+        PriceVersion: {
+            /** @description From when they hold; the first ones always did. */
+            holds_from?: string | null;
+            /** @description The prices. */
+            prices: components["schemas"]["Prices"];
+            /**
+             * Format: int64
+             * @description The setting's version; 0 are those of the server's configuration.
+             */
+            version: number;
+        };
+        /** @description Seconds at the price of one version. */
+        PricedPart: {
+            /**
+             * Format: int64
+             * @description Price per hour in micro-units.
+             */
+            per_hour_micros: number;
+            /**
+             * Format: int64
+             * @description The version of the prices.
+             */
+            price_version: number;
+            /**
+             * Format: int64
+             * @description Whole seconds.
+             */
+            seconds: number;
+        };
+        /** @description Prices, in micro-units of the currency. */
+        Prices: {
+            /** @description ISO 4217 code. */
+            currency: string;
+            /**
+             * Format: int64
+             * @description What an organization has free in each month.
+             */
+            included_credit?: number;
+            /**
+             * Format: int64
+             * @description Large, per hour.
+             */
+            large: number;
+            /**
+             * Format: int64
+             * @description Medium, per hour.
+             */
+            medium: number;
+            /**
+             * Format: int64
+             * @description What an organization pays for a month at least.
+             */
+            month_minimum?: number;
+            /**
+             * Format: int64
+             * @description Small, per hour.
+             */
+            small: number;
         };
         /** @description A project. */
         Project: {
@@ -7546,31 +7267,25 @@ export interface components {
             /** @description All there are. */
             queues: components["schemas"]["QueueStatus"][];
         };
-        /** @description An org's quiet hours, as people write them. */
-        QuietHours: {
-            /** @description On which days they begin, at least one. */
-            days: components["schemas"]["Day"][];
+        /** @description Something that ran. */
+        Ran: {
+            /** @description When it was asked for. */
+            at: string;
+            /** @description Who asked. */
+            by: string;
+            /** @description When it ended. */
+            ended_at?: string | null;
             /**
-             * @description The time of day they begin, `HH:MM`.
-             * @example 20:00
+             * Format: int64
+             * @description With which exit code, where that is known.
              */
-            from: string;
-            /**
-             * Format: int32
-             * @description Seconds of idleness after which a runtime sleeps in them, 30 to 3600, if that is sooner than else.
-             * @example 120
-             */
-            quiet_idle: number;
-            /**
-             * @description The time of day they end, `HH:MM`: of the same day if that is later, else of the next one.
-             * @example 07:00
-             */
-            to: string;
-            /**
-             * @description The time zone, by its IANA name.
-             * @example Europe/Berlin
-             */
-            zone: string;
+            exit_code?: number | null;
+            /** @description The job. */
+            job?: string | null;
+            /** @description Its program, without arguments; or the service and what was done to it. */
+            name: string;
+            /** @description `run`, `exec`, or `service`. */
+            what: string;
         };
         /**
          * @description The state of a part.
@@ -7587,7 +7302,7 @@ export interface components {
             /** @description The server's version. */
             version: string;
         };
-        /** @description What a usage session did and cost; kept after sleep. */
+        /** @description What a usage session did and cost, in short; kept after sleep. */
         Receipt: {
             /**
              * Format: int64
@@ -7612,6 +7327,90 @@ export interface components {
             unproven_seconds: number;
             /** @description Its windows, oldest first. */
             windows: components["schemas"]["AwakeWindow"][];
+        };
+        /** @description A receipt in short. */
+        ReceiptSummary: {
+            /**
+             * Format: int64
+             * @description Metered seconds.
+             */
+            awake_seconds: number;
+            /**
+             * Format: int64
+             * @description Cost in micro-units of the currency.
+             */
+            cost_micros: number;
+            /** @description ISO 4217 code. */
+            currency: string;
+            /** @description When the session ended. */
+            ended_at?: string | null;
+            /** @description Whether it is kept as it is; else figures grow. */
+            is_final: boolean;
+            /** @description When its first window opened. */
+            opened_at?: string | null;
+            /** @description The session. */
+            session: components["schemas"]["UsageSessionId"];
+            /**
+             * Format: int64
+             * @description Seconds that could not be proven and are not billed.
+             */
+            unproven_seconds: number;
+            /** @description What woke it. */
+            wake_cause?: string | null;
+            /** @description The workspace. */
+            workspace: components["schemas"]["WorkspaceId"];
+            /** @description Its name. */
+            workspace_slug: string;
+        };
+        /** @description An awake window with what it cost. */
+        ReceiptWindow: {
+            /** @description When it closed; absent while it is open. */
+            closed_at?: string | null;
+            /**
+             * Format: int64
+             * @description Cost in micro-units.
+             */
+            cost_micros: number;
+            /** @description Why it ended. */
+            end_cause?: string | null;
+            /** @description The events that say so. */
+            evidence: components["schemas"]["EventId"][];
+            /** @description When it opened. */
+            opened_at: string;
+            /** @description The seconds by the version of the prices. */
+            parts: components["schemas"]["PricedPart"][];
+            /**
+             * Format: int64
+             * @description Metered seconds.
+             */
+            seconds: number;
+            /** @description The size billed. */
+            size: components["schemas"]["Size"];
+            /**
+             * Format: int64
+             * @description Seconds that could not be proven and are not billed.
+             */
+            unproven_seconds: number;
+            /** @description What woke it. */
+            wake_cause: string;
+            /** @description The window. */
+            window: components["schemas"]["WindowId"];
+        };
+        /** @description Receipts of a workspace, newest first. One of a session that is still open comes first. */
+        Receipts: {
+            /** @description The cursor of the next page; absent when this is the last one. */
+            next?: string | null;
+            /** @description The receipts, in short. */
+            receipts: components["schemas"]["ReceiptSummary"][];
+        };
+        /** @description A receipt's hash as the ledger has it. */
+        RecordedHash: {
+            /** @description When it was written. */
+            at: string;
+            /** @description The event. */
+            event: components["schemas"]["EventId"];
+            /** @description The hash. */
+            sha256: string;
         };
         /** @description What one client of a recorded terminal was shown. */
         RecordingId: string;
@@ -7651,43 +7450,6 @@ export interface components {
          * @enum {string}
          */
         RefusalKind: "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "limit" | "unavailable" | "internal";
-        /** @description What it would have come to. */
-        Replay: {
-            /**
-             * Format: int64
-             * @description Minutes of work that would have waited, because nothing that wakes came with it.
-             */
-            minutes_put_off: number;
-            /**
-             * Format: int64
-             * @description Wakes there were.
-             */
-            wakes_were: number;
-            /**
-             * Format: int64
-             * @description Wakes there would have been.
-             */
-            wakes_would_be: number;
-            /**
-             * Format: int64
-             * @description Seconds awake, as metered.
-             */
-            was_awake: number;
-            /**
-             * Format: int64
-             * @description Seconds awake by the other policy.
-             */
-            would_be_awake: number;
-        };
-        /** @description What another policy would have made of the past days. */
-        Replayed: {
-            /** @description From when on. */
-            from: string;
-            /** @description The policy it was tried with. */
-            policy: components["schemas"]["IdlePolicy"];
-            /** @description What it would have come to. */
-            replay: components["schemas"]["Replay"];
-        };
         /**
          * @description The kinds of resource this version provides.
          * @enum {string}
@@ -7868,6 +7630,18 @@ export interface components {
             /** @description The workspace. */
             workspace: components["schemas"]["Slug"];
         };
+        /** @description Uses of a secret. */
+        SecretUse: {
+            /**
+             * Format: int64
+             * @description How often.
+             */
+            count: number;
+            /** @description Its name. */
+            name: string;
+            /** @description The service it was given to, or the destination it was lent for. */
+            used_by: string;
+        };
         /** @description A version of a secret. */
         SecretVersion: {
             /**
@@ -7900,6 +7674,73 @@ export interface components {
          * @enum {string}
          */
         ServiceAction: "start" | "stop" | "restart";
+        /** @description Everything about a usage session. */
+        SessionReceipt: {
+            /**
+             * Format: int64
+             * @description Metered seconds.
+             */
+            awake_seconds: number;
+            /** @description Its branch. */
+            branch: string;
+            commits?: components["schemas"]["Commits"] | null;
+            /**
+             * Format: int64
+             * @description Cost in micro-units of the currency: the sum of the windows'.
+             */
+            cost_micros: number;
+            /** @description ISO 4217 code. */
+            currency: string;
+            ended?: components["schemas"]["Deed"] | null;
+            /** @description Visits by members, and steps of elevations. */
+            entries: components["schemas"]["Deed"][];
+            /** @description Wakes, sleeps and caps in order. */
+            events: components["schemas"]["Deed"][];
+            /**
+             * Format: int32
+             * @description The form of this document; 1.
+             */
+            format: number;
+            /** @description Whether it has ended; until then this is the receipt so far, and not kept. */
+            is_final: boolean;
+            /**
+             * Format: int64
+             * @description How much more there was of what is listed above.
+             */
+            left_out: number;
+            /** @description When this was written down. */
+            made_at: string;
+            opened?: components["schemas"]["Deed"] | null;
+            /** @description The organization. */
+            org: components["schemas"]["OrgId"];
+            /** @description The prices it was made with. */
+            prices: components["schemas"]["PriceVersion"][];
+            /** @description Its project. */
+            project: string;
+            /** @description Resources that their provider bills; they are not in the cost. */
+            provider_billed: string[];
+            /** @description What ran: runs, commands, services that were started or stopped by hand. */
+            ran: components["schemas"]["Ran"][];
+            /** @description Secrets used, by name. */
+            secrets: components["schemas"]["SecretUse"][];
+            /** @description The session. */
+            session: components["schemas"]["UsageSessionId"];
+            /** @description What is uncertain about it, in words. */
+            uncertain: string[];
+            /**
+             * Format: int64
+             * @description Seconds that could not be proven and are not billed.
+             */
+            unproven_seconds: number;
+            /** @description Visits by links. */
+            visits: components["schemas"]["LinkVisits"][];
+            /** @description Its awake windows, oldest first. */
+            windows: components["schemas"]["ReceiptWindow"][];
+            /** @description The workspace. */
+            workspace: components["schemas"]["WorkspaceId"];
+            /** @description Its name. */
+            workspace_slug: string;
+        };
         /** @description Sets a cap. */
         SetCap: {
             /** @description The new cap. */
@@ -7928,10 +7769,6 @@ export interface components {
              * @description The installation's number.
              */
             installation: number;
-        };
-        /** @description Sets a workspace's schedule, instead of what was set before. */
-        SetSchedule: {
-            schedule?: components["schemas"]["Timetable"] | null;
         };
         /** @description Sets a secret: makes it, or gives it a new version, which is in use from the next start of a service on. */
         SetSecret: {
@@ -8099,11 +7936,6 @@ export interface components {
              */
             small: number;
         };
-        /**
-         * @description Why nothing happens.
-         * @enum {string}
-         */
-        Skip: "late" | "quiet" | "asleep" | "woken_since";
         /** @description Puts a runtime to sleep. */
         Sleep: {
             /** @description How deep. */
@@ -8190,29 +8022,6 @@ export interface components {
         Terminals: {
             /** @description All of them. */
             terminals: components["schemas"]["Terminal"][];
-        };
-        /** @description When a workspace wakes and sleeps by itself, as people write it. */
-        Timetable: {
-            /** @description At least one, at most 16. */
-            entries: components["schemas"]["TimetableEntry"][];
-            /**
-             * @description The time zone, by its IANA name.
-             * @example Europe/Berlin
-             */
-            zone: string;
-        };
-        /** @description One line of a timetable. */
-        TimetableEntry: {
-            /** @description What is due. */
-            action: components["schemas"]["DueAction"];
-            /**
-             * @description The time of day, `HH:MM`. One that a day leaves out (clocks go forward) is due as much later; one that it has twice is due the
-             *     first time.
-             * @example 08:30
-             */
-            at: string;
-            /** @description On which days, at least one. */
-            days: components["schemas"]["Day"][];
         };
         /** @description What is wrong and what helps. */
         Trouble: {
@@ -8302,24 +8111,6 @@ export interface components {
         Wake: {
             size?: components["schemas"]["Size"] | null;
         };
-        /** @description Why a runtime is awake or asleep. */
-        Why: {
-            /** @description What woke it, while it is awake or waking; else what put it to sleep. */
-            cause?: string | null;
-            idle?: components["schemas"]["IdleVerdict"] | null;
-            /** @description When work was last seen, while it is awake or waking. */
-            last_work?: string | null;
-            /** @description The server's clock, by which all of this is. */
-            now: string;
-            /** @description The policy in force. */
-            policy: components["schemas"]["IdlePolicy"];
-            /** @description Whose word it is after how long it sleeps. */
-            rule_of: components["schemas"]["IdleSource"];
-            /** @description Since when. */
-            since: string;
-            /** @description The runtime's state. */
-            state: components["schemas"]["RuntimeState"];
-        };
         /** @description An awake window. */
         WindowId: string;
         /** @description An awake window, as far as it is a visit's. */
@@ -8384,12 +8175,6 @@ export interface components {
         };
         /** @description A workspace: one branch of one project. */
         WorkspaceId: string;
-        /** @description A workspace's schedule. */
-        WorkspaceSchedule: {
-            last?: components["schemas"]["LastDue"] | null;
-            next?: components["schemas"]["NextDue"] | null;
-            schedule?: components["schemas"]["Timetable"] | null;
-        };
         /** @description The usage panel of a workspace. */
         WorkspaceUsage: {
             /**
