@@ -7,6 +7,7 @@ use crate::printer::printable;
 use crate::render;
 use envforge_api::http::ledger::{LEDGER_LIMIT_MAX, LedgerEvents, ListedEvent};
 use envforge_api::http::receipts::{KeptReceipt, MonthReceipts, Receipts};
+use envforge_core::id::UsageSessionId;
 use envforge_core::name::Slug;
 use envforge_core::refusal::Refusal;
 use envforge_core::usage::receipt::{Deed, FINAL_VERB, canonical_text, hash};
@@ -18,18 +19,7 @@ use std::fmt::Write as _;
 /// Shows, or checks, the receipt of a session.
 pub(crate) async fn receipt(ctx: &Context<'_>, arguments: &ReceiptArgs) -> Result<ExitCode, Refusal> {
     let slug = ctx.workspace(None)?;
-    let session = match arguments.session {
-        Some(session) => session,
-        None => {
-            let path = ctx.workspace_path(&slug, "/receipts?limit=1").await?;
-            let newest: Receipts = ctx.get(&path).await?;
-            let newest = newest.receipts.first().map(|receipt| receipt.session);
-            newest.ok_or_else(|| {
-                Refusal::not_found("receipt.none", format!("workspace `{slug}` has no receipt yet"))
-                    .hint("one is kept after every full sleep: `envforge sleep --stop`")
-            })?
-        }
-    };
+    let session = if let Some(session) = arguments.session { session } else { newest(ctx, &slug).await? };
     let kept: KeptReceipt = ctx.get(&ctx.workspace_path(&slug, &format!("/receipts/{session}")).await?).await?;
     let receipt = read(&kept.receipt)?;
     if arguments.verify {
@@ -41,6 +31,16 @@ pub(crate) async fn receipt(ctx: &Context<'_>, arguments: &ReceiptArgs) -> Resul
         ctx.printer.answer(&kept, || text(&receipt, &kept));
     }
     Ok(if kept.is_intact == Some(false) { ExitCode::Failed } else { ExitCode::Ok })
+}
+
+/// The workspace's last session, which may still be open.
+async fn newest(ctx: &Context<'_>, slug: &Slug) -> Result<UsageSessionId, Refusal> {
+    let newest: Receipts = ctx.get(&ctx.workspace_path(slug, "/receipts?limit=1").await?).await?;
+    let newest = newest.receipts.first().map(|receipt| receipt.session);
+    newest.ok_or_else(|| {
+        Refusal::not_found("receipt.none", format!("workspace `{slug}` has no receipt yet"))
+            .hint("one is kept after every full sleep: `envforge sleep --stop`")
+    })
 }
 
 fn read(receipt: &Value) -> Result<SessionReceipt, Refusal> {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::usage::AwakeWindow;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn at(milli: i64) -> Timestamp {
     Timestamp::from_millisecond(milli).expect("in range")
@@ -160,7 +161,7 @@ proptest! {
     // proves COST-5
     #[test]
     fn a_month_is_the_sum_of_its_windows_parts(prices in list(), windows in prop::collection::vec((0_i64..50_000, 0_i64..50_000), 0..6)) {
-        let mut spent: std::collections::BTreeMap<u64, SizeSeconds> = Default::default();
+        let mut spent: BTreeMap<u64, SizeSeconds> = BTreeMap::new();
         let mut exact = 0_u128;
         for (from, length) in windows {
             for part in prices.parts(Size::Small, at(from), at(from + length)) {

@@ -362,14 +362,12 @@ impl SessionReceipt {
     }
 
     fn visited(&mut self, event: &Event) {
-        let found = self.visits.iter_mut().find(|visits| visits.link == event.subject);
-        let visits = match found {
-            Some(visits) => visits,
-            None => {
-                self.visits.push(LinkVisits { link: event.subject.clone(), count: 0, visitors: Vec::new() });
-                self.visits.last_mut().expect("just put there")
-            }
-        };
+        let known = self.visits.iter().position(|visits| visits.link == event.subject);
+        let index = known.unwrap_or_else(|| {
+            self.visits.push(LinkVisits { link: event.subject.clone(), count: 0, visitors: Vec::new() });
+            self.visits.len() - 1
+        });
+        let visits = &mut self.visits[index];
         visits.count += 1;
         if visits.visitors.len() < ENTRIES_MAX {
             visits.visitors.push(event.actor.clone());

@@ -105,14 +105,14 @@ fn typed(kept: &KeptReceipt) -> Answer<SessionReceipt> {
 /// The first form that `Accept` names; JSON when it names none of ours.
 fn preferred(headers: &HeaderMap) -> ReceiptFormat {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kinds = accepted.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let mut kinds = accepted.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
     let known = |kind| match kind {
         "application/json" => Some(ReceiptFormat::Json),
         "text/csv" => Some(ReceiptFormat::Csv),
         "text/html" => Some(ReceiptFormat::Html),
         _ => None,
     };
-    kinds.filter_map(known).next().unwrap_or(ReceiptFormat::Json)
+    kinds.find_map(known).unwrap_or(ReceiptFormat::Json)
 }
 
 fn csv(text: &str, name: &str) -> Response {

@@ -30,12 +30,11 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
     let mut windows = store::windows(&mut tx, row.id).await?;
     let used = store::seconds_of(&mut tx, row.id, Month::of(now), now).await?;
     let prices = settings::ops::price_list(app, &mut tx).await?;
-    let estimate_micros = match prices.of_whole(Month::of(now)) {
-        Some(held) => prices.cost_of(&[(held.version, used)]),
-        None => {
-            let spent = store::spent(&mut tx, &prices, Month::of(now), now).await?;
-            spent.get(&row.id).map_or(0, |spent| prices.cost_of(spent))
-        }
+    let estimate_micros = if let Some(held) = prices.of_whole(Month::of(now)) {
+        prices.cost_of(&[(held.version, used)])
+    } else {
+        let spent = store::spent(&mut tx, &prices, Month::of(now), now).await?;
+        spent.get(&row.id).map_or(0, |spent| prices.cost_of(spent))
     };
     let mut wake_cause = row.session.is_some().then_some(row.wake_cause).flatten();
     let mut causes: Vec<_> = wake_cause.as_mut().into_iter().collect();
@@ -97,10 +96,8 @@ pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answ
     let cap = store::org_cap(&mut tx).await?;
     let prices = settings::ops::price_list(app, &mut tx).await?;
     // Where prices change within the month its windows are looked at; else the sums that are kept say enough.
-    let changed = match prices.of_whole(month) {
-        Some(_) => None,
-        None => Some(store::spent(&mut tx, &prices, month, now).await?),
-    };
+    let is_changed = prices.of_whole(month).is_none();
+    let changed = if is_changed { Some(store::spent(&mut tx, &prices, month, now).await?) } else { None };
     let sees_all = matches!(permit.role(), Role::Owner | Role::Admin | Role::Billing);
     let seconds = if sees_all {
         store::system_org_seconds(&mut tx, month, now).await?

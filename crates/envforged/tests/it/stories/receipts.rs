@@ -1,6 +1,6 @@
 //! A session's receipt: seen, exported, checked; made also when the server dies as the session ends; found when it was changed.
 
-use super::sample::{Member, repository, stranger};
+use super::sample::{Member, PATIENCE, page, repository, stranger};
 use crate::support::{TestBox, kill};
 use envforge_api::http::receipts::{KeptReceipt, Receipts};
 use envforge_core::usage::SessionReceipt;
@@ -34,6 +34,7 @@ async fn a_session_is_told_on_a_receipt_that_nobody_can_change_unseen() {
     let link = workspace.link("web").await.url;
     let mut browser = Browser::at(&link).unwrap();
     browser.open(&link).await.unwrap();
+    page(&browser, "/").await;
     workspace.all_ready().await;
     assert_eq!(workspace.run("exit 7").await.0, 7);
     let so_far = cli(&["receipt", "-w", "main"]).await;
@@ -52,8 +53,7 @@ async fn a_session_is_told_on_a_receipt_that_nobody_can_change_unseen() {
     // The server is killed as the session ends.
     workspace.ask_for_sleep("stopped").await;
     kill(the_box.children()["server"]);
-    wait_until_within("there is a receipt", super::sample::PATIENCE * 2, async || finals(&the_box).await.len() == 1)
-        .await;
+    wait_until_within("there is a receipt", PATIENCE * 2, async || finals(&the_box).await.len() == 1).await;
     let session = finals(&the_box).await.remove(0);
     let kept: KeptReceipt = the_box.client().get(&format!("{RECEIPTS}/{session}")).await.unwrap();
     let receipt: SessionReceipt = serde_json::from_value(kept.receipt.clone()).unwrap();
@@ -77,14 +77,14 @@ async fn a_session_is_told_on_a_receipt_that_nobody_can_change_unseen() {
     let month = kept.recorded.as_ref().unwrap().at.to_string()[..7].to_owned();
     let month = said(&cli(&["receipts", "--month", &month, "--csv"]).await);
     assert_eq!(month.lines().count(), 1 + receipt.windows.len(), "{month}");
-    let page = stranger()
+    let shown = stranger()
         .get(format!("http://{}{RECEIPTS}/{session}.html", the_box.listen))
         .bearer_auth(the_box.key().expose())
         .send()
         .await
         .unwrap();
-    let page = page.text().await.unwrap();
-    assert!(page.contains("Awake windows") && page.contains(&commit) && !page.contains("<script"), "{page}");
+    let shown = shown.text().await.unwrap();
+    assert!(shown.contains("Awake windows") && shown.contains(&commit) && !shown.contains("<script"), "{shown}");
 
     // Checked against the ledger, and again once somebody changed it who owns the database.
     let verified = cli(&["receipt", "--verify", "-w", "main", "--json"]).await;
