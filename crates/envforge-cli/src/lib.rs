@@ -77,6 +77,7 @@ async fn dispatch(ctx: &mut Context<'_>, verb: Verb) -> Result<ExitCode, Refusal
         Verb::Usage(usage) => commands::usage::usage(ctx, &usage).await,
         Verb::Receipt(receipt) => commands::receipt::receipt(ctx, &receipt).await,
         Verb::Receipts(receipts) => commands::receipt::receipts(ctx, &receipts).await,
+        Verb::Cap(verb) => commands::cap::cap(ctx, verb).await,
         Verb::Fork(fork) => commands::fork::fork(ctx, fork).await,
         Verb::Database(verb) => commands::database::database(ctx, verb).await,
         Verb::Run(run) => Box::pin(commands::run::run(ctx, run)).await,

@@ -2,12 +2,13 @@
 
 use crate::printer::printable;
 use crate::readiness::HOST_LOST;
+use envforge_api::http::caps::CapStanding;
 use envforge_api::http::usage::WorkspaceUsage;
 use envforge_api::http::workspaces::{RuntimeView, Workspace};
 use envforge_core::idle::IdleVerdict;
 use envforge_core::readiness::{Part, PartKind, ReadinessState};
 use envforge_core::runtime::RuntimeState;
-use envforge_core::usage::{Cap, CapMode, CapPosture, Receipt, format_money};
+use envforge_core::usage::{Cap, CapLevel, CapMode, CapPosture, Receipt, format_money};
 use jiff::Timestamp;
 use std::fmt::Write as _;
 
@@ -253,11 +254,15 @@ pub(crate) fn part_change(part: &Part, workspace: &Workspace) -> String {
 }
 
 /// Where usage stands against the cap.
-pub(crate) fn cap(cap: Cap, posture: CapPosture) -> String {
+pub(crate) fn cap(cap: Cap, posture: CapPosture, currency: &str) -> String {
+    let amount = match cap.micros {
+        Some(micros) => format_money(micros, currency),
+        None => format!("{} min", cap.minutes),
+    };
     let limit = match cap.mode {
         CapMode::None => return "none".to_owned(),
-        CapMode::Warn => format!("warn at {} min a month", cap.minutes),
-        CapMode::Stop => format!("stop at {} min a month", cap.minutes),
+        CapMode::Warn => format!("warn at {amount} a month"),
+        CapMode::Stop => format!("stop at {amount} a month"),
     };
     match posture {
         CapPosture::None => limit,
@@ -265,6 +270,34 @@ pub(crate) fn cap(cap: Cap, posture: CapPosture) -> String {
         CapPosture::Warning { percent } => format!("{limit}, {percent} % used: warning"),
         CapPosture::Stopped { percent } => format!("{limit}, {percent} % used: stopped"),
     }
+}
+
+/// A cap with where usage stands, whoever's it is: `82 % of the month's 600 minutes (workspace main, stops)`.
+pub(crate) fn standing(standing: &CapStanding) -> String {
+    let whose = format!("{} {}", standing.level, printable(&standing.name));
+    let what = match standing.cap.mode {
+        CapMode::None => return format!("no cap ({whose})"),
+        CapMode::Warn => "warns",
+        CapMode::Stop => "stops",
+    };
+    let Some(words) = standing.words() else {
+        return format!("{} a month ({whose}, {what})", standing.cap.limit_words(&standing.currency));
+    };
+    let mut text = format!("{words} ({whose}, {what})");
+    if matches!(standing.posture, Some(CapPosture::Stopped { .. })) {
+        text.push_str(": stopped");
+    }
+    if let Some(given) = &standing.overridden {
+        let _ = write!(text, ": overridden by {} until {}", printable(&given.by), time(given.until));
+        if let Some(seconds) = given.up_to_seconds {
+            let _ = write!(text, " or {} min", seconds / 60);
+        }
+        if let Some(micros) = given.up_to_micros {
+            let _ = write!(text, " or {}", format_money(micros, &standing.currency));
+        }
+        let _ = write!(text, ", for: {}", printable(&given.reason));
+    }
+    text
 }
 
 /// A receipt in one line.
@@ -308,7 +341,10 @@ pub(crate) fn usage(name: &str, usage: &WorkspaceUsage) -> String {
         row("awake since", &time(since));
     }
     row("woken by", usage.wake_cause.as_deref().map_or("nothing: it sleeps".to_owned(), printable).as_str());
-    row("cap", &cap(usage.cap, usage.cap_posture));
+    row("cap", &cap(usage.cap, usage.cap_posture, &usage.currency));
+    for standing in usage.caps.iter().filter(|cap| cap.level != CapLevel::Workspace || cap.overridden.is_some()) {
+        row("", &self::standing(standing));
+    }
     row("estimate", &format!("{} this month", format_money(usage.estimate_micros, &usage.currency)));
     let separately =
         if usage.billed_separately.is_empty() { "nothing".to_owned() } else { usage.billed_separately.join(", ") };

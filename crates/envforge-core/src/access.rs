@@ -117,6 +117,8 @@ actions! {
     ViewUsage = "usage.view", "see usage": Admin Developer Reviewer Billing;
     /// Change caps.
     SetCaps = "cap.set", "change caps": Admin Billing;
+    /// Lift a cap's stop for a while, for a reason.
+    OverrideCap = "cap.override", "override a cap": Admin Billing;
     /// Read and export the ledger.
     ReadLedger = "ledger.read", "read the ledger": Admin Billing;
     /// See the org's settings, without their secrets.

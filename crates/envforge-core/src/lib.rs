@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod address;
 pub mod clock;
 pub mod elevation;
 pub mod email;

@@ -225,6 +225,23 @@ pub const DEFINITIONS: &[Definition] = &[
         fields: &[field("customer", Kind::Text, true, "The provider's id of the customer, such as cus_123")],
     },
     Definition {
+        name: "cap_webhook",
+        reach: Reach::Org,
+        is_many: false,
+        about: "Where the organization's caps are told: warnings, reached caps and overrides",
+        fields: &[
+            field("url", Kind::Url, true, "What is called, by POST"),
+            field("secret", Kind::Secret, true, "Signs each call (HMAC-SHA-256)"),
+        ],
+    },
+    Definition {
+        name: "webhook_network",
+        reach: Reach::Installation,
+        is_many: false,
+        about: "Where organizations' webhooks may lead",
+        fields: &[field("private", Kind::Flag, true, "To private networks and this machine too, never to its link")],
+    },
+    Definition {
         name: "integration",
         reach: Reach::Org,
         is_many: true,

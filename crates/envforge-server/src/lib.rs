@@ -36,6 +36,7 @@ pub mod forks;
 pub mod usage;
 pub mod receipts;
 pub mod links;
+pub mod caps;
 pub mod member_sessions;
 pub mod runtimes;
 pub mod schedules;

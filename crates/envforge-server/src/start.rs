@@ -3,6 +3,7 @@
 use crate::accounts;
 use crate::activity;
 use crate::app::{App, Parts};
+use crate::caps;
 use crate::devices;
 use crate::elevations;
 use crate::gateways;
@@ -199,6 +200,7 @@ fn registry() -> Registry {
         .with::<secrets::jobs::ForgetValues>()
         .with::<receipts::jobs::MakeReceipt>()
         .with::<receipts::jobs::Report>()
+        .with::<caps::jobs::CapEvent>()
 }
 
 /// Told to end, says so for a while before anything stops.

@@ -1662,6 +1662,166 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/cap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The organization's cap. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Set the organization's cap: of all its workspaces together. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetCap"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/cap/override": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lift the stop of the organization's cap for a while, for a reason. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["OverrideCap"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** End the override of the organization's cap. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/data-key/rotate": {
         parameters: {
             query?: never;
@@ -3009,6 +3169,174 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/projects/{project}/cap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A project's cap. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Set a project's cap: of all its workspaces together. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetCap"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/projects/{project}/cap/override": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lift the stop of a project's cap for a while, for a reason. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["OverrideCap"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** End the override of a project's cap. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/projects/{project}/secrets": {
         parameters: {
             query?: never;
@@ -3994,8 +4322,40 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
-        /** Set the cap on awake minutes a month. */
+        /** The caps that a workspace counts against: its own, its project's, the organization's, and the link's that woke it. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["WorkspaceCaps"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Set a workspace's cap on awake minutes or money a month. */
         put: {
             parameters: {
                 query?: never;
@@ -4034,6 +4394,90 @@ export interface paths {
         };
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/cap/override": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lift the stop of a workspace's cap for a while, for a reason. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["OverrideCap"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** End the override of a workspace's cap. */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CapStanding"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
         options?: never;
         head?: never;
         patch?: never;
@@ -6109,16 +6553,36 @@ export interface components {
             /** @description Their names, in order. */
             buckets: string[];
         };
-        /** @description A cap on awake minutes per calendar month (UTC). */
+        /** @description A cap on awake minutes, or on money, per calendar month (UTC). */
         Cap: {
             /**
-             * Format: int64
-             * @description Awake minutes a month.
+             * Format: int32
+             * @description How many minutes jobs that run when it stops may go on; 10 when absent.
              */
-            minutes: number;
+            grace_minutes?: number;
+            /**
+             * Format: int64
+             * @description Cost a month in micro-units of the currency; absent when it is in minutes.
+             */
+            micros?: number | null;
+            /**
+             * Format: int64
+             * @description Awake minutes a month; 0 when it is in money.
+             */
+            minutes?: number;
             /** @description None, warn or stop. */
             mode: components["schemas"]["CapMode"];
+            /**
+             * Format: int32
+             * @description Percent of it from which it warns, 1 to 100; 80 when absent.
+             */
+            warn_at?: number;
         };
+        /**
+         * @description Whose a cap is.
+         * @enum {string}
+         */
+        CapLevel: "workspace" | "project" | "organization" | "link";
         /**
          * @description What happens at a cap.
          * @enum {string}
@@ -6152,6 +6616,29 @@ export interface components {
             percent: number;
             /** @enum {string} */
             posture: "stopped";
+        };
+        /** @description A cap, and where this month's usage stands against it. */
+        CapStanding: {
+            /**
+             * Format: int64
+             * @description Seconds awake that count; absent for whoever does not see all of them.
+             */
+            awake_seconds?: number | null;
+            /** @description The cap. */
+            cap: components["schemas"]["Cap"];
+            /**
+             * Format: int64
+             * @description What they cost, in micro-units of the currency; the same.
+             */
+            cost_micros?: number | null;
+            /** @description ISO 4217 code. */
+            currency: string;
+            /** @description Whose it is. */
+            level: components["schemas"]["CapLevel"];
+            /** @description The workspace, project or organization by name; the link by id. */
+            name: string;
+            overridden?: components["schemas"]["GivenOverride"] | null;
+            posture?: components["schemas"]["CapPosture"] | null;
         };
         /** @description Starts, stops or restarts a service; a runtime that sleeps is woken for it. */
         ChangeService: {
@@ -6559,6 +7046,27 @@ export interface components {
         GitKeys: {
             /** @description By host. */
             git_keys: components["schemas"]["GitKey"][];
+        };
+        /** @description An override that holds. */
+        GivenOverride: {
+            /** @description When. */
+            at: string;
+            /** @description Who gave it, by name. */
+            by: string;
+            /** @description Why. */
+            reason: string;
+            /** @description Until when it holds. */
+            until: string;
+            /**
+             * Format: int64
+             * @description Up to which cost in the month, in micro-units of the currency; no limit when absent.
+             */
+            up_to_micros?: number | null;
+            /**
+             * Format: int64
+             * @description Up to how many seconds awake in the month; no limit when absent.
+             */
+            up_to_seconds?: number | null;
         };
         /** @description A group. */
         Group: {
@@ -7061,6 +7569,11 @@ export interface components {
             cap: components["schemas"]["Cap"];
             cap_posture?: components["schemas"]["CapPosture"] | null;
             /**
+             * @description Caps that are set of the organization and of the projects the reader sees, with where this month stands; none of a month
+             *     that is over.
+             */
+            caps?: components["schemas"]["CapStanding"][];
+            /**
              * Format: int64
              * @description What they cost in micro-units of the currency.
              */
@@ -7075,6 +7588,23 @@ export interface components {
             seconds: components["schemas"]["SizeSeconds"];
             /** @description Workspaces that are there or were awake in it, of the projects the reader sees, by project and name. */
             workspaces: components["schemas"]["UsedWorkspace"][];
+        };
+        /** @description Lifts a cap's stop. Without an end or an amount it holds until the month ends. */
+        OverrideCap: {
+            /**
+             * Format: int64
+             * @description So much money more, in micro-units of the currency.
+             */
+            micros?: number | null;
+            /**
+             * Format: int64
+             * @description So many awake minutes more than the cap, or than were used when that is more.
+             */
+            minutes?: number | null;
+            /** @description Why; kept in the ledger. */
+            reason: string;
+            /** @description Until when; the month's end at the latest. */
+            until?: string | null;
         };
         /** @description A part and its readiness. */
         Part: {
@@ -7568,6 +8098,8 @@ export interface components {
              */
             generation: number;
             idle?: components["schemas"]["IdleVerdict"] | null;
+            /** @description Whether a cap is set that it counts against. */
+            is_capped?: boolean;
             /** @description The public word: ready, waking, blocked or asleep. */
             readiness: components["schemas"]["ReadinessState"];
             /** @description Its size. */
@@ -8166,6 +8698,13 @@ export interface components {
             /** @description Its slug. */
             slug: components["schemas"]["Slug"];
         };
+        /** @description The caps that a workspace's runtime counts against. */
+        WorkspaceCaps: {
+            /** @description Those that are set: the workspace's, its project's, the organization's, and the budget of the link that woke it. */
+            caps: components["schemas"]["CapStanding"][];
+            /** @description Until when jobs that run may go on although a cap stops it. */
+            grace_until?: string | null;
+        };
         /**
          * @description One server-sent event of `GET …/workspaces/{workspace}/events`: the whole workspace, each time it changed.
          *     Correct after a reconnect, because the first event is always the present state.
@@ -8188,8 +8727,12 @@ export interface components {
             billed_separately: string[];
             /** @description The cap. */
             cap: components["schemas"]["Cap"];
+            /** @description Until when jobs that run may go on although a cap stops it. */
+            cap_grace_until?: string | null;
             /** @description Where usage stands against it. */
             cap_posture: components["schemas"]["CapPosture"];
+            /** @description All caps it counts against, its own too. */
+            caps?: components["schemas"]["CapStanding"][];
             /** @description ISO 4217 code. */
             currency: string;
             /**

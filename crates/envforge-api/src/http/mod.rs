@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod activity;
+pub mod caps;
 pub mod consoles;
 pub mod receipts;
 pub mod recordings;

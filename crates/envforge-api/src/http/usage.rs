@@ -1,5 +1,6 @@
 //! Usage and receipts.
 
+use crate::http::caps::CapStanding;
 use envforge_core::id::WorkspaceId;
 use envforge_core::name::Slug;
 use envforge_core::runtime::RuntimeState;
@@ -28,6 +29,13 @@ pub struct WorkspaceUsage {
     pub cap: Cap,
     /// Where usage stands against it.
     pub cap_posture: CapPosture,
+    /// All caps it counts against, its own too.
+    #[serde(default)]
+    pub caps: Vec<CapStanding>,
+    /// Until when jobs that run may go on although a cap stops it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub cap_grace_until: Option<Timestamp>,
     /// Cost this month in micro-units of the currency.
     pub estimate_micros: u64,
     /// ISO 4217 code.
@@ -80,6 +88,10 @@ pub struct OrgUsage {
     pub cap: Cap,
     /// Where the whole organization's usage of the month stands against it; absent for whoever does not see all of it.
     pub cap_posture: Option<CapPosture>,
+    /// Caps that are set of the organization and of the projects the reader sees, with where this month stands; none of a month
+    /// that is over.
+    #[serde(default)]
+    pub caps: Vec<CapStanding>,
 }
 
 /// What a workspace used in a month.

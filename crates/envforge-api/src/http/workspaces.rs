@@ -89,6 +89,9 @@ pub struct RuntimeView {
     pub blocked_fix: Option<String>,
     /// Why it stays awake, or when it will sleep; absent unless awake.
     pub idle: Option<IdleVerdict>,
+    /// Whether a cap is set that it counts against.
+    #[serde(default)]
+    pub is_capped: bool,
 }
 
 /// A dev host.

@@ -3,12 +3,14 @@
 //! The reference page, the shell completions and the man pages are made from [`Cli`], so a sentence here is a
 //! sentence there. Every verb takes `--json`; what a person would be asked has a flag.
 
+mod caps;
 mod consoles;
 mod people;
 mod records;
 mod schedules;
 mod secrets;
 
+pub use caps::*;
 pub use consoles::*;
 pub use people::*;
 pub use records::*;
@@ -79,6 +81,9 @@ pub enum Verb {
     Receipt(ReceiptArgs),
     /// List receipts of a workspace, newest first, or of the organization's month
     Receipts(ReceiptsArgs),
+    /// Show, set and override caps on awake minutes or money
+    #[command(subcommand)]
+    Cap(CapVerb),
     /// Copy a workspace with its files, database and object storage into new ones
     Fork(Fork),
     /// Run a test or job in the runtime, and end with its exit code

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod attach;
+pub(crate) mod cap;
 pub(crate) mod consoles;
 pub(crate) mod database;
 pub(crate) mod doctor;

@@ -14,6 +14,14 @@ pub(crate) async fn status(ctx: &mut Context<'_>, named: Named) -> Result<ExitCo
     let slug = ctx.workspace(named.name.as_deref())?;
     let path = ctx.workspace_path(&slug, "").await?;
     let workspace: Workspace = ctx.get(&path).await?;
-    ctx.printer.answer(&workspace, || render::status(&workspace, SystemClock.now()));
+    let news = if ctx.printer.is_json() { Vec::new() } else { super::cap::news(ctx, &workspace).await };
+    ctx.printer.answer(&workspace, || {
+        let mut text = render::status(&workspace, SystemClock.now());
+        for line in news {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    });
     Ok(ExitCode::Ok)
 }

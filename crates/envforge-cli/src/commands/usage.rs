@@ -33,15 +33,18 @@ fn table(usage: &OrgUsage) -> String {
                 name,
                 render::duration(used.awake_seconds),
                 format_money(used.cost_micros, &usage.currency),
-                render::cap(used.cap, used.cap_posture),
+                render::cap(used.cap, used.cap_posture, &usage.currency),
             ]
         })
         .collect();
-    let cap = usage.cap_posture.map_or_else(|| "-".to_owned(), |posture| render::cap(usage.cap, posture));
+    let cap =
+        usage.cap_posture.map_or_else(|| "-".to_owned(), |posture| render::cap(usage.cap, posture, &usage.currency));
     let money = format_money(usage.cost_micros, &usage.currency);
     rows.push(vec!["all".to_owned(), String::new(), render::duration(usage.awake_seconds), money, cap]);
     let so_far = if usage.is_over { "" } else { " so far" };
-    format!("{}{so_far}\n{}", usage.month, render::table(&["PROJECT", "WORKSPACE", "AWAKE", "COST", "CAP"], &rows))
+    let table = render::table(&["PROJECT", "WORKSPACE", "AWAKE", "COST", "CAP"], &rows);
+    let caps: String = usage.caps.iter().map(|cap| format!("\n{}", render::standing(cap))).collect();
+    format!("{}{so_far}\n{}{caps}", usage.month, table)
 }
 
 /// Slugs and numbers only: nothing needs quotes.

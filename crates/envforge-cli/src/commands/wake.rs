@@ -33,8 +33,12 @@ async fn show_cap(ctx: &Context<'_>, slug: &Slug) -> Result<(), Refusal> {
     }
     let path = ctx.workspace_path(slug, "/usage").await?;
     let usage: WorkspaceUsage = ctx.get(&path).await?;
-    if usage.cap.mode != CapMode::None {
-        ctx.printer.note(&format!("cap: {}", render::cap(usage.cap, usage.cap_posture)));
+    for standing in &usage.caps {
+        ctx.printer.note(&format!("cap: {}", render::standing(standing)));
+    }
+    // A server that is older knows the workspace's own only.
+    if usage.caps.is_empty() && usage.cap.mode != CapMode::None {
+        ctx.printer.note(&format!("cap: {}", render::cap(usage.cap, usage.cap_posture, &usage.currency)));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `envforge workspace`: list, create, delete, and what they used.
 
-use crate::args::{CapModeArg, Named, WorkspaceCap, WorkspaceCreate, WorkspaceDelete, WorkspaceVerb};
+use crate::args::{Named, WorkspaceCap, WorkspaceCreate, WorkspaceDelete, WorkspaceVerb};
 use crate::ask;
 use crate::commands::up::project;
 use crate::context::Context;
@@ -12,7 +12,7 @@ use envforge_api::http::workspaces::{CreateWorkspace, Workspace, Workspaces};
 use envforge_core::name::Slug;
 use envforge_core::readiness::ReadinessState;
 use envforge_core::refusal::{Refusal, RefusalKind};
-use envforge_core::usage::{Cap, CapMode};
+use envforge_core::usage::Cap;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -136,14 +136,10 @@ async fn usage(ctx: &Context<'_>, named: Named) -> Result<ExitCode, Refusal> {
 
 async fn cap(ctx: &Context<'_>, arguments: WorkspaceCap) -> Result<ExitCode, Refusal> {
     let slug = ctx.workspace(None)?;
-    let mode = match arguments.mode {
-        CapModeArg::None => CapMode::None,
-        CapModeArg::Warn => CapMode::Warn,
-        CapModeArg::Stop => CapMode::Stop,
-    };
-    let cap = Cap { mode, minutes: arguments.minutes.unwrap_or(0) };
+    let cap = Cap { mode: super::cap::mode(arguments.mode), minutes: arguments.minutes.unwrap_or(0), ..Cap::default() };
     let path = ctx.workspace_path(&slug, "/cap").await?;
     let usage: WorkspaceUsage = ctx.put(&path, &SetCap { cap }).await?;
-    ctx.printer.answer(&usage, || format!("cap of {slug}: {}", render::cap(usage.cap, usage.cap_posture)));
+    ctx.printer
+        .answer(&usage, || format!("cap of {slug}: {}", render::cap(usage.cap, usage.cap_posture, &usage.currency)));
     Ok(ExitCode::Ok)
 }

@@ -7,6 +7,7 @@
 //!
 //! Money, its prices and its rounding are in [`price`], what is kept of a session in [`receipt`].
 
+pub mod cap;
 mod csv;
 pub mod meter;
 mod month;
@@ -14,6 +15,7 @@ pub mod price;
 pub mod receipt;
 mod visits;
 
+pub use cap::{Cap, CapLevel, CapMode, CapPosture, Used};
 pub use csv::receipts_csv;
 pub use month::{Month, MonthError, SizeSeconds};
 pub use price::{PriceList, PriceVersion, Prices, format_bill, format_money};
@@ -143,67 +145,6 @@ pub fn fold(facts: &[WindowFact]) -> Vec<AwakeWindow> {
         }
     }
     windows
-}
-
-/// What happens at a cap.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CapMode {
-    /// No cap.
-    #[default]
-    None,
-    /// Say so, go on.
-    Warn,
-    /// Refuse to wake, and sleep.
-    Stop,
-}
-
-/// A cap on awake minutes per calendar month (UTC).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Cap {
-    /// None, warn or stop.
-    pub mode: CapMode,
-    /// Awake minutes a month.
-    pub minutes: u64,
-}
-
-/// Where usage stands against a cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "posture", rename_all = "snake_case")]
-pub enum CapPosture {
-    /// No cap is set.
-    None,
-    /// Below 80 %.
-    Within {
-        /// Percent used.
-        percent: u64,
-    },
-    /// From 80 % on, or past the cap in mode `warn`.
-    Warning {
-        /// Percent used.
-        percent: u64,
-    },
-    /// At or past the cap in mode `stop`.
-    Stopped {
-        /// Percent used.
-        percent: u64,
-    },
-}
-
-impl Cap {
-    /// The posture after `seconds` this month.
-    pub fn posture(self, seconds: u64) -> CapPosture {
-        if self.mode == CapMode::None {
-            return CapPosture::None;
-        }
-        let limit = self.minutes * 60;
-        let percent = (seconds * 100).checked_div(limit).unwrap_or(100);
-        match self.mode {
-            CapMode::Stop if percent >= 100 => CapPosture::Stopped { percent },
-            _ if percent >= 80 => CapPosture::Warning { percent },
-            _ => CapPosture::Within { percent },
-        }
-    }
 }
 
 #[cfg(test)]

@@ -40,11 +40,12 @@ fn frozen_time_between_windows_costs_nothing() {
 // proves COST-3
 #[test]
 fn a_stop_cap_stops_at_a_hundred_percent() {
-    let cap = Cap { mode: CapMode::Stop, minutes: 10 };
-    assert_eq!(cap.posture(0), CapPosture::Within { percent: 0 });
-    assert_eq!(cap.posture(480), CapPosture::Warning { percent: 80 });
-    assert_eq!(cap.posture(600), CapPosture::Stopped { percent: 100 });
-    assert_eq!(Cap::default().posture(9_999), CapPosture::None);
+    let cap = Cap { mode: CapMode::Stop, minutes: 10, ..Cap::default() };
+    let posture = |cap: Cap, seconds| cap.posture(Used { seconds, micros: 0 });
+    assert_eq!(posture(cap, 0), CapPosture::Within { percent: 0 });
+    assert_eq!(posture(cap, 480), CapPosture::Warning { percent: 80 });
+    assert_eq!(posture(cap, 600), CapPosture::Stopped { percent: 100 });
+    assert_eq!(posture(Cap::default(), 9_999), CapPosture::None);
 }
 
 fn facts() -> impl Strategy<Value = Vec<WindowFact>> {

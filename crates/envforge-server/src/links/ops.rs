@@ -366,6 +366,18 @@ pub async fn spend_time(tx: &mut Tx, link: LinkId, from: Timestamp, to: Timestam
     store::count_awake(tx, link, seconds).await
 }
 
+/// A link's budget of awake minutes, and the seconds used of it, with a window of its that has been open since `opened`.
+pub async fn budget(
+    tx: &mut Tx,
+    link: LinkId,
+    opened: Option<Timestamp>,
+    now: Timestamp,
+) -> Answer<Option<(u64, u64)>> {
+    let row = store::find(tx, link).await?;
+    let open = opened.map_or(0, |opened| u64::try_from(now.duration_since(opened).as_secs()).unwrap_or(0));
+    Ok(row.map(|row| (u64::from(row.rules.minute_budget), row.rules.awake_seconds.saturating_add(open))))
+}
+
 /// Whether the link has no awake minutes left, with a window of its that has been open since `opened`.
 pub async fn is_used_up(tx: &mut Tx, link: LinkId, opened: Timestamp, now: Timestamp) -> Answer<bool> {
     let row = store::lock(tx, link).await?;

@@ -205,6 +205,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (32, "activity", include_str!("../../migrations/0032_activity.sql")),
     (33, "schedules", include_str!("../../migrations/0033_schedules.sql")),
     (34, "awake_windows", include_str!("../../migrations/0034_awake_windows.sql")),
+    (35, "caps", include_str!("../../migrations/0035_caps.sql")),
     (36, "prices", include_str!("../../migrations/0036_prices.sql")),
     (37, "receipts", include_str!("../../migrations/0037_receipts.sql")),
 ];
@@ -220,6 +221,7 @@ pub(super) const DOWNS: &[(i64, &str)] = &[
     (22, include_str!("../../migrations/0022_health_report.down.sql")),
     (26, include_str!("../../migrations/0026_gateways.down.sql")),
     (34, include_str!("../../migrations/0034_awake_windows.down.sql")),
+    (35, include_str!("../../migrations/0035_caps.down.sql")),
 ];
 
 #[cfg(test)]

@@ -4,3 +4,4 @@ pub mod billing;
 pub mod git_host;
 pub mod identity;
 pub mod mail;
+pub mod webhook;

@@ -2,6 +2,7 @@
 
 use super::store;
 use crate::app::App;
+use crate::caps;
 use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::platform::bus::Nudge;
@@ -63,6 +64,7 @@ pub async fn create(app: &App, permit: &Permit, slug: &Slug, request: &CreateRun
     let waker =
         Waker { actor: permit.actor(), cause: format!("envforge run by {}", permit.actor()), size: None, link: None };
     runtimes::ops::wake_locked(app, &mut tx, &mut row, &waker).await?;
+    caps::ops::check_run(&row)?;
     let (id, host, generation) = (row.id, row.host, row.runtime.generation);
     let job: JobId = app.mint();
     store::insert(&mut tx, job, id, &request.argv, permit.user, app.now()).await?;

@@ -7,6 +7,7 @@
 use super::ops::{self, Seen};
 use super::store;
 use crate::app::App;
+use crate::caps;
 use crate::hosts;
 use crate::links;
 use crate::platform::db::OrgScope;
@@ -18,8 +19,8 @@ use envforge_api::host::Order;
 use envforge_core::idle::{self, IdleVerdict};
 use envforge_core::pressure;
 use envforge_core::runtime::{ObservedPhase, RuntimeIntent, RuntimeState, SleepTier};
+use envforge_core::usage::WindowFact;
 use envforge_core::usage::meter::{Closing, Witness};
-use envforge_core::usage::{CapMode, WindowFact};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -110,13 +111,19 @@ async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
     if is_lost(app, seen) {
         return close_lost(app, org, seen).await.map(|()| true);
     }
-    let stops = [seen.cap.mode, seen.org_cap.mode].contains(&CapMode::Stop);
-    if stops && seen.runtime.window_open && seen.runtime.intent == RuntimeIntent::Awake {
+    if caps::ops::are_set(seen) && seen.runtime.window_open && seen.runtime.intent == RuntimeIntent::Awake {
         let mut tx = app.db.begin(org).await?;
         let Some(row) = workspaces::store::lock(&mut tx, seen.id).await? else { return Ok(false) };
-        if let Some(reason) = usage::ops::used_up(app, &mut tx, &row).await? {
-            ops::sleep_locked(app, &mut tx, row, SleepTier::Frozen, "system:cap", &reason).await?;
-            return tx.commit().await.map(|()| true);
+        if row.runtime.window_open && row.runtime.intent == RuntimeIntent::Awake {
+            let reason = caps::ops::while_awake(app, &mut tx, &row).await?;
+            let sleeps = reason.is_some();
+            if let Some(reason) = reason {
+                ops::sleep_locked(app, &mut tx, row, SleepTier::Frozen, "system:cap", &reason).await?;
+            }
+            tx.commit().await?;
+            if sleeps {
+                return Ok(true);
+            }
         }
     }
     if seen.woken_by.is_some() && seen.window.is_some() && seen.runtime.intent == RuntimeIntent::Awake {

@@ -2,6 +2,7 @@
 
 use super::store::{self, Change};
 use crate::app::App;
+use crate::caps;
 use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::links;
@@ -195,7 +196,7 @@ async fn decide_wake(app: &App, tx: &mut Tx, row: &mut Row, waker: &Waker) -> An
         return Ok(outcome);
     };
     let size = waker.size.unwrap_or(if new_session { row.size } else { row.runtime_size });
-    usage::ops::check_caps(app, tx, row, &waker.actor).await?;
+    caps::ops::check_wake(app, tx, row, &waker.actor).await?;
     check_capacity(app, tx, row, size).await?;
     let session = match row.session {
         Some(session) => session,
@@ -297,6 +298,7 @@ pub async fn sleep(app: &App, permit: &Permit, slug: &Slug, tier: SleepTier) -> 
 pub async fn sleep_locked(app: &App, tx: &mut Tx, row: Row, tier: SleepTier, actor: &str, cause: &str) -> Answer<()> {
     let mut runtime = row.runtime;
     let Some(order) = runtime.sleep(tier) else { return Ok(()) };
+    caps::ops::end_grace(app, tx, &row, cause).await?;
     let change = Change {
         meter: Meter { runtime, ..row.meter() },
         size: row.runtime_size,

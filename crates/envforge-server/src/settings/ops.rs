@@ -3,6 +3,7 @@
 use super::jobs;
 use super::store::{self, Version};
 use crate::app::App;
+use crate::caps;
 use crate::ledger::{self, Entry};
 use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
@@ -10,6 +11,7 @@ use crate::platform::fault::Answer;
 use crate::platform::http::auth::{Operator, Permit};
 use crate::providers::identity::{ProviderConfig, Providers};
 use crate::providers::mail::MailConfig;
+use crate::providers::webhook;
 use crate::vault;
 use envforge_api::http::settings::{
     ChangeSetting, RestoreSetting, Setting as Shown, SettingChange, SettingField, SettingSummary, SettingVersion,
@@ -228,7 +230,7 @@ async fn add(app: &App, owner: &Owner, mut tx: Tx, setting: &Setting, draft: Dra
         return show(app, owner, &setting.to_string()).await;
     }
     if after != Values::default() {
-        check(app, setting, &after)?;
+        check(app, setting, &after).await?;
     }
     let name = setting.to_string();
     let sealed = vault::ops::seal(app, &mut tx, &place(&name, version + 1), &after.to_text()).await?;
@@ -302,9 +304,15 @@ async fn hold_prices(
 }
 
 /// Refuses what whoever uses the setting could not use.
-fn check(app: &App, setting: &Setting, values: &Values) -> Result<(), Refusal> {
-    match setting.definition.name {
+async fn check(app: &App, setting: &Setting, values: &Values) -> Answer<()> {
+    let checked = match setting.definition.name {
         "mail" => MailConfig::from_setting(values).map(drop),
+        "cap_webhook" => {
+            webhook::check(values.text("url").unwrap_or_default(), caps::jobs::reach(app).await?).map_err(|error| {
+                Refusal::invalid("setting.value", format!("the field `url` can't be called: {error}"))
+                    .hint("give an address on the internet, or ask the installation's operator")
+            })
+        }
         "oidc" => {
             let name = setting.instance().ok_or_else(|| Refusal::invalid("setting.name", "it has no name"))?;
             let config = ProviderConfig::from_setting(name.clone(), values)?;
@@ -313,7 +321,8 @@ fn check(app: &App, setting: &Setting, values: &Values) -> Result<(), Refusal> {
             })
         }
         _ => Ok(()),
-    }
+    };
+    Ok(checked?)
 }
 
 fn place(name: &str, version: u64) -> String {

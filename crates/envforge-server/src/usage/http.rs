@@ -1,4 +1,4 @@
-//! `GET …/usage` of a workspace and of an org, `PUT …/cap`.
+//! `GET …/usage` of a workspace and of an org.
 
 use super::ops;
 use crate::app::App;
@@ -7,14 +7,14 @@ use crate::platform::http::auth::Member;
 use crate::platform::http::extract::{Json, Path, Query};
 use axum::extract::State;
 use envforge_api::http::ErrorBody;
-use envforge_api::http::usage::{OrgUsage, SetCap, UsageQuery, WorkspaceUsage};
+use envforge_api::http::usage::{OrgUsage, UsageQuery, WorkspaceUsage};
 use envforge_core::access::Action;
 use envforge_core::name::Slug;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(usage)).routes(routes!(set_cap)).routes(routes!(org_usage))
+    OpenApiRouter::new().routes(routes!(usage)).routes(routes!(org_usage))
 }
 
 /// Usage, cap posture, estimate and receipts.
@@ -24,20 +24,6 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 async fn usage(State(app): State<App>, member: Member, Path(path): Path<(Slug, Slug)>) -> Answer<Json<WorkspaceUsage>> {
     let (_, slug) = path;
     Ok(Json(ops::usage(&app, &member.permit(Action::ViewUsage)?, &slug).await?))
-}
-
-/// Set the cap on awake minutes a month.
-#[utoipa::path(put, path = "/v1/orgs/{org}/workspaces/{workspace}/cap", tag = "usage", security(("api_key" = ["cap.set"])),
-    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
-    request_body = SetCap, responses((status = 200, body = WorkspaceUsage), (status = "default", body = ErrorBody)))]
-async fn set_cap(
-    State(app): State<App>,
-    member: Member,
-    Path(path): Path<(Slug, Slug)>,
-    Json(body): Json<SetCap>,
-) -> Answer<Json<WorkspaceUsage>> {
-    let (_, slug) = path;
-    Ok(Json(ops::set_cap(&app, &member.permit(Action::SetCaps)?, &slug, body).await?))
 }
 
 /// What each workspace used in a month, what that costs, and the sums.

@@ -1,4 +1,4 @@
-//! The meter, caps and receipts: what the ledger says, never second bookkeeping.
+//! The meter and receipts: what the ledger says, never second bookkeeping.
 //!
 //! Everything about the past is in `window.opened` and `window.closed` events. The database keeps what they say for reading,
 //! written by a trigger in the transaction of the event: the windows, and the seconds of each month. The cap check inside

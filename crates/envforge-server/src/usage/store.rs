@@ -1,5 +1,6 @@
 //! Caps, and the ledger's windows as they are kept for reading. The database writes these itself, from the events.
 
+use crate::caps::store::{cap, cap_columns};
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use anyhow::Context as _;
@@ -7,7 +8,7 @@ use envforge_core::id::{Id as _, UsageSessionId, WindowId, WorkspaceId};
 use envforge_core::name::Slug;
 use envforge_core::size::Size;
 use envforge_core::usage::price::SpentSeconds;
-use envforge_core::usage::{AwakeWindow, Cap, CapMode, Month, PriceList, SizeSeconds};
+use envforge_core::usage::{AwakeWindow, Cap, Month, PriceList, SizeSeconds};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::{Date as SqlDate, Timestamp as SqlTimestamp, ToSqlx as _};
@@ -15,16 +16,6 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use std::collections::BTreeMap;
 use uuid::Uuid;
-
-pub(crate) async fn set_cap(tx: &mut Tx, workspace: WorkspaceId, mode: &str, minutes: u64) -> Answer<()> {
-    sqlx::query("UPDATE runtimes SET cap_mode = $2, cap_minutes = $3 WHERE workspace_id = $1")
-        .bind(workspace.uuid())
-        .bind(mode)
-        .bind(minutes.cast_signed())
-        .execute(tx.conn())
-        .await?;
-    Ok(())
-}
 
 /// A workspace's windows in the order of their opening.
 pub(crate) async fn windows(tx: &mut Tx, workspace: WorkspaceId) -> Answer<Vec<AwakeWindow>> {
@@ -49,7 +40,8 @@ fn window(row: &PgRow) -> Answer<AwakeWindow> {
     })
 }
 
-fn seconds(row: &PgRow) -> Answer<SizeSeconds> {
+/// Reads a sum.
+pub(crate) fn seconds(row: &PgRow) -> Answer<SizeSeconds> {
     let column = |name: &str| Ok::<_, sqlx::Error>(row.try_get::<i64, _>(name)?.cast_unsigned());
     Ok(SizeSeconds { small: column("small")?, medium: column("medium")?, large: column("large")? })
 }
@@ -106,8 +98,10 @@ pub(crate) struct Listed {
 
 /// Workspaces that are there, or were awake in the month.
 pub(crate) async fn list(tx: &mut Tx, month: Month, now: Timestamp) -> Answer<Vec<Listed>> {
-    let rows = sqlx::query(
-        "SELECT w.id, w.slug, p.slug AS project, w.deleted_at IS NOT NULL AS is_deleted, r.cap_mode, r.cap_minutes, \
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        cap_columns!("r", "cap_"),
+        ", w.id, w.slug, p.slug AS project, w.deleted_at IS NOT NULL AS is_deleted, \
          coalesce(u.small, 0) + CASE a.size WHEN 'small' THEN a.seconds ELSE 0 END AS small, \
          coalesce(u.medium, 0) + CASE a.size WHEN 'medium' THEN a.seconds ELSE 0 END AS medium, \
          coalesce(u.large, 0) + CASE a.size WHEN 'large' THEN a.seconds ELSE 0 END AS large \
@@ -116,42 +110,24 @@ pub(crate) async fn list(tx: &mut Tx, month: Month, now: Timestamp) -> Answer<Ve
          LEFT JOIN (SELECT o.workspace_id, o.size, m.seconds FROM awake_windows o CROSS JOIN LATERAL seconds_of_months(o.opened_at, $2) m \
          WHERE o.org_id = current_org() AND o.closed_at IS NULL AND m.month = $1) a ON a.workspace_id = w.id \
          WHERE w.org_id = current_org() AND (w.deleted_at IS NULL OR u.month IS NOT NULL OR a.seconds IS NOT NULL) \
-         ORDER BY p.slug, w.slug, w.id",
-    )
+         ORDER BY p.slug, w.slug, w.id"
+    ))
     .bind(month.first().to_sqlx())
     .bind(now.to_sqlx())
     .fetch_all(tx.conn())
     .await?;
     rows.iter()
         .map(|row| {
-            let mode = match row.try_get::<Option<String>, _>("cap_mode")?.as_deref() {
-                Some("warn") => CapMode::Warn,
-                Some("stop") => CapMode::Stop,
-                _ => CapMode::None,
-            };
-            let minutes = row.try_get::<Option<i64>, _>("cap_minutes")?.unwrap_or_default().cast_unsigned();
             Ok(Listed {
                 workspace: WorkspaceId::from_uuid(row.try_get("id")?),
                 slug: row.try_get::<String, _>("slug")?.parse().context("stored slug")?,
                 project: row.try_get::<String, _>("project")?.parse().context("stored slug")?,
                 is_deleted: row.try_get("is_deleted")?,
-                cap: Cap { mode, minutes },
+                cap: cap(row, "cap_")?,
                 seconds: seconds(row)?,
             })
         })
         .collect()
-}
-
-/// The org's cap.
-pub(crate) async fn org_cap(tx: &mut Tx) -> Answer<Cap> {
-    let row =
-        sqlx::query("SELECT cap_mode, cap_minutes FROM orgs WHERE org_id = current_org()").fetch_one(tx.conn()).await?;
-    let mode = match row.try_get::<String, _>("cap_mode")?.as_str() {
-        "warn" => CapMode::Warn,
-        "stop" => CapMode::Stop,
-        _ => CapMode::None,
-    };
-    Ok(Cap { mode, minutes: row.try_get::<i64, _>("cap_minutes")?.cast_unsigned() })
 }
 
 /// Months of a workspace's closed windows.

@@ -1,6 +1,7 @@
 //! Rows of workspaces and labels, read together with the runtime beside them.
 
 use crate::activity;
+use crate::caps::store::{cap, cap_columns};
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use anyhow::Context as _;
@@ -17,8 +18,8 @@ use envforge_core::readiness::Part;
 use envforge_core::runtime::{Runtime, RuntimeIntent, RuntimeState};
 use envforge_core::size::Size;
 use envforge_core::timetable::{Quiet, QuietHours};
+use envforge_core::usage::Cap;
 use envforge_core::usage::meter::Meter;
-use envforge_core::usage::{Cap, CapMode};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
@@ -41,6 +42,7 @@ pub struct Row {
     pub id: WorkspaceId,
     pub org: OrgId,
     pub org_slug: Slug,
+    pub project_id: ProjectId,
     pub project: Slug,
     pub host: HostId,
     /// Whether its control stream is up.
@@ -91,15 +93,23 @@ pub struct Row {
     /// Root that somebody has in it, if its time is not over.
     pub elevation: Option<ActiveElevation>,
     pub cap: Cap,
+    pub project_cap: Cap,
     pub org_cap: Cap,
     /// The org's quiet hours.
     pub quiet: Option<Quiet>,
     /// The idle limits of its project and its org, in seconds.
     pub project_idle: Option<u32>,
     pub org_idle: Option<u32>,
+    /// Since when it goes on for its jobs although a cap stops it.
+    pub cap_grace_since: Option<Timestamp>,
 }
 
 impl Row {
+    /// The caps it counts against: its own, its project's, its org's.
+    pub(crate) fn caps(&self) -> [Cap; 3] {
+        [self.cap, self.project_cap, self.org_cap]
+    }
+
     /// Its meter, as it stands.
     pub(crate) fn meter(&self) -> Meter {
         Meter {
@@ -112,9 +122,16 @@ impl Row {
     }
 }
 
-const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode, o.cap_minutes AS org_cap_minutes, o.quiet_hours, o.idle_limit AS org_idle, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, p.idle_limit AS project_idle, \
+const SELECT: &str = concat!(
+    "SELECT ",
+    cap_columns!("r", "cap_"),
+    ", ",
+    cap_columns!("p", "project_cap_"),
+    ", ",
+    cap_columns!("o", "org_cap_"),
+    ", r.cap_grace_since, w.*, o.slug AS org_slug, o.quiet_hours, o.idle_limit AS org_idle, h.online AS host_online, h.last_seen_at AS host_seen_at, p.slug AS project_slug, p.idle_limit AS project_idle, \
     r.intent, r.state, r.generation, r.size AS runtime_size, r.session_id, r.window_id, r.window_opened, r.wake_cause, r.sleep_cause, r.woken_by, r.last_proof, r.start_asked, r.metered_until, \
-    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.jobs_running, r.cap_mode, r.cap_minutes, \
+    r.blocked_code, r.blocked_cause, r.blocked_fix, r.absent, r.changed_at, r.last_activity, r.jobs_running, \
     am.minute, am.cpu AS minute_cpu, am.disk AS minute_disk, am.network AS minute_network, am.realtime AS minute_realtime, \
     am.requests AS minute_requests, am.jobs AS minute_jobs, \
     (SELECT coalesce(sum(g.in_flight), 0) FROM gateway_requests g WHERE g.workspace_id = w.id) AS in_flight, \
@@ -123,19 +140,11 @@ const SELECT: &str = "SELECT w.*, o.slug AS org_slug, o.cap_mode AS org_cap_mode
     FROM workspaces w JOIN orgs o ON o.org_id = w.org_id JOIN projects p ON p.id = w.project_id JOIN hosts h ON h.id = w.host_id JOIN runtimes r ON r.workspace_id = w.id \
     LEFT JOIN elevations e ON e.workspace_id = w.id AND e.state IN ('approved', 'active') LEFT JOIN users eu ON eu.id = e.requested_by \
     LEFT JOIN LATERAL (SELECT * FROM activity_minutes a WHERE a.workspace_id = w.id ORDER BY a.minute DESC LIMIT 1) am ON true \
-    WHERE w.deleted_at IS NULL";
+    WHERE w.deleted_at IS NULL"
+);
 
 fn time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
     Ok(row.try_get::<Option<SqlTimestamp>, _>(column)?.map(SqlTimestamp::to_jiff))
-}
-
-fn cap(row: &PgRow, mode: &str, minutes: &str) -> Answer<Cap> {
-    let mode = match row.try_get::<String, _>(mode)?.as_str() {
-        "warn" => CapMode::Warn,
-        "stop" => CapMode::Stop,
-        _ => CapMode::None,
-    };
-    Ok(Cap { mode, minutes: row.try_get::<i64, _>(minutes)?.cast_unsigned() })
 }
 
 fn quiet(row: &PgRow) -> Answer<Option<Quiet>> {
@@ -186,6 +195,7 @@ fn read(row: &PgRow) -> Answer<Row> {
         id: WorkspaceId::from_uuid(row.try_get("id")?),
         org: OrgId::from_uuid(row.try_get("org_id")?),
         org_slug: row.try_get::<String, _>("org_slug")?.parse().context("stored slug")?,
+        project_id: ProjectId::from_uuid(row.try_get("project_id")?),
         project: row.try_get::<String, _>("project_slug")?.parse().context("stored slug")?,
         host: HostId::from_uuid(row.try_get("host_id")?),
         host_online: row.try_get("host_online")?,
@@ -226,8 +236,10 @@ fn read(row: &PgRow) -> Answer<Row> {
         jobs_running: row.try_get::<i32, _>("jobs_running")?.cast_unsigned(),
         minute: activity::store::read(row)?,
         elevation: elevation(row)?,
-        cap: cap(row, "cap_mode", "cap_minutes")?,
-        org_cap: cap(row, "org_cap_mode", "org_cap_minutes")?,
+        cap: cap(row, "cap_")?,
+        project_cap: cap(row, "project_cap_")?,
+        org_cap: cap(row, "org_cap_")?,
+        cap_grace_since: time(row, "cap_grace_since")?,
         quiet: quiet(row)?,
         project_idle: row.try_get::<Option<i32>, _>("project_idle")?.map(i32::cast_unsigned),
         org_idle: row.try_get::<Option<i32>, _>("org_idle")?.map(i32::cast_unsigned),
@@ -367,7 +379,7 @@ pub(crate) async fn copy_limits(tx: &mut Tx, from: WorkspaceId, to: WorkspaceId)
         .bind(to.uuid())
         .execute(tx.conn())
         .await?;
-    sqlx::query("UPDATE runtimes r SET cap_mode = f.cap_mode, cap_minutes = f.cap_minutes FROM runtimes f WHERE f.workspace_id = $1 AND r.workspace_id = $2")
+    sqlx::query("UPDATE runtimes r SET cap_mode = f.cap_mode, cap_minutes = f.cap_minutes, cap_micros = f.cap_micros, cap_warn_at = f.cap_warn_at, cap_grace_minutes = f.cap_grace_minutes FROM runtimes f WHERE f.workspace_id = $1 AND r.workspace_id = $2")
         .bind(from.uuid())
         .bind(to.uuid())
         .execute(tx.conn())

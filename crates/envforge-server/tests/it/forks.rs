@@ -32,7 +32,7 @@ async fn forks_are_made_at_once_on_their_sources_host_and_asking_again_makes_non
     let server = TestServer::start().await;
     let mut host = server.host().await;
     let source = server.workspace(&mut host).await;
-    let cap = json!({ "cap": { "mode": "stop", "minutes": 90 } });
+    let cap = json!({ "cap": { "mode": "stop", "minutes": 90, "warn_at": 70, "grace_minutes": 3 } });
     let _: WorkspaceUsage = server.owner.put("/v1/orgs/acme/workspaces/main/cap", &cap).await.unwrap();
     let request = json!({ "slugs": ["try-2", "try-1"] });
     let forked: ForkedWorkspaces = server.owner.post(FORKS, &request).await.unwrap();

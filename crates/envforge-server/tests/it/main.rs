@@ -4,6 +4,7 @@
 mod access;
 mod activity;
 mod billing;
+mod caps;
 mod consoles;
 mod contract;
 mod databases;

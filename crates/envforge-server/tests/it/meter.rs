@@ -268,7 +268,7 @@ async fn a_stop_cap_reached_while_awake_puts_to_sleep() {
     let server = TestServer::start().await;
     let mut host = server.host().await;
     let workspace = server.workspace(&mut host).await;
-    let cap = json!({ "cap": { "mode": "stop", "minutes": 1 } });
+    let cap = json!({ "cap": { "mode": "stop", "minutes": 1, "grace_minutes": 0 } });
     let _: WorkspaceUsage = server.owner.put("/v1/orgs/acme/workspaces/main/cap", &cap).await.unwrap();
     let start = server.awake(&mut host, &workspace).await;
     let busy = Pulse {

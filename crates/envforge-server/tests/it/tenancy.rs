@@ -106,6 +106,8 @@ async fn something_of_everything(server: &TestServer) {
         "INSERT INTO org_usage_months (org_id, month) SELECT DISTINCT org_id, '2026-01-01'::date FROM workspaces ON CONFLICT DO NOTHING",
         "INSERT INTO receipts (session_id, org_id, workspace_id, ended_at, document, sha256) SELECT gen_random_uuid(), org_id, id, now(), '{}', '' FROM workspaces",
         "INSERT INTO billing_reports (session_id, org_id) SELECT session_id, org_id FROM receipts ON CONFLICT DO NOTHING",
+        "INSERT INTO cap_steps (subject, org_id, workspace_id, month, step) SELECT id, org_id, id, '2026-01-01', 'warned' FROM workspaces ON CONFLICT DO NOTHING",
+        "INSERT INTO cap_overrides (subject, org_id, workspace_id, until, reason, given_by, given_at) SELECT id, org_id, id, now(), 'test', created_by, now() FROM workspaces ON CONFLICT DO NOTHING",
     ] {
         sqlx::query(months).execute(&mut server.database_owner().await).await.unwrap();
     }

@@ -40,7 +40,8 @@ function Panel({ usage, readAt }: { usage: WorkspaceUsage; readAt: number }) {
       <p className="text-2xl font-semibold tabular-nums">
         <AwakeClock usage={usage} readAt={readAt} />
       </p>
-      <Posture cap={usage.cap} posture={usage.cap_posture} />
+      <Posture cap={usage.cap} posture={usage.cap_posture} currency={usage.currency} />
+      <OtherCaps usage={usage} />
       <div className="mt-4">
         <Facts>
           <Fact name="Estimate">{money(usage.estimate_micros, usage.currency)} this month</Fact>
@@ -85,19 +86,52 @@ function AwakeClock({ usage, readAt }: { usage: WorkspaceUsage; readAt: number }
 }
 
 /** A cap in words. */
-export function capInWords({ mode, minutes }: Cap): string {
+export function capInWords({ mode, minutes = 0, micros, warn_at = 80 }: Cap, currency: string): string {
+  const amount = micros == null ? `${count(minutes)} min` : money(micros, currency);
   switch (mode) {
     case "none":
       return "No cap";
     case "warn":
-      return `Warns from 80 % of ${count(minutes)} min a month, never stops`;
+      return `Warns from ${warn_at} % of ${amount} a month, never stops`;
     case "stop":
-      return `Warns from 80 %, stops at ${count(minutes)} min a month`;
+      return `Warns from ${warn_at} %, stops at ${amount} a month`;
   }
 }
 
-function Posture({ cap, posture }: { cap: Cap; posture: CapPosture }) {
-  if (posture.posture === "none") return <p className="mt-1 text-quiet">{capInWords(cap)}</p>;
+/** What else the runtime counts against, and what lifts a stop. */
+function OtherCaps({ usage }: { usage: WorkspaceUsage }) {
+  return (
+    <>
+      {(usage.caps ?? []).map(({ level, name, cap, posture, overridden }) => (
+        <div key={`${level} ${name}`}>
+          {level !== "workspace" && (
+            <>
+              <p className="mt-3 text-sm font-medium text-quiet">{sentence(`${level} ${name}`)}</p>
+              {posture ? (
+                <Posture cap={cap} posture={posture} currency={usage.currency} />
+              ) : (
+                <p className="mt-1 text-quiet">{capInWords(cap, usage.currency)}</p>
+              )}
+            </>
+          )}
+          {overridden && (
+            <p className="text-sm">
+              Overridden by {overridden.by} until <Time at={overridden.until} />: {overridden.reason}
+            </p>
+          )}
+        </div>
+      ))}
+      {usage.cap_grace_until && (
+        <p className="mt-1 text-waking">
+          Jobs that run may end until <Time at={usage.cap_grace_until} />
+        </p>
+      )}
+    </>
+  );
+}
+
+function Posture({ cap, posture, currency }: { cap: Cap; posture: CapPosture; currency: string }) {
+  if (posture.posture === "none") return <p className="mt-1 text-quiet">{capInWords(cap, currency)}</p>;
   const { percent } = posture;
   const tone = { within: "text-quiet", warning: "text-waking font-medium", stopped: "text-blocked font-medium" };
   const look = ({ within: "good", warning: "warning", stopped: "bad" } as const)[posture.posture];
@@ -110,7 +144,7 @@ function Posture({ cap, posture }: { cap: Cap; posture: CapPosture }) {
     <div className="mt-2">
       <Meter label="Share of the cap used" percent={percent} look={look} />
       <p className={`mt-1 ${tone[posture.posture]}`}>{words[posture.posture]}</p>
-      <p className="text-sm text-quiet">{capInWords(cap)}</p>
+      <p className="text-sm text-quiet">{capInWords(cap, currency)}</p>
     </div>
   );
 }

@@ -14,7 +14,7 @@ pub(crate) mod project;
 
 use crate::args::{LinkCreate, Up};
 use crate::attach::{self, Shell};
-use crate::commands::{link, login, wake, workspace};
+use crate::commands::{cap, link, login, wake, workspace};
 use crate::context::{Context, no_workspace};
 use crate::exit::ExitCode;
 use crate::readiness::{self, Reporter, Settled};
@@ -124,15 +124,22 @@ async fn open_shell(ctx: &mut Context<'_>, up: &Up, org: Slug, found: Workspace)
     let mut reporter = Reporter::default();
     let ctx = &*ctx;
     // Ordered at once and answered meanwhile; a wake that is refused, by a cap or for want of room, keeps no shell shut.
-    let mut wake =
-        std::pin::pin!(async { if up.no_wake { None } else { wake::post_quietly(ctx, &slug, up.size).await.err() } });
-    let mut answer: Option<Option<Refusal>> = None;
+    let mut wake = std::pin::pin!(async {
+        if up.no_wake {
+            return Vec::new();
+        }
+        match wake::post_quietly(ctx, &slug, up.size).await {
+            Ok(woken) => cap::news(ctx, &woken).await,
+            Err(refusal) => refused(&refusal),
+        }
+    });
+    let mut answer: Option<Vec<String>> = None;
     let workspace = {
         let mut shell = std::pin::pin!(shell_ready(ctx, found, &mut reporter));
         loop {
             tokio::select! {
                 workspace = &mut shell => break workspace?,
-                refused = &mut wake, if answer.is_none() => answer = Some(refused),
+                news = &mut wake, if answer.is_none() => answer = Some(news),
             }
         }
     };
@@ -146,26 +153,29 @@ async fn open_shell(ctx: &mut Context<'_>, up: &Up, org: Slug, found: Workspace)
         answer = tokio::time::timeout(WAKE_PATIENCE, &mut wake).await.ok();
     }
     let was_answered = answer.is_some();
-    say_refused(ctx, answer.take().flatten());
+    say(ctx, answer.take());
     let shell = Shell::new(ctx, org, slug.clone())?;
     let mut attached = Box::pin(attach::attach(ctx, &shell));
     let end = loop {
         tokio::select! {
             end = &mut attached => break end,
-            refused = &mut wake, if !was_answered && answer.is_none() => answer = Some(refused),
+            news = &mut wake, if !was_answered && answer.is_none() => answer = Some(news),
         }
     };
     // What came while someone's screen was up is said once it is theirs again.
-    say_refused(ctx, answer.flatten());
+    say(ctx, answer);
     end
 }
 
-fn say_refused(ctx: &Context<'_>, refused: Option<Refusal>) {
-    if let Some(refusal) = refused {
-        ctx.printer.note(&format!("the runtime stays as it is: {}", refusal.message));
-        if let Some(hint) = &refusal.hint {
-            ctx.printer.note(&format!("  hint: {hint}"));
-        }
+/// What a wake that was refused is told as.
+fn refused(refusal: &Refusal) -> Vec<String> {
+    let hint = refusal.hint.iter().map(|hint| format!("  hint: {hint}"));
+    std::iter::once(format!("the runtime stays as it is: {}", refusal.message)).chain(hint).collect()
+}
+
+fn say(ctx: &Context<'_>, lines: Option<Vec<String>>) {
+    for line in lines.into_iter().flatten() {
+        ctx.printer.note(&line);
     }
 }
 
@@ -208,6 +218,7 @@ async fn open_services(ctx: &mut Context<'_>, up: Up, found: Workspace) -> Resul
         return Ok(wake::exit_code(how));
     }
     let woken = wake::post(ctx, &slug, up.size).await?;
+    say(ctx, Some(cap::news(ctx, &woken).await));
     let (workspace, how) = wake::settle(ctx, &slug, &woken, &mut reporter).await?;
     let link = match (how, service(&up, &workspace)) {
         (Settled::Ready, Some(service)) if !up.no_link => {

@@ -4,7 +4,7 @@
 
 use crate::app::App;
 use crate::{
-    accounts, activity, consoles, databases, devices, elevations, exec, forks, git, git_keys, groups, hosts, invitations, ledger, links, orgs, projects, queues, receipts, recordings, resources, runs, runtimes, schedules, secrets, services, sessions, settings, signin, signing_keys, streams, system, terminals, usage, vault, workspaces,
+    accounts, activity, caps, consoles, databases, devices, elevations, exec, forks, git, git_keys, groups, hosts, invitations, ledger, links, orgs, projects, queues, receipts, recordings, resources, runs, runtimes, schedules, secrets, services, sessions, settings, signin, signing_keys, streams, system, terminals, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
@@ -46,6 +46,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(usage::http::routes())
         .merge(activity::http::routes())
         .merge(receipts::http::routes())
+        .merge(caps::http::routes())
         .merge(links::http::routes())
         .merge(runs::http::routes())
         .merge(services::http::routes())

@@ -5,6 +5,7 @@
 mod asleep;
 mod backup;
 mod browser;
+mod caps;
 mod chaos;
 mod closed_surfaces;
 mod fleet;
