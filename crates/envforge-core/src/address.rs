@@ -44,7 +44,7 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 pub fn is_public(address: IpAddr) -> bool {
     let address = match address.to_canonical() {
         IpAddr::V6(v6) => embedded(v6).map_or(IpAddr::V6(v6), IpAddr::V4),
-        v4 => v4,
+        v4 @ IpAddr::V4(_) => v4,
     };
     let is_private = match address {
         IpAddr::V4(v4) => v4.is_private() || v4.is_documentation(),

@@ -10,7 +10,7 @@ use envforge_api::http::usage::{SetCap, WorkspaceUsage};
 use envforge_api::http::workspaces::Workspace;
 use envforge_core::clock::Clock as _;
 use envforge_core::refusal::Refusal;
-use envforge_core::usage::{Cap, CapMode};
+use envforge_core::usage::{Cap, CapMode, CapPosture};
 
 /// The verbs of `envforge cap`.
 pub(crate) async fn cap(ctx: &mut Context<'_>, verb: CapVerb) -> Result<ExitCode, Refusal> {
@@ -133,7 +133,7 @@ pub(crate) async fn news(ctx: &Context<'_>, workspace: &Workspace) -> Vec<String
         Ok(caps) => caps,
         Err(_) => return Vec::new(),
     };
-    let is_news = |standing: &&CapStanding| standing.posture.is_some_and(|posture| posture.is_news());
+    let is_news = |standing: &&CapStanding| standing.posture.is_some_and(CapPosture::is_news);
     let mut lines: Vec<String> =
         caps.caps.iter().filter(is_news).map(|standing| format!("cap: {}", render::standing(standing))).collect();
     if let Some(until) = caps.grace_until {

@@ -43,8 +43,8 @@ fn table(usage: &OrgUsage) -> String {
     rows.push(vec!["all".to_owned(), String::new(), render::duration(usage.awake_seconds), money, cap]);
     let so_far = if usage.is_over { "" } else { " so far" };
     let table = render::table(&["PROJECT", "WORKSPACE", "AWAKE", "COST", "CAP"], &rows);
-    let caps: String = usage.caps.iter().map(|cap| format!("\n{}", render::standing(cap))).collect();
-    format!("{}{so_far}\n{}{caps}", usage.month, table)
+    let caps: Vec<_> = usage.caps.iter().map(render::standing).collect();
+    format!("{}{so_far}\n{table}{}", usage.month, caps.join("\n"))
 }
 
 /// Slugs and numbers only: nothing needs quotes.

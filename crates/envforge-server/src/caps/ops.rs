@@ -310,7 +310,7 @@ async fn announce(app: &App, tx: &mut Tx, one: &Measured, kind: &str, row: Optio
 }
 
 /// A cap as it is shown; of the whole org's, only whoever sees all of it is told how much was used.
-fn standing(app: &App, one: &Measured, permit: &Permit, now: Timestamp) -> CapStanding {
+fn standing(one: &Measured, permit: &Permit, now: Timestamp) -> CapStanding {
     let is_seen = !matches!(one.holder, Holder::Org(_)) || sees_all(permit);
     let posture = one.posture(now);
     CapStanding {
@@ -353,7 +353,7 @@ async fn say_names(tx: &mut Tx, standings: &mut [CapStanding]) -> Answer<()> {
 pub(crate) async fn of_row(app: &App, tx: &mut Tx, permit: &Permit, row: &Row) -> Answer<WorkspaceCaps> {
     let (now, prices) = (app.now(), settings::ops::price_list(app, tx).await?);
     let all = measured(app, tx, &prices, row, row.caps()).await?;
-    let mut caps: Vec<CapStanding> = all.iter().map(|one| standing(app, one, permit, now)).collect();
+    let mut caps: Vec<CapStanding> = all.iter().map(|one| standing(one, permit, now)).collect();
     say_names(tx, &mut caps).await?;
     if let Some(link) = row.woken_by
         && let Some((minutes, seconds)) =
@@ -391,7 +391,7 @@ pub(crate) async fn of_org(app: &App, tx: &mut Tx, permit: &Permit) -> Answer<Ve
     for (holder, name, cap) in std::iter::once(org).chain(holders) {
         if cap.mode != CapMode::None {
             let one = measure(app, tx, &prices, holder, name.to_string(), cap).await?;
-            caps.push(standing(app, &one, permit, now));
+            caps.push(standing(&one, permit, now));
         }
     }
     say_names(tx, &mut caps).await?;
@@ -413,7 +413,7 @@ pub async fn show(app: &App, permit: &Permit, target: &Target) -> Answer<CapStan
 }
 
 async fn shown(app: &App, tx: &mut Tx, permit: &Permit, one: &Measured) -> Answer<CapStanding> {
-    let mut standing = standing(app, one, permit, app.now());
+    let mut standing = standing(one, permit, app.now());
     say_names(tx, std::slice::from_mut(&mut standing)).await?;
     Ok(standing)
 }

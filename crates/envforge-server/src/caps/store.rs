@@ -211,8 +211,10 @@ pub(crate) async fn project_seconds(
 
 /// All workspaces of a project, those that were deleted too.
 pub(crate) async fn workspaces_of(tx: &mut Tx, project: ProjectId) -> Answer<Vec<WorkspaceId>> {
-    let ids: Vec<Uuid> =
-        sqlx::query_scalar("SELECT id FROM workspaces WHERE project_id = $1").bind(project.uuid()).fetch_all(tx.conn()).await?;
+    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM workspaces WHERE project_id = $1")
+        .bind(project.uuid())
+        .fetch_all(tx.conn())
+        .await?;
     Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
 }
 

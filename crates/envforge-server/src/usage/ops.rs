@@ -114,10 +114,9 @@ pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answ
         awake_seconds: listed.seconds.total(),
         cost_micros: cost(listed.workspace, listed.seconds),
         cap: listed.cap,
-        cap_posture: listed.cap.posture(Used {
-            seconds: listed.seconds.total(),
-            micros: cost(listed.workspace, listed.seconds),
-        }),
+        cap_posture: listed
+            .cap
+            .posture(Used { seconds: listed.seconds.total(), micros: cost(listed.workspace, listed.seconds) }),
     });
     Ok(OrgUsage {
         month,
@@ -129,7 +128,8 @@ pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answ
         currency: prices.at(month.start()).prices.currency.clone(),
         bill: sees_all.then(|| prices.bill(month, cost_micros)),
         cap,
-        cap_posture: sees_all.then(|| posture.unwrap_or_else(|| cap.posture(Used { seconds: seconds.total(), micros: cost_micros }))),
+        cap_posture: sees_all
+            .then(|| posture.unwrap_or_else(|| cap.posture(Used { seconds: seconds.total(), micros: cost_micros }))),
         caps,
     })
 }

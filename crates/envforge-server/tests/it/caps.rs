@@ -64,6 +64,7 @@ async fn pulse(server: &TestServer, host: &mut FakeHost, start: &HostCommand, jo
         service_milli_cpu: 900,
         memory: 0,
         jobs_running,
+        work: None,
     })
     .await;
     let mut connection = server.database_owner().await;

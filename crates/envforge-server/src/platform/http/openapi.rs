@@ -4,7 +4,9 @@
 
 use crate::app::App;
 use crate::{
-    accounts, activity, caps, consoles, databases, devices, elevations, exec, forks, git, git_keys, groups, hosts, invitations, ledger, links, orgs, projects, queues, receipts, recordings, resources, runs, runtimes, schedules, secrets, services, sessions, settings, signin, signing_keys, streams, system, terminals, usage, vault, workspaces,
+    accounts, activity, caps, consoles, databases, devices, elevations, exec, forks, git, git_keys, groups, hosts,
+    invitations, ledger, links, orgs, projects, queues, receipts, recordings, resources, runs, runtimes, schedules,
+    secrets, services, sessions, settings, signin, signing_keys, streams, system, terminals, usage, vault, workspaces,
 };
 use axum::Json;
 use utoipa::OpenApi;
