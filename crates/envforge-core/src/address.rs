@@ -3,7 +3,7 @@
 //! Whoever sends something out for somebody, to where a name of theirs resolves, asks here first: a machine's own loopback and its
 //! metadata service answer to it alone, and must not answer to whoever owns a name.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address leads away from this machine and its link. Private networks do: a company's own gateway is there.
 pub fn is_outside(address: IpAddr) -> bool {

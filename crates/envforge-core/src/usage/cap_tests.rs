@@ -1,3 +1,5 @@
+//! Caps under all uses of a month: what stops, what is told, and what lifts a stop.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,15 +1,15 @@
-//! `GET`, `PUT …/cap` and `POST`, `DELETE …/cap/override`, of a workspace, a project and the org.
+//! `GET`, `PUT …/cap` and `POST`, `DELETE …/cap/override`, of a workspace, a project and the org; a workspace's `PUT` answers its usage,
+//! and is [there](crate::usage::http).
 
 use super::ops::{self, Target};
 use crate::app::App;
 use crate::platform::fault::Answer;
 use crate::platform::http::auth::Member;
 use crate::platform::http::extract::{Json, Path};
-use crate::usage;
 use axum::extract::State;
 use envforge_api::http::ErrorBody;
 use envforge_api::http::caps::{CapStanding, OverrideCap, WorkspaceCaps};
-use envforge_api::http::usage::{SetCap, WorkspaceUsage};
+use envforge_api::http::usage::SetCap;
 use envforge_core::access::Action;
 use envforge_core::name::Slug;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(caps_of_workspace, set_cap))
+        .routes(routes!(caps_of_workspace))
         .routes(routes!(cap_of_project, set_cap_of_project))
         .routes(routes!(cap_of_org, set_cap_of_org))
         .routes(routes!(override_cap, end_override))
@@ -36,22 +36,6 @@ async fn caps_of_workspace(
 ) -> Answer<Json<WorkspaceCaps>> {
     let (_, slug) = path;
     Ok(Json(ops::of_workspace(&app, &member.permit(Action::ViewUsage)?, &slug).await?))
-}
-
-/// Set a workspace's cap on awake minutes or money a month.
-#[utoipa::path(put, path = "/v1/orgs/{org}/workspaces/{workspace}/cap", tag = "usage", security(("api_key" = ["cap.set"])),
-    params(("org" = String, Path, description = "Org slug"), ("workspace" = String, Path, description = "Workspace slug")),
-    request_body = SetCap, responses((status = 200, body = WorkspaceUsage), (status = "default", body = ErrorBody)))]
-async fn set_cap(
-    State(app): State<App>,
-    member: Member,
-    Path(path): Path<(Slug, Slug)>,
-    Json(body): Json<SetCap>,
-) -> Answer<Json<WorkspaceUsage>> {
-    let (_, slug) = path;
-    let permit = member.permit(Action::SetCaps)?;
-    ops::set(&app, &permit, &Target::Workspace(slug.clone()), body.cap).await?;
-    Ok(Json(usage::ops::usage(&app, &permit, &slug).await?))
 }
 
 /// A project's cap.

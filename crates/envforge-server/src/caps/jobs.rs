@@ -4,9 +4,9 @@ use crate::app::App;
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use crate::platform::jobs::{self, Job, JobContext, JobError};
-use crate::providers::webhook::{self, Reach};
+use crate::providers::webhook;
 use crate::settings;
-use envforge_core::setting::{Setting, Value};
+use envforge_core::setting::Setting;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
@@ -48,7 +48,7 @@ impl Job for CapEvent {
         // Taken out of force meanwhile: nobody wants to hear of it.
         let Some(values) = values else { return Ok(()) };
         let (Some(url), Some(secret)) = (values.text("url"), values.secret("secret")) else { return Ok(()) };
-        let reach = reach(&app).await?;
+        let reach = settings::ops::webhook_reach(&app).await?;
         let body = self.event.to_string();
         match webhook::deliver(url, secret, &self.id.simple().to_string(), &body, reach, app.now()).await {
             Ok(()) => Ok(()),
@@ -56,12 +56,4 @@ impl Job for CapEvent {
             Err(error) => Err(JobError::later(error)),
         }
     }
-}
-
-/// Where the installation lets webhooks lead.
-pub(crate) async fn reach(app: &App) -> Answer<Reach> {
-    let mut tx = app.db.begin_installation().await?;
-    let values = settings::ops::in_force(app, &mut tx, &Setting::find("webhook_network", false)?).await?;
-    let is_private = values.is_some_and(|values| matches!(values.get("private"), Some(Value::Flag(true))));
-    Ok(if is_private { Reach::PrivateToo } else { Reach::Internet })
 }

@@ -12,7 +12,6 @@ use crate::platform::fault::Answer;
 use crate::platform::http::auth::Permit;
 use crate::projects;
 use crate::settings;
-use crate::usage;
 use crate::workspaces;
 use crate::workspaces::store::Row;
 use envforge_api::http::caps::{CapStanding, GivenOverride, OverrideCap, WorkspaceCaps};
@@ -99,17 +98,17 @@ async fn spent_of(
     let workspaces = match holder {
         Holder::Workspace(id) => vec![id],
         Holder::Project(id) => store::workspaces_of(tx, id).await?,
-        Holder::Org(_) => return usage::store::system_org_spent(tx, prices, month, now).await,
+        Holder::Org(_) => return store::system_org_spent(tx, prices, month, now).await,
     };
-    let mut spent = usage::store::spent(tx, prices, month, now).await?;
+    let mut spent = store::spent(tx, prices, month, now).await?;
     Ok(workspaces.iter().filter_map(|id| spent.remove(id)).flatten().collect())
 }
 
 async fn seconds_of(tx: &mut Tx, holder: Holder, month: Month, now: Timestamp) -> Answer<SizeSeconds> {
     match holder {
-        Holder::Workspace(id) => usage::store::seconds_of(tx, id, month, now).await,
+        Holder::Workspace(id) => store::seconds_of(tx, id, month, now).await,
         Holder::Project(id) => store::project_seconds(tx, id, month, now).await,
-        Holder::Org(_) => usage::store::system_org_seconds(tx, month, now).await,
+        Holder::Org(_) => store::system_org_seconds(tx, month, now).await,
     }
 }
 
@@ -143,11 +142,6 @@ async fn measured(app: &App, tx: &mut Tx, prices: &PriceList, row: &Row, caps: [
     Ok(all)
 }
 
-/// Whether somebody has to look at a runtime that is awake.
-pub(crate) fn are_set(row: &Row) -> bool {
-    row.caps().iter().any(|cap| cap.mode != CapMode::None) || row.cap_grace_since.is_some()
-}
-
 /// Whether caps let this workspace wake, in the transaction that wakes it. Who holds project and org until its end decides on
 /// what the others have done.
 pub(crate) async fn check_wake(app: &App, tx: &mut Tx, row: &mut Row, actor: &str) -> Answer<()> {
@@ -157,7 +151,7 @@ pub(crate) async fn check_wake(app: &App, tx: &mut Tx, row: &mut Row, actor: &st
         store::lock_project(tx, row.project_id).await?;
     }
     if row.org_cap.mode == CapMode::Stop {
-        usage::store::system_lock_org(tx, Month::of(app.now())).await?;
+        store::system_lock_org(tx, Month::of(app.now())).await?;
     }
     let caps = if row.caps().iter().all(|cap| cap.mode == CapMode::None) {
         return Ok(());
@@ -441,7 +435,7 @@ async fn lock(app: &App, tx: &mut Tx, permit: &Permit, target: &Target) -> Answe
     match found.holder {
         Holder::Workspace(id) => drop(workspaces::store::lock(tx, id).await?),
         Holder::Project(id) => store::lock_project(tx, id).await?,
-        Holder::Org(_) => usage::store::system_lock_org(tx, Month::of(app.now())).await?,
+        Holder::Org(_) => store::system_lock_org(tx, Month::of(app.now())).await?,
     }
     find(app, tx, permit, target).await
 }

@@ -111,7 +111,7 @@ async fn act(app: &App, org: OrgScope, seen: &Row) -> Answer<bool> {
     if is_lost(app, seen) {
         return close_lost(app, org, seen).await.map(|()| true);
     }
-    if caps::ops::are_set(seen) && seen.runtime.window_open && seen.runtime.intent == RuntimeIntent::Awake {
+    if seen.is_capped() && seen.runtime.window_open && seen.runtime.intent == RuntimeIntent::Awake {
         let mut tx = app.db.begin(org).await?;
         let Some(row) = workspaces::store::lock(&mut tx, seen.id).await? else { return Ok(false) };
         if row.runtime.window_open && row.runtime.intent == RuntimeIntent::Awake {

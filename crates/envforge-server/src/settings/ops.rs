@@ -3,7 +3,6 @@
 use super::jobs;
 use super::store::{self, Version};
 use crate::app::App;
-use crate::caps;
 use crate::ledger::{self, Entry};
 use crate::platform::bus::Nudge;
 use crate::platform::db::{OrgScope, Tx};
@@ -11,7 +10,7 @@ use crate::platform::fault::Answer;
 use crate::platform::http::auth::{Operator, Permit};
 use crate::providers::identity::{ProviderConfig, Providers};
 use crate::providers::mail::MailConfig;
-use crate::providers::webhook;
+use crate::providers::webhook::{self, Reach};
 use crate::vault;
 use envforge_api::http::settings::{
     ChangeSetting, RestoreSetting, Setting as Shown, SettingChange, SettingField, SettingSummary, SettingVersion,
@@ -19,7 +18,7 @@ use envforge_api::http::settings::{
 };
 use envforge_core::id::UserId;
 use envforge_core::refusal::Refusal;
-use envforge_core::setting::{Change, DEFINITIONS, Kind, Reach, Setting, Values};
+use envforge_core::setting::{self, Change, DEFINITIONS, Kind, Setting, Value, Values};
 use envforge_core::usage::price::HOLDS_AFTER;
 use envforge_core::usage::{PriceList, PriceVersion, Prices};
 use serde_json::json;
@@ -96,8 +95,8 @@ pub async fn list(app: &App, owner: &Owner) -> Answer<Settings> {
     let mut newest: BTreeMap<String, Version> =
         store::newest_of_all(&mut tx).await?.into_iter().map(|version| (version.name.clone(), version)).collect();
     let mut settings = Vec::new();
-    let reach = if owner.scope.is_some() { Reach::Org } else { Reach::Installation };
-    for definition in DEFINITIONS.iter().filter(|found| found.reach == reach || found.reach == Reach::Both) {
+    let reach = if owner.scope.is_some() { setting::Reach::Org } else { setting::Reach::Installation };
+    for definition in DEFINITIONS.iter().filter(|found| found.reach == reach || found.reach == setting::Reach::Both) {
         let names: Vec<String> = if definition.is_many {
             let prefix = format!("{}.", definition.name);
             newest.keys().filter(|name| name.starts_with(&prefix)).cloned().collect()
@@ -308,7 +307,7 @@ async fn check(app: &App, setting: &Setting, values: &Values) -> Answer<()> {
     let checked = match setting.definition.name {
         "mail" => MailConfig::from_setting(values).map(drop),
         "cap_webhook" => {
-            webhook::check(values.text("url").unwrap_or_default(), caps::jobs::reach(app).await?).map_err(|error| {
+            webhook::check(values.text("url").unwrap_or_default(), webhook_reach(app).await?).map_err(|error| {
                 Refusal::invalid("setting.value", format!("the field `url` can't be called: {error}"))
                     .hint("give an address on the internet, or ask the installation's operator")
             })
@@ -323,6 +322,14 @@ async fn check(app: &App, setting: &Setting, values: &Values) -> Answer<()> {
         _ => Ok(()),
     };
     Ok(checked?)
+}
+
+/// Where the installation lets webhooks lead.
+pub async fn webhook_reach(app: &App) -> Answer<Reach> {
+    let mut tx = app.db.begin_installation().await?;
+    let values = in_force(app, &mut tx, &Setting::find("webhook_network", false)?).await?;
+    let is_private = values.is_some_and(|values| matches!(values.get("private"), Some(Value::Flag(true))));
+    Ok(if is_private { Reach::PrivateToo } else { Reach::Internet })
 }
 
 fn place(name: &str, version: u64) -> String {

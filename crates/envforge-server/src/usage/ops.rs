@@ -27,12 +27,12 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
     let row = workspaces::ops::find(&mut tx, slug).await?;
     let now = app.now();
     let mut windows = store::windows(&mut tx, row.id).await?;
-    let used = store::seconds_of(&mut tx, row.id, Month::of(now), now).await?;
+    let used = caps::store::seconds_of(&mut tx, row.id, Month::of(now), now).await?;
     let prices = settings::ops::price_list(app, &mut tx).await?;
     let estimate_micros = if let Some(held) = prices.of_whole(Month::of(now)) {
         prices.cost_of(&[(held.version, used)])
     } else {
-        let spent = store::spent(&mut tx, &prices, Month::of(now), now).await?;
+        let spent = caps::store::spent(&mut tx, &prices, Month::of(now), now).await?;
         spent.get(&row.id).map_or(0, |spent| prices.cost_of(spent))
     };
     let caps = caps::ops::of_row(app, &mut tx, permit, &row).await?;
@@ -81,10 +81,10 @@ pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answ
     let prices = settings::ops::price_list(app, &mut tx).await?;
     // Where prices change within the month its windows are looked at; else the sums that are kept say enough.
     let is_changed = prices.of_whole(month).is_none();
-    let changed = if is_changed { Some(store::spent(&mut tx, &prices, month, now).await?) } else { None };
+    let changed = if is_changed { Some(caps::store::spent(&mut tx, &prices, month, now).await?) } else { None };
     let sees_all = caps::ops::sees_all(permit);
     let seconds = if sees_all {
-        store::system_org_seconds(&mut tx, month, now).await?
+        caps::store::system_org_seconds(&mut tx, month, now).await?
     } else {
         let mut seen = SizeSeconds::default();
         for workspace in &listed {
@@ -98,7 +98,7 @@ pub async fn org_usage(app: &App, permit: &Permit, month: Option<Month>) -> Answ
         None => prices.cost_of(&[(in_force, seconds)]),
     };
     let cost_micros = match &changed {
-        Some(_) if sees_all => prices.cost_of(&store::system_org_spent(&mut tx, &prices, month, now).await?),
+        Some(_) if sees_all => prices.cost_of(&caps::store::system_org_spent(&mut tx, &prices, month, now).await?),
         Some(spent) => prices.cost_of(&spent.values().flatten().copied().collect::<Vec<_>>()),
         None => prices.cost_of(&[(in_force, seconds)]),
     };

@@ -1,20 +1,18 @@
 //! Caps, and the ledger's windows as they are kept for reading. The database writes these itself, from the events.
 
-use crate::caps::store::{cap, cap_columns};
+use crate::caps::store::seconds;
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
-use anyhow::Context as _;
+use crate::workspaces::store::{cap, cap_columns};
 use envforge_core::id::{Id as _, UsageSessionId, WindowId, WorkspaceId};
 use envforge_core::name::Slug;
 use envforge_core::size::Size;
-use envforge_core::usage::price::SpentSeconds;
-use envforge_core::usage::{AwakeWindow, Cap, Month, PriceList, SizeSeconds};
+use envforge_core::usage::{AwakeWindow, Cap, Month, SizeSeconds};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::{Date as SqlDate, Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A workspace's windows in the order of their opening.
@@ -38,51 +36,6 @@ fn window(row: &PgRow) -> Answer<AwakeWindow> {
         end_cause: row.try_get("end_cause")?,
         unproven_seconds: row.try_get::<i64, _>("unproven_seconds")?.cast_unsigned(),
     })
-}
-
-/// Reads a sum.
-pub(crate) fn seconds(row: &PgRow) -> Answer<SizeSeconds> {
-    let column = |name: &str| Ok::<_, sqlx::Error>(row.try_get::<i64, _>(name)?.cast_unsigned());
-    Ok(SizeSeconds { small: column("small")?, medium: column("medium")?, large: column("large")? })
-}
-
-/// Seconds of one workspace in a month up to an instant, its open window included.
-pub(crate) async fn seconds_of(
-    tx: &mut Tx,
-    workspace: WorkspaceId,
-    month: Month,
-    now: Timestamp,
-) -> Answer<SizeSeconds> {
-    // One statement: a window that closes meanwhile is seen open or in the sum, never in neither.
-    let row = sqlx::query(
-        "WITH parts AS (SELECT small, medium, large FROM usage_months WHERE workspace_id = $1 AND month = $2 \
-         UNION ALL SELECT CASE a.size WHEN 'small' THEN m.seconds END, CASE a.size WHEN 'medium' THEN m.seconds END, \
-         CASE a.size WHEN 'large' THEN m.seconds END FROM awake_windows a CROSS JOIN LATERAL seconds_of_months(a.opened_at, $3) m \
-         WHERE a.workspace_id = $1 AND a.org_id = current_org() AND a.closed_at IS NULL AND m.month = $2) \
-         SELECT coalesce(sum(small), 0)::bigint AS small, coalesce(sum(medium), 0)::bigint AS medium, coalesce(sum(large), 0)::bigint AS large FROM parts",
-    )
-    .bind(workspace.uuid())
-    .bind(month.first().to_sqlx())
-    .bind(now.to_sqlx())
-    .fetch_one(tx.conn())
-    .await?;
-    seconds(&row)
-}
-
-/// The same of all workspaces of the org together, also those the reader does not see.
-pub(crate) async fn system_org_seconds(tx: &mut Tx, month: Month, now: Timestamp) -> Answer<SizeSeconds> {
-    let row = sqlx::query("SELECT * FROM system_org_usage($1, $2)")
-        .bind(month.first().to_sqlx())
-        .bind(now.to_sqlx())
-        .fetch_one(tx.conn())
-        .await?;
-    seconds(&row)
-}
-
-/// Holds the org's sum of a month until the transaction ends; taken after a workspace's lock, and before a host's.
-pub(crate) async fn system_lock_org(tx: &mut Tx, month: Month) -> Answer<()> {
-    sqlx::query("SELECT system_lock_org_usage($1)").bind(month.first().to_sqlx()).execute(tx.conn()).await?;
-    Ok(())
 }
 
 /// A workspace in a month.
@@ -190,55 +143,3 @@ pub(crate) async fn system_rebuild_org(tx: &mut Tx) -> Answer<()> {
     Ok(())
 }
 
-/// Seconds of a month up to an instant by version of the prices, of each workspace that was awake in it.
-pub(crate) async fn spent(
-    tx: &mut Tx,
-    prices: &PriceList,
-    month: Month,
-    now: Timestamp,
-) -> Answer<BTreeMap<WorkspaceId, SpentSeconds>> {
-    let rows = sqlx::query(
-        "SELECT a.workspace_id, s.span, coalesce(sum(s.seconds) FILTER (WHERE a.size = 'small'), 0)::bigint AS small, \
-         coalesce(sum(s.seconds) FILTER (WHERE a.size = 'medium'), 0)::bigint AS medium, \
-         coalesce(sum(s.seconds) FILTER (WHERE a.size = 'large'), 0)::bigint AS large \
-         FROM awake_windows a CROSS JOIN LATERAL seconds_of_spans(greatest(a.opened_at, $1), least(coalesce(a.closed_at, $3), $2), $4) s \
-         WHERE a.org_id = current_org() AND a.opened_at < $2 AND coalesce(a.closed_at, $3) > $1 GROUP BY a.workspace_id, s.span",
-    )
-    .bind(month.start().to_sqlx())
-    .bind(month.end().to_sqlx())
-    .bind(now.to_sqlx())
-    .bind(bounds(prices))
-    .fetch_all(tx.conn())
-    .await?;
-    let mut spent: BTreeMap<WorkspaceId, SpentSeconds> = BTreeMap::new();
-    for row in &rows {
-        spent.entry(WorkspaceId::from_uuid(row.try_get("workspace_id")?)).or_default().push(span(row, prices)?);
-    }
-    Ok(spent)
-}
-
-/// The same of all workspaces of the org together, also those the reader does not see.
-pub(crate) async fn system_org_spent(
-    tx: &mut Tx,
-    prices: &PriceList,
-    month: Month,
-    now: Timestamp,
-) -> Answer<SpentSeconds> {
-    let rows = sqlx::query("SELECT * FROM system_org_spans($1, $2, $3)")
-        .bind(month.first().to_sqlx())
-        .bind(now.to_sqlx())
-        .bind(bounds(prices))
-        .fetch_all(tx.conn())
-        .await?;
-    rows.iter().map(|row| span(row, prices)).collect()
-}
-
-fn bounds(prices: &PriceList) -> Vec<SqlTimestamp> {
-    prices.changes().into_iter().map(jiff_sqlx::ToSqlx::to_sqlx).collect()
-}
-
-fn span(row: &PgRow, prices: &PriceList) -> Answer<(u64, SizeSeconds)> {
-    let number = usize::try_from(row.try_get::<i32, _>("span")?).unwrap_or_default();
-    let version = prices.versions().get(number).context("a span is of a version")?.version;
-    Ok((version, seconds(row)?))
-}

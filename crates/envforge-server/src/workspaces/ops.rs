@@ -3,7 +3,6 @@
 use super::store::{self, Holder, NewWorkspace, Row};
 use crate::accounts;
 use crate::app::App;
-use crate::caps;
 use crate::hosts;
 use crate::ledger::{self, Entry};
 use crate::platform::bus::{Listener, Nudge};
@@ -209,7 +208,7 @@ async fn shown(app: &App, tx: &mut Tx, permit: &Permit, mut row: Row) -> Answer<
         blocked_cause: blocked.as_ref().map(|trouble| trouble.cause.clone()),
         blocked_fix: blocked.map(|trouble| trouble.fix),
         idle,
-        is_capped: caps::ops::are_set(&row),
+        is_capped: row.is_capped(),
     };
     without_host(app, &mut row, &mut runtime);
     Ok(Workspace {

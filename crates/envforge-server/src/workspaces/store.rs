@@ -1,7 +1,6 @@
 //! Rows of workspaces and labels, read together with the runtime beside them.
 
 use crate::activity;
-use crate::caps::store::{cap, cap_columns};
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use anyhow::Context as _;
@@ -18,8 +17,9 @@ use envforge_core::readiness::Part;
 use envforge_core::runtime::{Runtime, RuntimeIntent, RuntimeState};
 use envforge_core::size::Size;
 use envforge_core::timetable::{Quiet, QuietHours};
-use envforge_core::usage::Cap;
+use envforge_core::usage::cap::{GRACE_MINUTES, WARN_AT};
 use envforge_core::usage::meter::Meter;
+use envforge_core::usage::{Cap, CapMode};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::Row as _;
@@ -110,6 +110,11 @@ impl Row {
         [self.cap, self.project_cap, self.org_cap]
     }
 
+    /// Whether somebody has to look at what it uses.
+    pub(crate) fn is_capped(&self) -> bool {
+        self.caps().iter().any(|cap| cap.mode != CapMode::None) || self.cap_grace_since.is_some()
+    }
+
     /// Its meter, as it stands.
     pub(crate) fn meter(&self) -> Meter {
         Meter {
@@ -120,6 +125,56 @@ impl Row {
             metered_until: self.metered_until,
         }
     }
+}
+
+/// The columns of a cap as a query names them with this prefix; `table` is where they are.
+macro_rules! cap_columns {
+    ($table:literal, $prefix:literal) => {
+        concat!(
+            $table,
+            ".cap_mode AS ",
+            $prefix,
+            "mode, ",
+            $table,
+            ".cap_minutes AS ",
+            $prefix,
+            "minutes, ",
+            $table,
+            ".cap_micros AS ",
+            $prefix,
+            "micros, ",
+            $table,
+            ".cap_warn_at AS ",
+            $prefix,
+            "warn_at, ",
+            $table,
+            ".cap_grace_minutes AS ",
+            $prefix,
+            "grace"
+        )
+    };
+}
+pub(crate) use cap_columns;
+
+/// Reads what [`cap_columns`] names; none where there is no row.
+pub(crate) fn cap(row: &PgRow, prefix: &str) -> Answer<Cap> {
+    let column = |name: &str| format!("{prefix}{name}");
+    let mode = match row.try_get::<Option<String>, _>(column("mode").as_str())?.as_deref() {
+        Some("warn") => CapMode::Warn,
+        Some("stop") => CapMode::Stop,
+        _ => CapMode::None,
+    };
+    let amount =
+        |name| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column(name).as_str())?.map(i64::cast_unsigned));
+    let warn_at: Option<i16> = row.try_get(column("warn_at").as_str())?;
+    let grace: Option<i32> = row.try_get(column("grace").as_str())?;
+    Ok(Cap {
+        mode,
+        minutes: amount("minutes")?.unwrap_or_default(),
+        micros: amount("micros")?,
+        warn_at: warn_at.and_then(|percent| u8::try_from(percent).ok()).unwrap_or(WARN_AT),
+        grace_minutes: grace.map_or(GRACE_MINUTES, i32::cast_unsigned),
+    })
 }
 
 const SELECT: &str = concat!(
