@@ -4,6 +4,7 @@ use crate::caps::store::seconds;
 use crate::platform::db::Tx;
 use crate::platform::fault::Answer;
 use crate::workspaces::store::{cap, cap_columns};
+use anyhow::Context as _;
 use envforge_core::id::{Id as _, UsageSessionId, WindowId, WorkspaceId};
 use envforge_core::name::Slug;
 use envforge_core::size::Size;
@@ -142,4 +143,3 @@ pub(crate) async fn system_rebuild_org(tx: &mut Tx) -> Answer<()> {
     sqlx::query("SELECT system_rebuild_org_months()").execute(tx.conn()).await?;
     Ok(())
 }
-
