@@ -2497,6 +2497,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/idle-limit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** After how long without work the org's runtimes sleep at the latest. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IdleLimit"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Say after how long without work the org's runtimes sleep at the latest. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["IdleLimit"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IdleLimit"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/invitations": {
         parameters: {
             query?: never;
@@ -3337,6 +3417,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/projects/{project}/idle-limit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** After how long without work a project's runtimes sleep at the latest. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IdleLimit"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Say after how long without work a project's runtimes sleep at the latest. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Project slug */
+                    project: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["IdleLimit"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IdleLimit"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/projects/{project}/secrets": {
         parameters: {
             query?: never;
@@ -3383,6 +3547,86 @@ export interface paths {
                 };
             };
         };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/quiet-hours": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The hours in which no schedule of the org wakes anything. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgQuietHours"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Set the hours in which no schedule of the org wakes anything; visits still do. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["OrgQuietHours"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OrgQuietHours"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -5731,6 +5975,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orgs/{org}/workspaces/{workspace}/schedule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** When a workspace wakes and sleeps by itself. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["WorkspaceSchedule"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /** Say when a workspace wakes and sleeps by itself, instead of what was said before. */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SetSchedule"];
+                };
+            };
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["WorkspaceSchedule"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orgs/{org}/workspaces/{workspace}/secrets": {
         parameters: {
             query?: never;
@@ -6144,6 +6472,109 @@ export interface paths {
                 };
             };
         };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Why a runtime is awake or asleep, what holds it, and when it will sleep. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Why"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orgs/{org}/workspaces/{workspace}/why/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What another idle policy would have made of the past days. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Seconds without work before a sleep; as in force when absent. */
+                    freeze_after?: number;
+                    /** @description Processor time in a minute, in milliseconds, up to which services do nothing; as in force when absent. */
+                    cpu?: number;
+                    /** @description Days, at most 28; 14 when absent. */
+                    days?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Org slug */
+                    org: string;
+                    /** @description Workspace slug */
+                    workspace: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Replayed"];
+                    };
+                };
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -6832,6 +7263,11 @@ export interface components {
             /** @description The cells of each row as PostgreSQL writes them; `null` is NULL. */
             rows: (string | null)[][];
         };
+        /**
+         * @description A day of the week.
+         * @enum {string}
+         */
+        Day: "mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun";
         /** @description Decides about a machine that waits. */
         DecideDevice: {
             /** @description Whether it may act as you. */
@@ -6883,6 +7319,28 @@ export interface components {
             verification_uri: string;
             /** @description The same with the code filled in. */
             verification_uri_complete: string;
+        };
+        /**
+         * @description What is due.
+         * @enum {string}
+         */
+        DueAction: "wake" | "sleep";
+        /** @description What came of it. */
+        DueOutcome: {
+            /** @enum {string} */
+            outcome: "done";
+        } | {
+            /** @enum {string} */
+            outcome: "skipped";
+            /** @description Why. */
+            reason: components["schemas"]["Skip"];
+        } | {
+            /** @description The refusal's code. */
+            code: string;
+            /** @description What it said. */
+            message: string;
+            /** @enum {string} */
+            outcome: "refused";
         };
         /** @description Where a secret is added, and how. */
         EgressRule: {
@@ -7096,6 +7554,58 @@ export interface components {
             /** @description Everything that was looked at. */
             checks: components["schemas"]["Check"][];
         };
+        /** @description What keeps a runtime awake. */
+        Holder: {
+            /** @enum {string} */
+            kind: "jobs";
+            /** @description What they were asked for, where that is told: the first of them. */
+            names?: string[];
+            /**
+             * Format: int32
+             * @description So many.
+             */
+            running: number;
+        } | {
+            /**
+             * Format: int64
+             * @description So many.
+             */
+            count: number;
+            /** @enum {string} */
+            kind: "requests";
+        } | {
+            /**
+             * Format: int64
+             * @description Bytes in the minute.
+             */
+            bytes: number;
+            /** @enum {string} */
+            kind: "realtime";
+        } | {
+            /** @enum {string} */
+            kind: "cpu";
+            /**
+             * Format: int64
+             * @description Processor time in the minute, in milliseconds.
+             */
+            milliseconds: number;
+        } | {
+            /**
+             * Format: int64
+             * @description Bytes in the minute.
+             */
+            bytes: number;
+            /** @enum {string} */
+            kind: "disk";
+        } | {
+            /**
+             * Format: int64
+             * @description Bytes in the minute.
+             */
+            bytes: number;
+            /** @enum {string} */
+            kind: "network";
+        };
         /** @description A host. */
         Host: {
             /** @description The host. */
@@ -7130,8 +7640,58 @@ export interface components {
             /** @description By name. */
             hosts: components["schemas"]["Host"][];
         };
+        /** @description After how long without work runtimes sleep at the latest, whatever `envforge.yml` says. */
+        IdleLimit: {
+            /**
+             * Format: int32
+             * @description Seconds, 30 to 86400; none is no limit.
+             */
+            seconds?: number | null;
+        };
+        /** @description When to sleep. */
+        IdlePolicy: {
+            /**
+             * Format: int32
+             * @description Processor time in a minute, in milliseconds, up to which its services do nothing.
+             */
+            cpu: number;
+            /**
+             * Format: int64
+             * @description Bytes read from and written to disks in a minute, up to which they do nothing.
+             */
+            disk: number;
+            /**
+             * Format: int32
+             * @description Seconds without work before the runtime is frozen.
+             */
+            freeze_after: number;
+            /**
+             * Format: int64
+             * @description Bytes over the workspace's network in a minute, up to which they do nothing.
+             */
+            network: number;
+            /**
+             * Format: int64
+             * @description Bytes over realtime connections in a minute, up to which those are silent: pings are.
+             */
+            realtime: number;
+            /**
+             * Format: int32
+             * @description Seconds frozen before it is stopped.
+             */
+            stop_after: number;
+        };
+        /**
+         * @description Whose word it is after how long a runtime sleeps.
+         * @enum {string}
+         */
+        IdleSource: "manifest" | "project" | "org" | "quiet_hours";
         /** @description Why it stays awake, or how long still. */
         IdleVerdict: {
+            /** @description When it will sleep at the earliest: if all of it ends now. Absent from a server that does not tell. */
+            earliest?: string | null;
+            /** @description All that holds it, most telling first. Empty from a server that does not tell. */
+            holders?: components["schemas"]["Holder"][];
             /** @description What holds it, in words. */
             reason: string;
             /** @enum {string} */
@@ -7228,6 +7788,16 @@ export interface components {
         KeyEncryptionKeys: {
             /** @description The one in use first. */
             keys: components["schemas"]["KeyEncryptionKey"][];
+        };
+        /** @description What came of something due. */
+        LastDue: components["schemas"]["DueOutcome"] & {
+            /** @description What. */
+            action: components["schemas"]["DueAction"];
+            /**
+             * Format: date-time
+             * @description When it was due.
+             */
+            at: string;
         };
         /** @description What does not hold in a chain. */
         LedgerBreak: {
@@ -7507,6 +8077,16 @@ export interface components {
             /** @description Its name, unique in the org. */
             name: components["schemas"]["Slug"];
         };
+        /** @description What is due next. */
+        NextDue: {
+            /** @description What. */
+            action: components["schemas"]["DueAction"];
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+        };
         /** @description An object as a list shows it. */
         ObjectSummary: {
             /** @description The media type it was stored with. */
@@ -7544,6 +8124,10 @@ export interface components {
         };
         /** @description An organization. */
         OrgId: string;
+        /** @description The hours in which no schedule of the org wakes anything, read and set. */
+        OrgQuietHours: {
+            quiet_hours?: components["schemas"]["QuietHours"] | null;
+        };
         /** @description The org's root policy, read and set. */
         OrgRootPolicy: {
             /** @description The policy. */
@@ -7797,6 +8381,32 @@ export interface components {
             /** @description All there are. */
             queues: components["schemas"]["QueueStatus"][];
         };
+        /** @description An org's quiet hours, as people write them. */
+        QuietHours: {
+            /** @description On which days they begin, at least one. */
+            days: components["schemas"]["Day"][];
+            /**
+             * @description The time of day they begin, `HH:MM`.
+             * @example 20:00
+             */
+            from: string;
+            /**
+             * Format: int32
+             * @description Seconds of idleness after which a runtime sleeps in them, 30 to 3600, if that is sooner than else.
+             * @example 120
+             */
+            quiet_idle: number;
+            /**
+             * @description The time of day they end, `HH:MM`: of the same day if that is later, else of the next one.
+             * @example 07:00
+             */
+            to: string;
+            /**
+             * @description The time zone, by its IANA name.
+             * @example Europe/Berlin
+             */
+            zone: string;
+        };
         /** @description Something that ran. */
         Ran: {
             /** @description When it was asked for. */
@@ -7980,6 +8590,43 @@ export interface components {
          * @enum {string}
          */
         RefusalKind: "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "limit" | "unavailable" | "internal";
+        /** @description What it would have come to. */
+        Replay: {
+            /**
+             * Format: int64
+             * @description Minutes of work that would have waited, because nothing that wakes came with it.
+             */
+            minutes_put_off: number;
+            /**
+             * Format: int64
+             * @description Wakes there were.
+             */
+            wakes_were: number;
+            /**
+             * Format: int64
+             * @description Wakes there would have been.
+             */
+            wakes_would_be: number;
+            /**
+             * Format: int64
+             * @description Seconds awake, as metered.
+             */
+            was_awake: number;
+            /**
+             * Format: int64
+             * @description Seconds awake by the other policy.
+             */
+            would_be_awake: number;
+        };
+        /** @description What another policy would have made of the past days. */
+        Replayed: {
+            /** @description From when on. */
+            from: string;
+            /** @description The policy it was tried with. */
+            policy: components["schemas"]["IdlePolicy"];
+            /** @description What it would have come to. */
+            replay: components["schemas"]["Replay"];
+        };
         /**
          * @description The kinds of resource this version provides.
          * @enum {string}
@@ -8302,6 +8949,10 @@ export interface components {
              */
             installation: number;
         };
+        /** @description Sets a workspace's schedule, instead of what was set before. */
+        SetSchedule: {
+            schedule?: components["schemas"]["Timetable"] | null;
+        };
         /** @description Sets a secret: makes it, or gives it a new version, which is in use from the next start of a service on. */
         SetSecret: {
             egress?: components["schemas"]["EgressRule"] | null;
@@ -8468,6 +9119,11 @@ export interface components {
              */
             small: number;
         };
+        /**
+         * @description Why nothing happens.
+         * @enum {string}
+         */
+        Skip: "late" | "quiet" | "asleep" | "woken_since";
         /** @description Puts a runtime to sleep. */
         Sleep: {
             /** @description How deep. */
@@ -8554,6 +9210,29 @@ export interface components {
         Terminals: {
             /** @description All of them. */
             terminals: components["schemas"]["Terminal"][];
+        };
+        /** @description When a workspace wakes and sleeps by itself, as people write it. */
+        Timetable: {
+            /** @description At least one, at most 16. */
+            entries: components["schemas"]["TimetableEntry"][];
+            /**
+             * @description The time zone, by its IANA name.
+             * @example Europe/Berlin
+             */
+            zone: string;
+        };
+        /** @description One line of a timetable. */
+        TimetableEntry: {
+            /** @description What is due. */
+            action: components["schemas"]["DueAction"];
+            /**
+             * @description The time of day, `HH:MM`. One that a day leaves out (clocks go forward) is due as much later; one that it has twice is due the
+             *     first time.
+             * @example 08:30
+             */
+            at: string;
+            /** @description On which days, at least one. */
+            days: components["schemas"]["Day"][];
         };
         /** @description What is wrong and what helps. */
         Trouble: {
@@ -8643,6 +9322,24 @@ export interface components {
         Wake: {
             size?: components["schemas"]["Size"] | null;
         };
+        /** @description Why a runtime is awake or asleep. */
+        Why: {
+            /** @description What woke it, while it is awake or waking; else what put it to sleep. */
+            cause?: string | null;
+            idle?: components["schemas"]["IdleVerdict"] | null;
+            /** @description When work was last seen, while it is awake or waking. */
+            last_work?: string | null;
+            /** @description The server's clock, by which all of this is. */
+            now: string;
+            /** @description The policy in force. */
+            policy: components["schemas"]["IdlePolicy"];
+            /** @description Whose word it is after how long it sleeps. */
+            rule_of: components["schemas"]["IdleSource"];
+            /** @description Since when. */
+            since: string;
+            /** @description The runtime's state. */
+            state: components["schemas"]["RuntimeState"];
+        };
         /** @description An awake window. */
         WindowId: string;
         /** @description An awake window, as far as it is a visit's. */
@@ -8714,6 +9411,12 @@ export interface components {
         };
         /** @description A workspace: one branch of one project. */
         WorkspaceId: string;
+        /** @description A workspace's schedule. */
+        WorkspaceSchedule: {
+            last?: components["schemas"]["LastDue"] | null;
+            next?: components["schemas"]["NextDue"] | null;
+            schedule?: components["schemas"]["Timetable"] | null;
+        };
         /** @description The usage panel of a workspace. */
         WorkspaceUsage: {
             /**
