@@ -81,7 +81,7 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
         SELECT DISTINCT ON (f.id) f.* FROM facts f WHERE f.verb = 'window.closed' ORDER BY f.id, f.seq
     ), paired AS (
         SELECT o.id, o.d, o.at, CASE WHEN c.id IS NOT NULL THEN greatest(c.at, o.at) END AS ends, c.d AS end_d,
-               o.seq AS opening, c.seq AS closing, lead(o.at) OVER (ORDER BY o.at, o.id) AS next
+               o.seq AS opening, c.seq AS closing, lead(o.at) OVER (ORDER BY o.at, greatest(c.at, CASE WHEN c.id IS NOT NULL THEN o.at END), o.id) AS next
         FROM openings o LEFT JOIN closings c ON c.id = o.id
     )
     SELECT p.id, right(p.d->>'session', 32)::uuid, p.at,
@@ -165,7 +165,7 @@ BEGIN
     IF NEW.verb = 'window.opened' THEN
         -- It usually comes after the others, and they have ended.
         SELECT * INTO known FROM awake_windows a WHERE a.workspace_id = workspace
-        ORDER BY a.opened_at DESC, a.window_id DESC LIMIT 1;
+        ORDER BY a.opened_at DESC, a.closed_at DESC, a.window_id DESC LIMIT 1;
         IF FOUND AND (known.closed_at IS NULL OR known.closed_at > instant OR known.opened_at >= instant) THEN
             PERFORM rebuild_windows(NEW.org_id, workspace);
             RETURN NULL;

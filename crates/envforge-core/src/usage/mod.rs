@@ -132,7 +132,7 @@ pub fn fold(facts: &[WindowFact]) -> Vec<AwakeWindow> {
         }
     }
     let mut windows: Vec<_> = windows.into_values().collect();
-    windows.sort_by_key(|window| (window.opened_at, window.window));
+    windows.sort_by_key(in_order);
     // A clock that went back, or a late report, must never bill a second twice.
     for i in 1..windows.len() {
         let next_open = windows[i].opened_at;
@@ -144,7 +144,14 @@ pub fn fold(facts: &[WindowFact]) -> Vec<AwakeWindow> {
             previous.closed_at = Some(next_open.max(previous.opened_at));
         }
     }
+    windows.sort_by_key(in_order);
     windows
+}
+
+/// Of windows that opened at the same instant, the one that ended first comes first: the next one's opening must not end what
+/// went on. The database keeps them in the same order.
+fn in_order(window: &AwakeWindow) -> (Timestamp, bool, Option<Timestamp>, WindowId) {
+    (window.opened_at, window.closed_at.is_none(), window.closed_at, window.window)
 }
 
 #[cfg(test)]

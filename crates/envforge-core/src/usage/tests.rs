@@ -37,6 +37,16 @@ fn frozen_time_between_windows_costs_nothing() {
     assert_eq!(format_money(receipts[0].cost_micros, "USD"), "0.0900 USD");
 }
 
+// proves COST-1
+#[test]
+fn a_window_that_opens_as_one_without_length_ends_keeps_its_own() {
+    for (none, long) in [(1, 2), (2, 1)] {
+        let windows = fold(&[opened(none, 5), closed(none, 5), opened(long, 5), closed(long, 65)]);
+        let seconds: Vec<u64> = windows.iter().map(|window| window.seconds(at(100))).collect();
+        assert_eq!(seconds, [0, 60]);
+    }
+}
+
 // proves COST-3
 #[test]
 fn a_stop_cap_stops_at_a_hundred_percent() {

@@ -18,10 +18,11 @@ use uuid::Uuid;
 
 /// A workspace's windows in the order of their opening.
 pub(crate) async fn windows(tx: &mut Tx, workspace: WorkspaceId) -> Answer<Vec<AwakeWindow>> {
-    let rows = sqlx::query("SELECT * FROM awake_windows WHERE workspace_id = $1 ORDER BY opened_at, window_id")
-        .bind(workspace.uuid())
-        .fetch_all(tx.conn())
-        .await?;
+    let rows =
+        sqlx::query("SELECT * FROM awake_windows WHERE workspace_id = $1 ORDER BY opened_at, closed_at, window_id")
+            .bind(workspace.uuid())
+            .fetch_all(tx.conn())
+            .await?;
     rows.iter().map(window).collect()
 }
 

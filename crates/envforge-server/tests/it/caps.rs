@@ -44,9 +44,15 @@ async fn freezes(host: &mut FakeHost, workspace: &Workspace) {
     host.report(report(workspace.id, freeze.generation, ObservedPhase::Frozen, true, ReadinessState::Asleep)).await;
 }
 
+/// Awake for so long, with a host that is heard of: one that is not counts as lost, and its window ends.
 async fn awake_for(server: &TestServer, host: &mut FakeHost, workspace: &Workspace, seconds: i64) {
-    server.awake(host, workspace).await;
-    server.advance(seconds);
+    let start = server.awake(host, workspace).await;
+    let mut left = seconds;
+    while left > 0 {
+        server.advance(left.min(10));
+        pulse(server, host, &start, 0).await;
+        left -= 10;
+    }
     frozen(server, host, workspace).await;
 }
 
@@ -394,6 +400,8 @@ async fn a_webhook_hears_of_caps_signed_and_again_until_it_answers_and_leads_now
     set(&server.owner, PROJECT, json!({ "mode": "warn", "minutes": 1 })).await;
     awake_for(&server, &mut host, &workspace, 48).await;
     server.awake(&mut host, &workspace).await;
+    // Asleep again, so that the time until the next call uses nothing.
+    frozen(&server, &mut host, &workspace).await;
     wait_until("it was called", async || got.lock().unwrap().len() == 1).await;
     wait_until("it is called again", async || {
         server.advance(1);

@@ -59,7 +59,7 @@ type Kept = (Uuid, Timestamp, Option<Timestamp>, Option<String>, i64);
 async fn kept(connection: &mut PgConnection, workspace: WorkspaceId) -> Vec<Kept> {
     let rows = sqlx::query_as(
         "SELECT window_id, opened_at, closed_at, end_cause, unproven_seconds FROM awake_windows WHERE workspace_id = $1 \
-         ORDER BY opened_at, window_id",
+         ORDER BY opened_at, closed_at, window_id",
     )
     .bind(workspace.uuid())
     .fetch_all(connection)

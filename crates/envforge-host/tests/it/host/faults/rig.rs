@@ -269,8 +269,14 @@ impl Rig {
         }
         self.answers(&command).await;
         self.is_done(deed).await;
-        let text = std::fs::read_to_string(&trace).unwrap_or_default();
         let mine = format!("{generation} ");
+        let text = || std::fs::read_to_string(&trace).unwrap_or_default();
+        if matches!(fault, Fault::None) {
+            // An answer is here before the daemon notes that it is gone.
+            let is_sent = async || text().lines().any(|line| line.strip_prefix(&mine) == Some("answer.sent"));
+            wait_until("the answer is noted", is_sent).await;
+        }
+        let text = text();
         self.answers(&command).await;
         self.look(&format!("{deed:?} with {fault:?}")).await;
         text.lines().filter_map(|line| line.strip_prefix(&mine)).map(str::to_owned).collect()
