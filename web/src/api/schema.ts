@@ -9372,8 +9372,8 @@ export interface components {
             /** @description Dev hosts, one per service; a name is no promise of availability. */
             dev_hosts: components["schemas"]["DevHost"][];
             /**
-             * @description What is wrong with the checkout's `envforge.yml`: file, line, column, cause, fix. While there is something, the
-             *     last good one stays in force.
+             * @description What is wrong with the checkout's `envforge.yml`: file, line, column, cause, fix. While there is something, what runs
+             *     goes on as the last good one said.
              */
             diagnostics?: string[];
             elevation?: components["schemas"]["ActiveElevation"] | null;

@@ -51,8 +51,8 @@ pub struct Workspace {
     pub runtime: RuntimeView,
     /// Services, resources and checks.
     pub parts: Vec<Part>,
-    /// What is wrong with the checkout's `envforge.yml`: file, line, column, cause, fix. While there is something, the
-    /// last good one stays in force.
+    /// What is wrong with the checkout's `envforge.yml`: file, line, column, cause, fix. While there is something, what runs
+    /// goes on as the last good one said.
     #[serde(default)]
     pub diagnostics: Vec<String>,
     /// Dev hosts, one per service; a name is no promise of availability.
@@ -142,7 +142,7 @@ pub enum ServiceAction {
     Start,
     /// It ends, and stays so until it is started or the runtime wakes from stopped.
     Stop,
-    /// It ends, and is started with its inputs as they are now.
+    /// It ends, and is started as `envforge.yml` and its inputs are now; a broken file changes nothing.
     Restart,
 }
 

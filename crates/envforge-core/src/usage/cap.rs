@@ -369,6 +369,7 @@ impl Cap {
     pub fn limit_words(self, currency: &str) -> String {
         match self.micros {
             Some(micros) => format_money(micros, currency),
+            None if self.minutes == 1 => "1 minute".to_owned(),
             None => format!("{} minutes", self.minutes),
         }
     }

@@ -20,7 +20,6 @@ use envforge_core::id::{ProjectId, WorkspaceId};
 use envforge_core::name::Slug;
 use envforge_core::refusal::{Refusal, RefusalKind};
 use envforge_core::usage::cap::{self, CapStep, Grace, Limit, MONTH_MINUTES, Wish};
-use envforge_core::usage::price::SpentSeconds;
 use envforge_core::usage::{Cap, CapLevel, CapMode, CapPosture, Month, PriceList, SizeSeconds, Used};
 use jiff::Timestamp;
 use serde_json::json;
@@ -79,37 +78,25 @@ impl Measured {
 
 /// What a cap's holder has used, and what it costs.
 async fn used(tx: &mut Tx, prices: &PriceList, holder: Holder, month: Month, now: Timestamp) -> Answer<Used> {
-    let seconds = seconds_of(tx, holder, month, now).await?;
-    let spent = match prices.of_whole(month) {
-        Some(held) => vec![(held.version, seconds)],
-        None => spent_of(tx, prices, holder, month, now).await?,
+    let workspaces = match holder {
+        Holder::Workspace(id) => Some(vec![id]),
+        Holder::Project(id) => Some(store::workspaces_of(tx, id).await?),
+        Holder::Org(_) => None,
+    };
+    let seconds = match &workspaces {
+        Some(ids) => store::seconds_of(tx, ids, month, now).await?,
+        None => store::system_org_seconds(tx, month, now).await?,
+    };
+    let spent = match (prices.of_whole(month), workspaces) {
+        (Some(held), _) => vec![(held.version, seconds)],
+        // Where prices change within the month, windows are looked at one by one.
+        (None, None) => store::system_org_spent(tx, prices, month, now).await?,
+        (None, Some(ids)) => {
+            let mut spent = store::spent(tx, prices, month, now).await?;
+            ids.iter().filter_map(|id| spent.remove(id)).flatten().collect()
+        }
     };
     Ok(Used { seconds: seconds.total(), micros: prices.cost_of(&spent) })
-}
-
-/// Where prices change within the month, windows are looked at one by one.
-async fn spent_of(
-    tx: &mut Tx,
-    prices: &PriceList,
-    holder: Holder,
-    month: Month,
-    now: Timestamp,
-) -> Answer<SpentSeconds> {
-    let workspaces = match holder {
-        Holder::Workspace(id) => vec![id],
-        Holder::Project(id) => store::workspaces_of(tx, id).await?,
-        Holder::Org(_) => return store::system_org_spent(tx, prices, month, now).await,
-    };
-    let mut spent = store::spent(tx, prices, month, now).await?;
-    Ok(workspaces.iter().filter_map(|id| spent.remove(id)).flatten().collect())
-}
-
-async fn seconds_of(tx: &mut Tx, holder: Holder, month: Month, now: Timestamp) -> Answer<SizeSeconds> {
-    match holder {
-        Holder::Workspace(id) => store::seconds_of(tx, id, month, now).await,
-        Holder::Project(id) => store::project_seconds(tx, id, month, now).await,
-        Holder::Org(_) => store::system_org_seconds(tx, month, now).await,
-    }
 }
 
 async fn measure(

@@ -142,22 +142,22 @@ pub(crate) fn seconds(row: &PgRow) -> Answer<SizeSeconds> {
     Ok(SizeSeconds { small: column("small")?, medium: column("medium")?, large: column("large")? })
 }
 
-/// Seconds of one workspace in a month up to an instant, its open window included.
+/// Seconds of some workspaces together in a month up to an instant, open windows included.
 pub(crate) async fn seconds_of(
     tx: &mut Tx,
-    workspace: WorkspaceId,
+    workspaces: &[WorkspaceId],
     month: Month,
     now: Timestamp,
 ) -> Answer<SizeSeconds> {
     // One statement: a window that closes meanwhile is seen open or in the sum, never in neither.
     let row = sqlx::query(
-        "WITH parts AS (SELECT small, medium, large FROM usage_months WHERE workspace_id = $1 AND month = $2 \
+        "WITH parts AS (SELECT small, medium, large FROM usage_months WHERE workspace_id = ANY ($1) AND month = $2 \
          UNION ALL SELECT CASE a.size WHEN 'small' THEN m.seconds END, CASE a.size WHEN 'medium' THEN m.seconds END, \
          CASE a.size WHEN 'large' THEN m.seconds END FROM awake_windows a CROSS JOIN LATERAL seconds_of_months(a.opened_at, $3) m \
-         WHERE a.workspace_id = $1 AND a.org_id = current_org() AND a.closed_at IS NULL AND m.month = $2) \
+         WHERE a.workspace_id = ANY ($1) AND a.org_id = current_org() AND a.closed_at IS NULL AND m.month = $2) \
          SELECT coalesce(sum(small), 0)::bigint AS small, coalesce(sum(medium), 0)::bigint AS medium, coalesce(sum(large), 0)::bigint AS large FROM parts",
     )
-    .bind(workspace.uuid())
+    .bind(workspaces.iter().map(|workspace| workspace.uuid()).collect::<Vec<_>>())
     .bind(month.first().to_sqlx())
     .bind(now.to_sqlx())
     .fetch_one(tx.conn())
@@ -179,32 +179,6 @@ pub(crate) async fn system_org_seconds(tx: &mut Tx, month: Month, now: Timestamp
 pub(crate) async fn system_lock_org(tx: &mut Tx, month: Month) -> Answer<()> {
     sqlx::query("SELECT system_lock_org_usage($1)").bind(month.first().to_sqlx()).execute(tx.conn()).await?;
     Ok(())
-}
-
-/// Seconds of all workspaces of a project in a month up to an instant, open windows and deleted workspaces included. Whoever
-/// sees the project sees all of them.
-pub(crate) async fn project_seconds(
-    tx: &mut Tx,
-    project: ProjectId,
-    month: Month,
-    now: Timestamp,
-) -> Answer<SizeSeconds> {
-    // One statement: a window that closes meanwhile is seen open or in the sum, never in neither.
-    let row = sqlx::query(
-        "WITH parts AS (SELECT u.small, u.medium, u.large FROM usage_months u JOIN workspaces w ON w.id = u.workspace_id \
-         WHERE w.project_id = $1 AND u.month = $2 \
-         UNION ALL SELECT CASE a.size WHEN 'small' THEN m.seconds END, CASE a.size WHEN 'medium' THEN m.seconds END, \
-         CASE a.size WHEN 'large' THEN m.seconds END FROM awake_windows a JOIN workspaces w ON w.id = a.workspace_id \
-         CROSS JOIN LATERAL seconds_of_months(a.opened_at, $3) m \
-         WHERE w.project_id = $1 AND a.org_id = current_org() AND a.closed_at IS NULL AND m.month = $2) \
-         SELECT coalesce(sum(small), 0)::bigint AS small, coalesce(sum(medium), 0)::bigint AS medium, coalesce(sum(large), 0)::bigint AS large FROM parts",
-    )
-    .bind(project.uuid())
-    .bind(month.first().to_sqlx())
-    .bind(now.to_sqlx())
-    .fetch_one(tx.conn())
-    .await?;
-    seconds(&row)
 }
 
 /// Seconds of a month up to an instant by version of the prices, of each workspace that was awake in it.
@@ -260,7 +234,7 @@ fn span(row: &PgRow, prices: &PriceList) -> Answer<(u64, SizeSeconds)> {
     Ok((version, seconds(row)?))
 }
 
-/// All workspaces of a project, those that were deleted too.
+/// All workspaces of a project, those that were deleted too. Whoever sees the project sees all of them.
 pub(crate) async fn workspaces_of(tx: &mut Tx, project: ProjectId) -> Answer<Vec<WorkspaceId>> {
     let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM workspaces WHERE project_id = $1")
         .bind(project.uuid())

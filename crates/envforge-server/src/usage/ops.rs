@@ -27,7 +27,7 @@ pub async fn usage(app: &App, permit: &Permit, slug: &Slug) -> Answer<WorkspaceU
     let row = workspaces::ops::find(&mut tx, slug).await?;
     let now = app.now();
     let mut windows = store::windows(&mut tx, row.id).await?;
-    let used = caps::store::seconds_of(&mut tx, row.id, Month::of(now), now).await?;
+    let used = caps::store::seconds_of(&mut tx, &[row.id], Month::of(now), now).await?;
     let prices = settings::ops::price_list(app, &mut tx).await?;
     let estimate_micros = if let Some(held) = prices.of_whole(Month::of(now)) {
         prices.cost_of(&[(held.version, used)])

@@ -208,7 +208,7 @@ async fn an_override_lifts_a_stop_for_its_reason_its_time_and_its_minutes() {
     assert_eq!((server.events("cap.overridden").await, server.events("cap.continued").await), (1, 1));
     let caps: WorkspaceCaps = server.owner.get(MAIN).await.unwrap();
     assert_eq!(caps.caps.len(), 1);
-    assert_eq!(caps.caps[0].words().as_deref(), Some("100 % of the month's 1 minutes"));
+    assert_eq!(caps.caps[0].words().as_deref(), Some("100 % of the month's 1 minute"));
     server.advance(19);
     pulse(&server, &mut host, &start, 0).await;
     server.reconcile().await;

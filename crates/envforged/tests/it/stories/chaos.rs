@@ -3,7 +3,7 @@
 //! When each kill comes follows from a seed (`ENVFORGE_CHAOS_SEED`), printed with every failure. `ENVFORGE_CHAOS_TIMES` walks
 //! again and again, each time with the next seed and a box of its own: `./dev soak chaos`.
 
-use super::sample::{Member, PATIENCE, page, repository};
+use super::sample::{Dice, Member, PATIENCE, page, repository};
 use crate::support::{TestBox, is_alive, kill};
 use envforge_core::runtime::RuntimeState;
 use envforge_testkit::{Browser, Shell, wait_until_within};
@@ -12,19 +12,6 @@ use std::time::Duration;
 
 /// What is killed: the box's roles, its own database, and what a workspace has while it is awake.
 const PARTS: [&str; 8] = ["gateway", "server", "host", "supervisor", "database", "cluster", "redis", "service"];
-
-/// A small, well-mixed generator (SplitMix64, Steele, Lea and Flood 2014), so that a seed repeats a run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
 
 struct Story {
     the_box: TestBox,

@@ -5,7 +5,7 @@
 //! own accounts of what is populated and what is frozen, again and again. At the end the receipts must say the same.
 //! `ENVFORGE_METER_SECONDS` is how long it goes on: `./dev soak billed`.
 
-use super::sample::{PATIENCE, commit, repository, retry};
+use super::sample::{Dice, PATIENCE, commit, repository, retry};
 use crate::support::{TestBox, is_alive, kill};
 use envforge_api::ambient::SystemClock;
 use envforge_api::client::Client;
@@ -39,19 +39,6 @@ const EXACT: SignedDuration = SignedDuration::from_secs(1);
 const HEARTBEAT: SignedDuration = SignedDuration::from_secs(2);
 /// Steps of the host's clock, in seconds.
 const CLOCKS: [&str; 8] = ["+0", "+0", "+0.4", "-0.4", "+7", "-7", "+3600", "-3600"];
-
-/// SplitMix64 (Steele, Lea and Flood 2014), so that a seed repeats a run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
 
 /// One time in which the kernel had a runtime's processes and let them run.
 #[derive(Debug, Clone, Copy)]

@@ -17,6 +17,19 @@ use std::time::Duration;
 /// Long enough for two cores that run other stories as well.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// A small, well-mixed generator (SplitMix64, Steele, Lea and Flood 2014), so that a seed repeats a run.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+}
+
 const FILES: [(&str, &str); 4] = [
     ("envforge.yml", include_str!("app/envforge.yml")),
     ("web.mjs", include_str!("app/web.mjs")),

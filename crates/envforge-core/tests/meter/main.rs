@@ -146,6 +146,10 @@ macro_rules! say {
     };
 }
 
+// They use the macro above.
+mod check;
+mod host;
+
 impl Story {
     fn new(seed: u64, told: bool) -> Self {
         let mut random = Random(seed);
@@ -201,140 +205,6 @@ impl Story {
     fn id<T: Id>(&mut self) -> T {
         self.next_id += 1;
         T::from_uuid(Uuid::from_u128(self.next_id))
-    }
-
-    // ---- the host
-
-    fn host_now(&self) -> i64 {
-        self.now + self.host.ahead
-    }
-
-    fn is_metered(&self) -> bool {
-        self.host.runs && self.host.phase.is_metered()
-    }
-
-    /// What runs changed: the truth is written down, and reported if somebody is there to.
-    fn becomes(&mut self, phase: ObservedPhase, runs: bool, answers_start: bool) {
-        self.host.phase = phase;
-        self.host.runs = runs;
-        match (self.since, self.is_metered()) {
-            (None, true) => self.since = Some(self.now),
-            (Some(from), false) => {
-                self.truth.push((from, self.now));
-                self.since = None;
-            }
-            _ => {}
-        }
-        if self.host.daemon {
-            self.tell(None, answers_start);
-        }
-    }
-
-    fn tell(&mut self, proof: Option<(i64, i64)>, answers_start: bool) {
-        self.host.sequence += 1;
-        let told = Told {
-            sequence: self.host.sequence,
-            generation: self.host.generation,
-            phase: self.host.phase,
-            runs: self.host.runs,
-            at: self.host_now(),
-            last_proof: proof.map(|(at, _)| at),
-            made: self.now,
-            ahead: self.host.ahead,
-            proof_ahead: proof.map_or(0, |(_, ahead)| ahead),
-            answers_start,
-        };
-        say!(self, "host: {told:?}");
-        self.host.last = Some(told);
-        self.host.waiting.push_back(told);
-    }
-
-    fn obey(&mut self) {
-        let Some((generation, order)) = self.host.order.take() else { return };
-        self.host.generation = generation;
-        let exists = self.host.phase != ObservedPhase::Absent;
-        match order {
-            Order::Start if self.host.phase == ObservedPhase::Frozen => {
-                self.host.gone_at = None;
-                self.becomes(ObservedPhase::Up, self.host.runs, true);
-            }
-            Order::Start if exists && self.host.gone_at.is_none() => self.tell(None, true),
-            Order::Start => {
-                if exists {
-                    self.becomes(ObservedPhase::Absent, false, false);
-                }
-                self.host.gone_at = None;
-                self.host.ready_at = Some(self.now + 50 + self.random.below(3_000));
-                self.becomes(ObservedPhase::Starting, false, true);
-            }
-            Order::Freeze if exists => {
-                self.host.ready_at = None;
-                self.becomes(ObservedPhase::Frozen, self.host.runs, false);
-            }
-            Order::Stop if exists => {
-                self.host.ready_at = None;
-                self.host.gone_at = Some(self.now + self.random.below(4_000));
-                self.becomes(ObservedPhase::Stopping, self.host.runs, false);
-            }
-            Order::Freeze | Order::Stop => self.becomes(ObservedPhase::Absent, false, false),
-        }
-    }
-
-    /// Passes of the processes themselves.
-    fn run_host(&mut self) {
-        if !self.host.up {
-            return;
-        }
-        if self.host.gone_at.is_some_and(|at| at <= self.now) {
-            self.host.gone_at = None;
-            self.becomes(ObservedPhase::Absent, false, false);
-        }
-        if self.host.ready_at.is_some_and(|at| at <= self.now) && self.host.daemon {
-            if self.host.runs {
-                self.host.ready_at = None;
-                let phase = if self.random.one_in(12) { ObservedPhase::Blocked } else { ObservedPhase::Up };
-                self.becomes(phase, true, false);
-            } else {
-                self.host.ready_at = Some(self.now + self.random.below(2_000));
-                self.becomes(ObservedPhase::Starting, true, false);
-            }
-        }
-    }
-
-    /// What a daemon that comes back finds.
-    fn take_up(&mut self) {
-        self.host.daemon = true;
-        let last = self.host.last;
-        let told_metered = last.is_some_and(|last| last.runs && last.phase.is_metered());
-        if self.host.phase == ObservedPhase::Absent {
-            if last.is_some_and(|last| last.phase != ObservedPhase::Absent) {
-                let told = last.map(|last| (last.at, last.ahead));
-                let proof = if told_metered { self.host.proof.max(told) } else { None };
-                self.tell(proof, false);
-            }
-        } else {
-            self.tell(None, false);
-        }
-    }
-
-    fn beat(&mut self) {
-        if !self.host.daemon {
-            return;
-        }
-        if self.is_metered() || self.host.runs && self.host.phase == ObservedPhase::Blocked {
-            self.host.proof = Some((self.host_now(), self.host.ahead));
-            // The stream tells in order: what waits comes first.
-            self.deliver();
-            if self.reaches() {
-                self.meter.last_proof = Some(instant(self.now));
-                let state = self.meter.runtime.state;
-                if self.open.is_none() && matches!(state, RuntimeState::Awake | RuntimeState::Waking) {
-                    let phase = if state == RuntimeState::Awake { ObservedPhase::Up } else { ObservedPhase::Starting };
-                    let generation = self.host.generation;
-                    self.observe(generation, phase, true, Witness::Server, 0);
-                }
-            }
-        }
     }
 
     // ---- between them
@@ -605,86 +475,6 @@ impl Story {
         self.unhealthy |= !self.host.waiting.is_empty();
         self.server.get_or_insert(self.now);
         self.pass(45_000);
-    }
-
-    // ---- what must hold
-
-    fn check(&mut self, vanished: bool) -> Result<(), String> {
-        if let Some(from) = self.since.take() {
-            self.truth.push((from, self.now));
-        }
-        if self.open.is_some() || self.meter.runtime.window_open || self.meter.opened_at.is_some() {
-            return Err("a window is open although nothing runs any more".to_owned());
-        }
-        if !vanished && self.meter.runtime.intent == RuntimeIntent::Asleep && self.meter.runtime.session_open {
-            return Err("a session goes on although nothing runs any more".to_owned());
-        }
-        let windows = fold(&self.facts);
-        self.check_order(&windows)?;
-        let (mut billed, mut unproven, mut excused) = (0, 0, 0);
-        for (window, end, doubt) in &self.done {
-            let seconds = (end - window.opened) / SECOND;
-            let ran: i64 = self
-                .truth
-                .iter()
-                .map(|(from, to)| (*to).min(*end) - (*from).max(window.opened))
-                .filter(|ran| *ran > 0)
-                .sum();
-            if seconds * SECOND > ran + window.excuse + SECOND {
-                return Err(format!(
-                    "{seconds} s are billed of which {ran} ms ran (clocks excuse {} ms)",
-                    window.excuse
-                ));
-            }
-            if window.excuse == 0 && !self.faults.clock && seconds * SECOND > ran {
-                return Err(format!("{seconds} s are billed of which only {ran} ms ran"));
-            }
-            billed += seconds * SECOND;
-            unproven += doubt.cast_signed() * SECOND;
-            excused += window.excuse;
-        }
-        let ran: i64 = self.truth.iter().map(|(from, to)| to - from).sum();
-        let count = self.done.len() as i64;
-        if billed > ran + excused + SECOND * count {
-            return Err(format!("{billed} ms are billed and {ran} ms ran"));
-        }
-        // What is lost: less than a second of each window, and what the receipt says. While the server held the host
-        // for lost, or with clocks that are wrong, more.
-        let intervals = self.truth.len() as i64;
-        let missing = ran - billed;
-        if !self.lost && !self.faults.clock {
-            if !self.unhealthy && self.deaths == 0 && missing > SECOND * intervals.max(count) {
-                return Err(format!("a healthy host: of {ran} ms {missing} are missing in {count} windows"));
-            }
-            let dies = self.deaths * BEAT;
-            if !self.unhealthy && missing > SECOND * intervals.max(count) + dies {
-                return Err(format!("{} deaths cost {missing} ms", self.deaths));
-            }
-            if !self.unhealthy && missing > dies + SECOND * intervals.max(count) + unproven {
-                return Err(format!("{missing} ms are missing and the receipt says {unproven}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_order(&self, windows: &[AwakeWindow]) -> Result<(), String> {
-        if windows.len() != self.done.len() {
-            return Err("a window is lost by the fold".to_owned());
-        }
-        for (window, (metered, end, _)) in windows.iter().zip(&self.done) {
-            if (ms(window.opened_at), window.closed_at.map(ms)) != (metered.opened, Some(*end)) {
-                return Err(format!("the fold had to mend a window: {window:?}"));
-            }
-            if *end < metered.opened || *end > self.now {
-                return Err(format!("a window of negative length, or in the future: {window:?}"));
-            }
-        }
-        for pair in windows.windows(2) {
-            if pair[0].closed_at.is_none_or(|closed| closed > pair[1].opened_at) {
-                return Err(format!("two windows overlap: {pair:?}"));
-            }
-        }
-        Ok(())
     }
 }
 
